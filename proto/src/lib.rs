@@ -1,0 +1,25 @@
+//! The wire: messages generated from `agentgate/v1/*.proto`, and the only conversions between them and core's nouns.
+//!
+//! It refuses to decide anything: what cannot be converted is an error that names the field.
+
+pub mod ask;
+pub mod verdict;
+
+/// The generated messages, clients and servers.
+#[allow(
+    missing_debug_implementations,
+    unreachable_pub,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::wildcard_enum_match_arm,
+    reason = "generated"
+)]
+pub mod v1 {
+    include!(concat!(env!("OUT_DIR"), "/agentgate.v1.rs"));
+}
+
+/// The descriptors of all files, for gRPC reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Raised when a filter and a control plane of different ages could misunderstand each other.
+pub const CONTRACT: u32 = 1;
