@@ -1,0 +1,189 @@
+//! The journal: the one append-only memory that every room folds. This file is the port; each backend is one file.
+//!
+//! It knows sequences, versions, ids and bytes. It refuses to know what a record means, and what time it is.
+
+pub mod memory;
+mod record;
+
+use agentgate_core::digest::Digest;
+use bytes::Bytes;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use thiserror::Error;
+
+pub use record::{Record, Stream};
+
+/// The most that one change may weigh (`Change::weight`): four times the largest body that a filter takes by default.
+pub const CHANGE_BYTES_MAX: usize = 4 << 20;
+
+/// What a write or a body weighs beside its own bytes: the journal's framing, rounded up. It bounds their number as well.
+pub const FRAME_BYTES: usize = 128;
+
+/// The most bytes in one answer of `read` or `follow`; one record is given whatever it weighs.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// How many missing records a `Conflict` carries. Whoever lags further behind reads the stream.
+pub const CONFLICT_RECORDS_MAX: u32 = 128;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The position in the one order of all records: 1, 2, 3, … without a gap.
+pub type Sequence = u64;
+
+/// The position in one stream: 1, 2, 3, … A stream that has no record yet is at version 0.
+pub type Version = u64;
+
+/// The control streams' versions that a decision was folded from. A change under other ones is fenced off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epochs {
+    /// The version of `Stream::global()`.
+    pub global: Version,
+}
+
+/// What one caller wants to happen, whole or not at all. Without a write it only keeps its bodies.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// None: not a decision; nothing that an operator orders can void it.
+    pub fence: Option<Epochs>,
+    /// In order: an expected version counts the writes to the same stream that stand before it.
+    pub writes: Vec<Write>,
+    /// Bodies that the writes refer to by `body_address`: durable no later than the writes (decision 0006).
+    pub bodies: Vec<Bytes>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub stream: Stream,
+    pub expected: Expected,
+    /// Names what happened, once for ever: a second write under it is a `Duplicate`.
+    pub id: Digest,
+    pub record: Bytes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    Any,
+    Exactly(Version),
+}
+
+/// Where the writes stand, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub positions: Vec<Position>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    pub sequence: Sequence,
+    pub version: Version,
+}
+
+/// Why a change did not happen. They are looked for in this order: `TooLarge`, `Malformed`, `Duplicate`, `Fenced`, `Conflict`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum AppendError {
+    #[error("the change weighs more than {limit} bytes")]
+    TooLarge { limit: usize },
+    /// Nobody may ever write this.
+    #[error("the change is malformed: {0}")]
+    Malformed(&'static str),
+    /// It happened already.
+    #[error("the id was written before, at sequence {}", .0.sequence)]
+    Duplicate(Position),
+    #[error("the control epochs moved to {now:?}")]
+    Fenced { now: Epochs },
+    /// Another writer was first: `missing` is what stands after the expected version, oldest first, at most
+    /// `CONFLICT_RECORDS_MAX` and `PAGE_BYTES_MAX`; compare its last version with `now` before you fold and try again.
+    #[error("the stream is at version {now}")]
+    Conflict { stream: Stream, now: Version, missing: Vec<Record> },
+    /// It did not happen, and nothing of it ever will.
+    #[error("the journal cannot write: {0}")]
+    Unavailable(String),
+    /// It may have happened. Answer as unavailable, and look the id up before anything else.
+    #[error("the journal does not know whether it wrote: {0}")]
+    Unknown(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    #[error("the journal cannot read: {0}")]
+    Unavailable(String),
+    /// What was stored is not what was written.
+    #[error("the journal is damaged: {0}")]
+    Damaged(String),
+}
+
+/// How the journal is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub backend: &'static str,
+    pub head: Sequence,
+    pub bytes: u64,
+    /// Why nothing can be written now.
+    pub unavailable: Option<String>,
+}
+
+/// A journal's contract, which `contract.rs` runs against every backend.
+///
+/// `append` MUST NOT resolve before the change is durable, and two writers MUST NOT both win one version. The order of
+/// calls to `append` on one thread is the order of their changes; a change is under way once `append` was called, whether
+/// or not its future is polled or dropped. Other callers' changes may share the flush, never the fate.
+/// Futures are polled inside a tokio runtime.
+pub trait Journal: Send + Sync + fmt::Debug {
+    fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>>;
+
+    /// The records of one stream after version `after`, oldest first, at most `limit` and `PAGE_BYTES_MAX`: fewer than
+    /// `limit` does not mean that there are no more, none does. A record that cannot be read is `Damaged`, never left out;
+    /// what stands after it can still be asked for.
+    fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>>;
+
+    /// The newest version of a stream; 0: none.
+    fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>>;
+
+    /// Everything after `cursor`, in the one order that all replicas agree on, at most `limit` and `PAGE_BYTES_MAX`; waits
+    /// for the first record; never skips: a record that cannot be read is `Damaged`.
+    fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>>;
+
+    /// Where the write with this id stands. `Unavailable` as long as the answer could still change from none to one.
+    fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>>;
+
+    /// Keeps bytes by content (`body_address`): bundles, and whatever has no record beside it. Durable when it resolves,
+    /// under way when it was called, like `append`.
+    fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>>;
+
+    /// The bytes kept under `address`, compared with it.
+    fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>>;
+
+    fn health(&self) -> Health;
+}
+
+/// The address of a body: the digest of its stored bytes.
+#[must_use]
+pub fn body_address(stored: &[u8]) -> Digest {
+    Digest::of("agentgate/body/1", stored)
+}
+
+// === impl Change ===
+
+impl Change {
+    /// What the change weighs against `CHANGE_BYTES_MAX`.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let records = self.writes.iter().map(|write| write.record.len());
+        let bodies = self.bodies.iter().map(Bytes::len);
+        records.chain(bodies).fold(0, |sum: usize, bytes| sum.saturating_add(bytes).saturating_add(FRAME_BYTES))
+    }
+
+    /// What can be refused without looking at the journal.
+    fn shape(&self, limit: usize) -> Result<(), AppendError> {
+        if self.weight() > limit {
+            return Err(AppendError::TooLarge { limit });
+        }
+        let mut ids = std::collections::HashSet::with_capacity(self.writes.len());
+        if self.writes.iter().all(|write| ids.insert(write.id)) {
+            Ok(())
+        } else {
+            Err(AppendError::Malformed("two of its writes have one id"))
+        }
+    }
+}

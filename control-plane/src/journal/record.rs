@@ -1,0 +1,39 @@
+//! A record as the journal keeps it, and the name of the stream it stands in.
+
+use super::{Sequence, Version};
+use agentgate_core::digest::{Digest, Digester};
+use agentgate_core::id::{Principal, Tenant};
+use bytes::Bytes;
+
+/// The name of a stream: a digest, so that the journal's own files name nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stream(pub Digest);
+
+/// One stored record: opaque bytes and where they stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub sequence: Sequence,
+    pub stream: Stream,
+    pub version: Version,
+    pub id: Digest,
+    pub bytes: Bytes,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// What everybody obeys: the policy in force. Its version is the global control epoch.
+    #[must_use]
+    pub fn global() -> Self {
+        Self(Digest::of("agentgate/stream/global/1", b""))
+    }
+
+    /// Everything that one subject did.
+    #[must_use]
+    pub fn subject(tenant: &Tenant, principal: &Principal) -> Self {
+        let mut digester = Digester::new("agentgate/stream/subject/1");
+        digester.part(tenant.as_str().as_bytes());
+        digester.part(principal.as_str().as_bytes());
+        Self(digester.finish())
+    }
+}
