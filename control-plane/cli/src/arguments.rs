@@ -1,0 +1,33 @@
+//! The command line: what can be said, and nothing about what it does.
+
+use crate::failure::EXIT_CODES;
+use crate::output::Output;
+use crate::screen::ColorChoice;
+use crate::{authority, client};
+use clap::{Parser, Subcommand};
+
+/// AgentGate's command line, for operators and policy authors
+#[derive(Debug, Parser)]
+#[command(name = "agentgate", version, after_help = EXIT_CODES, max_term_width = 110, disable_help_subcommand = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub connection: client::Connection,
+
+    /// How to show the answer: a table for people, or JSON for programs (one object; for `tail` one a line)
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    pub output: Output,
+
+    /// When to use colours; `auto` obeys NO_COLOR, TERM=dumb and pipes
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColorChoice,
+
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make certificates for a laptop or for tests
+    #[command(subcommand)]
+    Authority(authority::verb::Verb),
+}

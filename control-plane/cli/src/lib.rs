@@ -1,0 +1,56 @@
+//! The command line of operators and policy authors, as a library: a client like any other.
+//!
+//! It decides nothing and keeps nothing: what it shows was asked for, and what an agent wrote is escaped before it is shown.
+
+pub mod arguments;
+pub mod authority;
+pub mod client;
+pub mod clock;
+pub mod failure;
+pub mod output;
+pub mod screen;
+pub mod span;
+pub mod text;
+
+use arguments::{Arguments, Verb};
+use clap::Parser as _;
+use failure::{Exit, Failure};
+use output::{Desk, Output};
+use screen::{Screen, Surroundings};
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Runs one command line and says how it ended.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroundings) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too, with code 0. A closed pipe is nobody's business here.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+        }
+    };
+    let screen = Screen::new(surroundings, arguments.color);
+    let mut out = std::io::stdout().lock();
+    let mut desk = Desk { screen, output: arguments.output, now: clock::now(), out: &mut out };
+    match dispatch(&arguments, &mut desk) {
+        Ok(()) => ExitCode::from(Exit::Done.code()),
+        Err(failure) => {
+            let said = match arguments.output {
+                _ if failure.exit == Exit::Done => String::new(),
+                Output::Table => failure.render(&screen),
+                Output::Json => format!("{}\n", output::failure_json(&failure)),
+            };
+            // Whoever closed standard error does not want to know; the exit code remains.
+            let _ = std::io::stderr().write_all(said.as_bytes());
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    match &arguments.verb {
+        Verb::Authority(verb) => authority::verb::run(verb, desk),
+    }
+}

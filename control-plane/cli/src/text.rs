@@ -1,0 +1,133 @@
+//! Text from outside, made harmless: what an agent wrote may not move the cursor, hide, reverse or break a line.
+//!
+//! Nothing is dropped: every character that is not shown as itself is shown as an escape. Exact bytes are in `--output json`.
+
+use crate::screen::Charset;
+use std::fmt::Write as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// So many combining marks on one character are writing; more are paint over the neighbouring lines.
+const MARKS_MAX: usize = 2;
+
+/// Shows control, invisible and direction-changing characters as escapes, and in ASCII everything beyond it too.
+#[must_use]
+pub fn escape(text: &str, charset: Charset) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut marks = 0;
+    for (at, c) in text.char_indices() {
+        let mark = !c.is_control() && c.width() == Some(0);
+        marks = if mark { marks + 1 } else { 0 };
+        // A mark that has nothing to stand on would change our own text before it.
+        let painted = mark && (marks > MARKS_MAX || at == 0);
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            _ if painted || is_hidden(c) || (charset == Charset::Ascii && !c.is_ascii()) => {
+                let _ = write!(shown, "\\u{{{:x}}}", u32::from(c));
+            }
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Escaped, and cut to so many columns with a sign that something is missing.
+#[must_use]
+pub fn shorten(text: &str, columns: usize, charset: Charset) -> String {
+    let shown = escape(text, charset);
+    if shown.width() <= columns {
+        return shown;
+    }
+    let sign = match charset {
+        Charset::Unicode => "…",
+        Charset::Ascii => "~",
+    };
+    let mut cut = String::new();
+    let mut width = sign.width();
+    for c in shown.chars() {
+        width += c.width().unwrap_or(0);
+        if width > columns {
+            break;
+        }
+        cut.push(c);
+    }
+    cut.push_str(sign);
+    cut
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Characters that are not seen, or are seen as something else than they are.
+fn is_hidden(c: char) -> bool {
+    let blank = c.is_whitespace() && c != ' ';
+    let filler = matches!(c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}');
+    c.is_control() || blank || filler || agentgate_core::id::is_format(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Charset, escape, hex, shorten};
+    use unicode_width::UnicodeWidthStr as _;
+
+    #[test]
+    fn what_could_deceive_is_shown_as_an_escape() {
+        for (written, shown) in [
+            ("notes.read", "notes.read"),
+            ("größe 漢字 🙂", "größe 漢字 🙂"),
+            ("\u{1b}[2Jgone", "\\u{1b}[2Jgone"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("a\nb\r\tc", "a\\nb\\r\\tc"),
+            ("\u{7f}\0\u{8}", "\\u{7f}\\u{0}\\u{8}"),
+            ("\u{202e}gpj.exe", "\\u{202e}gpj.exe"),
+            ("\u{2066}x\u{2069}", "\\u{2066}x\\u{2069}"),
+            ("pass\u{200b}word\u{feff}", "pass\\u{200b}word\\u{feff}"),
+            ("\u{e0041}\u{fe0f}", "\\u{e0041}\\u{fe0f}"),
+            ("a\u{a0}b\u{2028}c\u{3000}d", "a\\u{a0}b\\u{2028}c\\u{3000}d"),
+            ("\u{3164}\u{2800}", "\\u{3164}\\u{2800}"),
+            ("\u{301}x", "\\u{301}x"),
+            ("e\u{301}\u{302}\u{303}\u{304}", "e\u{301}\u{302}\\u{303}\\u{304}"),
+        ] {
+            assert_eq!(escape(written, Charset::Unicode), shown, "{written:?}");
+            let again = escape(shown, Charset::Unicode);
+            assert_eq!(again, shown, "what was escaped stays as it is");
+        }
+        assert_eq!(escape("größe\n", Charset::Ascii), "gr\\u{f6}\\u{df}e\\n");
+    }
+
+    #[test]
+    fn no_escape_leaves_a_character_that_moves_the_cursor() {
+        for c in (0..=0x10_ffff).filter_map(char::from_u32) {
+            let shown = escape(&c.to_string(), Charset::Ascii);
+            assert!(shown.bytes().all(|b| (0x20..0x7f).contains(&b)), "{c:?}");
+            let shown = escape(&c.to_string(), Charset::Unicode);
+            assert!(!shown.chars().any(|c| c.is_control() || agentgate_core::id::is_format(c)), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn a_cut_text_is_never_wider_than_its_room() {
+        for (text, columns, shown) in
+            [("short", 5, "short"), ("longer", 5, "long…"), ("漢字漢字", 5, "漢字…"), ("漢字漢字", 4, "漢…"), ("a\nb", 3, "a\\…")]
+        {
+            let cut = shorten(text, columns, Charset::Unicode);
+            assert_eq!(cut, shown);
+            assert!(cut.width() <= columns);
+        }
+        assert_eq!(shorten("longer", 5, Charset::Ascii), "long~");
+    }
+
+    #[test]
+    fn bytes_are_written_in_lower_case_hexadecimal() {
+        assert_eq!(hex(&[0, 0x1f, 0xff]), "001fff");
+    }
+}
