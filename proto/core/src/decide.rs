@@ -1,0 +1,148 @@
+//! The law: what the facts and the policies' opinion come to. `settle` is the only place that can make an `Allow`.
+//!
+//! It is pure: it reads no clock, no table and no store, so that a decision can be settled again years later.
+
+use crate::id::{Asker, Principal, RuleName, Server, Tenant};
+use crate::mcp::{Malformed, Message};
+use crate::time::Time;
+use alloc::string::String;
+use alloc::vec::Vec;
+use thiserror::Error;
+
+/// Raised whenever the same facts and opinion could settle otherwise than before.
+pub const SETTLE_VERSION: u32 = 1;
+
+/// Everything a decision may depend on. What is not in here has no influence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// When the control plane decided; never before the journal's last `at`.
+    pub at: Time,
+    pub tenant: Tenant,
+    /// On whose behalf the call is made, verified by certificate.
+    pub principal: Principal,
+    /// The filter that asks.
+    pub asker: Asker,
+    pub server: Server,
+    /// What was read of the call, or why it could not be read.
+    pub reading: Result<Message, Malformed>,
+}
+
+/// What one rule of a policy contributed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    pub rule: RuleName,
+    /// For people; may quote the call, so it is personal data.
+    pub reason: String,
+    pub scope: Option<Scope>,
+}
+
+/// What a tool does to the world, as its table entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    Read,
+    Write,
+}
+
+/// The three sets that all policies in force contributed to, united. Nothing in any of them is a refusal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opinion {
+    pub deny: Vec<Finding>,
+    pub require_approval: Vec<Finding>,
+    pub allow: Vec<Finding>,
+}
+
+/// Why a policy gave no opinion, reproducibly. What could not be reproduced (time, memory) never comes here:
+/// it makes the call unavailable and yields no verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EvaluationError {
+    #[error("the policy failed: {0}")]
+    Failed(String),
+    #[error("the policy needed more than its instruction limit")]
+    Instructions,
+}
+
+/// What was decided, by which rule, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub verdict: Verdict,
+    pub rule: RuleName,
+    pub reason: String,
+    pub scope: Option<Scope>,
+}
+
+/// The three answers. There is no default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allow(Allow),
+    /// A person has to grant this very call first.
+    Pending,
+    Deny(Denial),
+}
+
+/// Proof that `settle` let a call through. It cannot be made anywhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allow(());
+
+/// Which step of the law refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The call could not be read.
+    Malformed,
+    /// A policy said no.
+    Policy,
+    /// No policy said yes.
+    Unmatched,
+    /// A policy failed, and an error is a refusal.
+    PolicyFailed,
+}
+
+/// Settles one call. The order is the law: malformed, policy (deny, then approval, then allow), nothing.
+///
+/// Kills, holds, budgets, taint and exceptions will stand before and after `policy` where design §1 puts them.
+#[must_use]
+pub fn settle(facts: &Facts, opinion: Result<&Opinion, &EvaluationError>) -> Decision {
+    if let Err(malformed) = &facts.reading {
+        return deny(Denial::Malformed, malformed.reason(), alloc::format!("{malformed}"));
+    }
+    let opinion = match opinion {
+        Ok(opinion) => opinion,
+        Err(error) => return deny(Denial::PolicyFailed, "policy_failed", alloc::format!("{error}")),
+    };
+    // The least finding of a set speaks for it, so that the order in which rules ran never shows.
+    if let Some(finding) = opinion.deny.iter().min() {
+        return decided(Verdict::Deny(Denial::Policy), finding);
+    }
+    if let Some(finding) = opinion.require_approval.iter().min() {
+        return decided(Verdict::Pending, finding);
+    }
+    if let Some(finding) = opinion.allow.iter().min() {
+        return decided(Verdict::Allow(Allow(())), finding);
+    }
+    deny(Denial::Unmatched, "unmatched", String::from("no rule allows this call"))
+}
+
+fn decided(verdict: Verdict, finding: &Finding) -> Decision {
+    Decision { verdict, rule: finding.rule.clone(), reason: finding.reason.clone(), scope: finding.scope }
+}
+
+fn deny(denial: Denial, rule: &'static str, reason: String) -> Decision {
+    Decision { verdict: Verdict::Deny(denial), rule: RuleName::of_gate(rule), reason, scope: None }
+}
+
+// === impl Denial ===
+
+impl Denial {
+    /// The one spelling of this step, in records, metrics and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Policy => "policy",
+            Self::Unmatched => "unmatched",
+            Self::PolicyFailed => "policy_failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

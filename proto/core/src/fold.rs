@@ -1,0 +1,49 @@
+//! When two keys, or two names, look like one: by letter case, or by characters that are not seen.
+//!
+//! Only comparisons use this. Nothing is ever rewritten to its folded form, and nothing is normalised.
+
+use crate::id::is_format;
+use alloc::borrow::Cow;
+use alloc::string::String;
+use unicode_normalization::UnicodeNormalization as _;
+
+/// `key` without the characters that are not seen, and with every letter in one case. Two keys that any reader could take
+/// for one under Unicode's simple case folding have the same fold: lower, upper and lower again is coarser than the
+/// standard's table (`ſ`, `K` and dotless `ı` fall on `s`, `k` and `i`), as a test over all of Unicode shows.
+#[must_use]
+pub fn key(key: &str) -> Cow<'_, str> {
+    if key.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() || byte == b' ') {
+        return Cow::Borrowed(key);
+    }
+    let seen = key.chars().filter(|c| !is_unseen(*c));
+    Cow::Owned(seen.flat_map(fold).collect())
+}
+
+/// As [`key`], and without `_` and `-`: libraries that generate names take `task_id` for `taskId`. For the keys of the
+/// protocol's own objects only, where nothing else may stand.
+#[must_use]
+pub fn protocol_key(text: &str) -> String {
+    key(text).chars().filter(|c| !matches!(c, '_' | '-')).collect()
+}
+
+/// Not shown, but there: controls and format characters.
+#[must_use]
+pub fn is_unseen(c: char) -> bool {
+    c.is_control() || is_format(c)
+}
+
+/// Whether `name` is as it should be: in normal form C, without unseen characters and line separators, no space around it.
+#[must_use]
+pub fn is_plain(name: &str) -> bool {
+    if name.is_empty() || name.trim() != name || name.chars().any(|c| is_unseen(c) || matches!(c, '\u{2028}' | '\u{2029}')) {
+        return false;
+    }
+    name.is_ascii() || name.nfc().eq(name.chars())
+}
+
+fn fold(c: char) -> impl Iterator<Item = char> {
+    c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests;

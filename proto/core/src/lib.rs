@@ -1,0 +1,16 @@
+//! AgentGate's nouns and laws: what a call is, how it is read, and how it is decided.
+//!
+//! Nothing here has a clock, does IO, waits, or serialises: time and bytes arrive as arguments, values go out.
+//! `no_std` holds that up; compiling for wasm alone would not.
+#![no_std]
+
+extern crate alloc;
+
+pub mod canonical;
+pub mod decide;
+pub mod digest;
+pub mod fold;
+pub mod id;
+pub mod json;
+pub mod mcp;
+pub mod time;

@@ -1,0 +1,187 @@
+//! Reads the head: what the protocol's headers say, each at most once and in plain text.
+//!
+//! It looks only at headers for which `is_read` holds, so that filter and control plane come to the same end.
+
+use crate::id::Handle;
+use crate::mcp::{Head, Malformed, Rules, Version};
+use alloc::string::String;
+use alloc::vec::Vec;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+const CONNECTION: &str = "connection";
+const CONTENT_ENCODING: &str = "content-encoding";
+const CONTENT_TYPE: &str = "content-type";
+const METHOD: &str = "mcp-method";
+const NAME: &str = "mcp-name";
+const SESSION: &str = "mcp-session-id";
+const VERSION: &str = "mcp-protocol-version";
+const PARAM_PREFIX: &str = "mcp-param-";
+
+/// Headers that may come once.
+const SINGLE: [&str; 6] = [CONTENT_ENCODING, CONTENT_TYPE, METHOD, NAME, SESSION, VERSION];
+
+/// How a value that is no plain ASCII is written in a header.
+const ENCODED: (&str, &str) = ("=?base64?", "?=");
+
+/// What the HTTP method wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Post,
+    Get,
+    Delete,
+}
+
+/// What the head says.
+#[derive(Debug)]
+pub(super) struct Headers<'a> {
+    pub(super) verb: Verb,
+    /// None: the header is missing.
+    pub(super) version: Option<Version>,
+    pub(super) method: Option<&'a str>,
+    /// As it stands in the header: see [`decode`].
+    pub(super) name: Option<&'a str>,
+    pub(super) handle: Option<Handle>,
+}
+
+/// Whether the parser looks at the header of this name (lower case). Only these travel to the control plane.
+#[must_use]
+pub fn is_read(name: &[u8]) -> bool {
+    let name = normal(name);
+    name == CONNECTION || SINGLE.contains(&name.as_str()) || name.starts_with(PARAM_PREFIX)
+}
+
+/// The value of an `Mcp-Name` header, `=?base64?…?=` decoded. None: it cannot be decoded.
+pub(super) fn decode(value: &str) -> Option<String> {
+    match value.strip_prefix(ENCODED.0).and_then(|rest| rest.strip_suffix(ENCODED.1)) {
+        Some(encoded) => String::from_utf8(STANDARD.decode(encoded).ok()?).ok(),
+        None => Some(value.into()),
+    }
+}
+
+// === impl Headers ===
+
+impl<'a> Headers<'a> {
+    pub(super) fn read(head: &'a Head, body: &[u8], rules: &Rules) -> Result<Self, Malformed> {
+        let verb = Verb::read(&head.method, body)?;
+        read_query(&head.path, &rules.query_keys)?;
+        let read: Vec<_> = head.headers.iter().filter(|(name, _)| is_read(name)).collect();
+        for (name, value) in &read {
+            check_name(name)?;
+            if name == CONNECTION.as_bytes() {
+                check_connection(value)?;
+            }
+        }
+        if verb == Verb::Post {
+            check_content_type(once(head, CONTENT_TYPE)?)?;
+        }
+        if !once(head, CONTENT_ENCODING)?.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")) {
+            return Err(Malformed::ContentEncoding);
+        }
+        if read.iter().any(|(name, _)| name.starts_with(PARAM_PREFIX.as_bytes())) {
+            return Err(Malformed::ParamHeader);
+        }
+        let version = once(head, VERSION)?.map(|text| taken(text.as_bytes(), rules)).transpose()?;
+        let handle = once(head, SESSION)?.map(read_session).transpose()?;
+        Ok(Self { verb, version, method: once(head, METHOD)?, name: once(head, NAME)?, handle })
+    }
+}
+
+// === impl Verb ===
+
+impl Verb {
+    fn read(method: &[u8], body: &[u8]) -> Result<Self, Malformed> {
+        match method {
+            b"POST" => Ok(Self::Post),
+            b"GET" | b"DELETE" | b"OPTIONS" | b"HEAD" if !body.is_empty() => Err(Malformed::BodyUnexpected),
+            b"GET" => Ok(Self::Get),
+            b"DELETE" => Ok(Self::Delete),
+            _ => Err(Malformed::HttpMethod),
+        }
+    }
+}
+
+/// The version written as `text`, if the route takes it.
+pub(super) fn taken(text: &[u8], rules: &Rules) -> Result<Version, Malformed> {
+    let version = Version::parse(text).ok_or(Malformed::UnsupportedVersion)?;
+    if rules.versions.contains(&version) { Ok(version) } else { Err(Malformed::UnsupportedVersion) }
+}
+
+/// A name as servers compare them: lower case, and `_` for `-`, as CGI and its heirs do.
+fn normal(name: &[u8]) -> String {
+    let byte = |byte: &u8| if *byte == b'_' { '-' } else { char::from(byte.to_ascii_lowercase()) };
+    name.iter().map(byte).collect()
+}
+
+fn check_name(name: &[u8]) -> Result<(), Malformed> {
+    if normal(name).as_bytes() == name { Ok(()) } else { Err(Malformed::HeaderLookalike) }
+}
+
+/// A hop may remove what Connection names, so that the next one reads another head than this one.
+fn check_connection(value: &[u8]) -> Result<(), Malformed> {
+    let named = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    if named.into_iter().any(|name| is_read(name) && !name.eq_ignore_ascii_case(CONNECTION.as_bytes())) {
+        return Err(Malformed::ConnectionNamesHeader);
+    }
+    Ok(())
+}
+
+fn once<'a>(head: &'a Head, name: &'static str) -> Result<Option<&'a str>, Malformed> {
+    let mut values = head.values(name);
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(Malformed::HeaderRepeated);
+    }
+    let Some(value) = first else {
+        return Ok(None);
+    };
+    if !value.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return Err(Malformed::HeaderNotText);
+    }
+    core::str::from_utf8(value).map(Some).map_err(|_| Malformed::HeaderNotText)
+}
+
+/// `application/json`, and no parameter but `charset=utf-8`, once.
+fn check_content_type(value: Option<&str>) -> Result<(), Malformed> {
+    let mut parts = value.ok_or(Malformed::ContentType)?.split(';').map(str::trim);
+    if !parts.next().is_some_and(|kind| kind.eq_ignore_ascii_case("application/json")) {
+        return Err(Malformed::ContentType);
+    }
+    let Some(parameter) = parts.next() else {
+        return Ok(());
+    };
+    let (name, value) = parameter.split_once('=').ok_or(Malformed::ContentType)?;
+    if !name.eq_ignore_ascii_case("charset") || parts.next().is_some() {
+        return Err(Malformed::ContentType);
+    }
+    let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+    if bare.eq_ignore_ascii_case("utf-8") { Ok(()) } else { Err(Malformed::Charset) }
+}
+
+/// Some servers read method and params from the query: only keys that the route names, each once, and no encoded ones.
+fn read_query(path: &[u8], taken: &[String]) -> Result<(), Malformed> {
+    if path.contains(&b'#') {
+        return Err(Malformed::Query);
+    }
+    let Some(at) = path.iter().position(|byte| *byte == b'?') else {
+        return Ok(());
+    };
+    let mut seen: Vec<&[u8]> = Vec::new();
+    for pair in path.get(at + 1..).unwrap_or_default().split(|byte| *byte == b'&') {
+        let key = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        // Some readers split at `;` as well, and would find another key behind it.
+        if pair.contains(&b';') || seen.contains(&key) || !taken.iter().any(|name| name.as_bytes() == key) {
+            return Err(Malformed::Query);
+        }
+        seen.push(key);
+    }
+    Ok(())
+}
+
+/// Visible ASCII, as the protocol has it.
+fn read_session(text: &str) -> Result<Handle, Malformed> {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Malformed::SessionId);
+    }
+    Handle::try_from(text).map_err(|_| Malformed::SessionId)
+}
