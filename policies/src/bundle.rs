@@ -1,0 +1,227 @@
+//! A policy folder, read whole, judged and compiled once. It never changes, and a digest names it.
+//!
+//! Loading says whether a bundle could serve, not whether it does what its author meant: for that its cases are tried.
+
+use crate::cases::{self, Case, CaseReport};
+use crate::engine::{self, Document};
+use crate::evaluator::Evaluator;
+use crate::folder::{self, FILE_BYTES_MAX, FILES_MAX};
+use crate::lint::{self, Fault, SETS};
+use crate::syntax::Module;
+use crate::table::Table;
+use crate::yaml::YamlError;
+use agentgate_core::digest::{Digest, Digester};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The first line of a bundle's bytes.
+const MAGIC: &[u8] = b"agentgate policy 1\n";
+const TABLE: &str = "tools.yaml";
+
+/// One file, by its path inside the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    pub path: String,
+    pub bytes: Vec<u8>,
+}
+
+/// A policy that could serve. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Bundle(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    files: Vec<SourceFile>,
+    digest: Digest,
+    rego: Vec<(String, String)>,
+    modules: Vec<Module>,
+    table: Table,
+    cases: Vec<Case>,
+}
+
+#[derive(Debug, Error)]
+pub enum BundleError {
+    #[error("`{path}` is not the path of a file in a policy folder")]
+    Path { path: String },
+    #[error("`{path}` is here twice")]
+    Twice { path: String },
+    #[error("`{path}` has no place in a policy folder; it holds `rego/*.rego`, `tools.yaml` and `cases/*.yaml`")]
+    Stray { path: String },
+    #[error("there is no `{what}` in the policy folder")]
+    Missing { what: &'static str },
+    #[error("`{path}` is not UTF-8")]
+    NotUtf8 { path: String },
+    #[error("more than {FILES_MAX} files, or one larger than {FILE_BYTES_MAX} bytes")]
+    TooMuch,
+    #[error("`{path}`, {source}")]
+    Yaml { path: String, source: Wrong },
+    #[error("{what}")]
+    Rego { what: String },
+    #[error(transparent)]
+    Lint(#[from] Fault),
+    #[error("these are not the bytes of a policy bundle: {what}")]
+    Bytes { what: &'static str },
+}
+
+/// What is wrong with a YAML file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(transparent)]
+pub struct Wrong(#[from] YamlError);
+
+// === impl Bundle ===
+
+impl Bundle {
+    /// # Errors
+    /// When the files are no policy: stray or unreadable, refused by the lint, or not compiling.
+    pub fn load(mut files: Vec<SourceFile>) -> Result<Self, BundleError> {
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        check_files(&files)?;
+        let mut parts = Parts {
+            digest: digest(&files),
+            rego: Vec::new(),
+            modules: Vec::new(),
+            table: Table::default(),
+            cases: Vec::new(),
+            files: Vec::new(),
+        };
+        for file in &files {
+            parts.take(file)?;
+        }
+        if parts.rego.is_empty() {
+            return Err(BundleError::Missing { what: "rego/*.rego" });
+        }
+        if !files.iter().any(|file| file.path == TABLE) {
+            return Err(BundleError::Missing { what: TABLE });
+        }
+        lint::check(&parts.modules)?;
+        parts.files = files;
+        let bundle = Self(Arc::new(parts));
+        // Compiles it, which no other step does.
+        Evaluator::new(&bundle)?;
+        Ok(bundle)
+    }
+
+    /// Over all paths and bytes: two bundles with one digest are the same policy.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+
+    /// All of it, for a store that knows nothing of policies.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for file in &self.0.files {
+            for part in [file.path.as_bytes(), &file.bytes] {
+                bytes.extend((part.len() as u64).to_be_bytes());
+                bytes.extend(part);
+            }
+        }
+        bytes
+    }
+
+    /// # Errors
+    /// When the bytes are not `to_bytes` of a bundle, or the files no policy.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
+        let mut rest = bytes.strip_prefix(MAGIC).ok_or(BundleError::Bytes { what: "the first line is another" })?;
+        let mut files: Vec<SourceFile> = Vec::new();
+        while !rest.is_empty() {
+            let path = take_part(&mut rest)?;
+            let path = std::str::from_utf8(path).map_err(|_| BundleError::Bytes { what: "a path is not UTF-8" })?.to_owned();
+            let bytes = take_part(&mut rest)?.to_vec();
+            if files.last().is_some_and(|last| last.path >= path) {
+                return Err(BundleError::Bytes { what: "the files are not in order" });
+            }
+            files.push(SourceFile { path, bytes });
+        }
+        Self::load(files)
+    }
+
+    /// Rules that contribute to one of the sets.
+    #[must_use]
+    pub fn rules(&self) -> usize {
+        self.0.modules.iter().flat_map(|module| &module.heads).filter(|head| SETS.contains(&head.name.as_str())).count()
+    }
+
+    #[must_use]
+    pub fn cases(&self) -> usize {
+        self.0.cases.len()
+    }
+
+    /// Tries each case on a fresh evaluator and says which lines of Rego they reached.
+    #[must_use]
+    pub fn try_cases(&self) -> CaseReport {
+        cases::try_all(self, &self.0.cases)
+    }
+
+    pub(crate) fn rego(&self) -> &[(String, String)] {
+        &self.0.rego
+    }
+
+    pub(crate) fn data(&self) -> Document {
+        Document::object([("tools", self.0.table.document())])
+    }
+
+    /// Whether any rule contributes to the set of this name.
+    pub(crate) fn declares(&self, set: &str) -> bool {
+        self.0.modules.iter().flat_map(|module| &module.heads).any(|head| head.name == set)
+    }
+}
+
+// === impl Parts ===
+
+impl Parts {
+    fn take(&mut self, file: &SourceFile) -> Result<(), BundleError> {
+        let path = || file.path.clone();
+        let text = std::str::from_utf8(&file.bytes).map_err(|_| BundleError::NotUtf8 { path: path() })?;
+        let yaml = |source| BundleError::Yaml { path: path(), source: Wrong(source) };
+        match file.path.split_once('/') {
+            None if file.path == TABLE => self.table = Table::read(text).map_err(yaml)?,
+            Some(("rego", name)) if name.ends_with(".rego") => {
+                self.modules.push(engine::read(&file.path, text).map_err(|what| BundleError::Rego { what })?);
+                self.rego.push((path(), text.to_owned()));
+            }
+            Some(("cases", name)) if name.ends_with(".yaml") => {
+                self.cases.extend(cases::read(&file.path, text).map_err(yaml)?);
+            }
+            _ => return Err(BundleError::Stray { path: path() }),
+        }
+        Ok(())
+    }
+}
+
+/// `files` are sorted.
+fn check_files(files: &[SourceFile]) -> Result<(), BundleError> {
+    if files.len() > FILES_MAX || files.iter().any(|file| file.bytes.len() > FILE_BYTES_MAX) {
+        return Err(BundleError::TooMuch);
+    }
+    if let Some(file) = files.iter().find(|file| !file.path.split('/').all(folder::is_plain)) {
+        return Err(BundleError::Path { path: file.path.escape_debug().to_string() });
+    }
+    let mut pairs = files.iter().zip(files.iter().skip(1));
+    match pairs.find(|(a, b)| a.path == b.path) {
+        Some((file, _)) => Err(BundleError::Twice { path: file.path.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn digest(files: &[SourceFile]) -> Digest {
+    let mut digester = Digester::new("agentgate/policy/1");
+    for file in files {
+        digester.part(file.path.as_bytes());
+        digester.part(&file.bytes);
+    }
+    digester.finish()
+}
+
+fn take_part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BundleError> {
+    const SHORT: BundleError = BundleError::Bytes { what: "they end in the middle of a file" };
+    let (length, after) = rest.split_first_chunk::<8>().ok_or(SHORT)?;
+    let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| SHORT)?;
+    let (part, after) = after.split_at_checked(length).ok_or(SHORT)?;
+    *rest = after;
+    Ok(part)
+}
+
+#[cfg(test)]
+mod tests;

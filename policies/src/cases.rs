@@ -1,0 +1,334 @@
+//! Cases: what a policy is given and what it has to answer, written by its author beside it. They are settled by the same
+//! law as any call; there is no other way to pass.
+
+use crate::bundle::Bundle;
+use crate::evaluator::{Evaluator, Trouble};
+use crate::input;
+use crate::table::{parse_scope, scope_name};
+use crate::yaml::{self, Map, Yaml, YamlError};
+use agentgate_core::decide::{Decision, Facts, Scope, Verdict, settle};
+use agentgate_core::id::{Handle, Principal, Server, Tenant};
+use agentgate_core::json::{Json, Object};
+use agentgate_core::mcp::{Kind, Message, Method, RequestId, Version};
+use agentgate_core::time::Time;
+
+/// Cases of one bundle: all of them are tried at each reload.
+const CASES_MAX: usize = 10_000;
+
+const GIVEN: [&str; 15] = [
+    "at_us",
+    "tenant",
+    "principal",
+    "asker",
+    "server",
+    "version",
+    "method",
+    "handle",
+    "tool",
+    "prompt",
+    "resource",
+    "task",
+    "params",
+    "arguments",
+    "list",
+];
+const WANT: [&str; 5] = ["verdict", "rule", "reason", "scope", "hidden"];
+
+/// What is given where a case leaves it out: 2026-01-01T00:00:00Z, and names that mean nothing.
+const AT_US: u64 = 1_767_225_600_000_000;
+const TENANT: &str = "default";
+const PRINCIPAL: &str = "spiffe://agentgate.local/agent/case";
+const ASKER: &str = "spiffe://agentgate.local/filter/case";
+
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    file: String,
+    line: usize,
+    name: String,
+    facts: Facts,
+    want: Want,
+}
+
+#[derive(Clone, Debug)]
+enum Want {
+    Decision {
+        verdict: String,
+        rule: String,
+        reason: Option<String>,
+        scope: Option<Scope>,
+    },
+    /// Of the tools of `list`, those that are not shown.
+    Hidden {
+        list: Vec<String>,
+        hidden: Vec<String>,
+    },
+}
+
+/// What came of a bundle's cases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaseReport {
+    pub rows: Vec<CaseRow>,
+    pub coverage: Vec<Coverage>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseRow {
+    pub file: String,
+    pub line: usize,
+    pub name: String,
+    /// What was wanted and what came instead, if it did not pass.
+    pub failure: Option<String>,
+}
+
+/// The lines of one file of Rego that hold something to evaluate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coverage {
+    pub file: String,
+    pub reached: usize,
+    /// Lines that no case reached, in order.
+    pub missed: Vec<u32>,
+}
+
+/// Reads one file of cases: a list.
+pub(crate) fn read(path: &str, text: &str) -> Result<Vec<Case>, YamlError> {
+    let document = yaml::read(text)?;
+    let list = document.list()?;
+    if list.len() > CASES_MAX {
+        return Err(document.wrong(format!("more than {CASES_MAX} cases")));
+    }
+    let mut cases: Vec<Case> = Vec::new();
+    for yaml in list {
+        let case = read_case(path, yaml)?;
+        if let Some(other) = cases.iter().find(|other| other.name == case.name) {
+            return Err(yaml.wrong(format!("`{}` is the name of the case in line {} already", case.name, other.line)));
+        }
+        cases.push(case);
+    }
+    Ok(cases)
+}
+
+/// Tries all of them on one evaluator.
+pub(crate) fn try_all(bundle: &Bundle, cases: &[Case]) -> CaseReport {
+    let mut evaluator = match Evaluator::new(bundle) {
+        Ok(evaluator) => evaluator,
+        Err(error) => {
+            let failed = |case: &Case| case.row(Some(error.to_string()));
+            return CaseReport { rows: cases.iter().map(failed).collect(), coverage: Vec::new() };
+        }
+    };
+    evaluator.watch_lines();
+    let rows = cases.iter().map(|case| case.row(case.try_on(&mut evaluator).err())).collect();
+    let lines = evaluator.lines().unwrap_or_default();
+    let coverage = lines
+        .into_iter()
+        .map(|lines| Coverage { file: lines.path, reached: lines.reached.len(), missed: lines.missed })
+        .collect();
+    CaseReport { rows, coverage }
+}
+
+// === impl Case ===
+
+impl Case {
+    fn row(&self, failure: Option<String>) -> CaseRow {
+        CaseRow { file: self.file.clone(), line: self.line, name: self.name.clone(), failure }
+    }
+
+    fn try_on(&self, evaluator: &mut Evaluator) -> Result<(), String> {
+        match &self.want {
+            Want::Hidden { list, hidden } => {
+                let came = evaluator.hidden(&self.facts, list).map_err(|trouble| trouble.to_string())?;
+                if came == *hidden { Ok(()) } else { Err(format!("wanted `{hidden:?}` hidden, but hidden are `{came:?}`")) }
+            }
+            Want::Decision { verdict, rule, reason, scope } => {
+                let decision = decide(evaluator, &self.facts)?;
+                let wanted = (verdict.as_str(), rule.as_str());
+                let came = (verdict_name(decision.verdict), decision.rule.as_str());
+                let told = |reason: &str| decision.reason == reason;
+                let agrees = scope.is_none_or(|scope| decision.scope == Some(scope)) && reason.as_deref().is_none_or(told);
+                if wanted == came && agrees {
+                    return Ok(());
+                }
+                let scope = decision.scope.map_or("none", scope_name);
+                let (verdict, by) = came;
+                Err(format!(
+                    "wanted `{}` by `{}`, came `{verdict}` by `{by}` (scope {scope}): {}",
+                    wanted.0, wanted.1, decision.reason
+                ))
+            }
+        }
+    }
+}
+
+fn decide(evaluator: &mut Evaluator, facts: &Facts) -> Result<Decision, String> {
+    match evaluator.opinion(facts) {
+        Ok(opinion) => Ok(settle(facts, Ok(&opinion))),
+        Err(Trouble::Evaluation(error)) => Ok(settle(facts, Err(&error))),
+        Err(Trouble::Unavailable(why)) => Err(why),
+    }
+}
+
+const fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow(_) => "allow",
+        Verdict::Pending => "pending",
+        Verdict::Deny(_) => "deny",
+    }
+}
+
+fn read_case(path: &str, yaml: &Yaml) -> Result<Case, YamlError> {
+    let fields = yaml.fields(&["name", "given", "want"])?;
+    let field = |name: &str| fields.get(name).ok_or_else(|| yaml.wrong(format!("`{name}` is missing")));
+    let name = field("name")?.text()?.to_owned();
+    let in_case = |error: YamlError| YamlError { line: error.line, what: format!("case `{name}`: {}", error.what) };
+    let given = field("given")?;
+    let facts = read_given(given).map_err(in_case)?;
+    let list = given.map()?.get("list");
+    let want = read_want(field("want")?, list).map_err(in_case)?;
+    Ok(Case { file: path.to_owned(), line: yaml.line, name, facts, want })
+}
+
+fn read_given(yaml: &Yaml) -> Result<Facts, YamlError> {
+    let fields = yaml.fields(&GIVEN)?;
+    let at = match fields.get("at_us") {
+        Some(at) => at.text()?.parse().map_err(|_| at.wrong("`at_us` is a number of microseconds"))?,
+        None => AT_US,
+    };
+    let server = fields.get("server").ok_or_else(|| yaml.wrong("`server` is missing"))?;
+    Ok(Facts {
+        at: Time::from_micros(at),
+        tenant: named::<Tenant>(fields, "tenant", TENANT, yaml)?,
+        principal: named::<Principal>(fields, "principal", PRINCIPAL, yaml)?,
+        asker: named::<Principal>(fields, "asker", ASKER, yaml)?,
+        server: named::<Server>(fields, "server", server.text()?, yaml)?,
+        reading: Ok(read_message(fields, yaml)?),
+    })
+}
+
+fn named<'a, N>(fields: &'a Map, field: &str, default: &'a str, yaml: &Yaml) -> Result<N, YamlError>
+where
+    N: TryFrom<&'a str>,
+    N::Error: std::fmt::Display,
+{
+    let (text, place) = match fields.get(field) {
+        Some(value) => (value.text()?, value),
+        None => (default, yaml),
+    };
+    N::try_from(text).map_err(|error| place.wrong(error.to_string()))
+}
+
+fn read_message(fields: &Map, yaml: &Yaml) -> Result<Message, YamlError> {
+    let place = fields.get("method").ok_or_else(|| yaml.wrong("`method` is missing"))?;
+    let method = method_of(place.text()?).ok_or_else(|| place.wrong("this is no method"))?;
+    let version = read_version(fields, method, place)?;
+    let target = read_target(fields, method)?;
+    let params = read_params(fields, method, target.as_deref())?;
+    let handle = match fields.get("handle") {
+        Some(handle) => Some(Handle::try_from(handle.text()?).map_err(|error| handle.wrong(error.to_string()))?),
+        None => None,
+    };
+    Ok(Message { version, kind: kind_of(method), method, target, params, handle })
+}
+
+fn method_of(name: &str) -> Option<Method> {
+    Method::ALL.into_iter().find(|method| method.name() == name)
+}
+
+/// The newest that has the method, if the case names none.
+fn read_version(fields: &Map, method: Method, place: &Yaml) -> Result<Version, YamlError> {
+    let Some(version) = fields.get("version") else {
+        let newest = Version::ALL.into_iter().rev().find(|version| method.is_in(*version));
+        return newest.ok_or_else(|| place.wrong("no version has this method"));
+    };
+    let known = Version::parse(version.text()?.as_bytes()).ok_or_else(|| version.wrong("this is no version that is read"))?;
+    if !method.is_in(known) {
+        return Err(version.wrong(format!("{} has no `{}`", known.as_str(), method.name())));
+    }
+    Ok(known)
+}
+
+fn kind_of(method: Method) -> Kind {
+    let id = || RequestId::Number("1".to_owned());
+    match method {
+        Method::Response => Kind::Response(id()),
+        Method::Open => Kind::Open,
+        Method::End => Kind::End,
+        method if method.is_notification() => Kind::Notification,
+        _ => Kind::Request(id()),
+    }
+}
+
+/// What the method acts on, under the name that the input document has for it.
+fn read_target(fields: &Map, method: Method) -> Result<Option<String>, YamlError> {
+    for name in ["tool", "prompt", "resource", "task"] {
+        if let Some(value) = fields.get(name) {
+            if input::target_name(method) != Some(name) {
+                return Err(value.wrong(format!("`{}` acts on no `{name}`", method.name())));
+            }
+            return Ok(Some(value.text()?.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// `params` as the message would carry them: the target and the arguments are in them.
+fn read_params(fields: &Map, method: Method, target: Option<&str>) -> Result<Option<Object>, YamlError> {
+    let mut params = match fields.get("params") {
+        Some(params) => Some(params.map()?.to_json()),
+        None => None,
+    };
+    if let (Some(key), Some(target)) = (method.target_key(), target) {
+        params.get_or_insert_default().set(key, target);
+    }
+    if let Some(arguments) = fields.get("arguments") {
+        params.get_or_insert_default().set("arguments", Json::Object(arguments.map()?.to_json()));
+    }
+    Ok(params)
+}
+
+fn read_want(yaml: &Yaml, list: Option<&Yaml>) -> Result<Want, YamlError> {
+    let fields = yaml.fields(&WANT)?;
+    match (list, fields.get("hidden")) {
+        (Some(list), Some(hidden)) => {
+            if fields.iter().count() > 1 {
+                return Err(yaml.wrong("a case about a list wants `hidden` and nothing else"));
+            }
+            return Ok(Want::Hidden { list: texts(list)?, hidden: texts(hidden)? });
+        }
+        (Some(list), None) => return Err(list.wrong("a case with a `list` wants `hidden`")),
+        (None, Some(hidden)) => return Err(hidden.wrong("`hidden` needs a `list` that is given")),
+        (None, None) => {}
+    }
+    let field = |name: &str| fields.get(name).ok_or_else(|| yaml.wrong(format!("`{name}` is missing")));
+    let verdict = field("verdict")?;
+    if !["allow", "pending", "deny"].contains(&verdict.text()?) {
+        return Err(verdict.wrong("a verdict is `allow`, `pending` or `deny`"));
+    }
+    let scope = match fields.get("scope") {
+        Some(scope) => Some(parse_scope(scope.text()?).ok_or_else(|| scope.wrong("a scope is `read` or `write`"))?),
+        None => None,
+    };
+    let reason = fields.get("reason").map(Yaml::text).transpose()?.map(ToOwned::to_owned);
+    Ok(Want::Decision { verdict: verdict.text()?.to_owned(), rule: field("rule")?.text()?.to_owned(), reason, scope })
+}
+
+fn texts(yaml: &Yaml) -> Result<Vec<String>, YamlError> {
+    yaml.list()?.iter().map(|element| Ok(element.text()?.to_owned())).collect()
+}
+
+// === impl CaseReport ===
+
+impl CaseReport {
+    /// Whether every case came out as wanted.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.failed() == 0
+    }
+
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.rows.iter().filter(|row| row.failure.is_some()).count()
+    }
+}
+
+#[cfg(test)]
+mod tests;

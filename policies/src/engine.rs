@@ -1,0 +1,421 @@
+//! The one door to regorus: it reads Rego, runs it strictly and within a limit, and says what came out.
+//!
+//! A builtin that fails is an error here, never `undefined`. The engine is given no clock and no way out; what looks at the
+//! world all the same is refused by `lint`, from what `read` found.
+
+use crate::syntax::{Head, Module, Shape, Step, Use, What};
+use agentgate_core::json::{Json, Number, Object};
+use regorus::unstable::{Expr, Literal, Query, Rule, RuleAssign, RuleHead};
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{LimitError, Value};
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+use thiserror::Error;
+
+/// Steps of the interpreter that one evaluation may take: about two hundred times what the default policy takes.
+/// Beyond it the call is refused, the same way each time (decision 0003).
+pub(crate) const INSTRUCTIONS_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
+
+/// Compiled patterns that the process keeps: all of a policy's at once, or each call would compile some again.
+pub(crate) const PATTERNS_MAX: usize = 256;
+
+/// The engine's own bound on a compiled pattern.
+const PATTERN_BYTES_MAX: usize = 100 * 1024;
+
+/// Rego and data, ready to be evaluated on one thread.
+pub(crate) struct Engine(regorus::Engine);
+
+/// A document that goes into the engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Document(Value);
+
+/// What came out of it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Answer {
+    Text(String),
+    Object(BTreeMap<String, Answer>),
+    Set(Vec<Answer>),
+    /// Anything else, by the name of its type.
+    Other(&'static str),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Failure {
+    #[error("the policy took more than its instruction limit")]
+    Instructions,
+    #[error("the engine had not enough memory")]
+    Memory,
+    #[error("{0}")]
+    Error(String),
+}
+
+/// A number that the engine cannot hold exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the engine cannot hold the number `{0}` exactly")]
+pub(crate) struct Inexact(pub String);
+
+/// How often a line of Rego was reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lines {
+    pub path: String,
+    pub reached: Vec<u32>,
+    pub missed: Vec<u32>,
+}
+
+/// Whether the engine has a builtin of this name.
+pub(crate) fn is_builtin(name: &str) -> bool {
+    regorus::unstable::BUILTINS.contains_key(name)
+}
+
+/// What is wrong with a pattern, in the engine's own bounds.
+pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
+    regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build().map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Reads one file of Rego.
+pub(crate) fn read(path: &str, rego: &str) -> Result<Module, String> {
+    let mut engine = regorus::Engine::new();
+    engine.add_policy(path.to_owned(), rego.to_owned()).map_err(|error| plain(&error.to_string()))?;
+    let Some(parsed) = engine.get_modules().first() else {
+        return Err("nothing was read".to_owned());
+    };
+    let mut module = Module { path: path.to_owned(), package: name_of(&parsed.package.refr), ..Module::default() };
+    for import in &parsed.imports {
+        module.uses.push(Use { line: import.span.line, what: What::Import(name_of(&import.refr)) });
+    }
+    for rule in &parsed.policy {
+        read_rule(rule, &mut module);
+    }
+    Ok(module)
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Takes the Rego files (path, text) and the data that they see. `limit` is in steps of the interpreter.
+    pub(crate) fn new(rego: &[(String, String)], data: Document, limit: NonZeroU32) -> Result<Self, String> {
+        regorus::cache::configure(regorus::cache::Config { regex: PATTERNS_MAX, glob: 0 });
+        let mut engine = regorus::Engine::new();
+        engine.set_strict_builtin_errors(true);
+        // Whatever `print` would say is personal data; the lint refuses it, and this keeps it off stderr for certain.
+        engine.set_gather_prints(true);
+        for (path, text) in rego {
+            engine.add_policy(path.clone(), text.clone()).map_err(|error| plain(&error.to_string()))?;
+        }
+        engine.add_data(data.0).map_err(|error| plain(&error.to_string()))?;
+        // (decision 0003) The timer counts steps and looks at its clock only at each `check_interval`th. With no time allowed
+        // it fails there, always: a counter of instructions, made of the only part that counts them.
+        engine.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: limit });
+        Ok(Self(engine))
+    }
+
+    /// Evaluates one rule, by its whole path, over `input`. Nothing of an earlier evaluation is left.
+    pub(crate) fn evaluate(&mut self, rule: &str, input: Document) -> Result<Answer, Failure> {
+        self.0.set_input(input.0);
+        self.0
+            .eval_rule(rule.to_owned())
+            .map(|value| Answer::of(&value))
+            .map_err(|error| Failure::of(error.downcast_ref(), &error.to_string()))
+    }
+
+    /// From now on, remembers which lines are reached.
+    pub(crate) fn watch_lines(&mut self) {
+        self.0.set_enable_coverage(true);
+    }
+
+    pub(crate) fn lines(&self) -> Result<Vec<Lines>, String> {
+        let report = self.0.get_coverage_report().map_err(|error| plain(&error.to_string()))?;
+        Ok(report
+            .files
+            .into_iter()
+            .map(|file| Lines {
+                path: file.path,
+                reached: file.covered.iter().copied().collect(),
+                missed: file.not_covered.difference(&file.covered).copied().collect(),
+            })
+            .collect())
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+// === impl Document ===
+
+impl Document {
+    pub(crate) fn text(text: &str) -> Self {
+        Self(Value::from(text))
+    }
+
+    pub(crate) fn whole(number: u64) -> Self {
+        Self(Value::from(number))
+    }
+
+    pub(crate) fn list(elements: impl IntoIterator<Item = Document>) -> Self {
+        Self(Value::from(elements.into_iter().map(|element| element.0).collect::<Vec<_>>()))
+    }
+
+    pub(crate) fn object<'a>(members: impl IntoIterator<Item = (&'a str, Document)>) -> Self {
+        Self(Value::from(members.into_iter().map(|(key, value)| (Value::from(key), value.0)).collect::<BTreeMap<_, _>>()))
+    }
+
+    pub(crate) fn of_object(object: &Object) -> Result<Self, Inexact> {
+        let members: Result<BTreeMap<_, _>, _> =
+            object.iter().map(|(key, value)| Ok((Value::from(key), Self::of_json(value)?.0))).collect();
+        Ok(Self(Value::from(members?)))
+    }
+
+    pub(crate) fn of_json(json: &Json) -> Result<Self, Inexact> {
+        Ok(Self(match json {
+            Json::Null => Value::Null,
+            Json::Bool(flag) => Value::Bool(*flag),
+            Json::Number(number) => of_number(number).ok_or_else(|| Inexact(number.as_str().to_owned()))?,
+            Json::String(text) => Value::from(text.as_str()),
+            Json::Array(elements) => {
+                let elements: Result<Vec<_>, _> = elements.iter().map(|element| Ok(Self::of_json(element)?.0)).collect();
+                Value::from(elements?)
+            }
+            Json::Object(object) => return Self::of_object(object),
+        }))
+    }
+}
+
+/// The engine takes 2⁶⁴ and 2⁶⁴+1 for one number, so neither gets in.
+fn of_number(number: &Number) -> Option<Value> {
+    if !number.is_exact() {
+        return None;
+    }
+    let text = number.as_str();
+    if !number.is_integer() {
+        return text.parse::<f64>().ok().map(Value::from);
+    }
+    text.parse::<i64>().map(Value::from).or_else(|_| text.parse::<u64>().map(Value::from)).ok()
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn of(value: &Value) -> Self {
+        match value {
+            Value::String(text) => Self::Text(text.to_string()),
+            Value::Set(set) => Self::Set(set.iter().map(Self::of).collect()),
+            Value::Object(object) => {
+                let members: Option<BTreeMap<_, _>> = object
+                    .iter()
+                    .map(|(key, value)| match key {
+                        Value::String(key) => Some((key.to_string(), Self::of(value))),
+                        _ => None,
+                    })
+                    .collect();
+                members.map_or(Self::Other("an object with keys that are not strings"), Self::Object)
+            }
+            Value::Null => Self::Other("null"),
+            Value::Bool(_) => Self::Other("a boolean"),
+            Value::Number(_) => Self::Other("a number"),
+            Value::Array(_) => Self::Other("an array"),
+            Value::Undefined => Self::Other("undefined"),
+        }
+    }
+
+    /// The name of its type, for messages.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Object(_) => "an object",
+            Self::Set(_) => "a set",
+            Self::Other(kind) => kind,
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    fn of(limit: Option<&LimitError>, text: &str) -> Self {
+        match limit {
+            Some(LimitError::TimeLimitExceeded { .. }) => return Self::Instructions,
+            Some(LimitError::MemoryLimitExceeded { .. }) => return Self::Memory,
+            Some(LimitError::RegexSizeLimitExceeded { .. }) | None => {}
+        }
+        // Out of a function the engine passes errors on as text. The text names nanoseconds, which no record may hold.
+        if text.contains("execution exceeded time limit") {
+            return Self::Instructions;
+        }
+        if text.contains("execution exceeded memory limit") {
+            return Self::Memory;
+        }
+        Self::Error(plain(text))
+    }
+}
+
+/// The engine's message in one line: `rego/a.rego:3:5: what`. It draws the source around it otherwise.
+fn plain(message: &str) -> String {
+    let place = message.lines().find_map(|line| line.trim().strip_prefix("--> "));
+    let what = message.lines().find_map(|line| line.trim().strip_prefix("error: "));
+    match (place, what) {
+        (Some(place), Some(what)) => format!("{place}: {what}"),
+        (_, Some(what)) => what.to_owned(),
+        (_, None) => message.trim().to_owned(),
+    }
+}
+
+// What follows walks the engine's syntax tree and writes down what `lint` has to know.
+
+fn read_rule(rule: &Rule, module: &mut Module) {
+    match rule {
+        Rule::Default { span, refr, args, value, .. } => {
+            module.heads.push(Head { line: span.line, name: name_of(refr), shape: Shape::Value });
+            read_all(args.iter().chain([value]), &mut module.uses);
+        }
+        Rule::Spec { span, head, bodies } => {
+            let (refr, shape) = match head {
+                RuleHead::Compr { refr, assign, .. } => {
+                    read_assign(assign.as_ref(), &mut module.uses);
+                    (refr, Shape::Value)
+                }
+                RuleHead::Set { refr, key, .. } => {
+                    read_all(key.iter(), &mut module.uses);
+                    (refr, Shape::Set)
+                }
+                RuleHead::Func { refr, args, assign, .. } => {
+                    read_all(args.iter(), &mut module.uses);
+                    read_assign(assign.as_ref(), &mut module.uses);
+                    (refr, Shape::Function)
+                }
+            };
+            module.heads.push(Head { line: span.line, name: name_of(refr), shape });
+            for body in bodies {
+                if body.is_else {
+                    module.uses.push(Use { line: body.span.line, what: What::Else });
+                }
+                read_assign(body.assign.as_ref(), &mut module.uses);
+                read_query(&body.query, &mut module.uses);
+            }
+        }
+    }
+}
+
+fn read_assign(assign: Option<&RuleAssign>, uses: &mut Vec<Use>) {
+    if let Some(assign) = assign {
+        read_expr(&assign.value, uses);
+    }
+}
+
+fn read_all<'a, E: AsRef<Expr> + 'a>(exprs: impl IntoIterator<Item = &'a E>, uses: &mut Vec<Use>) {
+    for expr in exprs {
+        read_expr(expr.as_ref(), uses);
+    }
+}
+
+fn read_query(query: &Query, uses: &mut Vec<Use>) {
+    for statement in &query.stmts {
+        for with in &statement.with_mods {
+            uses.push(Use { line: with.span.line, what: What::With });
+        }
+        match &statement.literal {
+            Literal::SomeVars { .. } => {}
+            Literal::SomeIn { key, value, collection, .. } => read_all(key.iter().chain([value, collection]), uses),
+            Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => read_expr(expr, uses),
+            Literal::Every { domain, query, .. } => {
+                read_expr(domain, uses);
+                read_query(query, uses);
+            }
+        }
+    }
+}
+
+fn read_expr(expr: &Expr, uses: &mut Vec<Use>) {
+    match expr {
+        Expr::String { .. } | Expr::RawString { .. } | Expr::Number { .. } | Expr::Bool { .. } | Expr::Null { .. } => {}
+        Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } => read_reference(expr, uses),
+        Expr::Array { items, .. } | Expr::Set { items, .. } => read_all(items, uses),
+        Expr::Object { fields, .. } => {
+            for (_, key, value) in fields {
+                read_all([key, value], uses);
+            }
+        }
+        Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
+            read_expr(term, uses);
+            read_query(query, uses);
+        }
+        Expr::ObjectCompr { key, value, query, .. } => {
+            read_all([key, value], uses);
+            read_query(query, uses);
+        }
+        Expr::Call { span, fcn, params, .. } => {
+            let arguments = params.iter().map(|param| constant(param)).collect();
+            uses.push(Use { line: span.line, what: What::Call { name: name_of(fcn), arguments } });
+            read_all(params, uses);
+        }
+        Expr::UnaryExpr { expr, .. } => read_expr(expr, uses),
+        Expr::BinExpr { lhs, rhs, .. }
+        | Expr::BoolExpr { lhs, rhs, .. }
+        | Expr::ArithExpr { lhs, rhs, .. }
+        | Expr::AssignExpr { lhs, rhs, .. } => read_all([lhs, rhs], uses),
+        Expr::Membership { key, value, collection, .. } => read_all(key.iter().chain([value, collection]), uses),
+    }
+}
+
+/// Writes down a path, and what the computed steps of it use.
+fn read_reference(expr: &Expr, uses: &mut Vec<Use>) {
+    let line = expr.span().line;
+    let mut steps = Vec::new();
+    let mut node = expr;
+    loop {
+        match node {
+            Expr::Var { span, .. } => {
+                steps.push(Step::Name(span.text().to_owned()));
+                break;
+            }
+            Expr::RefDot { refr, field, .. } => {
+                steps.push(Step::Name(field.0.text().to_owned()));
+                node = refr;
+            }
+            Expr::RefBrack { refr, index, .. } => {
+                if let Some(name) = constant(index) {
+                    steps.push(Step::Name(name));
+                } else {
+                    steps.push(Step::Computed);
+                    read_expr(index, uses);
+                }
+                node = refr;
+            }
+            // `f(x).y` and the like: the path begins at no variable.
+            other => {
+                read_expr(other, uses);
+                return;
+            }
+        }
+    }
+    steps.reverse();
+    uses.push(Use { line, what: What::Reference(steps) });
+}
+
+/// The text of a string that stands in the source.
+fn constant(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::String { value: Value::String(text), .. } | Expr::RawString { value: Value::String(text), .. } => {
+            Some(text.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// `a.b.c` of a path without computed steps; the source's own text of anything else.
+fn name_of(expr: &Expr) -> String {
+    match expr {
+        Expr::RefDot { refr, field, .. } => format!("{}.{}", name_of(refr), field.0.text()),
+        Expr::RefBrack { refr, index, .. } => match constant(index) {
+            Some(name) => format!("{}.{name}", name_of(refr)),
+            None => format!("{}[…]", name_of(refr)),
+        },
+        other => other.span().text().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

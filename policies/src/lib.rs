@@ -1,0 +1,22 @@
+//! The policies: what is wished, written in Rego over a table of tools, and the one engine that runs it.
+//!
+//! A policy gives an opinion and nothing else; `core::decide::settle` makes the verdict of it. Nothing here reads a clock,
+//! a network or the environment; only `folder` reads files, and only those it is pointed at.
+
+mod bundle;
+mod cases;
+mod engine;
+mod evaluator;
+pub mod folder;
+mod input;
+mod lint;
+mod syntax;
+mod table;
+mod yaml;
+
+pub use bundle::{Bundle, BundleError, SourceFile};
+pub use cases::{CaseReport, CaseRow, Coverage};
+pub use evaluator::{Evaluator, Trouble};
+
+/// The engine and the evaluator of it that decided, as a record names them.
+pub const ENGINE: &str = "regorus 0.14.1 interpreter";
