@@ -1,1 +1,98 @@
-//! Under construction.
+//! What two calls have in common when they are the same call: canonical JSON, and the digest over it.
+//!
+//! Keys and strings are as RFC 8785 has them; a number keeps its text, since a double cannot tell …992 from …993. Nothing is
+//! normalised: two calls that differ in a digit or in one character never share an approval.
+
+use crate::digest::{Digest, Digester};
+use crate::id::{Principal, Server, Tenant};
+use crate::json::{Json, Object, write_string};
+use crate::mcp::Message;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+/// The keys of `_meta` that are no part of a call: they trace it, or say who sends it and how it is to be reported, and
+/// change from one attempt to the next. All other keys count, those that are not known here too.
+pub const META_LEFT_OUT: [&str; 7] = [
+    "baggage",
+    "io.modelcontextprotocol/clientInfo",
+    "io.modelcontextprotocol/logLevel",
+    "io.modelcontextprotocol/protocolVersion",
+    "progressToken",
+    "traceparent",
+    "tracestate",
+];
+
+/// `value` in canonical form.
+#[must_use]
+pub fn canonical(value: &Json) -> String {
+    let mut out = String::new();
+    write(&mut out, value);
+    out
+}
+
+/// The digest of a call: who asks whom for what, with which parameters. The protocol's version is no part of it (the same
+/// call in another version is the same call), nor are the request's id and the handle, which the agent writes.
+#[must_use]
+pub fn call_digest(tenant: &Tenant, principal: &Principal, server: &Server, message: &Message) -> Digest {
+    let mut digester = Digester::new("agentgate/call/1");
+    digester.part(tenant.as_str().as_bytes());
+    digester.part(principal.as_str().as_bytes());
+    digester.part(server.as_str().as_bytes());
+    digester.part(message.method.name().as_bytes());
+    digester.part(message.target.as_deref().unwrap_or_default().as_bytes());
+    // No canonical JSON is empty: a message without params is not one with `{}`.
+    let params = message.params.as_ref().map(|params| canonical(&Json::Object(counted(params))));
+    digester.part(params.unwrap_or_default().as_bytes());
+    digester.finish()
+}
+
+/// `params` without the keys that do not count. An empty `_meta` says as much as none.
+fn counted(params: &Object) -> Object {
+    let mut params = params.clone();
+    if let Some(Json::Object(mut meta)) = params.remove("_meta") {
+        for key in META_LEFT_OUT {
+            meta.remove(key);
+        }
+        if !meta.is_empty() {
+            params.set("_meta", meta);
+        }
+    }
+    params
+}
+
+fn write(out: &mut String, value: &Json) {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => out.push_str(&value.to_string()),
+        Json::Array(elements) => {
+            out.push('[');
+            for (index, element) in elements.iter().enumerate() {
+                separate(out, index);
+                write(out, element);
+            }
+            out.push(']');
+        }
+        Json::Object(object) => {
+            let mut members: Vec<_> = object.iter().collect();
+            members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+            out.push('{');
+            for (index, (key, value)) in members.into_iter().enumerate() {
+                separate(out, index);
+                // Writing to a string cannot fail.
+                let _ = write_string(out, key);
+                let _ = out.write_char(':');
+                write(out, value);
+            }
+            out.push('}');
+        }
+    }
+}
+
+fn separate(out: &mut String, index: usize) {
+    if index > 0 {
+        out.push(',');
+    }
+}
+
+#[cfg(test)]
+mod tests;

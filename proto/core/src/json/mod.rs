@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 pub use number::Number;
 pub use reader::{Bounds, DEPTH_MAX, Fault, Keys, read};
+pub(crate) use writer::write_string;
 
 /// A JSON value as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,6 +118,10 @@ impl Object {
         self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut Json> {
+        self.0.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
@@ -137,8 +142,8 @@ impl Object {
 
     /// Puts `value` under `key`: in the place of what stood there, else at the end.
     pub fn set(&mut self, key: &str, value: impl Into<Json>) {
-        match self.0.iter_mut().find(|(name, _)| name == key) {
-            Some((_, old)) => *old = value.into(),
+        match self.get_mut(key) {
+            Some(old) => *old = value.into(),
             None => self.0.push((key.into(), value.into())),
         }
     }

@@ -22,11 +22,7 @@ pub(super) enum Envelope {
 
 /// Reads the body. The id comes beside a failure wherever it could be read.
 pub(super) fn read(body: &[u8], limits: &Limits) -> Result<Envelope, (Malformed, Option<RequestId>)> {
-    let bounds = Bounds {
-        depth_max: limits.depth_max,
-        number_bytes_max: limits.number_bytes_max,
-        values_max: limits.values_max,
-    };
+    let bounds = Bounds { depth_max: limits.depth_max, number_bytes_max: limits.number_bytes_max, values_max: limits.values_max };
     let object = match read_json(body, bounds, Keys::Folded) {
         Ok(Json::Object(object)) => object,
         Ok(Json::Array(_)) => return Err((Malformed::Batch, None)),
@@ -90,12 +86,7 @@ impl Envelope {
         Ok(Self::Call { id, method, params })
     }
 
-    fn response(
-        id: Option<RequestId>,
-        object: &Object,
-        result: Option<Json>,
-        error: Option<Json>,
-    ) -> Result<Self, Malformed> {
+    fn response(id: Option<RequestId>, object: &Object, result: Option<Json>, error: Option<Json>) -> Result<Self, Malformed> {
         let outcome = match (result, error) {
             (Some(result @ Json::Object(_)), None) => Object::default().with("result", result),
             (None, Some(error @ Json::Object(_))) => Object::default().with("error", error),

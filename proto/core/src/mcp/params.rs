@@ -117,8 +117,7 @@ fn check_types(params: &Object) -> Result<(), Malformed> {
 
 fn check_meta(meta: Option<&Object>) -> Result<(), Malformed> {
     let said = meta.is_some_and(|meta| {
-        meta.get(META_VERSION).and_then(Json::as_str).is_some()
-            && meta.get(META_CAPABILITIES).and_then(Json::as_object).is_some()
+        meta.get(META_VERSION).and_then(Json::as_str).is_some() && meta.get(META_CAPABILITIES).and_then(Json::as_object).is_some()
     });
     if said { Ok(()) } else { Err(Malformed::MetaMissing) }
 }

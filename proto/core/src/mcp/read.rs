@@ -49,9 +49,7 @@ pub fn read(head: &Head, body: &[u8], rules: &Rules) -> Result<Message, Unread> 
             Envelope::Call { id, method, params } => {
                 call(id.clone(), &method, params, &headers, rules).map_err(|reason| unread(reason, id))
             }
-            Envelope::Response { id, outcome } => {
-                response(id, outcome, &headers, rules).map_err(|reason| unread(reason, None))
-            }
+            Envelope::Response { id, outcome } => response(id, outcome, &headers, rules).map_err(|reason| unread(reason, None)),
         },
     }
 }
@@ -109,12 +107,7 @@ fn session_version(headers: &Headers<'_>, rules: &Rules) -> Result<Version, Malf
 const UNNAMED: Version = Version::V2025_03_26;
 
 /// The version that head and body agree on. A server that speaks both eras may go by either.
-fn version_of(
-    method: &str,
-    params: Option<&Object>,
-    headers: &Headers<'_>,
-    rules: &Rules,
-) -> Result<Version, Malformed> {
+fn version_of(method: &str, params: Option<&Object>, headers: &Headers<'_>, rules: &Rules) -> Result<Version, Malformed> {
     match (headers.version, params::meta_version(params)?) {
         (Some(version), Some(said)) if said != version.as_str() => Err(Malformed::VersionMismatch),
         (Some(version), _) => Ok(version),
