@@ -1,0 +1,51 @@
+//! What `up` leaves in the background: everything, supervised, until somebody says that it is enough.
+
+use crate::running::DIRECTORY;
+use agentgate_e2e::{Broken, Cli, Doing, Notes, Places, Plan, Ports, Stack};
+use std::fs::{self, File};
+use std::path::Path;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(crate) fn run(ports: Ports) -> Result<(), Broken> {
+    let directory = fs::canonicalize(DIRECTORY).doing(DIRECTORY)?;
+    let lock = File::create(directory.join("lock")).doing("the lock")?;
+    lock.try_lock().doing("the lock")?;
+    fs::write(directory.join("pid"), std::process::id().to_string()).doing("the process id")?;
+
+    let places = Places::found()?;
+    let notes = Notes::start(&places, &directory.join("notes"), &[])?;
+    let plan = Plan { ports, ..Plan::new(notes.address) };
+    let mut stack = Stack::start(&places, &directory, &plan, |_| ())?;
+    fs::write(directory.join("env"), environment(&places, &stack.cli)).doing("the environment")?;
+    announce(&directory, &format!("http://{}/mcp", stack.gate))?;
+    wait()?;
+    stack.envoy.end()?;
+    stack.control_plane.end()
+}
+
+/// Written aside and renamed, so that nobody reads half of it.
+fn announce(directory: &Path, url: &str) -> Result<(), Broken> {
+    let unfinished = directory.join("ready.tmp");
+    fs::write(&unfinished, url).doing(unfinished.display())?;
+    fs::rename(&unfinished, directory.join("ready")).doing("the ready file")
+}
+
+/// For `source`: the CLI in the path, and whom it asks as whom.
+fn environment(places: &Places, cli: &Cli) -> String {
+    let programs = places.agentgate.parent().unwrap_or(Path::new("."));
+    let path = format!("export PATH=\"{}:$PATH\"\n", programs.display());
+    cli.environment.iter().fold(path, |all, (name, value)| all + &format!("export {name}='{value}'\n"))
+}
+
+fn wait() -> Result<(), Broken> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("a runtime")?;
+    runtime.block_on(async {
+        let mut end = signal(SignalKind::terminate()).doing("waiting for the end")?;
+        let mut interrupt = signal(SignalKind::interrupt()).doing("waiting for the end")?;
+        tokio::select! {
+            _ = end.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,41 @@
+//! The harness's only clock, and the only way to wait: for a condition, with a deadline. Nothing here sleeps blindly.
+
+use crate::Broken;
+use std::fmt::Display;
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take. Long, because a loaded machine is slow; a passing story never waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at that nobody can announce.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the harness's clock")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Looks until `condition` yields something.
+///
+/// # Errors
+/// `what` did not become true in time.
+pub fn eventually<T>(what: impl Display, mut condition: impl FnMut() -> Option<T>) -> Result<T, Broken> {
+    let begun = now();
+    loop {
+        if let Some(found) = condition() {
+            return Ok(found);
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(Broken(format!("waited {} s in vain: {what}", PATIENCE.as_secs())));
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether somebody listens there.
+pub(crate) fn answers(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, PATIENCE).is_ok()
+}

@@ -1,0 +1,162 @@
+//! A real control plane on free ports, or on the ports of the life before. It knows nothing of what the control plane does inside.
+
+use crate::{Broken, Certificates, Doing, Places, Process, certificates::spiffe};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Where it serves, each `ADDRESS:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlPlanePorts {
+    pub filters: String,
+    pub operators: String,
+    pub metrics: String,
+}
+
+#[derive(Debug)]
+pub struct ControlPlane {
+    program: PathBuf,
+    directory: PathBuf,
+    process: Option<Process>,
+    pub ports: ControlPlanePorts,
+}
+
+// === impl ControlPlanePorts ===
+
+impl ControlPlanePorts {
+    /// Any free port for each.
+    #[must_use]
+    pub fn any() -> Self {
+        let any = || "127.0.0.1:0".to_owned();
+        Self { filters: any(), operators: any(), metrics: any() }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let ready: Value = serde_json::from_str(text).ok()?;
+        let at = |name: &str| Some(ready.get(name)?.as_str()?.to_owned());
+        Some(Self { filters: at("filters")?, operators: at("operators")?, metrics: at("metrics")? })
+    }
+}
+
+// === impl ControlPlane ===
+
+impl ControlPlane {
+    /// Writes its configuration into `directory` and starts it. `extra` is added to the configuration as it is.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not become ready; with the end of its log.
+    pub fn start(
+        places: &Places,
+        certificates: &Certificates,
+        directory: &Path,
+        ports: ControlPlanePorts,
+        extra: &str,
+    ) -> Result<Self, Broken> {
+        let own = certificates.issue("control-plane/laptop", &[])?;
+        fs::create_dir_all(directory.join("policies")).doing(directory.display())?;
+        copy_folder(&places.policies(), &directory.join("policies"))?;
+        let tls = format!(
+            "[tls]\ncertificate = {:?}\nkey = {:?}\nauthority = {:?}\n",
+            own.certificate,
+            own.key,
+            certificates.authority()
+        );
+        let identities = format!(
+            "[[filter]]\nidentity = {:?}\ntenant = \"default\"\nservers = [\"notes\"]\nprincipal = {:?}\n\
+             [[operator]]\nidentity = {:?}\n",
+            spiffe("filter/laptop"),
+            spiffe("agent/laptop"),
+            spiffe("operator/me")
+        );
+        fs::write(
+            directory.join("rest.toml"),
+            [
+                tls.as_str(),
+                "[journal]\nbackend = \"embedded\"\ndirectory = \"journal\"\n[policy]\ndirectory = \"policies\"\n",
+                &identities,
+                extra,
+            ]
+            .concat(),
+        )
+        .doing("writing the configuration")?;
+        let mut control_plane = Self { program: places.control_plane.clone(), directory: directory.into(), process: None, ports };
+        control_plane.begin()?;
+        Ok(control_plane)
+    }
+
+    /// Starts it again, on the same ports and the same journal.
+    ///
+    /// # Errors
+    /// It does not become ready; with the end of its log.
+    pub fn begin(&mut self) -> Result<(), Broken> {
+        let rest = fs::read_to_string(self.directory.join("rest.toml")).doing("the configuration")?;
+        let ports = &self.ports;
+        let listeners = format!(
+            "[filters]\nlisten = {:?}\n[operators]\nlisten = {:?}\n[metrics]\nlisten = {:?}\n",
+            ports.filters, ports.operators, ports.metrics
+        );
+        let config = self.directory.join("control-plane.toml");
+        fs::write(&config, listeners + &rest).doing(config.display())?;
+        let ready = self.directory.join("ready.json");
+        drop(fs::remove_file(&ready));
+        let mut command = Command::new(&self.program);
+        command.arg("--config").arg(&config).arg("--ready-file").arg(&ready);
+        let mut process = Process::start("the control plane", command, &self.directory.join("control-plane.log"))?;
+        self.ports = process.until("it serves", || ControlPlanePorts::read(&fs::read_to_string(&ready).ok()?))?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// SIGTERM: it drains, and then it ends.
+    ///
+    /// # Errors
+    /// It did not end, or not well.
+    pub fn end(&mut self) -> Result<(), Broken> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let status = process.end()?;
+        if status.success() { Ok(()) } else { Err(Broken(format!("the control plane ended with {status}\n{}", process.tail()))) }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+    }
+
+    /// Its policy folder, to edit.
+    #[must_use]
+    pub fn policies(&self) -> PathBuf {
+        self.directory.join("policies")
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.directory.join("journal")
+    }
+
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("control-plane.log")
+    }
+
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<(), Broken> {
+    for entry in fs::read_dir(from).doing(from.display())? {
+        let entry = entry.doing(from.display())?;
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            fs::create_dir_all(&target).doing(target.display())?;
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), &target).doing(target.display())?;
+        }
+    }
+    Ok(())
+}

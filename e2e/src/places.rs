@@ -1,0 +1,68 @@
+//! Where the built parts and the fetched tools lie. It builds and fetches nothing: a missing part is named with the command that makes it.
+
+use crate::{Broken, Doing};
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Every path that the harness takes from outside its own worlds.
+#[derive(Clone, Debug)]
+pub struct Places {
+    pub repository: PathBuf,
+    pub control_plane: PathBuf,
+    pub agentgate: PathBuf,
+    pub filter: PathBuf,
+    pub envoy: PathBuf,
+    pub python: PathBuf,
+}
+
+// === impl Places ===
+
+impl Places {
+    /// # Errors
+    /// A part is missing.
+    pub fn found() -> Result<Self, Broken> {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().doing("the repository")?;
+        let (target, profile) = built()?;
+        let tools = repository.join(".tools/venv/bin");
+        let places = Self {
+            control_plane: existing(profile.join("agentgate-control-plane"), "`./justw build`")?,
+            agentgate: existing(profile.join("agentgate"), "`./justw build`")?,
+            filter: existing(target.join("wasm32-wasip1/wasm/agentgate_filter.wasm"), "`./justw wasm`")?,
+            envoy: existing(named("AGENTGATE_ENVOY").unwrap_or(tools.join("envoy")), "`./justw`")?,
+            python: existing(named("AGENTGATE_PYTHON").unwrap_or(tools.join("python")), "`./justw`")?,
+            repository,
+        };
+        Ok(places)
+    }
+
+    #[must_use]
+    pub fn policies(&self) -> PathBuf {
+        self.repository.join("policies/default")
+    }
+
+    #[must_use]
+    pub fn bootstrap(&self) -> PathBuf {
+        self.repository.join("envoy/bootstrap.yaml")
+    }
+
+    #[must_use]
+    pub fn demo(&self, script: &str) -> PathBuf {
+        self.repository.join("e2e/demo").join(script)
+    }
+}
+
+/// The target directory and its profile's directory, from where this very program lies.
+fn built() -> Result<(PathBuf, PathBuf), Broken> {
+    let own = env::current_exe().doing("the path of this program")?;
+    let profile = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps")).doing("the build directory")?;
+    let target = profile.parent().doing("the target directory")?;
+    Ok((target.to_path_buf(), profile.to_path_buf()))
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from)
+}
+
+fn existing(path: PathBuf, made_by: &str) -> Result<PathBuf, Broken> {
+    if path.exists() { Ok(path) } else { Err(Broken(format!("`{}` is missing: {made_by} makes it", path.display()))) }
+}
