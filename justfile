@@ -1,8 +1,44 @@
 # Every task of this repository; `./justw X` fetches the tools and runs `just X`.
-# A recipe holds no logic that is not about building: what is tested is in the crates.
+# A recipe holds no logic beyond building: what is tested is in the crates.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+export PATH := justfile_directory() / ".tools/bin" + ":" + justfile_directory() / ".tools/venv/bin" + ":" + env("PATH")
+# The pinned toolchain is there (justw saw to it); nothing else is fetched behind anybody's back.
+export RUSTUP_AUTO_INSTALL := "0"
+
 [private]
 default:
-    @{{ just_executable() }} --list --unsorted
+    @just --list --unsorted
+
+# Build the control plane, the CLI and the laptop's commands
+build:
+    cargo build --quiet -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bins
+
+# Build the filter's module
+wasm:
+    cargo build --quiet -p agentgate-filter --profile wasm --target wasm32-wasip1
+
+# One tour: start everything, make calls of every kind, show what was decided, leave nothing behind
+try: (timed "build" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
+    @target/debug/laptop try
+
+# Leave everything running in .run/, to point your own MCP client at (`just up --help` names the ports)
+up *OPTIONS: (timed "build" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
+    @target/debug/laptop up {{ OPTIONS }}
+
+# End what `up` left running
+down:
+    @if [ -x target/debug/laptop ]; then target/debug/laptop down; else echo "nothing was running"; fi
+
+# Every check there is, in the order in which they fail soonest
+test:
+    @tools/test
+
+# Look for a request that makes the parser panic (minutes; needs the nightly toolchain and cargo-fuzz)
+fuzz SECONDS="60":
+    cd proto/core/fuzz && cargo +nightly fuzz run read -- -max_total_time={{ SECONDS }}
+
+[private]
+timed RECIPE WHAT:
+    @tools/timed "{{ WHAT }}" just {{ RECIPE }}
