@@ -3,3 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
 mod attempts;
+mod invariants;
+mod properties;
+mod vectors;
