@@ -2,8 +2,19 @@
 //!
 //! It knows sequences, versions, ids and bytes. It refuses to know what a record means, and what time it is.
 
+mod disk;
+mod draft;
+mod durable;
+pub mod embedded;
+mod frame;
+mod group;
+mod index;
 pub mod memory;
+mod overlay;
 mod record;
+mod recovery;
+mod scan;
+mod segments;
 
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
@@ -144,7 +155,7 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// for the first record; never skips: a record that cannot be read is `Damaged`.
     fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>>;
 
-    /// Where the write with this id stands. `Unavailable` as long as the answer could still change from none to one.
+    /// Where the write with this id stands. After an `Unknown` it is `Unavailable` for as long as none could become one.
     fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>>;
 
     /// Keeps bytes by content (`body_address`): bundles, and whatever has no record beside it. Durable when it resolves,

@@ -1,0 +1,214 @@
+//! The index: where each record, id and body lies. The one file that knows sled.
+//!
+//! Everything in it can be rebuilt from the segments, and it refuses to be believed further than that: what is read at a
+//! place is checked there. sled panics where it meets damage, so every step into it catches that.
+
+use super::frame::{Location, Place};
+use super::overlay::{Indexed, Mark};
+use super::record::Stream;
+use super::segments::Tail;
+use super::{Position, Sequence, Version};
+use agentgate_core::digest::Digest;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// sled holds about twice of this in memory.
+const CACHE_BYTES: u64 = 8 << 20;
+
+/// Raised when a key or a value changes its form: the index is then built anew.
+const FORM: &[u8] = b"agentgate/index/1";
+
+// One tree; the first byte of a key says what it is.
+const MARK: &[u8] = b"m";
+const FORM_KEY: &[u8] = b"f";
+const BODY: u8 = b'b';
+const GROUP: u8 = b'g';
+const ID: u8 = b'i';
+const RECORD: u8 = b'r';
+
+#[derive(Debug)]
+pub(super) struct Index {
+    db: sled::Db,
+}
+
+#[derive(Clone, Debug, Error)]
+pub(super) enum IndexError {
+    #[error("sled: {0}")]
+    Sled(#[from] sled::Error),
+    #[error("sled panicked: {0}")]
+    Panic(String),
+    #[error("it is being opened again")]
+    Closed,
+    #[error("it holds what it cannot hold")]
+    Form,
+}
+
+// === impl Index ===
+
+impl Index {
+    pub(super) fn open(directory: &Path) -> Result<Self, IndexError> {
+        caught(|| {
+            let config = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+            let index = Self { db: config.open()? };
+            match index.db.get(FORM_KEY)? {
+                Some(form) if form.as_ref() == FORM => Ok(index),
+                None if index.db.is_empty() => Ok(index),
+                Some(_) | None => Err(IndexError::Form),
+            }
+        })
+    }
+
+    pub(super) fn mark(&self) -> Result<Mark, IndexError> {
+        caught(|| match self.db.get(MARK)? {
+            Some(value) => decode_mark(&value).ok_or(IndexError::Form),
+            None => Ok(Mark::START),
+        })
+    }
+
+    /// Learns whole groups: one batch and one flush, the only way in which sled was sound when power failed.
+    pub(super) fn learn(&self, groups: &[Arc<Indexed>], mark: Mark) -> Result<(), IndexError> {
+        caught(|| {
+            let mut batch = sled::Batch::default();
+            for group in groups {
+                if let Some(first) = group.records.first() {
+                    batch.insert(key(GROUP, &[&first.position.sequence.to_be_bytes()]), encode_place(group.place));
+                }
+                for entry in &group.records {
+                    let version = entry.position.version.to_be_bytes();
+                    let record = key(RECORD, &[entry.stream.0.as_bytes(), &version]);
+                    batch.insert(record, encode_location(entry.location));
+                    let position = [entry.position.sequence.to_be_bytes(), version].concat();
+                    batch.insert(key(ID, &[entry.id.as_bytes()]), position);
+                }
+                for (address, location) in &group.bodies {
+                    batch.insert(key(BODY, &[address.as_bytes()]), encode_location(*location));
+                }
+            }
+            batch.insert(MARK, encode_mark(&mark));
+            batch.insert(FORM_KEY, FORM);
+            self.db.apply_batch(batch)?;
+            self.db.flush()?;
+            Ok(())
+        })
+    }
+
+    pub(super) fn position(&self, id: &Digest) -> Result<Option<Position>, IndexError> {
+        self.lookup(&key(ID, &[id.as_bytes()]), |value| {
+            let (sequence, version) = value.split_at_checked(8)?;
+            Some(Position { sequence: be64(sequence)?, version: be64(version)? })
+        })
+    }
+
+    pub(super) fn body(&self, address: &Digest) -> Result<Option<Location>, IndexError> {
+        self.lookup(&key(BODY, &[address.as_bytes()]), decode_location)
+    }
+
+    pub(super) fn version(&self, stream: Stream) -> Result<Version, IndexError> {
+        caught(|| match self.db.scan_prefix(key(RECORD, &[stream.0.as_bytes()])).next_back().transpose()? {
+            Some((key, _)) => key.len().checked_sub(8).and_then(|at| be64(key.get(at..)?)).ok_or(IndexError::Form),
+            None => Ok(0),
+        })
+    }
+
+    /// The records of a stream after `after`.
+    pub(super) fn stream(&self, stream: Stream, after: Version, limit: usize) -> Result<Vec<(Version, Location)>, IndexError> {
+        let from = key(RECORD, &[stream.0.as_bytes(), &after.saturating_add(1).to_be_bytes()]);
+        let upto = key(RECORD, &[stream.0.as_bytes(), &Version::MAX.to_be_bytes()]);
+        caught(|| {
+            let entry = |found: Result<(sled::IVec, sled::IVec), sled::Error>| {
+                let (key, value) = found?;
+                let version = key.len().checked_sub(8).and_then(|at| be64(key.get(at..)?));
+                version.zip(decode_location(&value)).ok_or(IndexError::Form)
+            };
+            self.db.range(from.as_slice()..=upto.as_slice()).take(limit).map(entry).collect()
+        })
+    }
+
+    /// The last group that starts at or before `sequence`.
+    pub(super) fn group(&self, sequence: Sequence) -> Result<Option<(Sequence, Place)>, IndexError> {
+        let range = key(GROUP, &[&0_u64.to_be_bytes()])..=key(GROUP, &[&sequence.to_be_bytes()]);
+        caught(|| match self.db.range(range).next_back().transpose()? {
+            Some((key, value)) => {
+                let first = key.get(1..).and_then(be64);
+                first.zip(decode_place(&value)).map(Some).ok_or(IndexError::Form)
+            }
+            None => Ok(None),
+        })
+    }
+
+    fn lookup<T>(&self, key: &[u8], decode: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, IndexError> {
+        caught(|| match self.db.get(key)? {
+            Some(value) => decode(&value).map(Some).ok_or(IndexError::Form),
+            None => Ok(None),
+        })
+    }
+}
+
+fn caught<T>(step: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {
+    // Nothing of ours is half changed when sled unwinds: the index is closed and built anew after any error.
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(IndexError::Panic(text.unwrap_or("without a word").to_owned()))
+    })
+}
+
+fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = vec![kind];
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+fn be64(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn be32(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn encode_place(place: Place) -> Vec<u8> {
+    [place.segment.to_be_bytes(), place.offset.to_be_bytes()].concat()
+}
+
+fn decode_place(bytes: &[u8]) -> Option<Place> {
+    let (segment, offset) = bytes.split_at_checked(4)?;
+    Some(Place { segment: be32(segment)?, offset: be32(offset)? })
+}
+
+fn encode_location(location: Location) -> Vec<u8> {
+    [encode_place(location.place), location.length.to_be_bytes().to_vec()].concat()
+}
+
+fn decode_location(bytes: &[u8]) -> Option<Location> {
+    let (place, length) = bytes.split_at_checked(8)?;
+    Some(Location { place: decode_place(place)?, length: be32(length)? })
+}
+
+fn encode_mark(mark: &Mark) -> Vec<u8> {
+    let tail = |tail: &Tail| {
+        [
+            encode_place(tail.place),
+            tail.group.to_be_bytes().to_vec(),
+            tail.previous.to_be_bytes().to_vec(),
+            encode_place(tail.last),
+        ]
+        .concat()
+    };
+    [mark.head.to_be_bytes().to_vec(), tail(&mark.records), tail(&mark.bodies)].concat()
+}
+
+fn decode_mark(bytes: &[u8]) -> Option<Mark> {
+    let tail = |bytes: &[u8]| {
+        Some(Tail {
+            place: decode_place(bytes.get(..8)?)?,
+            group: be64(bytes.get(8..16)?)?,
+            previous: be32(bytes.get(16..20)?)?,
+            last: decode_place(bytes.get(20..)?)?,
+        })
+    };
+    let (head, tails) = bytes.split_at_checked(8)?;
+    let (records, bodies) = tails.split_at_checked(28)?;
+    Some(Mark { head: be64(head)?, records: tail(records)?, bodies: tail(bodies)? })
+}

@@ -1,0 +1,134 @@
+//! What is durable but not in the index yet, in memory. It refuses to grow beyond `OVERLAY_ENTRIES_MAX`: the writer waits
+//! for the index then.
+
+use super::frame::{Location, Place};
+use super::record::Stream;
+use super::segments::Tail;
+use super::{Position, Sequence, Version};
+use agentgate_core::digest::Digest;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Records and bodies that may wait for the index: some 4 MB, and a second of a full disk's work.
+pub(super) const OVERLAY_ENTRIES_MAX: usize = 16_384;
+
+/// Everything that the index must learn of one group.
+#[derive(Clone, Debug)]
+pub(super) struct Indexed {
+    pub records: Vec<RecordEntry>,
+    pub bodies: Vec<(Digest, Location)>,
+    /// Where its group of records starts.
+    pub place: Place,
+    pub mark: Mark,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RecordEntry {
+    pub stream: Stream,
+    pub id: Digest,
+    pub position: Position,
+    pub location: Location,
+}
+
+/// How far the index has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub head: Sequence,
+    pub records: Tail,
+    pub bodies: Tail,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    groups: VecDeque<Arc<Indexed>>,
+    streams: BTreeMap<(Stream, Version), Location>,
+    sequences: BTreeMap<Sequence, Location>,
+    ids: HashMap<Digest, Position>,
+    bodies: HashMap<Digest, Location>,
+}
+
+// === impl Mark ===
+
+impl Mark {
+    pub(super) const START: Mark = Mark { head: 0, records: Tail::START, bodies: Tail::START };
+}
+
+// === impl Indexed ===
+
+impl Indexed {
+    pub(super) fn entries(&self) -> usize {
+        self.records.len() + self.bodies.len()
+    }
+}
+
+// === impl Overlay ===
+
+impl Overlay {
+    pub(super) fn entries(&self) -> usize {
+        self.sequences.len() + self.bodies.len()
+    }
+
+    pub(super) fn push(&mut self, group: Arc<Indexed>) {
+        for entry in &group.records {
+            self.streams.insert((entry.stream, entry.position.version), entry.location);
+            self.sequences.insert(entry.position.sequence, entry.location);
+            self.ids.insert(entry.id, entry.position);
+        }
+        self.bodies.extend(group.bodies.iter().copied());
+        self.groups.push_back(group);
+    }
+
+    /// The oldest groups, as many as together hold at most `entries_max` entries, but one at least.
+    /// Forgets everything: the index has read it from the segments.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn oldest(&self, entries_max: usize) -> Vec<Arc<Indexed>> {
+        let mut entries = 0;
+        let fits = |group: &&Arc<Indexed>| {
+            let is_first = entries == 0;
+            entries += group.entries();
+            is_first || entries <= entries_max
+        };
+        self.groups.iter().take_while(fits).map(Arc::clone).collect()
+    }
+
+    /// The index knows the oldest `count` groups now.
+    pub(super) fn forget(&mut self, count: usize) {
+        for group in self.groups.drain(..count.min(self.groups.len())) {
+            for entry in &group.records {
+                self.streams.remove(&(entry.stream, entry.position.version));
+                self.sequences.remove(&entry.position.sequence);
+                self.ids.remove(&entry.id);
+            }
+            for (address, _) in &group.bodies {
+                self.bodies.remove(address);
+            }
+        }
+    }
+
+    pub(super) fn position(&self, id: &Digest) -> Option<Position> {
+        self.ids.get(id).copied()
+    }
+
+    pub(super) fn body(&self, address: &Digest) -> Option<Location> {
+        self.bodies.get(address).copied()
+    }
+
+    pub(super) fn version(&self, stream: Stream) -> Option<Version> {
+        self.streams.range((stream, 0)..=(stream, Version::MAX)).next_back().map(|((_, version), _)| *version)
+    }
+
+    /// The records of a stream after `after`.
+    pub(super) fn stream(&self, stream: Stream, after: Version, limit: usize) -> Vec<(Version, Location)> {
+        let range = (stream, after.saturating_add(1))..=(stream, Version::MAX);
+        self.streams.range(range).take(limit).map(|((_, version), location)| (*version, *location)).collect()
+    }
+
+    /// The records after `cursor`.
+    pub(super) fn after(&self, cursor: Sequence, limit: usize) -> Vec<(Sequence, Location)> {
+        let range = cursor.saturating_add(1)..;
+        self.sequences.range(range).take(limit).map(|(sequence, location)| (*sequence, *location)).collect()
+    }
+}
