@@ -4,7 +4,6 @@ extern crate std;
 use super::*;
 use crate::mcp::{Kind, Method, RequestId, Version};
 use std::string::ToString;
-use std::vec;
 
 fn facts(reading: Result<Message, Malformed>) -> Facts {
     Facts {
@@ -99,5 +98,5 @@ fn an_error_of_the_policy_is_a_refusal() {
 fn every_denial_has_its_own_name() {
     let names = [Denial::Malformed, Denial::Policy, Denial::Unmatched, Denial::PolicyFailed].map(Denial::name);
     let distinct: std::collections::BTreeSet<_> = names.into_iter().collect();
-    assert_eq!(distinct.len(), vec![names].concat().len());
+    assert_eq!(distinct.len(), names.len());
 }

@@ -13,7 +13,7 @@ fn check(text: &str) -> Result<ServerMessage, Unreadable> {
 fn response(text: &str) -> Response {
     match check(text).unwrap() {
         ServerMessage::Response(response) => response,
-        other => panic!("{other:?}"),
+        other @ (ServerMessage::Request { .. } | ServerMessage::Notification { .. }) => panic!("{other:?}"),
     }
 }
 
