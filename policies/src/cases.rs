@@ -11,9 +11,7 @@ use agentgate_core::id::{Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Kind, Message, Method, RequestId, Version};
 use agentgate_core::time::Time;
-
-/// Cases of one bundle: all of them are tried at each reload.
-const CASES_MAX: usize = 10_000;
+use std::collections::BTreeMap;
 
 const GIVEN: [&str; 15] = [
     "at_us",
@@ -92,15 +90,12 @@ pub struct Coverage {
 /// Reads one file of cases: a list.
 pub(crate) fn read(path: &str, text: &str) -> Result<Vec<Case>, YamlError> {
     let document = yaml::read(text)?;
-    let list = document.list()?;
-    if list.len() > CASES_MAX {
-        return Err(document.wrong(format!("more than {CASES_MAX} cases")));
-    }
-    let mut cases: Vec<Case> = Vec::new();
-    for yaml in list {
+    let mut lines = BTreeMap::new();
+    let mut cases = Vec::new();
+    for yaml in document.list()? {
         let case = read_case(path, yaml)?;
-        if let Some(other) = cases.iter().find(|other| other.name == case.name) {
-            return Err(yaml.wrong(format!("`{}` is the name of the case in line {} already", case.name, other.line)));
+        if let Some(line) = lines.insert(case.name.clone(), case.line) {
+            return Err(yaml.wrong(format!("`{}` is the name of the case in line {line} already", case.name)));
         }
         cases.push(case);
     }

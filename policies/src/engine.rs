@@ -20,6 +20,9 @@ pub(crate) const INSTRUCTIONS_MAX: NonZeroU32 = NonZeroU32::MIN.saturating_add(9
 /// Compiled patterns that the process keeps: all of a policy's at once, or each call would compile some again.
 pub(crate) const PATTERNS_MAX: usize = 256;
 
+/// What is kept of the engine's message: it quotes the value that a builtin would not take, however long that is.
+const MESSAGE_BYTES_MAX: usize = 1_024;
+
 /// The engine's own bound on a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 100 * 1024;
 
@@ -73,6 +76,12 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
     regex::RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build().map(|_| ()).map_err(|error| error.to_string())
 }
 
+/// Forgets the compiled patterns.
+#[cfg(test)]
+pub(crate) fn clear_patterns() {
+    regorus::cache::clear();
+}
+
 /// Reads one file of Rego.
 pub(crate) fn read(path: &str, rego: &str) -> Result<Module, String> {
     let mut engine = regorus::Engine::new();
@@ -108,6 +117,12 @@ impl Engine {
         // it fails there, always: a counter of instructions, made of the only part that counts them.
         engine.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: limit });
         Ok(Self(engine))
+    }
+
+    /// The engine's other mode, in which a builtin that fails is `undefined`: only to show what would come of it.
+    #[cfg(test)]
+    pub(crate) fn make_lenient(&mut self) {
+        self.0.set_strict_builtin_errors(false);
     }
 
     /// Evaluates one rule, by its whole path, over `input`. Nothing of an earlier evaluation is left.
@@ -248,7 +263,8 @@ impl Failure {
         if text.contains("execution exceeded memory limit") {
             return Self::Memory;
         }
-        Self::Error(plain(text))
+        let text = plain(text);
+        Self::Error(text.get(..text.floor_char_boundary(MESSAGE_BYTES_MAX)).unwrap_or_default().to_owned())
     }
 }
 

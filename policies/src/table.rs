@@ -8,9 +8,6 @@ use agentgate_core::decide::Scope;
 use agentgate_core::id::Server;
 use std::collections::BTreeMap;
 
-/// Tools of all servers together: more than a policy folder of the largest size could hold in words.
-pub(crate) const TOOLS_MAX: usize = 10_000;
-
 /// Server, then tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Table(BTreeMap<String, BTreeMap<String, Row>>);
@@ -35,15 +32,10 @@ impl Table {
     pub(crate) fn read(text: &str) -> Result<Self, YamlError> {
         let document = yaml::read(text)?;
         let mut table = Self::default();
-        let mut count = 0;
         for (server, tools) in document.map()?.iter() {
             Server::try_from(server).map_err(|error| tools.wrong(error.to_string()))?;
             let mut rows = BTreeMap::new();
             for (tool, row) in tools.map()?.iter() {
-                count += 1;
-                if count > TOOLS_MAX {
-                    return Err(row.wrong(format!("more than {TOOLS_MAX} tools")));
-                }
                 rows.insert(check_tool(tool, row)?.to_owned(), Row::read(row)?);
             }
             table.0.insert(server.to_owned(), rows);

@@ -3,6 +3,7 @@
 
 use agentgate_core::json::{Json, Number, Object};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// Lists and maps inside each other. Far more than a case needs, far less than the stack has.
@@ -117,6 +118,7 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, depth: usize) -> Result<Node, YamlError> {
         let mut map = Map::default();
+        let mut seen = BTreeSet::new();
         loop {
             let (event, line) = self.next()?;
             if matches!(event, Event::MappingEnd) {
@@ -126,7 +128,7 @@ impl<'a> Reader<'a> {
                 Node::Plain(key) | Node::Quoted(key) => key,
                 Node::List(_) | Node::Map(_) => return Err(wrong(line, "a key that is a list or a map")),
             };
-            if map.get(&key).is_some() {
+            if !seen.insert(key.clone()) {
                 return Err(wrong(line, format!("`{key}` is here twice")));
             }
             let (event, line) = self.next()?;
