@@ -1,6 +1,6 @@
 //! A real control plane on free ports, or on the ports of the life before. It knows nothing of what the control plane does inside.
 
-use crate::{Broken, Certificates, Doing, Places, Process, certificates::spiffe};
+use crate::{Broken, Certificates, Doing, Places, Plan, Process, certificates::spiffe};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,20 +42,15 @@ impl ControlPlanePorts {
 // === impl ControlPlane ===
 
 impl ControlPlane {
-    /// Writes its configuration into `directory` and starts it. `extra` is added to the configuration as it is.
+    /// Writes its configuration into `directory` and starts it.
     ///
     /// # Errors
     /// It cannot be started, or does not become ready; with the end of its log.
-    pub fn start(
-        places: &Places,
-        certificates: &Certificates,
-        directory: &Path,
-        ports: ControlPlanePorts,
-        extra: &str,
-    ) -> Result<Self, Broken> {
+    pub fn start(places: &Places, certificates: &Certificates, directory: &Path, plan: &Plan) -> Result<Self, Broken> {
         let own = certificates.issue("control-plane/laptop", &[])?;
         fs::create_dir_all(directory.join("policies")).doing(directory.display())?;
-        copy_folder(&places.policies(), &directory.join("policies"))?;
+        let policies = plan.policies.as_ref().map_or_else(|| places.policies(), |folder| places.repository.join(folder));
+        copy_folder(&policies, &directory.join("policies"))?;
         let tls = format!(
             "[tls]\ncertificate = {:?}\nkey = {:?}\nauthority = {:?}\n",
             own.certificate,
@@ -75,12 +70,17 @@ impl ControlPlane {
                 tls.as_str(),
                 "[journal]\nbackend = \"embedded\"\ndirectory = \"journal\"\n[policy]\ndirectory = \"policies\"\n",
                 &identities,
-                extra,
+                &plan.configuration,
             ]
             .concat(),
         )
         .doing("writing the configuration")?;
-        let mut control_plane = Self { program: places.control_plane.clone(), directory: directory.into(), process: None, ports };
+        let mut control_plane = Self {
+            program: places.control_plane.clone(),
+            directory: directory.into(),
+            process: None,
+            ports: plan.ports.control_plane(),
+        };
         control_plane.begin()?;
         Ok(control_plane)
     }

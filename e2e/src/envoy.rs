@@ -132,6 +132,11 @@ impl Envoy {
     }
 
     #[must_use]
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
+    #[must_use]
     pub fn tail(&self) -> String {
         self.process.tail()
     }

@@ -186,7 +186,8 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Answer, Broken> {
 /// Nobody listens there, or it is not HTTP.
 pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Answer, Broken> {
     let mut connection = Connection::open(address)?;
-    connection.send(bytes)?;
+    // Whoever refuses early need not read on; its answer says more than a broken pipe.
+    drop(connection.send(bytes));
     loop {
         let answer = connection.answer()?;
         if answer.status != 100 {

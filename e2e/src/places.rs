@@ -19,20 +19,27 @@ pub struct Places {
 
 impl Places {
     /// # Errors
-    /// A part is missing.
+    /// There is no telling where this program lies.
     pub fn found() -> Result<Self, Broken> {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().doing("the repository")?;
-        let (target, profile) = built()?;
+        let (target, profile) = build_directories()?;
         let tools = repository.join(".tools/venv/bin");
-        let places = Self {
-            control_plane: existing(profile.join("agentgate-control-plane"), "`./justw build`")?,
-            agentgate: existing(profile.join("agentgate"), "`./justw build`")?,
-            filter: existing(target.join("wasm32-wasip1/wasm/agentgate_filter.wasm"), "`./justw wasm`")?,
-            envoy: existing(named("AGENTGATE_ENVOY").unwrap_or(tools.join("envoy")), "`./justw`")?,
-            python: existing(named("AGENTGATE_PYTHON").unwrap_or(tools.join("python")), "`./justw`")?,
+        Ok(Self {
+            control_plane: profile.join("agentgate-control-plane"),
+            agentgate: profile.join("agentgate"),
+            filter: target.join("wasm32-wasip1/wasm/agentgate_filter.wasm"),
+            envoy: named("AGENTGATE_ENVOY").unwrap_or(tools.join("envoy")),
+            python: named("AGENTGATE_PYTHON").unwrap_or(tools.join("python")),
             repository,
-        };
-        Ok(places)
+        })
+    }
+
+    /// # Errors
+    /// A part was not built yet.
+    pub fn built(&self) -> Result<(), Broken> {
+        existing(&self.control_plane, "`./justw build`")?;
+        existing(&self.agentgate, "`./justw build`")?;
+        existing(&self.filter, "`./justw wasm`")
     }
 
     #[must_use]
@@ -46,13 +53,18 @@ impl Places {
     }
 
     #[must_use]
+    pub fn plain(&self) -> PathBuf {
+        self.repository.join("e2e/plain.yaml")
+    }
+
+    #[must_use]
     pub fn demo(&self, script: &str) -> PathBuf {
         self.repository.join("e2e/demo").join(script)
     }
 }
 
 /// The target directory and its profile's directory, from where this very program lies.
-fn built() -> Result<(PathBuf, PathBuf), Broken> {
+fn build_directories() -> Result<(PathBuf, PathBuf), Broken> {
     let own = env::current_exe().doing("the path of this program")?;
     let profile = own.ancestors().skip(1).find(|directory| !directory.ends_with("deps")).doing("the build directory")?;
     let target = profile.parent().doing("the target directory")?;
@@ -63,6 +75,6 @@ fn named(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from)
 }
 
-fn existing(path: PathBuf, made_by: &str) -> Result<PathBuf, Broken> {
-    if path.exists() { Ok(path) } else { Err(Broken(format!("`{}` is missing: {made_by} makes it", path.display()))) }
+fn existing(path: &Path, made_by: &str) -> Result<(), Broken> {
+    if path.exists() { Ok(()) } else { Err(Broken(format!("`{}` is missing: {made_by} makes it", path.display()))) }
 }

@@ -3,7 +3,7 @@
 use crate::envoy::{Edit, Envoy, EnvoyPlan};
 use crate::{Broken, Certificates, Cli, ControlPlane, ControlPlanePorts, Places};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the gate, and what stands behind it, listen. 0: any free port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Plan {
     pub upstream: SocketAddr,
     /// Changes to the bootstrap beyond addresses and files.
     pub edits: Vec<Edit>,
+    /// The policy folder, in the repository; without it the default one.
+    pub policies: Option<PathBuf>,
     /// Added to the control plane's configuration.
     pub configuration: String,
     pub workers: u32,
@@ -44,7 +46,7 @@ pub struct Stack {
 // === impl Ports ===
 
 impl Ports {
-    fn control_plane(self) -> ControlPlanePorts {
+    pub(crate) fn control_plane(self) -> ControlPlanePorts {
         let local = |port: u16| format!("127.0.0.1:{port}");
         ControlPlanePorts { filters: local(self.filters), operators: local(self.operators), metrics: local(self.metrics) }
     }
@@ -59,6 +61,7 @@ impl Plan {
             ports: Ports::default(),
             upstream,
             edits: Vec::new(),
+            policies: None,
             configuration: String::new(),
             workers: 1,
             filter_certificate: Vec::new(),
@@ -74,15 +77,14 @@ impl Stack {
     /// # Errors
     /// A part that does not come up; with the end of its log.
     pub fn start(places: &Places, directory: &Path, plan: &Plan, mut say: impl FnMut(&str)) -> Result<Self, Broken> {
+        places.built()?;
         say("certificates");
         let certificates = Certificates::init(places, &directory.join("certificates"))?;
         let filter = certificates.issue("filter/laptop", &plan.filter_certificate)?;
         let operator = certificates.issue("operator/me", &[])?;
 
         say("control plane");
-        let ports = plan.ports.control_plane();
-        let control_plane =
-            ControlPlane::start(places, &certificates, &directory.join("control-plane"), ports, &plan.configuration)?;
+        let control_plane = ControlPlane::start(places, &certificates, &directory.join("control-plane"), plan)?;
         let cli = Cli::new(places, &control_plane.ports.operators, &operator, &certificates.authority());
 
         say("Envoy with the filter");

@@ -93,6 +93,14 @@ impl World {
         McpClient::connect(&self.places, self.stack.gate, mode)
     }
 
+    /// The official client, connected to the tool server itself: the control run.
+    ///
+    /// # Errors
+    /// The client gave up; with what it said.
+    pub fn client_without_gate(&self, mode: Mode) -> Result<McpClient, Broken> {
+        McpClient::connect(&self.places, self.tool_server(), mode)
+    }
+
     /// Raw bytes over HTTP/1.1, through the gate.
     ///
     /// # Errors
@@ -137,6 +145,15 @@ impl World {
         let listed = self.stack.cli.json(&["trace", "list"])?;
         let traces = listed.as_array().or_else(|| listed.get("traces")?.as_array());
         traces.cloned().doing(format_args!("`trace list` prints a list, not {listed}"))
+    }
+
+    /// The newest trace of a call of this target.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn newest_trace(&self, target: &str) -> Result<Value, Broken> {
+        let found = self.traces()?.into_iter().find(|trace| trace.get("target").is_some_and(|name| name == target));
+        found.doing(format_args!("a trace of `{target}`"))
     }
 
     #[must_use]

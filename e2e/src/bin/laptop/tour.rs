@@ -3,7 +3,7 @@
 #![expect(clippy::indexing_slicing, reason = "only JSON values are indexed, by name, and an absent one is null")]
 
 use crate::progress::Progress;
-use agentgate_e2e::{Broken, Cli, Doing, McpClient, Mode, World, WorldPlan, http1};
+use agentgate_e2e::{Broken, Cli, Doing, McpClient, Mode, Places, World, WorldPlan, http1};
 use serde_json::{Value, json};
 
 /// What the client should be told.
@@ -28,6 +28,7 @@ const TWO_NAMES: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params
 pub(crate) fn run() -> Result<(), Broken> {
     let progress = Progress::begin();
     println!("AgentGate in front of a server of notes, with a real MCP client:\n");
+    Places::found()?.built()?;
     progress.say("an MCP server with notes in SQLite");
     let world = WorldPlan::notes(&[])?.start_saying(|what| progress.say(what))?;
     progress.say("an MCP client, through the gate\n");

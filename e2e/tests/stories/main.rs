@@ -1,0 +1,10 @@
+//! Stories: what a client, an operator and an attacker see of a whole AgentGate. No part of it is imitated but the recording tool server.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a story ends where its world breaks; only JSON values and lists just counted are indexed"
+)]
+
+mod attempts;
+mod calls;
