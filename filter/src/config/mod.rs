@@ -1,0 +1,229 @@
+//! The plugin's configuration: JSON of Envoy's `configuration`, read strictly to types. A field that is unknown, missing or
+//! wrong is an error that names it, and the plugin does not start: nothing is guessed, and nothing passes meanwhile.
+//!
+//! ```json
+//! { "control_plane": { "cluster": "agentgate", "ask_timeout_ms": 2000 },
+//!   "unnamed_paths": "refuse",
+//!   "held_bytes_max": 67108864,
+//!   "routes": [ { "path": "/mcp", "server": "notes",
+//!                 "versions": ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
+//!                 "query_keys": [], "denied": "result", "limits": { "body_bytes_max": 1048576 } } ] }
+//! ```
+//! `routes` must be there, each with `path` and `server`; all else is shown with its default.
+
+mod field;
+
+use agentgate_core::id::{NameError, Server};
+use agentgate_core::json::{self, Bounds, Fault, Keys};
+use agentgate_core::mcp::{Limits, Rules, Version};
+use field::Fields;
+use std::rc::Rc;
+use thiserror::Error;
+
+pub const CLUSTER_DEFAULT: &str = "agentgate";
+pub const ASK_TIMEOUT_MS_DEFAULT: u64 = 2_000;
+/// Shorter would refuse healthy calls, longer would outlast the clients that wait.
+pub const ASK_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
+/// Below the listener's own limits, which answer with a plain 413 (envoy/bootstrap.yaml sets them to this and 1 MiB).
+pub const BODY_BYTES_MAX_DEFAULT: u64 = 1_024 * 1_024;
+/// The control plane reads each body again, with this limit.
+pub const BODY_BYTES_MAX: std::ops::RangeInclusive<u64> = 1..=BODY_BYTES_MAX_DEFAULT;
+/// What all exchanges of one VM hold together. A VM's memory never shrinks, and 1 GiB ends it.
+pub const HELD_BYTES_MAX_DEFAULT: u64 = 64 * 1_024 * 1_024;
+pub const HELD_BYTES_MAX: std::ops::RangeInclusive<u64> = 1..=256 * 1_024 * 1_024;
+/// A configuration is written by people; more routes than this are a mistake.
+pub const ROUTES_MAX: usize = 256;
+
+const BOUNDS: Bounds = Bounds { depth_max: 8, number_bytes_max: 20, values_max: 10_000 };
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Envoy's name of the control plane's cluster.
+    pub cluster: String,
+    /// How long a call may wait for its verdict.
+    pub ask_timeout_ms: u64,
+    pub unnamed_paths: UnnamedPaths,
+    pub held_bytes_max: usize,
+    pub routes: Vec<Rc<Route>>,
+}
+
+/// What a request gets whose path no route names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnnamedPaths {
+    Refuse,
+    /// Safe only where the server has no other path that leads to its tools.
+    Pass,
+}
+
+/// One MCP endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Compared byte for byte with the path before the query.
+    pub path: String,
+    pub server: Server,
+    pub rules: Rules,
+    pub denied: Denied,
+}
+
+/// How a call that was denied or is pending is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// As a tool's result with `isError`, where the call has one: the model reads it and goes on.
+    Result,
+    /// As a JSON-RPC error: many clients end the agent's run.
+    Error,
+    /// As HTTP 403: many clients hang or die.
+    Http403,
+}
+
+#[derive(Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    #[error("the plugin's configuration is no strict JSON")]
+    Json(#[source] Fault),
+    #[error("`{field}` is missing")]
+    Missing { field: String },
+    #[error("`{field}` is empty")]
+    Empty { field: String },
+    #[error("`{field}` is not {wanted}")]
+    Type { field: String, wanted: &'static str },
+    #[error("`{field}` is unknown: {known} are known here")]
+    Unknown { field: String, known: String },
+    #[error("`{field}` is `{value}`: take one of {known}")]
+    Choice { field: String, value: String, known: String },
+    #[error("`{field}` is {value}: it must be {min} to {max}")]
+    Range { field: String, value: u64, min: u64, max: u64 },
+    #[error("`{field}` has more than {max} entries")]
+    TooMany { field: String, max: usize },
+    #[error("`{field}` is named twice: `{value}`")]
+    Twice { field: String, value: String },
+    #[error("`{field}`: `{value}` must begin with a slash and have no query, fragment, `;`, `%`, `//` or dot segment")]
+    Path { field: String, value: String },
+    #[error("`{field}` is longer than {max} bytes")]
+    TooLong { field: String, max: usize },
+    #[error("`{field}` is no name")]
+    Name {
+        field: String,
+        #[source]
+        source: NameError,
+    },
+}
+
+// === impl Config ===
+
+impl Config {
+    /// # Errors
+    /// The first field, in the order written, that is not what it must be.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let json = json::read(bytes, BOUNDS, Keys::Folded).map_err(ConfigError::Json)?;
+        let root = Fields::of("", &json)?;
+        root.only(&["control_plane", "unnamed_paths", "held_bytes_max", "routes"])?;
+        let control_plane = root.object("control_plane")?;
+        control_plane.only(&["cluster", "ask_timeout_ms"])?;
+        let cluster = control_plane.text("cluster")?.unwrap_or(CLUSTER_DEFAULT);
+        if cluster.len() > crate::grpc_service::CLUSTER_BYTES_MAX {
+            let field = control_plane.name("cluster");
+            return Err(ConfigError::TooLong { field, max: crate::grpc_service::CLUSTER_BYTES_MAX });
+        }
+        Ok(Self {
+            cluster: cluster.to_owned(),
+            ask_timeout_ms: control_plane.number("ask_timeout_ms", ASK_TIMEOUT_MS)?.unwrap_or(ASK_TIMEOUT_MS_DEFAULT),
+            unnamed_paths: root
+                .choice("unnamed_paths", &[("refuse", UnnamedPaths::Refuse), ("pass", UnnamedPaths::Pass)])?
+                .unwrap_or(UnnamedPaths::Refuse),
+            held_bytes_max: size(root.number("held_bytes_max", HELD_BYTES_MAX)?.unwrap_or(HELD_BYTES_MAX_DEFAULT)),
+            routes: routes(&root)?,
+        })
+    }
+
+    /// The route that takes `path`, which may carry a query.
+    #[must_use]
+    pub fn route(&self, path: &[u8]) -> Option<&Rc<Route>> {
+        let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        self.routes.iter().find(|route| route.path.as_bytes() == path)
+    }
+}
+
+fn routes(root: &Fields<'_>) -> Result<Vec<Rc<Route>>, ConfigError> {
+    let all = root.objects("routes")?.ok_or_else(|| ConfigError::Missing { field: root.name("routes") })?;
+    if all.is_empty() {
+        return Err(ConfigError::Empty { field: root.name("routes") });
+    }
+    if all.len() > ROUTES_MAX {
+        return Err(ConfigError::TooMany { field: root.name("routes"), max: ROUTES_MAX });
+    }
+    let mut routes: Vec<Rc<Route>> = Vec::new();
+    for fields in all {
+        let route = Route::of(&fields)?;
+        if routes.iter().any(|other| other.path == route.path) {
+            return Err(ConfigError::Twice { field: fields.name("path"), value: route.path });
+        }
+        routes.push(Rc::new(route));
+    }
+    Ok(routes)
+}
+
+// === impl Route ===
+
+impl Route {
+    fn of(fields: &Fields<'_>) -> Result<Self, ConfigError> {
+        fields.only(&["path", "server", "versions", "query_keys", "denied", "limits"])?;
+        let limits = fields.object("limits")?;
+        limits.only(&["body_bytes_max"])?;
+        let body_bytes_max = limits.number("body_bytes_max", BODY_BYTES_MAX)?.unwrap_or(BODY_BYTES_MAX_DEFAULT);
+        let path = fields.text("path")?.ok_or_else(|| ConfigError::Missing { field: fields.name("path") })?;
+        if !is_plain(path) {
+            return Err(ConfigError::Path { field: fields.name("path"), value: path.to_owned() });
+        }
+        let server = fields.text("server")?.ok_or_else(|| ConfigError::Missing { field: fields.name("server") })?;
+        Ok(Self {
+            path: path.to_owned(),
+            server: Server::try_from(server)
+                .map_err(|source| ConfigError::Name { field: fields.name("server"), source })?,
+            rules: Rules {
+                versions: versions(fields)?,
+                query_keys: fields.texts("query_keys")?.unwrap_or_default(),
+                limits: Limits { body_bytes_max: size(body_bytes_max), ..Limits::default() },
+            },
+            denied: fields
+                .choice("denied", &[("result", Denied::Result), ("error", Denied::Error), ("http_403", Denied::Http403)])?
+                .unwrap_or(Denied::Result),
+        })
+    }
+}
+
+fn versions(fields: &Fields<'_>) -> Result<Vec<Version>, ConfigError> {
+    let Some(texts) = fields.texts("versions")? else { return Ok(Version::ALL.to_vec()) };
+    if texts.is_empty() {
+        return Err(ConfigError::Empty { field: fields.name("versions") });
+    }
+    let known = || Version::ALL.map(Version::as_str).join(", ");
+    let mut versions = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        let version = Version::parse(text.as_bytes()).ok_or_else(|| ConfigError::Choice {
+            field: fields.name(&format!("versions[{index}]")),
+            value: text.clone(),
+            known: known(),
+        })?;
+        if versions.contains(&version) {
+            return Err(ConfigError::Twice { field: fields.name("versions"), value: text.clone() });
+        }
+        versions.push(version);
+    }
+    Ok(versions)
+}
+
+/// A path that Envoy's normalisation leaves as it is, so that what is compared is what the server sees.
+fn is_plain(path: &str) -> bool {
+    path.starts_with('/')
+        && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b';' | b'%' | b'\\'))
+        && !path.contains("//")
+        && !path.split('/').any(|segment| matches!(segment, "." | ".."))
+}
+
+/// Numbers of a configuration are bounded far below what any machine's `usize` holds.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

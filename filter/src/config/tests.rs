@@ -1,0 +1,120 @@
+//! What a configuration may say, and how it is told that it may not.
+
+use super::{Config, Denied, UnnamedPaths};
+use agentgate_core::mcp::Version;
+
+const SMALLEST: &str = r#"{"routes":[{"path":"/mcp","server":"notes"}]}"#;
+
+fn check(rows: &[(&str, &str)]) {
+    for (json, wanted) in rows {
+        let said = match Config::parse(json.as_bytes()) {
+            Ok(_) => "taken".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(said, *wanted, "{json}");
+    }
+}
+
+#[test]
+fn the_smallest_configuration_has_the_documented_defaults() {
+    let documented: String = include_str!("mod.rs")
+        .lines()
+        .skip_while(|line| !line.contains("```json"))
+        .skip(1)
+        .take_while(|line| !line.contains("```"))
+        .map(|line| line.trim_start_matches("//!"))
+        .collect();
+    let config = Config::parse(SMALLEST.as_bytes()).unwrap();
+    assert_eq!(config, Config::parse(documented.as_bytes()).unwrap());
+    assert_eq!((config.cluster.as_str(), config.ask_timeout_ms), ("agentgate", 2_000));
+    assert_eq!(config.unnamed_paths, UnnamedPaths::Refuse);
+    assert_eq!(config.routes[0].rules.versions, Version::ALL);
+    assert_eq!(config.routes[0].rules.limits.body_bytes_max, 1_048_576);
+    assert_eq!(config.routes[0].denied, Denied::Result);
+}
+
+#[test]
+fn a_fault_is_named_with_its_field() {
+    check(&[
+        (SMALLEST, "taken"),
+        ("", "the plugin's configuration is no strict JSON"),
+        ("[]", "`configuration` is not an object"),
+        ("{}", "`routes` is missing"),
+        (r#"{"routes":[]}"#, "`routes` is empty"),
+        (r#"{"routes":{}}"#, "`routes` is not a list"),
+        (r#"{"routes":[1]}"#, "`routes[0]` is not an object"),
+        (r#"{"routes":[{"path":"/mcp"}]}"#, "`routes[0].server` is missing"),
+        (r#"{"routes":[{"path":"/mcp","server":""}]}"#, "`routes[0].server` is empty"),
+        (r#"{"routes":[{"path":"/mcp","server":"a b"}]}"#, "`routes[0].server` is no name"),
+        (r#"{"routes":[{"server":"notes"}]}"#, "`routes[0].path` is missing"),
+        (
+            r#"{"routes":[{"path":"/mcp","server":"a"},{"path":"/mcp","server":"b"}]}"#,
+            "`routes[1].path` is named twice: `/mcp`",
+        ),
+        (
+            r#"{"routes":[{"path":"/mcp","server":"a","verions":[]}]}"#,
+            "`routes[0].verions` is unknown: path, server, versions, query_keys, denied, limits are known here",
+        ),
+        (
+            r#"{"routes":[{"path":"/mcp","server":"a","versions":["2024-11-05"]}]}"#,
+            "`routes[0].versions[0]` is `2024-11-05`: take one of 2025-03-26, 2025-06-18, 2025-11-25, 2026-07-28",
+        ),
+        (r#"{"routes":[{"path":"/mcp","server":"a","versions":[]}]}"#, "`routes[0].versions` is empty"),
+        (
+            r#"{"routes":[{"path":"/mcp","server":"a","denied":"maybe"}]}"#,
+            "`routes[0].denied` is `maybe`: take one of result, error, http_403",
+        ),
+        (
+            r#"{"routes":[{"path":"/mcp","server":"a","limits":{"body_bytes_max":0}}]}"#,
+            "`routes[0].limits.body_bytes_max` is 0: it must be 1 to 1048576",
+        ),
+        (
+            r#"{"routes":[{"path":"/mcp","server":"a","limits":{"body_bytes_max":1.5}}]}"#,
+            "`routes[0].limits.body_bytes_max` is not a whole number",
+        ),
+        (
+            r#"{"unnamed_paths":"open","routes":[{"path":"/mcp","server":"a"}]}"#,
+            "`unnamed_paths` is `open`: take one of refuse, pass",
+        ),
+        (r#"{"control_plane":{"cluster":""},"routes":[]}"#, "`control_plane.cluster` is empty"),
+        (r#"{"control_plane":{"ask_timeout_ms":9},"routes":[]}"#, "`control_plane.ask_timeout_ms` is 9: it must be 10 to 60000"),
+        (r#"{"control_plane":{"ask_timeout_ms":60001},"routes":[]}"#, "`control_plane.ask_timeout_ms` is 60001: it must be 10 to 60000"),
+        (r#"{"routes":[],"routes":[]}"#, "the plugin's configuration is no strict JSON"),
+    ]);
+}
+
+#[test]
+fn a_cluster_name_has_a_bound() {
+    for (length, taken) in [(100, true), (101, false)] {
+        let json = format!(r#"{{"control_plane":{{"cluster":"{}"}},"routes":[{{"path":"/mcp","server":"a"}}]}}"#, "c".repeat(length));
+        assert_eq!(Config::parse(json.as_bytes()).is_ok(), taken, "{length}");
+    }
+}
+
+#[test]
+fn routes_have_a_bound() {
+    for (count, taken) in [(256, true), (257, false)] {
+        let routes: Vec<String> = (0..count).map(|n| format!(r#"{{"path":"/{n}","server":"a"}}"#)).collect();
+        let json = format!(r#"{{"routes":[{}]}}"#, routes.join(","));
+        assert_eq!(Config::parse(json.as_bytes()).is_ok(), taken, "{count}");
+    }
+}
+
+#[test]
+fn a_path_is_one_that_normalisation_leaves_alone() {
+    for path in ["mcp", "/mcp?x=1", "/mcp#x", "/a//b", "/a/../mcp", "/%6dcp", "/mcp;v=1", "/m cp", "/m\\\\cp"] {
+        let json = format!(r#"{{"routes":[{{"path":"{path}","server":"a"}}]}}"#);
+        let error = Config::parse(json.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("`routes[0].path`: "), "{path}: {error}");
+    }
+}
+
+#[test]
+fn a_route_takes_its_path_with_any_query_and_no_other_path() {
+    let config = Config::parse(SMALLEST.as_bytes()).unwrap();
+    for (path, taken) in
+        [("/mcp", true), ("/mcp?tool=x", true), ("/mcp/", false), ("/MCP", false), ("/mcp;x", false), ("/mcp%00", false), ("/mc", false), ("/", false)]
+    {
+        assert_eq!(config.route(path.as_bytes()).is_some(), taken, "{path}");
+    }
+}

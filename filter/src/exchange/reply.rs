@@ -1,0 +1,160 @@
+//! How to say no: the answer that a refused request gets instead of the server's.
+//!
+//! Every word of a policy or a caller goes through the JSON writer, and none into a header.
+
+use crate::config::Denied;
+use crate::conversation::Undecided;
+use agentgate_core::json::{Json, Number, Object};
+use agentgate_core::mcp::{Era, Message, Method, RequestId, Rules, Unread, Version};
+
+/// A whole HTTP answer. Its body is always JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub http_status: u16,
+    pub body: Vec<u8>,
+}
+
+/// A verdict that lets nothing through, in the words of the rule that made it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct No<'a> {
+    pub(super) pending: bool,
+    pub(super) rule: &'a str,
+    pub(super) reason: &'a str,
+}
+
+/// JSON-RPC codes of our own stay outside of those that the protocols reserve.
+pub(super) const DENIED: i32 = 403;
+const PENDING: i32 = 428;
+const UNDECIDED: i32 = 503;
+/// When an undecided or pending call is worth another try.
+const RETRY_AFTER_MS: u64 = 1_000;
+/// The key under which clients find what was decided.
+const VERDICT_KEY: &str = "agentgate/verdict";
+/// Longer words of the control plane are cut: they are for a model's context.
+const WORDS_CHARS_MAX: usize = 500;
+
+pub(super) fn decided(denied: Denied, message: &Message, no: No<'_>, call_id: &str) -> Reply {
+    let verdict = if no.pending { "pending" } else { "deny" };
+    let mut meta = Object::default().with("verdict", verdict).with("rule", words(no.rule)).with("call_id", call_id);
+    if no.pending {
+        meta.set("retry_after_ms", RETRY_AFTER_MS);
+    }
+    let text = no.text();
+    let code = if no.pending { PENDING } else { DENIED };
+    let Some(id) = message.request_id() else { return Reply::error(403, None, code, &text, meta) };
+    match denied {
+        Denied::Result if message.method == Method::ToolsCall => Reply::result(message.version, id, &text, meta),
+        Denied::Result | Denied::Error => Reply::error(200, Some(id), code, &text, meta),
+        Denied::Http403 => Reply::error(403, Some(id), code, &text, meta),
+    }
+}
+
+/// Nobody decided. Never a tool's result: the call may be tried again, and nothing was done.
+pub(super) fn undecided(denied: Denied, message: &Message, undecided: &Undecided, call_id: &str) -> Reply {
+    let text = undecided_text(undecided);
+    let id = message.request_id();
+    let http_status = match denied {
+        Denied::Result | Denied::Error if id.is_some() => 200,
+        Denied::Result | Denied::Error | Denied::Http403 => 503,
+    };
+    Reply::error(http_status, id, UNDECIDED, &text, undecided_meta(undecided, call_id))
+}
+
+pub(super) fn malformed(unread: &Unread, rules: &Rules, call_id: &str) -> Reply {
+    let answer = unread.answer();
+    let mut data = Object::default().with("reason", unread.reason.reason()).with("call_id", call_id);
+    if unread.reason == agentgate_core::mcp::Malformed::UnsupportedVersion {
+        let supported = rules.versions.iter().map(|version| Json::from(version.as_str())).collect::<Vec<_>>();
+        data.set("supported", supported);
+    }
+    let text = format!("this request was refused unread: {unread}");
+    Reply::with_data(answer.http_status, unread.id.as_ref(), answer.code, &text, data)
+}
+
+/// A refusal that is not about a call: no route names the path, or the request wants to be something else.
+pub(super) fn plain(http_status: u16, text: &str) -> Reply {
+    Reply::with_data(http_status, None, DENIED, text, Object::default())
+}
+
+/// What stands in the place of an answer that could not be passed on. The call itself was made.
+pub(super) fn withheld(message: &Message, why: &str, call_id: &str) -> Vec<u8> {
+    let meta = Object::default().with("verdict", "withheld").with("call_id", call_id);
+    let text = format!("the server's answer was withheld: {why}");
+    Reply::error(200, message.request_id(), UNDECIDED, &text, meta).body
+}
+
+fn undecided_text(undecided: &Undecided) -> String {
+    let cause = undecided.cause.name();
+    let detail = if undecided.detail.is_empty() { String::new() } else { format!(": {}", words(&undecided.detail)) };
+    format!("this was not done: nobody could decide whether it may be ({cause}{detail}). Nothing was changed. Wait a moment, then send the same again.")
+}
+
+fn undecided_meta(undecided: &Undecided, call_id: &str) -> Object {
+    Object::default()
+        .with("verdict", "undecided")
+        .with("rule", "")
+        .with("cause", undecided.cause.name())
+        .with("call_id", call_id)
+        .with("retry_after_ms", RETRY_AFTER_MS)
+}
+
+fn words(text: &str) -> String {
+    text.chars().take(WORDS_CHARS_MAX).collect()
+}
+
+// === impl No ===
+
+impl No<'_> {
+    fn text(&self) -> String {
+        let (rule, reason) = (words(self.rule), words(self.reason));
+        if self.pending {
+            format!(
+                "This was not done: an approver must grant it first (rule `{rule}`: {reason}). Tell the user so. When it is granted, send the same arguments again; other arguments need another approval."
+            )
+        } else {
+            format!(
+                "This was not done: the policy refuses it (rule `{rule}`: {reason}). Sending the same arguments again will be refused again: choose another way, or tell the user."
+            )
+        }
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    /// A tool's result that says it failed, so that the model reads it and goes on.
+    fn result(version: Version, id: &RequestId, text: &str, meta: Object) -> Self {
+        let content = Object::default().with("type", "text").with("text", text);
+        let mut result = Object::default();
+        if version.era() == Era::Stateless {
+            result.set("resultType", "complete");
+        }
+        let result = result
+            .with("content", vec![Json::from(content)])
+            .with("isError", true)
+            .with("_meta", Object::default().with(VERDICT_KEY, meta));
+        Self { http_status: 200, body: envelope(Some(id)).with("result", result).to_string().into_bytes() }
+    }
+
+    fn error(http_status: u16, id: Option<&RequestId>, code: i32, text: &str, meta: Object) -> Self {
+        Self::with_data(http_status, id, code, text, Object::default().with(VERDICT_KEY, meta))
+    }
+
+    fn with_data(http_status: u16, id: Option<&RequestId>, code: i32, text: &str, data: Object) -> Self {
+        let code = Number::parse(&code.to_string()).map_or(Json::Null, Json::Number);
+        let mut error = Object::default().with("code", code).with("message", text);
+        if !data.is_empty() {
+            error.set("data", data);
+        }
+        Self { http_status, body: envelope(id).with("error", error).to_string().into_bytes() }
+    }
+}
+
+fn envelope(id: Option<&RequestId>) -> Object {
+    let id = match id {
+        Some(RequestId::String(text)) => Json::from(text.as_str()),
+        Some(RequestId::Number(text)) => Number::parse(text).map_or(Json::Null, Json::Number),
+        None => Json::Null,
+    };
+    Object::default().with("jsonrpc", "2.0").with("id", id)
+}

@@ -1,0 +1,470 @@
+//! The answer to a call that was let through: observed as it flows by, or, where it lists tools, held and shortened.
+//!
+//! It reports exactly one outcome. It never takes an answer that Envoy made for the server's.
+
+use super::list::{Allowed, JsonList, Judged, SseList, names, read_list};
+use super::observed::{Found, Look, Observed, Tally};
+use super::{Action, Effect, Hold, Origin, reply};
+use crate::clock::Moment;
+use crate::conversation::Listed;
+use crate::count::Count;
+use agentgate_core::mcp::{Limits, Message, Method, sse};
+use agentgate_proto::v1;
+
+#[derive(Debug)]
+pub(super) struct Answering {
+    counter: u64,
+    call_id: String,
+    message: Message,
+    limits: Limits,
+    released: Moment,
+    http_status: u16,
+    tally: Tally,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// The head has not come yet.
+    Waiting,
+    Observing(Box<Observed>),
+    Json(JsonList),
+    Sse(Box<SseList>),
+    /// What comes is swallowed. With the head still held, the refusal goes out at the end.
+    Withheld { why: String, head_held: bool },
+    /// The outcome is reported.
+    Done,
+}
+
+// === impl Answering ===
+
+impl Answering {
+    pub(super) fn new(counter: u64, call_id: String, message: Message, limits: Limits, now: Moment) -> Self {
+        let (tally, mode) = (Tally::default(), Mode::Waiting);
+        Self { counter, call_id, message, limits, released: now, http_status: 0, tally, mode }
+    }
+
+    pub(super) fn looks_at_bytes(&self, end: bool) -> bool {
+        match &self.mode {
+            Mode::Observing(_) => true,
+            Mode::Json(JsonList::Coming) => end,
+            Mode::Sse(list) => !list.is_waiting(),
+            Mode::Waiting | Mode::Json(JsonList::Asked(..)) | Mode::Withheld { .. } | Mode::Done => false,
+        }
+    }
+
+    pub(super) fn headers(
+        &mut self,
+        headers: &[(Vec<u8>, Vec<u8>)],
+        origin: Origin,
+        end: bool,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> Action {
+        if !matches!(self.mode, Mode::Waiting) {
+            return Action::Continue;
+        }
+        if let Origin::Local(why) = origin {
+            self.finish(v1::OutcomeKind::Cut, format!("no answer of the server: {why}"), now, effects);
+            return Action::Continue;
+        }
+        self.http_status = value(headers, ":status").and_then(|status| status.parse().ok()).unwrap_or_default();
+        let challenge = self.http_status == 401 && value(headers, "www-authenticate").is_some();
+        if end {
+            self.finish(self.kind_by_status(), String::new(), now, effects);
+            return Action::Continue;
+        }
+        if self.message.method == Method::ToolsList && !challenge {
+            return self.list_headers(headers, effects);
+        }
+        let look = match content_type(headers).as_deref() {
+            _ if is_encoded(headers) => Look::Away("encoded"),
+            Some("application/json") => Look::Json(Vec::new()),
+            Some("text/event-stream") => Look::Sse(sse::Reader::new(self.limits.body_bytes_max)),
+            Some(_) | None => Look::Away(""),
+        };
+        self.mode = Mode::Observing(Box::new(Observed::new(look, self.limits)));
+        Action::Continue
+    }
+
+    /// The length will change, and so will the head where nothing can be shown.
+    fn list_headers(&mut self, headers: &[(Vec<u8>, Vec<u8>)], effects: &mut Vec<Effect>) -> Action {
+        effects.push(Effect::RemoveResponseHeader("content-length"));
+        let types = headers.iter().filter(|(name, _)| name == b"content-type").count();
+        match content_type(headers).as_deref() {
+            _ if is_encoded(headers) => self.withhold("it is encoded", true, effects),
+            Some("application/json") if types == 1 => {
+                self.mode = Mode::Json(JsonList::Coming);
+                Action::Pause
+            }
+            Some("text/event-stream") if types == 1 => {
+                self.mode = Mode::Sse(Box::new(SseList::new(self.limits, self.message.version.era())));
+                Action::Continue
+            }
+            Some(_) | None => self.withhold("its content type is no list's", true, effects),
+        }
+    }
+
+    pub(super) fn body(
+        &mut self,
+        size: usize,
+        bytes: Option<Vec<u8>>,
+        end: bool,
+        hold: &mut Hold,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> Action {
+        match &mut self.mode {
+            Mode::Observing(observed) => {
+                match &bytes {
+                    Some(bytes) => {
+                        self.tally.add(bytes);
+                        observed.add(bytes, hold);
+                    }
+                    None => self.tally.skip(size),
+                }
+                if end {
+                    self.end_observed(now, effects);
+                    hold.release();
+                }
+                Action::Continue
+            }
+            Mode::Json(JsonList::Coming) => {
+                // The bytes, what is read of them, and what is written for them.
+                if size > self.limits.body_bytes_max || !hold.set(size.saturating_mul(3)) {
+                    self.tally.skip(size);
+                    self.withhold("it is too large", true, effects);
+                    return self.swallow(0, end, hold, now, effects);
+                }
+                if end { self.json(bytes, hold, now, effects) } else { Action::Pause }
+            }
+            Mode::Json(JsonList::Asked(..)) => Action::Pause,
+            Mode::Sse(list) if list.is_waiting() => {
+                if end {
+                    list.ended();
+                }
+                Action::Pause
+            }
+            Mode::Sse(_) => self.sse(bytes, end, hold, now, effects),
+            Mode::Withheld { .. } => self.swallow(size, end, hold, now, effects),
+            Mode::Waiting | Mode::Done => Action::Continue,
+        }
+    }
+
+    /// Trailers end the body, and nothing in them is passed on: nobody has looked at them.
+    pub(super) fn trailers(
+        &mut self,
+        names: &[Vec<u8>],
+        bytes: Option<Vec<u8>>,
+        hold: &mut Hold,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> Action {
+        effects.extend(names.iter().cloned().map(Effect::RemoveResponseTrailer));
+        match &mut self.mode {
+            Mode::Json(JsonList::Coming) => self.json(bytes, hold, now, effects),
+            Mode::Json(JsonList::Asked(..)) => Action::Pause,
+            Mode::Sse(list) if list.is_waiting() => {
+                list.ended();
+                Action::Pause
+            }
+            // An event that is not complete is dropped: at the trailers there is no body any more to put it into.
+            Mode::Sse(_) => self.end_sse(hold, now, effects),
+            Mode::Observing(_) => {
+                self.end_observed(now, effects);
+                hold.release();
+                Action::Continue
+            }
+            Mode::Withheld { .. } => self.swallow(0, true, hold, now, effects),
+            Mode::Waiting | Mode::Done => Action::Continue,
+        }
+    }
+
+    /// Which tools may be shown. What the host holds by now is judged before it goes on.
+    pub(super) fn listed(
+        &mut self,
+        listed: Listed,
+        bytes: Option<Vec<u8>>,
+        hold: &mut Hold,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> Action {
+        let hidden = match listed {
+            Listed::Hidden(hidden) => hidden,
+            Listed::Undecided(undecided) => {
+                effects.push(Effect::Count(undecided.cause.count()));
+                let why = format!("nobody could say which tools may be shown ({})", undecided.cause.name());
+                return self.withhold_now(&why, bytes, hold, now, effects);
+            }
+        };
+        match std::mem::replace(&mut self.mode, Mode::Done) {
+            Mode::Json(JsonList::Asked(list, asked)) => {
+                let mut sums = super::list::Shown::default();
+                match Allowed::new(asked, hidden).shorten(&list, self.message.version.era(), &mut sums) {
+                    Ok(shortened) => {
+                        effects.push(Effect::ReplaceResponseBody(shortened.into_bytes()));
+                        effects.push(Effect::ResumeResponse);
+                        hold.release();
+                        self.finish_list(sums.hidden, sums.shown, now, effects);
+                        Action::Continue
+                    }
+                    Err(error) => self.withhold_now(&error.to_string(), bytes, hold, now, effects),
+                }
+            }
+            Mode::Sse(mut list) => {
+                let judged = bytes.as_deref().map(|bytes| list.known(hidden, bytes));
+                let complete = match judged {
+                    Some(Ok((shown, ended))) => {
+                        effects.push(Effect::ReplaceResponseBody(shown));
+                        effects.push(Effect::ResumeResponse);
+                        let _ = hold.set(list.held());
+                        Ok(ended)
+                    }
+                    Some(Err(error)) => Err(error.to_string()),
+                    None => Err("the host could not give it".to_owned()),
+                };
+                self.mode = Mode::Sse(list);
+                match complete {
+                    Ok(true) => self.end_sse(hold, now, effects),
+                    Ok(false) => Action::Continue,
+                    Err(why) => self.withhold_now(&why, bytes, hold, now, effects),
+                }
+            }
+            other => {
+                self.mode = other;
+                Action::Continue
+            }
+        }
+    }
+
+    pub(super) fn gone(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.is_asking() {
+            effects.push(Effect::Forget(self.counter));
+        }
+        match &self.mode {
+            Mode::Done => {}
+            Mode::Withheld { why, .. } => {
+                let why = why.clone();
+                self.finish(v1::OutcomeKind::Withheld, why, now, effects);
+            }
+            Mode::Waiting | Mode::Observing(_) | Mode::Json(_) | Mode::Sse(_) => {
+                self.finish(v1::OutcomeKind::Cut, "the stream ended before the answer did".to_owned(), now, effects);
+            }
+        }
+    }
+
+    fn is_asking(&self) -> bool {
+        match &self.mode {
+            Mode::Json(JsonList::Asked(..)) => true,
+            Mode::Sse(list) => list.is_waiting(),
+            Mode::Json(JsonList::Coming) | Mode::Waiting | Mode::Observing(_) | Mode::Withheld { .. } | Mode::Done => false,
+        }
+    }
+
+    /// The list is whole: reads it, and asks.
+    fn json(&mut self, bytes: Option<Vec<u8>>, hold: &mut Hold, now: Moment, effects: &mut Vec<Effect>) -> Action {
+        let Some(bytes) = bytes else {
+            self.withhold("the host could not give it", true, effects);
+            return self.swallow(0, true, hold, now, effects);
+        };
+        self.tally.add(&bytes);
+        match read_list(&bytes, &self.limits).and_then(|list| list.map(|list| Ok((names(&list)?, list))).transpose()) {
+            Ok(Some((asked, list))) if !asked.is_empty() => {
+                effects.push(Effect::Listing(v1::Listing { counter: self.counter, tools: asked.clone() }));
+                self.mode = Mode::Json(JsonList::Asked(Box::new(list), asked));
+                Action::Pause
+            }
+            Ok(Some(_)) => {
+                hold.release();
+                self.finish_list(Vec::new(), 0, now, effects);
+                Action::Continue
+            }
+            Ok(None) => {
+                hold.release();
+                self.finish(v1::OutcomeKind::Failed, String::new(), now, effects);
+                Action::Continue
+            }
+            Err(error) => {
+                self.withhold(&error.to_string(), true, effects);
+                self.swallow(0, true, hold, now, effects)
+            }
+        }
+    }
+
+    fn sse(&mut self, bytes: Option<Vec<u8>>, end: bool, hold: &mut Hold, now: Moment, effects: &mut Vec<Effect>) -> Action {
+        let Mode::Sse(list) = &mut self.mode else { return Action::Pause };
+        let Some(bytes) = bytes else {
+            return self.withhold_sse("the host could not give it", end, hold, now, effects);
+        };
+        self.tally.add(&bytes);
+        let judged = list.feed(&bytes, end);
+        let held = list.held();
+        if !hold.set(held) {
+            return self.withhold_sse("too much is held here", end, hold, now, effects);
+        }
+        match judged {
+            Ok(Judged::Show(shown)) => {
+                effects.push(Effect::ReplaceResponseBody(shown));
+                if end { self.end_sse(hold, now, effects) } else { Action::Continue }
+            }
+            Ok(Judged::Ask(complete, tools)) => {
+                effects.push(Effect::ReplaceResponseBody(complete));
+                effects.push(Effect::Listing(v1::Listing { counter: self.counter, tools }));
+                Action::Pause
+            }
+            Err(error) => self.withhold_sse(&error.to_string(), end, hold, now, effects),
+        }
+    }
+
+    fn end_sse(&mut self, hold: &mut Hold, now: Moment, effects: &mut Vec<Effect>) -> Action {
+        hold.release();
+        if let Mode::Sse(list) = &mut self.mode {
+            let (hidden, shown) = (std::mem::take(&mut list.sums.hidden), list.sums.shown);
+            self.finish_list(hidden, shown, now, effects);
+        }
+        Action::Continue
+    }
+
+    fn withhold(&mut self, why: &str, head_held: bool, effects: &mut Vec<Effect>) -> Action {
+        effects.push(Effect::Count(Count::ResponsesWithheld));
+        self.mode = Mode::Withheld { why: why.to_owned(), head_held };
+        Action::Pause
+    }
+
+    /// The head of a stream is long gone: one event says what happened, and nothing follows.
+    fn withhold_sse(&mut self, why: &str, end: bool, hold: &mut Hold, now: Moment, effects: &mut Vec<Effect>) -> Action {
+        self.withhold(why, false, effects);
+        effects.push(Effect::ReplaceResponseBody(self.refusal_event(why)));
+        if end {
+            self.finish(v1::OutcomeKind::Withheld, why.to_owned(), now, effects);
+        }
+        hold.release();
+        Action::Continue
+    }
+
+    /// As above, from outside of the body's callbacks: what was paused goes on with the refusal in its place.
+    fn withhold_now(
+        &mut self,
+        why: &str,
+        bytes: Option<Vec<u8>>,
+        hold: &mut Hold,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> Action {
+        drop(bytes);
+        let (stream, ended) = match &self.mode {
+            Mode::Sse(list) => (true, list.has_ended()),
+            Mode::Waiting | Mode::Observing(_) | Mode::Json(_) | Mode::Withheld { .. } | Mode::Done => (false, true),
+        };
+        self.withhold(why, !stream, effects);
+        let body = if stream { self.refusal_event(why) } else { self.refusal() };
+        if !stream {
+            effects.push(Effect::SetResponseHeader("content-type", "application/json"));
+        }
+        effects.push(Effect::ReplaceResponseBody(body));
+        effects.push(Effect::ResumeResponse);
+        if ended {
+            self.finish(v1::OutcomeKind::Withheld, why.to_owned(), now, effects);
+        }
+        hold.release();
+        Action::Continue
+    }
+
+    /// More of an answer that is not passed on.
+    fn swallow(&mut self, size: usize, end: bool, hold: &mut Hold, now: Moment, effects: &mut Vec<Effect>) -> Action {
+        let Mode::Withheld { why, head_held } = &self.mode else { return Action::Pause };
+        let (why, head_held) = (why.clone(), *head_held);
+        self.tally.skip(size);
+        hold.release();
+        if !end {
+            effects.push(Effect::ReplaceResponseBody(Vec::new()));
+            return if head_held { Action::Pause } else { Action::Continue };
+        }
+        if head_held {
+            effects.push(Effect::RemoveResponseHeader("content-encoding"));
+            effects.push(Effect::SetResponseHeader("content-type", "application/json"));
+            effects.push(Effect::ReplaceResponseBody(self.refusal()));
+        } else {
+            effects.push(Effect::ReplaceResponseBody(Vec::new()));
+        }
+        self.finish(v1::OutcomeKind::Withheld, why, now, effects);
+        Action::Continue
+    }
+
+    fn refusal(&self) -> Vec<u8> {
+        let why = match &self.mode {
+            Mode::Withheld { why, .. } => why.as_str(),
+            Mode::Waiting | Mode::Observing(_) | Mode::Json(_) | Mode::Sse(_) | Mode::Done => "",
+        };
+        reply::withheld(&self.message, why, &self.call_id)
+    }
+
+    fn refusal_event(&self, why: &str) -> Vec<u8> {
+        let mut event = b"event: message\ndata: ".to_vec();
+        event.extend(reply::withheld(&self.message, why, &self.call_id));
+        event.extend(b"\n\n");
+        event
+    }
+
+    fn end_observed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let Mode::Observing(observed) = &self.mode else { return };
+        let (found, detail) = observed.end();
+        let kind = match found {
+            Found::Failure => v1::OutcomeKind::Failed,
+            Found::Result | Found::Nothing => self.kind_by_status(),
+        };
+        self.finish(kind, detail.to_owned(), now, effects);
+    }
+
+    fn kind_by_status(&self) -> v1::OutcomeKind {
+        if (200..400).contains(&self.http_status) { v1::OutcomeKind::Completed } else { v1::OutcomeKind::Failed }
+    }
+
+    fn finish_list(&mut self, hidden: Vec<String>, shown: u32, now: Moment, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Count(Count::ListsFiltered));
+        let outcome = self.outcome(self.kind_by_status(), String::new(), now);
+        self.report(v1::Outcome { hidden, shown, ..outcome }, effects);
+    }
+
+    fn finish(&mut self, kind: v1::OutcomeKind, detail: String, now: Moment, effects: &mut Vec<Effect>) {
+        let outcome = self.outcome(kind, detail, now);
+        self.report(outcome, effects);
+    }
+
+    fn report(&mut self, outcome: v1::Outcome, effects: &mut Vec<Effect>) {
+        self.mode = Mode::Done;
+        let what = Some(v1::entry::What::Outcome(outcome));
+        effects.push(Effect::Report(v1::Entry { counter: self.counter, what, reason: String::new() }));
+    }
+
+    fn outcome(&self, kind: v1::OutcomeKind, detail: String, now: Moment) -> v1::Outcome {
+        let whole = matches!(kind, v1::OutcomeKind::Completed | v1::OutcomeKind::Failed) && self.tally.bytes > 0;
+        v1::Outcome {
+            kind: kind.into(),
+            http_status: u32::from(self.http_status),
+            result_bytes: self.tally.bytes,
+            result_digest: if whole { self.tally.digest().as_bytes().to_vec().into() } else { Vec::new().into() },
+            duration_us: now.micros_since(self.released),
+            detail,
+            hidden: Vec::new(),
+            shown: 0,
+        }
+    }
+}
+
+fn value<'a>(headers: &'a [(Vec<u8>, Vec<u8>)], name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().find(|(known, _)| known == name.as_bytes())?;
+    std::str::from_utf8(value).ok()
+}
+
+/// Without parameters, in lower case.
+fn content_type(headers: &[(Vec<u8>, Vec<u8>)]) -> Option<String> {
+    let value = value(headers, "content-type")?;
+    Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn is_encoded(headers: &[(Vec<u8>, Vec<u8>)]) -> bool {
+    headers
+        .iter()
+        .any(|(name, value)| name == b"content-encoding" && !value.trim_ascii().eq_ignore_ascii_case(b"identity"))
+}
