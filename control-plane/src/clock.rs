@@ -1,0 +1,161 @@
+//! The clock: the only file that asks the machine for the time. Everybody else is given a `Clock`, in tests a manual one.
+
+use agentgate_core::time::Time;
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// Wall time for records, monotonic time for deadlines, and waiting.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System { started: Instant },
+    Manual(Arc<Manual>),
+}
+
+/// The hands of a clock that only moves when it is told to.
+#[derive(Debug)]
+pub struct Manual {
+    wall_us: AtomicU64,
+    elapsed: watch::Sender<Duration>,
+}
+
+/// Moments for records: never before one that was handed out earlier, even when the wall clock is set back.
+#[derive(Debug)]
+pub struct Moments {
+    clock: Clock,
+    last_us: AtomicU64,
+}
+
+// === impl Clock ===
+
+impl Clock {
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    pub fn system() -> Self {
+        Self(Source::System { started: Instant::now() })
+    }
+
+    /// A clock for tests, and its hands.
+    #[must_use]
+    pub fn manual(at: Time) -> (Self, Arc<Manual>) {
+        let manual = Arc::new(Manual { wall_us: AtomicU64::new(at.micros()), elapsed: watch::Sender::new(Duration::ZERO) });
+        (Self(Source::Manual(Arc::clone(&manual))), manual)
+    }
+
+    /// Wall time. It may go back: take a record's `at` from `Moments`.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one clock")]
+    pub fn now(&self) -> Time {
+        match &self.0 {
+            Source::System { .. } => {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+            }
+            Source::Manual(manual) => Time::from_micros(manual.wall_us.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// Monotonic time since this clock was made. Deadlines are points of it.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        match &self.0 {
+            Source::System { started } => started.elapsed(),
+            Source::Manual(manual) => *manual.elapsed.borrow(),
+        }
+    }
+
+    pub async fn sleep_until(&self, deadline: Duration) {
+        match &self.0 {
+            Source::System { started } => tokio::time::sleep_until((*started + deadline).into()).await,
+            Source::Manual(manual) => {
+                // The sender lives as long as `manual`, which is borrowed here: this cannot fail.
+                let _ = manual.elapsed.subscribe().wait_for(|elapsed| *elapsed >= deadline).await;
+            }
+        }
+    }
+
+    pub async fn sleep(&self, span: Duration) {
+        self.sleep_until(self.elapsed().saturating_add(span)).await;
+    }
+
+    /// What `work` comes to, or none when `deadline` was there first.
+    pub async fn before<T>(&self, deadline: Duration, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            value = work => Some(value),
+            () = self.sleep_until(deadline) => None,
+        }
+    }
+}
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_micros(self.now().micros())))
+    }
+}
+
+// === impl Manual ===
+
+impl Manual {
+    /// Both hands move on.
+    pub fn advance(&self, span: Duration) {
+        self.wall_us.fetch_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.elapsed.send_modify(|elapsed| *elapsed = elapsed.saturating_add(span));
+    }
+
+    /// Somebody sets the wall clock; monotonic time knows nothing of it.
+    pub fn set(&self, at: Time) {
+        self.wall_us.store(at.micros(), Ordering::SeqCst);
+    }
+}
+
+// === impl Moments ===
+
+impl Moments {
+    /// `last`: the newest `at` that the journal holds.
+    #[must_use]
+    pub fn after(clock: Clock, last: Time) -> Self {
+        Self { clock, last_us: AtomicU64::new(last.micros()) }
+    }
+
+    #[must_use]
+    pub fn next(&self) -> Time {
+        let now = self.clock.now().micros();
+        let before = self.last_us.fetch_max(now, Ordering::SeqCst);
+        Time::from_micros(now.max(before))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Clock, Moments};
+    use agentgate_core::time::Time;
+    use std::time::Duration;
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_the_records_time() {
+        let (clock, hands) = Clock::manual(Time::from_micros(1_000));
+        let moments = Moments::after(clock, Time::from_micros(5_000));
+        assert_eq!(moments.next(), Time::from_micros(5_000), "never before the journal's last");
+        hands.set(Time::from_micros(9_000));
+        assert_eq!(moments.next(), Time::from_micros(9_000));
+        hands.set(Time::from_micros(2_000));
+        assert_eq!(moments.next(), Time::from_micros(9_000));
+    }
+
+    #[tokio::test]
+    async fn a_deadline_passes_on_the_manual_clock() {
+        let (clock, hands) = Clock::manual(Time::from_micros(0));
+        let deadline = Duration::from_secs(5);
+        let waiting = clock.before(deadline, std::future::pending::<()>());
+        hands.advance(deadline);
+        assert_eq!(waiting.await, None);
+        assert_eq!(clock.before(deadline, async { 1 }).await, Some(1), "work that is ready wins");
+    }
+}

@@ -1,0 +1,201 @@
+//! Decide: may this call happen? One page from the question to the durable answer, and nothing that lets a call through on
+//! any other way.
+//!
+//! It refuses to answer before the record is durable, and to answer one call id twice differently.
+
+mod admission;
+mod flood;
+mod listing;
+mod once;
+mod reading;
+mod record;
+mod report;
+pub mod rpc;
+mod sweep;
+
+use crate::body::Keys;
+use crate::clock::Clock;
+use crate::config::{Filter, Limits};
+use crate::identity::{self, Identity, Subject};
+use crate::policy::{self, InForce, Policy};
+use crate::session::{Session, Setback};
+use agentgate_core::decide::{Decision, Facts, Opinion, settle};
+use agentgate_core::id::CallId;
+use agentgate_policies::Trouble;
+use agentgate_proto::v1;
+use once::{Begun, Once};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+pub use admission::Admission;
+pub use flood::Flood;
+
+/// How often one call is folded again because its subject or the policy moved.
+pub const ATTEMPTS_MAX: u32 = 3;
+
+/// One call and whoever asks for it.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub filter: Arc<Filter>,
+    pub call: CallId,
+    pub ask: v1::Ask,
+    /// Monotonic: until when the asker waits.
+    pub deadline: Duration,
+}
+
+/// A verdict that is on record.
+pub type Decided = v1::Decided;
+
+/// Why there is no verdict. All of these are ours, and the call is not let through.
+#[derive(Clone, Debug, Error)]
+pub enum Undecided {
+    #[error("{what} of {max} calls at once is used up; try again")]
+    Overloaded { what: &'static str, max: u32 },
+    #[error("nobody waits for it any longer")]
+    Expired,
+    #[error("the subject or the policy moved {ATTEMPTS_MAX} times; try again")]
+    Contended,
+    #[error("the decision cannot be recorded: {0}")]
+    Journal(String),
+    #[error("{0}")]
+    Policy(String),
+    #[error("this replica leaves; ask the next one")]
+    Draining,
+    #[error(transparent)]
+    Identity(#[from] identity::Refused),
+    #[error("this call id was used for another request")]
+    Reused,
+    #[error("the ask cannot be read: {0}")]
+    Unreadable(&'static str),
+}
+
+#[derive(Debug)]
+pub struct Decide {
+    clock: Clock,
+    limits: Limits,
+    identity: Arc<Identity>,
+    policy: Arc<Policy>,
+    session: Arc<Session>,
+    admission: Admission,
+    flood: Flood,
+    once: Once,
+    keys: Keys,
+}
+
+// === impl Decide ===
+
+impl Decide {
+    #[must_use]
+    pub fn new(limits: &Limits, clock: Clock, rooms: (Arc<Identity>, Arc<Policy>, Arc<Session>), keys: Keys) -> Self {
+        let (identity, policy, session) = rooms;
+        Self {
+            clock,
+            identity,
+            policy,
+            session,
+            admission: Admission::new(limits),
+            flood: Flood::new(limits),
+            once: Once::new(limits.recent_calls_max as usize),
+            keys,
+            limits: limits.clone(),
+        }
+    }
+
+    /// Decides a call once. It runs to its end whether or not anybody still waits: `rpc.rs` spawns it.
+    pub async fn decide(&self, question: &Question) -> Result<Decided, Undecided> {
+        let started = self.clock.elapsed();
+        let answer = match self.once.begin(question.call.digest(), reading::request_digest(&question.ask)) {
+            Begun::First(claim) => claim.settle(self.first(question).await),
+            Begun::Known(answer) => Ok(answer),
+            Begun::Joined(other) => other.await.unwrap_or(Err(Undecided::Draining)),
+            Begun::Reused => Err(Undecided::Reused),
+        };
+        rpc::count(&answer, self.clock.elapsed().saturating_sub(started));
+        answer
+    }
+
+    /// Calls under way.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.admission.in_flight()
+    }
+
+    async fn first(&self, question: &Question) -> Result<Decided, Undecided> {
+        let (subject, server) = identity::subject(&question.filter, &question.ask.server, &question.ask.peer)?;
+        let _place = self.admission.enter(&subject, &self.clock, question.deadline).await?;
+        let reading = reading::read(&question.ask, &self.limits)?;
+        if let Err(malformed) = &reading
+            && !self.flood.admit(&subject, malformed.reason(), self.clock.elapsed(), self.clock.now())
+        {
+            return Ok(flood::uncounted(malformed));
+        }
+        self.record(question, &subject, |at, policy| {
+            let (tenant, principal) = (subject.tenant.clone(), subject.principal.clone());
+            let asker = question.filter.identity.clone();
+            let facts = Facts { at, tenant, principal, asker, server: server.clone(), reading: reading.clone() };
+            consult(policy, &facts).map(|decision| (facts, decision))
+        })
+        .await
+    }
+
+    /// Folds, decides and appends, until both the subject and the policy stood still for it.
+    async fn record(
+        &self,
+        question: &Question,
+        subject: &Subject,
+        decide: impl Fn(agentgate_core::time::Time, Option<&InForce>) -> Result<(Facts, Decision), Undecided>,
+    ) -> Result<Decided, Undecided> {
+        for _ in 0..ATTEMPTS_MAX {
+            let turn = self.before(question, self.session.turn(subject)).await?.map_err(record::unavailable)?;
+            let now = self.policy.now();
+            let policy = now.in_force.as_deref();
+            let (facts, decision) = decide(self.session.moment(), policy)?;
+            let recording = record::Recording::new(question, facts, decision, policy, (self.keys)())?;
+            let stream = turn.stream();
+            match turn.append(recording.draft(now.epochs)).await {
+                Ok(position) => return Ok(recording.durable(&self.session, position.sequence, stream)),
+                Err(Setback::Moved) => {}
+                Err(Setback::Fenced(now)) => self.before(question, self.policy.caught_up(now.global)).await?,
+                Err(Setback::Duplicate(_)) => return self.recorded(question).await,
+                Err(Setback::Journal(why)) => return Err(Undecided::Journal(why)),
+            }
+            metrics::counter!("agentgate_decisions_folded_again_total").increment(1);
+        }
+        Err(Undecided::Contended)
+    }
+
+    /// What an earlier life of this process, or another replica, decided under this call id.
+    async fn recorded(&self, question: &Question) -> Result<Decided, Undecided> {
+        let found = self.session.find(&question.call.digest()).await.map_err(record::unavailable)?;
+        let found = found.ok_or_else(|| Undecided::Journal("the record of this call is not a decision".into()))?;
+        if found.record.request_digest.as_ref() != reading::request_digest(&question.ask).as_bytes() {
+            return Err(Undecided::Reused);
+        }
+        Ok(record::answer(&found.record, found.body.as_ref(), found.sequence))
+    }
+
+    /// Waits no longer than the asker does.
+    async fn before<T>(&self, question: &Question, work: impl Future<Output = T>) -> Result<T, Undecided> {
+        if self.clock.elapsed() >= question.deadline {
+            return Err(Undecided::Expired);
+        }
+        self.clock.before(question.deadline, work).await.ok_or(Undecided::Expired)
+    }
+}
+
+/// The law, over what the policy in force says. A call that cannot be read needs no policy to be refused.
+fn consult(policy: Option<&InForce>, facts: &Facts) -> Result<Decision, Undecided> {
+    if facts.reading.is_err() {
+        return Ok(settle(facts, Ok(&Opinion::default())));
+    }
+    let policy = policy.ok_or_else(|| Undecided::Policy("no policy is in force; `agentgate status` says why".into()))?;
+    match policy::opinion(policy, facts) {
+        Ok(opinion) => Ok(settle(facts, Ok(&opinion))),
+        Err(Trouble::Evaluation(error)) => Ok(settle(facts, Err(&error))),
+        Err(Trouble::Unavailable(why)) => Err(Undecided::Policy(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! Reads an ask: the same bytes by the same parser as in the filter, since a filter's word for them is not enough.
+
+use super::Undecided;
+use crate::config::Limits;
+use agentgate_core::digest::{Digest, Digester};
+use agentgate_core::mcp::{self, Head, Malformed, Message, Rules};
+use agentgate_proto::{ask, v1};
+
+/// What the call says, or why it cannot be read.
+///
+/// # Errors
+/// When the ask itself, which the filter wrote, is none.
+pub(super) fn read(ask: &v1::Ask, limits: &Limits) -> Result<Result<Message, Malformed>, Undecided> {
+    let head: Head = ask.head.as_ref().map(ask::head_from_wire).ok_or(Undecided::Unreadable("it has no head"))?;
+    let versions = ask::versions_from_wire(&ask.versions).ok_or(Undecided::Unreadable("it names an unknown protocol version"))?;
+    let limits = mcp::Limits { body_bytes_max: limits.body_bytes_max as usize, ..mcp::Limits::default() };
+    let rules = Rules { versions, query_keys: ask.query_keys.clone(), limits };
+    Ok(mcp::read(&head, &ask.body, &rules).map_err(|unread| unread.reason))
+}
+
+/// What a repeated ask must have in common with the first: everything but how long its asker waits.
+pub(super) fn request_digest(ask: &v1::Ask) -> Digest {
+    let mut digester = Digester::new("agentgate/request/1");
+    digester.part(ask.server.as_bytes());
+    digester.part(ask.peer.as_bytes());
+    digester.part(&ask.body);
+    if let Some(head) = &ask.head {
+        digester.part(&head.method);
+        digester.part(&head.path);
+        list(&mut digester, head.headers.iter().flat_map(|header| [header.name.as_ref(), header.value.as_ref()]));
+    }
+    list(&mut digester, ask.versions.iter().map(String::as_bytes));
+    list(&mut digester, ask.query_keys.iter().map(String::as_bytes));
+    digester.finish()
+}
+
+/// A list's length stands behind it, so that no part can move from one list to the next.
+fn list<'a>(digester: &mut Digester, parts: impl Iterator<Item = &'a [u8]>) {
+    let mut count: u64 = 0;
+    for part in parts {
+        digester.part(part);
+        count += 1;
+    }
+    digester.part(&count.to_be_bytes());
+}

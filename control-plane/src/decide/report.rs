@@ -1,0 +1,201 @@
+//! Reports: what became of calls, and which ones the filter could not read. Each entry is acknowledged once its record is
+//! durable, and recorded once however often it is reported.
+//!
+//! Only the asker itself can report: the call id is made of its own certificate and the epoch that it said hello with.
+
+use super::{ATTEMPTS_MAX, Decide, Question, Undecided, consult, reading};
+use crate::body;
+use crate::config::Filter;
+use crate::identity;
+use crate::journal::{Sequence, Stream};
+use crate::session::{Draft, Ended, Setback, Source, outcome_id};
+use agentgate_core::decide::{Decision, Denial, Facts, Verdict};
+use agentgate_core::id::{CallId, Epoch, RuleName};
+use agentgate_proto::v1;
+use agentgate_proto::v1::entry::What;
+use prost::Message as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Who reports.
+#[derive(Clone, Debug)]
+pub(super) struct Reporter {
+    pub(super) filter: Arc<Filter>,
+    pub(super) epoch: Epoch,
+}
+
+/// The call that an outcome belongs to.
+struct Awaited {
+    sequence: Sequence,
+    stream: Stream,
+}
+
+// === impl Decide ===
+
+impl Decide {
+    /// Records one entry. True: it is durable, was durable before, or can never be recorded; the filter may forget it.
+    pub(super) async fn report(&self, reporter: &Reporter, entry: v1::Entry) -> bool {
+        let call = CallId { asker: reporter.filter.identity.clone(), epoch: reporter.epoch, counter: entry.counter };
+        let result = match entry.what {
+            Some(What::Outcome(outcome)) => self.outcome(&call, &outcome).await,
+            Some(What::Refused(ask)) => self.refused(reporter, call, ask).await,
+            None => {
+                unmatched("empty");
+                Ok(())
+            }
+        };
+        if let Err(error) = &result {
+            tracing::warn!(%error, "a report was not recorded; the filter will repeat it");
+            metrics::counter!("agentgate_reports_failed_total").increment(1);
+        }
+        result.is_ok()
+    }
+
+    async fn outcome(&self, call: &CallId, outcome: &v1::Outcome) -> Result<(), Undecided> {
+        if matches!(outcome.kind(), v1::OutcomeKind::Unspecified | v1::OutcomeKind::Unknown) {
+            unmatched("kind");
+            return Ok(());
+        }
+        match self.decision_of(call).await? {
+            Some(decision) => self.end(call, &decision, outcome, Source::Reported).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The allowed decision that waits for this outcome. None: there is none, or its outcome was reported before.
+    async fn decision_of(&self, call: &CallId) -> Result<Option<Awaited>, Undecided> {
+        let id = call.digest();
+        if let Some(open) = self.session.open_call(&id) {
+            return Ok(Some(Awaited { sequence: open.sequence, stream: open.stream }));
+        }
+        if self.session.reported(&id).await.map_err(super::record::unavailable)? {
+            return Ok(None);
+        }
+        let found = self.session.find(&id).await.map_err(super::record::unavailable)?;
+        let Some(found) = found.filter(|found| found.record.verdict() == v1::Verdict::Allow) else {
+            unmatched("call");
+            return Ok(None);
+        };
+        Ok(Some(Awaited { sequence: found.sequence, stream: found.stream }))
+    }
+
+    /// Nobody reported this call in time.
+    pub(super) async fn unknown(&self, open: &crate::session::OpenCall, detail: &str) -> Result<(), Undecided> {
+        let outcome = v1::Outcome { kind: v1::OutcomeKind::Unknown.into(), detail: detail.into(), ..v1::Outcome::default() };
+        let decision = Awaited { sequence: open.sequence, stream: open.stream };
+        self.end(&open.call, &decision, &outcome, Source::Unknown).await
+    }
+
+    async fn end(&self, call: &CallId, decision: &Awaited, outcome: &v1::Outcome, source: Source) -> Result<(), Undecided> {
+        let id = call.digest();
+        let ended = Ended { call: id, decision: decision.sequence, kind: outcome.kind(), duration_us: outcome.duration_us };
+        let key = (self.keys)().map_err(Undecided::Journal)?;
+        let (record, stored) = outcome_record(&ended, outcome, &key);
+        for _ in 0..ATTEMPTS_MAX {
+            let turn = self.session.turn_of(decision.stream).await.map_err(super::record::unavailable)?;
+            let at_us = self.session.moment().micros();
+            let encoded = v1::Record { at_us, what: Some(v1::record::What::Outcome(record.clone())) }.encode_to_vec();
+            let draft = Draft { id: outcome_id(&id, source), record: encoded.into(), body: Some(stored.clone()), fence: None };
+            match turn.append(draft).await {
+                Ok(_) => {
+                    metrics::counter!("agentgate_outcomes_total", "kind" => kind(ended.kind)).increment(1);
+                    self.session.ended(&ended);
+                    return Ok(());
+                }
+                Err(Setback::Duplicate(_)) => {
+                    self.session.ended(&ended);
+                    return Ok(());
+                }
+                Err(Setback::Moved | Setback::Fenced(_)) => {}
+                Err(Setback::Journal(why)) => return Err(Undecided::Journal(why)),
+            }
+        }
+        Err(Undecided::Contended)
+    }
+
+    /// A call that the filter could not read and refused by itself: recorded as a denial, read again by the same parser.
+    async fn refused(&self, reporter: &Reporter, call: CallId, ask: v1::Ask) -> Result<(), Undecided> {
+        let Ok((subject, server)) = identity::subject(&reporter.filter, &ask.server, &ask.peer) else {
+            unmatched("subject");
+            return Ok(());
+        };
+        let Ok(reading) = reading::read(&ask, &self.limits) else {
+            unmatched("ask");
+            return Ok(());
+        };
+        let reason = reading.as_ref().map_or_else(|malformed| malformed.reason(), |_| REFUSED_BY_FILTER);
+        if let Some(mut counted) = self.flood.count(&subject, reason, self.clock.elapsed(), self.clock.now()) {
+            // Ends when the sender goes, which it does once the count is durable.
+            while counted.changed().await.is_ok() {}
+            return Ok(());
+        }
+        let deadline = self.clock.elapsed() + Duration::from_millis(self.limits.deadline_ms_max.into());
+        let question = Question { filter: Arc::clone(&reporter.filter), call, ask, deadline };
+        let recorded = self.record(&question, &subject, |at, _| {
+            let (tenant, principal) = (subject.tenant.clone(), subject.principal.clone());
+            let asker = reporter.filter.identity.clone();
+            let facts = Facts { at, tenant, principal, asker, server: server.clone(), reading: reading.clone() };
+            let decision = if facts.reading.is_err() { consult(None, &facts)? } else { refused_by_filter() };
+            Ok((facts, decision))
+        });
+        match recorded.await {
+            Ok(_) => Ok(()),
+            Err(Undecided::Reused) => {
+                unmatched("reused");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+const REFUSED_BY_FILTER: &str = "refused_by_filter";
+
+/// It did not reach the tool, so it stays a denial, whatever could be read of it here.
+fn refused_by_filter() -> Decision {
+    Decision {
+        verdict: Verdict::Deny(Denial::Malformed),
+        rule: RuleName::of_gate(REFUSED_BY_FILTER),
+        reason: "the filter could not read this call, though the control plane can; are both of one release?".into(),
+        scope: None,
+    }
+}
+
+fn outcome_record(ended: &Ended, outcome: &v1::Outcome, key: &[u8; body::KEY_BYTES]) -> (v1::OutcomeRecord, bytes::Bytes) {
+    let words = v1::OutcomeBody {
+        detail: outcome.detail.clone(),
+        hidden: outcome.hidden.clone(),
+        result_digest: outcome.result_digest.clone(),
+    };
+    let (stored, reference) = body::seal(key, &words);
+    let record = v1::OutcomeRecord {
+        call_id: body::digest_bytes(&ended.call),
+        decision: ended.decision,
+        kind: outcome.kind,
+        http_status: outcome.http_status,
+        result_bytes: outcome.result_bytes,
+        result_commitment: body::commit(key, &outcome.result_digest),
+        duration_us: outcome.duration_us,
+        shown: outcome.shown,
+        body: Some(reference),
+    };
+    (record, stored)
+}
+
+fn kind(kind: v1::OutcomeKind) -> &'static str {
+    match kind {
+        v1::OutcomeKind::Unspecified => "unspecified",
+        v1::OutcomeKind::Completed => "completed",
+        v1::OutcomeKind::Failed => "failed",
+        v1::OutcomeKind::Cut => "cut",
+        v1::OutcomeKind::NotReleased => "not_released",
+        v1::OutcomeKind::Withheld => "withheld",
+        v1::OutcomeKind::Unknown => "unknown",
+    }
+}
+
+/// A report that belongs to nothing on record. It is acknowledged, or the filter would repeat it for ever.
+fn unmatched(why: &'static str) {
+    metrics::counter!("agentgate_reports_unmatched_total", "why" => why).increment(1);
+    tracing::warn!(why, "a report belongs to no call on record");
+}

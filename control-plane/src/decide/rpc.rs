@@ -1,0 +1,274 @@
+//! The gRPC edge of the gate: a conversation read message by message, and the unary Decide. Wire in, wire out.
+
+use super::report::Reporter;
+use super::{Decide, Decided, Question, Undecided};
+use crate::clock::Clock;
+use crate::config::{Filter, Limits};
+use crate::error::Hangup;
+use crate::identity::{self, Identity, Peer, Vm};
+use agentgate_core::id::{CallId, Epoch};
+use agentgate_proto::v1::converse_request::Message as Heard;
+use agentgate_proto::v1::converse_response::Message as Said;
+use agentgate_proto::v1::gate_server::Gate;
+use agentgate_proto::v1::{self, undecided::Cause};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Answers of one conversation on their way into its stream.
+const SAID_MAX: usize = 256;
+
+/// After Draining, a conversation without a call in flight is ended after this long: the filter had time to open the next.
+pub const QUIET: Duration = Duration::from_millis(500);
+
+/// A conversation is told to leave after its connection got its GOAWAY, so that the next one gets a connection of its own.
+const AFTER_GOAWAY: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub struct GateRpc {
+    pub decide: Arc<Decide>,
+    pub identity: Arc<Identity>,
+    pub clock: Clock,
+    pub limits: Limits,
+    pub connection_age_max: Duration,
+    pub replica: String,
+    pub leaving: watch::Receiver<bool>,
+}
+
+type Out = mpsc::Sender<Result<v1::ConverseResponse, Status>>;
+
+/// One filter VM's stream.
+struct Conversation {
+    gate: GateRpc,
+    peer: Arc<Peer>,
+    said: Out,
+    slots: Arc<Semaphore>,
+    known: Option<(Reporter, Arc<Vm>)>,
+}
+
+#[tonic::async_trait]
+impl Gate for GateRpc {
+    type ConverseStream = ReceiverStream<Result<v1::ConverseResponse, Status>>;
+
+    async fn converse(&self, request: Request<Streaming<v1::ConverseRequest>>) -> Result<Response<Self::ConverseStream>, Status> {
+        let peer = identity::rpc::peer(request.extensions())?;
+        let (said, stream) = mpsc::channel(SAID_MAX);
+        let slots = Arc::new(Semaphore::new(self.limits.messages_per_stream_max as usize));
+        let conversation = Conversation { gate: self.clone(), peer, said, slots, known: None };
+        tokio::spawn(conversation.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn decide(&self, request: Request<v1::DecideRequest>) -> Result<Response<v1::DecideResponse>, Status> {
+        let peer = identity::rpc::peer(request.extensions())?;
+        let filter = self.identity.filter(&peer)?;
+        let message = request.into_inner();
+        let epoch = epoch(&message.epoch)?;
+        let ask = message.ask.ok_or(Hangup::Malformed { field: "ask", why: "is missing" })?;
+        let counter = ask.counter;
+        let question = self.question(filter, epoch, ask);
+        let decide = Arc::clone(&self.decide);
+        // Spawned: a decision runs to its end even when this rpc is cancelled.
+        let answer = tokio::spawn(async move { decide.decide(&question).await });
+        let answer = answer.await.map_err(|_| Status::internal("the decision failed; the call is not let through"))?;
+        Ok(Response::new(v1::DecideResponse { answer: Some(answer_to_wire(counter, answer)) }))
+    }
+}
+
+// === impl GateRpc ===
+
+impl GateRpc {
+    fn question(&self, filter: Arc<Filter>, epoch: Epoch, ask: v1::Ask) -> Question {
+        let call = CallId { asker: filter.identity.clone(), epoch, counter: ask.counter };
+        let max = self.limits.deadline_ms_max;
+        let wait_ms = if ask.deadline_ms == 0 { max } else { ask.deadline_ms.min(max) };
+        Question { filter, call, ask, deadline: self.clock.elapsed() + Duration::from_millis(wait_ms.into()) }
+    }
+}
+
+// === impl Conversation ===
+
+impl Conversation {
+    async fn run(mut self, mut heard: Streaming<v1::ConverseRequest>) {
+        let (clock, mut leaving) = (self.gate.clock.clone(), self.gate.leaving.clone());
+        let old = self.peer.since() + self.gate.connection_age_max + AFTER_GOAWAY;
+        let mut told: Option<Duration> = None;
+        let ended = loop {
+            tokio::select! {
+                message = heard.message() => match message {
+                    Ok(Some(message)) => if let Err(hangup) = self.hear(message).await { break Some(hangup) },
+                    Ok(None) => break None,
+                    Err(status) => {
+                        tracing::debug!(%status, "a conversation broke");
+                        break None;
+                    }
+                },
+                () = left_or_old(&mut leaving, &clock, old), if told.is_none() => {
+                    told = Some(clock.elapsed());
+                    self.say(Said::Draining(v1::Draining {})).await;
+                }
+                () = clock.sleep(QUIET), if told.is_some() => {
+                    let late = told.is_some_and(|told| clock.elapsed().saturating_sub(told) > self.gate.limits.drain());
+                    if late || self.idle() {
+                        let age_s = self.gate.connection_age_max.as_secs();
+                        break Some(if *leaving.borrow() { Hangup::Gone } else { Hangup::Age { age_s } });
+                    }
+                }
+            }
+        };
+        if let Some(hangup) = ended {
+            let _ = self.said.send(Err(hangup.into())).await;
+        }
+    }
+
+    async fn hear(&mut self, message: v1::ConverseRequest) -> Result<(), Hangup> {
+        let message = message.message.ok_or(Hangup::Empty)?;
+        let Some((reporter, vm)) = &self.known else { return self.hello(message).await };
+        vm.heard(self.gate.clock.elapsed(), self.gate.clock.now());
+        let reporter = reporter.clone();
+        match message {
+            Heard::Hello(_) => return Err(Hangup::SecondHello),
+            Heard::Ask(ask) => self.ask(reporter, ask).await,
+            Heard::Listing(listing) => self.listing(reporter, listing).await,
+            Heard::Report(report) => self.report(reporter, report).await,
+            Heard::Ping(ping) => self.say(Said::Echo(v1::Echo { number: ping.number })).await,
+        }
+        Ok(())
+    }
+
+    async fn hello(&mut self, message: Heard) -> Result<(), Hangup> {
+        let Heard::Hello(hello) = message else { return Err(Hangup::NoHello) };
+        if hello.contract != agentgate_proto::CONTRACT {
+            return Err(Hangup::Contract { theirs: hello.contract, ours: agentgate_proto::CONTRACT });
+        }
+        let epoch = epoch(&hello.epoch)?;
+        let filter = self.gate.identity.filter(&self.peer)?;
+        let vm = self.gate.identity.heard.hello(&filter.identity, epoch, hello.node, hello.filter_version);
+        vm.heard(self.gate.clock.elapsed(), self.gate.clock.now());
+        self.known = Some((Reporter { filter, epoch }, vm));
+        self.say(Said::Welcome(v1::Welcome { replica: self.gate.replica.clone() })).await;
+        Ok(())
+    }
+
+    async fn ask(&self, reporter: Reporter, ask: v1::Ask) {
+        let counter = ask.counter;
+        let filter = match self.gate.identity.filter(&self.peer) {
+            Ok(filter) => filter,
+            Err(refused) => return self.say(Said::Answer(answer_to_wire(counter, Err(refused.into())))).await,
+        };
+        let question = self.gate.question(filter, reporter.epoch, ask);
+        let (Some(slot), decide, said) = (self.slot().await, Arc::clone(&self.gate.decide), self.said.clone()) else { return };
+        // Spawned: a decision runs to its end even when this conversation is cut.
+        tokio::spawn(async move {
+            let answer = decide.decide(&question).await;
+            tell(&said, Said::Answer(answer_to_wire(counter, answer))).await;
+            drop(slot);
+        });
+    }
+
+    async fn listing(&self, reporter: Reporter, listing: v1::Listing) {
+        let counter = listing.counter;
+        let (Some(slot), gate, said) = (self.slot().await, self.gate.clone(), self.said.clone()) else { return };
+        let trusted = self.gate.identity.filter(&self.peer);
+        tokio::spawn(async move {
+            let listed = match trusted {
+                Ok(_) => gate.decide.listing(&reporter, &listing).await,
+                Err(refused) => Err(refused.into()),
+            };
+            let result = match listed {
+                Ok(tools) => v1::listed::Result::Hidden(v1::Hidden { tools }),
+                Err(undecided) => v1::listed::Result::Undecided(undecided_to_wire(&undecided)),
+            };
+            tell(&said, Said::Listed(v1::Listed { counter, result: Some(result) })).await;
+            drop(slot);
+        });
+    }
+
+    async fn report(&self, reporter: Reporter, report: v1::Report) {
+        if self.gate.identity.filter(&self.peer).is_err() {
+            // Not acknowledged: the filter repeats it under its next certificate.
+            return;
+        }
+        let (Some(slot), decide, said) = (self.slot().await, Arc::clone(&self.gate.decide), self.said.clone()) else { return };
+        tokio::spawn(async move {
+            let mut entries = JoinSet::new();
+            for entry in report.entries {
+                let (decide, reporter, counter) = (Arc::clone(&decide), reporter.clone(), entry.counter);
+                entries.spawn(async move { decide.report(&reporter, entry).await.then_some(counter) });
+            }
+            while let Some(first) = entries.join_next().await {
+                let more = std::iter::from_fn(|| entries.try_join_next());
+                let counters: Vec<u64> = std::iter::once(first).chain(more).filter_map(|done| done.ok().flatten()).collect();
+                if !counters.is_empty() {
+                    tell(&said, Said::Acknowledged(v1::Acknowledged { counters })).await;
+                }
+            }
+            drop(slot);
+        });
+    }
+
+    fn idle(&self) -> bool {
+        self.slots.available_permits() == self.gate.limits.messages_per_stream_max as usize
+    }
+
+    /// Room for one more message under way; until there is, the stream is read no further.
+    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+
+    async fn say(&self, message: Said) {
+        tell(&self.said, message).await;
+    }
+}
+
+async fn left_or_old(leaving: &mut watch::Receiver<bool>, clock: &Clock, old: Duration) {
+    tokio::select! {
+        _ = leaving.wait_for(|leaving| *leaving) => {}
+        () = clock.sleep_until(old) => {}
+    }
+}
+
+/// A filter that left is told nothing; what it asked is on record.
+async fn tell(said: &Out, message: Said) {
+    let _ = said.send(Ok(v1::ConverseResponse { message: Some(message) })).await;
+}
+
+fn epoch(bytes: &[u8]) -> Result<Epoch, Hangup> {
+    bytes.try_into().map(Epoch).map_err(|_| Hangup::Malformed { field: "epoch", why: "is not 16 bytes" })
+}
+
+fn answer_to_wire(counter: u64, answer: Result<Decided, Undecided>) -> v1::Answer {
+    let result = match answer {
+        Ok(decided) => v1::answer::Result::Decided(decided),
+        Err(undecided) => v1::answer::Result::Undecided(undecided_to_wire(&undecided)),
+    };
+    v1::Answer { counter, result: Some(result) }
+}
+
+fn undecided_to_wire(undecided: &Undecided) -> v1::Undecided {
+    let cause = match undecided {
+        Undecided::Overloaded { .. } => Cause::Overloaded,
+        Undecided::Expired => Cause::Expired,
+        Undecided::Contended => Cause::Contended,
+        Undecided::Journal(_) => Cause::Journal,
+        Undecided::Policy(_) => Cause::Policy,
+        Undecided::Draining => Cause::Draining,
+        Undecided::Identity(_) => Cause::Identity,
+        Undecided::Reused => Cause::Reused,
+        Undecided::Unreadable(_) => Cause::Unspecified,
+    };
+    v1::Undecided { cause: cause.into(), detail: undecided.to_string() }
+}
+
+/// Counts an answer, and how long it took.
+pub(super) fn count(answer: &Result<Decided, Undecided>, took: Duration) {
+    let label = match answer {
+        Ok(decided) => decided.verdict().as_str_name(),
+        Err(undecided) => undecided_to_wire(undecided).cause().as_str_name(),
+    };
+    metrics::counter!("agentgate_asks_total", "answer" => label).increment(1);
+    metrics::histogram!("agentgate_ask_duration_seconds").record(took.as_secs_f64());
+}

@@ -1,0 +1,90 @@
+//! What happens because nothing happened: calls that nobody reported become unknown, and floods get their record.
+
+use super::flood::Counts;
+use super::{ATTEMPTS_MAX, Decide};
+use crate::body;
+use crate::identity::Subject;
+use crate::journal::Stream;
+use crate::session::{Draft, OpenCall, Setback};
+use agentgate_core::digest::{Digest, Digester};
+use agentgate_proto::v1;
+use prost::Message as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often is looked for what did not happen.
+const EVERY: Duration = Duration::from_secs(1);
+
+// === impl Decide ===
+
+impl Decide {
+    /// Sweeps again and again, until it is dropped.
+    pub async fn sweeping(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(EVERY).await;
+            self.sweep(false).await;
+        }
+    }
+
+    /// One sweep. `leaving`: counts of floods are recorded before their interval is over.
+    pub async fn sweep(&self, leaving: bool) {
+        let elapsed = self.clock.elapsed();
+        let silence = self.limits.silence();
+        // A VM that said hello to an earlier life of this process counts as heard when this one began.
+        let silent_for =
+            |open: &OpenCall| self.identity.heard.silent_for(&open.call.asker, open.call.epoch, elapsed).unwrap_or(elapsed);
+        let now = self.clock.now();
+        for open in self.session.overdue(|open| silent_for(open) > silence) {
+            let detail = if open.deadline <= now { "nobody reported in time" } else { "its filter is not heard of any longer" };
+            if let Err(error) = self.unknown(&open, detail).await {
+                tracing::warn!(%error, "an open call could not be closed; it is tried again");
+                break;
+            }
+        }
+        for (subject, mut counts) in self.flood.due(elapsed, leaving) {
+            self.record_flood(&subject, &mut counts).await;
+            if !counts.reasons.is_empty() {
+                self.flood.keep(subject, counts);
+            }
+        }
+    }
+
+    /// One record a reason; what was recorded leaves the counts.
+    async fn record_flood(&self, subject: &Subject, counts: &mut Counts) {
+        while let Some((reason, count)) = counts.reasons.pop_first() {
+            if let Err(error) = self.append_flood(subject, counts, reason, count).await {
+                tracing::warn!(%error, "a flood could not be recorded; it is tried again");
+                counts.reasons.insert(reason, count);
+                return;
+            }
+        }
+    }
+
+    async fn append_flood(&self, subject: &Subject, counts: &Counts, reason: &str, count: u64) -> Result<(), Setback> {
+        let key = (self.keys)().map_err(Setback::Journal)?;
+        let names = v1::FloodBody { tenant: subject.tenant.to_string(), principal: subject.principal.to_string() };
+        let (stored, reference) = body::seal(&key, &names);
+        let (from_us, to_us) = (counts.from.micros(), counts.to.micros());
+        let flood = v1::FloodRecord { reason: reason.into(), count, from_us, to_us, body: Some(reference) };
+        let stream = Stream::subject(&subject.tenant, &subject.principal);
+        for _ in 0..ATTEMPTS_MAX {
+            let turn = self.session.turn_of(stream).await.map_err(|error| Setback::Journal(error.to_string()))?;
+            let at_us = self.session.moment().micros();
+            let record = v1::Record { at_us, what: Some(v1::record::What::Flood(flood.clone())) }.encode_to_vec().into();
+            match turn.append(Draft { id: flood_id(stream, &flood), record, body: Some(stored.clone()), fence: None }).await {
+                Ok(_) | Err(Setback::Duplicate(_)) => return Ok(()),
+                Err(Setback::Moved | Setback::Fenced(_)) => {}
+                Err(error @ Setback::Journal(_)) => return Err(error),
+            }
+        }
+        Err(Setback::Moved)
+    }
+}
+
+fn flood_id(stream: Stream, flood: &v1::FloodRecord) -> Digest {
+    let mut digester = Digester::new("agentgate/flood/1");
+    digester.part(stream.0.as_bytes());
+    digester.part(flood.reason.as_bytes());
+    digester.part(&flood.from_us.to_be_bytes());
+    digester.finish()
+}

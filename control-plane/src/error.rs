@@ -1,0 +1,58 @@
+//! The one map from the three kinds of no to gRPC's codes: refused (an answer), malformed (theirs), unavailable (ours).
+
+use crate::identity;
+use crate::session::TraceError;
+use tonic::{Code, Status};
+
+impl From<identity::Refused> for Status {
+    fn from(refused: identity::Refused) -> Self {
+        Self::permission_denied(refused.to_string())
+    }
+}
+
+impl From<TraceError> for Status {
+    fn from(error: TraceError) -> Self {
+        let code = match &error {
+            TraceError::Malformed(_) => Code::InvalidArgument,
+            TraceError::Absent(_) => Code::NotFound,
+            TraceError::Ambiguous { .. } => Code::FailedPrecondition,
+            TraceError::Behind { .. } | TraceError::Crowded { .. } => Code::ResourceExhausted,
+            TraceError::Unavailable(_) => Code::Unavailable,
+            TraceError::Damaged(_) => Code::DataLoss,
+        };
+        Self::new(code, crate::run::chain(&error))
+    }
+}
+
+/// Why a conversation ends before its filter wants it to.
+#[derive(Debug, thiserror::Error)]
+pub enum Hangup {
+    #[error("the first message of a conversation is a hello")]
+    NoHello,
+    #[error(transparent)]
+    Refused(#[from] identity::Refused),
+    #[error("a conversation has one hello")]
+    SecondHello,
+    #[error("a message without content; the filter may be newer than this control plane")]
+    Empty,
+    #[error("`{field}` {why}")]
+    Malformed { field: &'static str, why: &'static str },
+    #[error("the filter speaks contract {theirs}, this control plane {ours}; bring both to one release")]
+    Contract { theirs: u32, ours: u32 },
+    #[error("the connection reached its age of {age_s} s; open the next one")]
+    Age { age_s: u64 },
+    #[error("this replica leaves; open the next conversation elsewhere")]
+    Gone,
+}
+
+impl From<Hangup> for Status {
+    fn from(hangup: Hangup) -> Self {
+        let code = match &hangup {
+            Hangup::NoHello | Hangup::SecondHello | Hangup::Empty | Hangup::Malformed { .. } => Code::InvalidArgument,
+            Hangup::Refused(_) => Code::PermissionDenied,
+            Hangup::Contract { .. } => Code::FailedPrecondition,
+            Hangup::Age { .. } | Hangup::Gone => Code::Unavailable,
+        };
+        Self::new(code, hangup.to_string())
+    }
+}

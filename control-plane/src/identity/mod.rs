@@ -1,0 +1,124 @@
+//! Identity: who speaks, by certificate alone, and what the configuration lets them ask.
+//!
+//! It refuses a certificate that expired or lost its root since its connection was opened, and takes no name from a message.
+
+mod peer;
+pub mod rpc;
+mod trust;
+mod view;
+
+use crate::clock::Clock;
+use crate::config::{Callers, Config, Filter};
+use agentgate_core::id::{Asker, Principal, Server, SpiffeId, Tenant};
+use agentgate_core::time::Time;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use thiserror::Error;
+
+pub use peer::Peer;
+pub use trust::{CertificateFacts, POLL, Trust, TrustError};
+pub use view::{Heard, Vm};
+
+/// Tenant and verified principal: what labels, budgets and holds fold over.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    pub tenant: Tenant,
+    pub principal: Principal,
+}
+
+/// Why somebody is not served. Every message says what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    #[error("no certificate was presented; connect with one that the authority issued")]
+    Nobody,
+    #[error("the certificate names no workload: {0}; issue one with exactly one spiffe:// URI SAN")]
+    Nameless(String),
+    #[error("the certificate of `{identity}` expired at {not_after}; renew it and connect again")]
+    Expired { identity: SpiffeId, not_after: Time },
+    #[error("the certificate of `{identity}` is not valid before {not_before}; check both clocks")]
+    Early { identity: SpiffeId, not_before: Time },
+    #[error("the certificate of `{identity}` is no longer trusted: {why}")]
+    Untrusted { identity: SpiffeId, why: String },
+    #[error("`{0}` is not a filter; add it as a [[filter]] of the configuration")]
+    NotAFilter(SpiffeId),
+    #[error("`{0}` is not an operator; add it as an [[operator]] of the configuration")]
+    NotAnOperator(SpiffeId),
+    #[error("`{asker}` may not ask for the server `{server}`; add it to `servers` of its [[filter]]")]
+    Server { asker: Asker, server: String },
+    #[error("the caller showed no certificate, and the [[filter]] of `{0}` wants one of its `peers`")]
+    NoPeer(Asker),
+    #[error("the caller `{peer}` is no workload of `{trust_domain}`, which `peers` of the [[filter]] of `{asker}` names")]
+    ForeignPeer { asker: Asker, peer: String, trust_domain: String },
+}
+
+/// The lists of the configuration, and the certificates that they are compared with.
+#[derive(Debug)]
+pub struct Identity {
+    filters: BTreeMap<Asker, Arc<Filter>>,
+    operators: BTreeSet<SpiffeId>,
+    pub trust: Arc<Trust>,
+    pub heard: Heard,
+    clock: Clock,
+}
+
+// === impl Identity ===
+
+impl Identity {
+    #[must_use]
+    pub fn new(config: &Config, trust: Arc<Trust>, clock: Clock) -> Self {
+        Self {
+            filters: config.filter.iter().map(|(identity, filter)| (identity.clone(), Arc::new(filter.clone()))).collect(),
+            operators: config.operator.clone(),
+            trust,
+            heard: Heard::default(),
+            clock,
+        }
+    }
+
+    /// The filter behind this connection. Asked again for every call: certificates expire and roots go while it is open.
+    ///
+    /// # Errors
+    /// When the certificate is not valid now, or no filter's.
+    pub fn filter(&self, peer: &Peer) -> Result<Arc<Filter>, Refused> {
+        let identity = peer.identity(&self.trust, self.clock.now())?;
+        self.filters.get(identity).cloned().ok_or_else(|| Refused::NotAFilter(identity.clone()))
+    }
+
+    /// # Errors
+    /// When the certificate is not valid now, or no operator's.
+    pub fn operator(&self, peer: &Peer) -> Result<SpiffeId, Refused> {
+        let identity = peer.identity(&self.trust, self.clock.now())?;
+        if self.operators.contains(identity) { Ok(identity.clone()) } else { Err(Refused::NotAnOperator(identity.clone())) }
+    }
+
+    pub fn askers(&self) -> impl Iterator<Item = &Asker> {
+        self.filters.keys()
+    }
+}
+
+/// On whose behalf `filter` asks for `server`: configured, or read from the caller's certificate.
+///
+/// # Errors
+/// When the filter may not ask for the server, or the caller is not whom the configuration expects.
+pub fn subject(filter: &Filter, server: &str, peer: &str) -> Result<(Subject, Server), Refused> {
+    let asker = || filter.identity.clone();
+    let refused = || Refused::Server { asker: asker(), server: server.into() };
+    let server = Server::try_from(server).map_err(|_| refused())?;
+    if !filter.servers.contains(&server) {
+        return Err(refused());
+    }
+    let principal = match &filter.callers {
+        Callers::One(principal) => principal.clone(),
+        Callers::Peers { .. } if peer.is_empty() => return Err(Refused::NoPeer(asker())),
+        Callers::Peers { trust_domain } => match Principal::try_from(peer) {
+            Ok(principal) if principal.trust_domain() == trust_domain => principal,
+            Ok(_) | Err(_) => {
+                return Err(Refused::ForeignPeer { asker: asker(), peer: peer.into(), trust_domain: trust_domain.clone() });
+            }
+        },
+    };
+    Ok((Subject { tenant: filter.tenant.clone(), principal }, server))
+}
+
+#[cfg(test)]
+mod tests;

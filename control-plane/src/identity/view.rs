@@ -1,0 +1,76 @@
+//! Which filter VMs are heard of: by message, never by an open stream, since a dead VM's stream may survive it.
+
+use crate::bounded::Bounded;
+use agentgate_core::id::{Asker, Epoch};
+use agentgate_core::time::Time;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// VMs remembered. An Envoy has one for each worker and one more; the oldest is forgotten first.
+const VMS_MAX: usize = 4_096;
+
+/// One life of a filter VM.
+#[derive(Debug)]
+pub struct Vm {
+    pub asker: Asker,
+    pub epoch: Epoch,
+    pub node: String,
+    pub version: String,
+    /// Monotonic, in microseconds.
+    heard_us: AtomicU64,
+    /// Wall time, for people.
+    heard_at_us: AtomicU64,
+}
+
+#[derive(Debug)]
+pub struct Heard(Mutex<Bounded<(Asker, Epoch), Arc<Vm>>>);
+
+// === impl Heard ===
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self(Mutex::new(Bounded::new(VMS_MAX)))
+    }
+}
+
+impl Heard {
+    /// A VM says hello, perhaps not for the first time.
+    pub fn hello(&self, asker: &Asker, epoch: Epoch, node: String, version: String) -> Arc<Vm> {
+        let zero = AtomicU64::new;
+        let vm = Arc::new(Vm { asker: asker.clone(), epoch, node, version, heard_us: zero(0), heard_at_us: zero(0) });
+        self.lock().put((asker.clone(), epoch), Arc::clone(&vm));
+        vm
+    }
+
+    /// How long nothing was heard of a VM. None: it never said hello to this process.
+    #[must_use]
+    pub fn silent_for(&self, asker: &Asker, epoch: Epoch, now: Duration) -> Option<Duration> {
+        let vms = self.lock();
+        let vm = vms.get(&(asker.clone(), epoch))?;
+        Some(now.saturating_sub(Duration::from_micros(vm.heard_us.load(Ordering::Relaxed))))
+    }
+
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Vm>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Bounded<(Asker, Epoch), Arc<Vm>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Vm ===
+
+impl Vm {
+    pub fn heard(&self, elapsed: Duration, at: Time) {
+        self.heard_us.store(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.heard_at_us.store(at.micros(), Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn heard_at(&self) -> Time {
+        Time::from_micros(self.heard_at_us.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,18 @@
+//! The control plane: rooms around the journal. A filter asks, it decides, remembers, and answers.
+//!
+//! Nothing here reaches into another room past its `mod.rs`, and nothing but `run` knows all of them.
+
+pub mod body;
+pub mod bounded;
+pub mod clock;
+pub mod config;
+pub mod decide;
+pub mod error;
+pub mod identity;
+pub mod journal;
+pub mod policy;
+pub mod run;
+pub mod server;
+pub mod session;
+pub mod status;
+pub mod telemetry;

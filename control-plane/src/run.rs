@@ -1,0 +1,281 @@
+//! The only place that knows everything: reads the command line, builds the rooms, joins them, and ends them in order.
+
+use crate::body::{self, Keys};
+use crate::clock::Clock;
+use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
+use crate::decide::Decide;
+use crate::decide::rpc::GateRpc;
+use crate::identity::{Identity, Trust, TrustError};
+use crate::journal::Journal;
+use crate::journal::embedded::{Embedded, OpenError, Settings};
+use crate::journal::memory::Memory;
+use crate::policy::{Policy, PolicyError};
+use crate::server::{self, Listening};
+use crate::session::rpc::TraceRpc;
+use crate::session::{PastError, Session};
+use crate::status::Status;
+use crate::telemetry;
+use clap::Parser;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Threads that decide. A decision is some hundred microseconds of work and a wait for the disk; the journal writes on a
+/// thread of its own.
+const WORKERS: usize = 2;
+
+/// AgentGate's control plane: decides calls, remembers them, and shows what it remembers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "agentgate-control-plane",
+    version,
+    after_help = "SIGTERM and Ctrl-C drain: calls in flight are answered, then it ends."
+)]
+struct Arguments {
+    /// The configuration file; --print-config shows what may stand in it
+    #[arg(long, value_name = "FILE", required_unless_present = "print_config")]
+    config: Option<PathBuf>,
+    /// Print every field of the configuration with its default, and end
+    #[arg(long)]
+    print_config: bool,
+    /// Write the addresses that were bound, as JSON, once calls are served
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+    /// How much to log to stderr: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log: tracing::Level,
+}
+
+#[derive(Debug, Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Past(#[from] PastError),
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    #[error("cannot listen on {address}; is another control plane running, or is the port taken?")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot write `{}`", path.display())]
+    ReadyFile { path: PathBuf, source: std::io::Error },
+    #[error("cannot start")]
+    Start(#[source] std::io::Error),
+    #[error("a listener failed: {0}")]
+    Serve(String),
+}
+
+/// A control plane that serves.
+#[derive(Debug)]
+pub struct Running {
+    pub filters: SocketAddr,
+    pub operators: SocketAddr,
+    pub metrics: SocketAddr,
+    pub status: Arc<Status>,
+    pub decide: Arc<Decide>,
+    pub session: Arc<Session>,
+    leave: watch::Sender<bool>,
+    listeners: JoinSet<Result<(), String>>,
+    chores: Vec<JoinHandle<()>>,
+    drain: Duration,
+}
+
+/// What a control plane is given instead of asking the world for it.
+#[derive(Debug)]
+pub struct Given {
+    pub config: Config,
+    pub clock: Clock,
+    pub journal: Arc<dyn Journal>,
+    pub keys: Keys,
+    pub replica: String,
+}
+
+/// # Errors
+/// When it cannot start, or a listener fails.
+pub fn main() -> Result<(), RunError> {
+    let arguments = Arguments::parse();
+    if arguments.print_config {
+        print!("{DOCUMENTED}");
+        return Ok(());
+    }
+    telemetry::log(arguments.log);
+    telemetry::metrics();
+    let config = Config::read(&arguments.config.unwrap_or_default())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    runtime.map_err(RunError::Start)?.block_on(async {
+        let journal = journal(&config)?;
+        let replica = format!("{}", std::process::id());
+        let given = Given { config, clock: Clock::system(), journal, keys: body::system_keys, replica };
+        let mut running = start(given).await?;
+        if let Some(path) = arguments.ready_file {
+            running.write_ready(&path)?;
+        }
+        tracing::info!(filters = %running.filters, operators = %running.operators, metrics = %running.metrics, "serving");
+        let failed = tokio::select! {
+            () = told_to_leave() => None,
+            failed = running.listeners.join_next() => failed,
+        };
+        running.leave().await;
+        match failed {
+            Some(Ok(Err(why))) => Err(RunError::Serve(why)),
+            Some(Err(error)) => Err(RunError::Serve(error.to_string())),
+            Some(Ok(Ok(()))) | None => Ok(()),
+        }
+    })
+}
+
+/// Builds every room, joins them and serves.
+///
+/// # Errors
+/// When the certificates, the journal or a listener cannot be used.
+pub async fn start(given: Given) -> Result<Running, RunError> {
+    let Given { config, clock, journal, keys, replica } = given;
+    let trust = Arc::new(Trust::open(config.tls.clone(), clock.clone())?);
+    let identity = Arc::new(Identity::new(&config, trust, clock.clone()));
+    let policy = Arc::new(Policy::open(Arc::clone(&journal), clock.clone(), config.policy.clone()).await?);
+    policy.try_folder().await;
+    let askers = identity.askers().cloned().collect();
+    let session = Arc::new(Session::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), askers).await?);
+    let rooms = (Arc::clone(&identity), Arc::clone(&policy), Arc::clone(&session));
+    let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms, keys));
+    let status = Arc::new(Status {
+        replica: replica.clone(),
+        started_at: clock.now(),
+        clock: clock.clone(),
+        journal,
+        identity: Arc::clone(&identity),
+        policy: Arc::clone(&policy),
+        decide: Arc::clone(&decide),
+    });
+
+    let (leave, leaving) = watch::channel(false);
+    let bound = (listen(config.filters).await?, listen(config.operators).await?, listen(config.metrics).await?);
+    let ((filters, on_filters), (operators, on_operators), (metrics, on_metrics)) = bound;
+    let connection_age_max = config.tls.connection_age_max;
+    let limits = config.limits.clone();
+    let listening = Listening {
+        identity: Arc::clone(&identity),
+        clock: clock.clone(),
+        limits: limits.clone(),
+        connection_age_max,
+        leaving: leaving.clone(),
+    };
+    let gate = GateRpc {
+        decide: Arc::clone(&decide),
+        identity: Arc::clone(&identity),
+        clock: clock.clone(),
+        limits,
+        connection_age_max,
+        replica,
+        leaving: leaving.clone(),
+    };
+    let trace = TraceRpc::new(Arc::clone(&session), leaving.clone());
+
+    let mut listeners = JoinSet::new();
+    let (to_filters, to_operators, shown) = (listening.clone(), listening, Arc::clone(&status));
+    listeners.spawn(async move { to_filters.filters(on_filters, gate).await.map_err(|error| chain(&error)) });
+    listeners.spawn(async move { to_operators.operators(on_operators, trace, shown).await.map_err(|error| chain(&error)) });
+    let shown = Arc::clone(&status);
+    listeners.spawn(async move { server::metrics(on_metrics, shown, leaving).await.map_err(|error| error.to_string()) });
+    let chores = vec![
+        tokio::spawn(policy.watch()),
+        tokio::spawn(Arc::clone(&decide).sweeping()),
+        tokio::spawn(watch_certificates(identity, clock)),
+        tokio::spawn(async {
+            loop {
+                tokio::time::sleep(UPKEEP).await;
+                telemetry::metrics().run_upkeep();
+            }
+        }),
+    ];
+    let drain = config.limits.drain();
+    Ok(Running { filters, operators, metrics, status, decide, session, leave, listeners, chores, drain })
+}
+
+/// How often the metrics' histograms are drained, so that they do not grow while nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// An error and its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // A transparent error says what its cause says.
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn journal(config: &Config) -> Result<Arc<dyn Journal>, RunError> {
+    match &config.journal {
+        Backend::Memory => Ok(Arc::new(Memory::new())),
+        Backend::Embedded { directory } => Ok(Arc::new(Embedded::open(Settings::new(directory.clone()))?)),
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), RunError> {
+    let failed = |source| RunError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    Ok((listener.local_addr().map_err(failed)?, listener))
+}
+
+async fn told_to_leave() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+async fn watch_certificates(identity: Arc<Identity>, clock: Clock) {
+    loop {
+        clock.sleep(crate::identity::POLL).await;
+        let trust = Arc::clone(&identity.trust);
+        let _ = tokio::task::spawn_blocking(move || trust.look_again()).await;
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn write_ready(&self, path: &Path) -> Result<(), RunError> {
+        let (filters, operators, metrics) = (self.filters, self.operators, self.metrics);
+        let json = format!("{{\"filters\":\"{filters}\",\"operators\":\"{operators}\",\"metrics\":\"{metrics}\"}}\n");
+        // Renamed into place, so that whoever waits for the file never reads half of it.
+        let partial = path.with_extension("partial");
+        let written = std::fs::write(&partial, json).and_then(|()| std::fs::rename(&partial, path));
+        written.map_err(|source| RunError::ReadyFile { path: path.into(), source })
+    }
+
+    /// Drains: every conversation is told, calls in flight are answered, counts of floods are recorded.
+    pub async fn leave(mut self) {
+        tracing::info!("leaving");
+        self.leave.send_replace(true);
+        let ended = async { while self.listeners.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.drain, ended).await.is_err() {
+            tracing::warn!("some conversations did not end in time");
+        }
+        for chore in &self.chores {
+            chore.abort();
+        }
+        self.decide.sweep(true).await;
+    }
+}

@@ -1,0 +1,252 @@
+//! The three listeners: filters and operators over mutual TLS, metrics over plain HTTP. Connections, handshakes, streams and
+//! messages are bounded; a listener serves nobody whom its gate in `identity/rpc.rs` does not know.
+
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::decide::rpc::GateRpc;
+use crate::identity::{Identity, Peer, rpc as gate};
+use crate::session::rpc::TraceRpc;
+use crate::status::{Status, rpc::StatusRpc};
+use agentgate_proto::v1::gate_server::GateServer;
+use agentgate_proto::v1::status_server::StatusServer;
+use agentgate_proto::v1::trace_server::TraceServer;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::InterceptorLayer;
+use tonic::transport::server::Connected;
+use tonic::transport::{Error, Server};
+
+/// Windows large enough that one body of the largest size never waits for a window update.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
+/// Headers of one request: a filter sends a handful.
+const HEADERS_BYTES_MAX: u32 = 16 << 10;
+
+/// What all listeners share.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    pub identity: Arc<Identity>,
+    pub clock: Clock,
+    pub limits: Limits,
+    pub connection_age_max: Duration,
+    pub leaving: watch::Receiver<bool>,
+}
+
+/// A connection whose other end was verified.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    peer: Arc<Peer>,
+    _place: Place,
+}
+
+/// A connection's share of its listener.
+#[derive(Debug)]
+struct Place {
+    listener: &'static str,
+    _permit: OwnedSemaphorePermit,
+}
+
+// === impl Listening ===
+
+impl Listening {
+    /// Serves filters until this replica leaves and the last conversation ended.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn filters(self, listener: TcpListener, rpc: GateRpc) -> Result<(), Error> {
+        let bytes = self.limits.message_bytes_max as usize;
+        let gate = GateServer::new(rpc).max_decoding_message_size(bytes).max_encoding_message_size(bytes);
+        let layer = InterceptorLayer::new(gate::filters_only(Arc::clone(&self.identity)));
+        let (incoming, leaving) = (self.accept(listener, "filters"), self.leaving.clone());
+        self.server().layer(layer).add_service(gate).serve_with_incoming_shutdown(incoming, left(leaving)).await
+    }
+
+    /// Serves operators, with health and reflection.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn operators(self, listener: TcpListener, trace: TraceRpc, status: Arc<Status>) -> Result<(), Error> {
+        let (health, health_rpc) = tonic_health::server::health_reporter();
+        health.set_serving::<TraceServer<TraceRpc>>().await;
+        health.set_serving::<StatusServer<StatusRpc>>().await;
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(agentgate_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1()
+            .inspect_err(|error| tracing::warn!(%error, "there is no reflection"))
+            .ok();
+        let layer = InterceptorLayer::new(gate::operators_only(Arc::clone(&self.identity)));
+        let (incoming, leaving) = (self.accept(listener, "operators"), self.leaving.clone());
+        self.server()
+            .layer(layer)
+            .add_service(TraceServer::new(trace))
+            .add_service(StatusServer::new(StatusRpc(status)))
+            .add_service(health_rpc)
+            .add_optional_service(reflection)
+            .serve_with_incoming_shutdown(incoming, left(leaving))
+            .await
+    }
+
+    /// Age without tonic's grace, which would close connections without a GOAWAY first; conversations end themselves.
+    fn server(&self) -> Server {
+        let keepalive = Duration::from_secs(self.limits.keepalive_s.into());
+        Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_max_header_list_size(HEADERS_BYTES_MAX)
+            .max_concurrent_streams(self.limits.streams_per_connection_max)
+            .http2_keepalive_interval(Some(keepalive))
+            .http2_keepalive_timeout(Some(keepalive))
+            .max_connection_age(self.connection_age_max)
+    }
+
+    /// Accepts connections one after the other and shakes hands with many at once.
+    fn accept(&self, listener: TcpListener, name: &'static str) -> ReceiverStream<Result<Connection, io::Error>> {
+        let (sender, receiver) = mpsc::channel(1);
+        let (listening, places) = (self.clone(), Arc::new(Semaphore::new(self.limits.connections_max as usize)));
+        tokio::spawn(async move {
+            let mut leaving = listening.leaving.clone();
+            loop {
+                let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
+                let accepted = tokio::select! {
+                    accepted = listener.accept() => accepted,
+                    _ = leaving.wait_for(|leaving| *leaving) => return,
+                };
+                match accepted {
+                    Ok((stream, _)) => {
+                        let (listening, sender) = (listening.clone(), sender.clone());
+                        tokio::spawn(async move {
+                            if let Some(connection) = listening.shake_hands(stream, Place::take(name, permit)).await {
+                                // The server is gone when nobody receives: the connection closes.
+                                let _ = sender.send(Ok(connection)).await;
+                            }
+                        });
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, listener = name, "cannot accept a connection");
+                        // Out of file descriptors, most likely: the next attempt would fail as fast as this one.
+                        listening.clock.sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+        ReceiverStream::new(receiver)
+    }
+
+    async fn shake_hands(&self, stream: TcpStream, place: Place) -> Option<Connection> {
+        let (server, generation) = self.identity.trust.server();
+        let deadline = Duration::from_millis(self.limits.handshake_ms_max.into());
+        let shaken = async {
+            stream.set_nodelay(true)?;
+            TlsAcceptor::from(server).accept(stream).await
+        };
+        let failed = match tokio::time::timeout(deadline, shaken).await {
+            Ok(Ok(stream)) => {
+                let peer = Arc::new(Peer::new(stream.get_ref().1.peer_certificates(), generation, self.clock.elapsed()));
+                metrics::counter!("agentgate_connections_total", "listener" => place.listener).increment(1);
+                return Some(Connection { stream, peer, _place: place });
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it took too long".into(),
+        };
+        metrics::counter!("agentgate_handshakes_failed_total").increment(1);
+        tracing::debug!(why = failed, listener = place.listener, "a handshake failed");
+        None
+    }
+}
+
+/// Serves `/metrics`, `/healthz` (the process lives) and `/readyz` (calls can be decided).
+///
+/// # Errors
+/// When the listener fails.
+pub async fn metrics(listener: TcpListener, status: Arc<Status>, leaving: watch::Receiver<bool>) -> io::Result<()> {
+    let also_leaving = leaving.clone();
+    let ready = move || {
+        let unready = if *also_leaving.borrow() { Some("this replica leaves".to_owned()) } else { status.unready() };
+        std::future::ready(match unready {
+            None => (StatusCode::OK, "ready\n".to_owned()),
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        })
+    };
+    let router = Router::new()
+        .route("/metrics", get(|| std::future::ready(crate::telemetry::metrics().render())))
+        .route("/healthz", get(|| std::future::ready("alive\n")))
+        .route("/readyz", get(ready));
+    axum::serve(listener, router).with_graceful_shutdown(left(leaving)).await
+}
+
+async fn left(mut leaving: watch::Receiver<bool>) {
+    // A sender that is gone means the same: nobody is left to serve for.
+    let _ = leaving.wait_for(|leaving| *leaving).await;
+}
+
+// === impl Place ===
+
+impl Place {
+    fn take(listener: &'static str, permit: OwnedSemaphorePermit) -> Self {
+        metrics::gauge!("agentgate_connections", "listener" => listener).increment(1.0);
+        Self { listener, _permit: permit }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::gauge!("agentgate_connections", "listener" => self.listener).decrement(1.0);
+    }
+}
+
+// === impl Connection ===
+
+impl Connected for Connection {
+    type ConnectInfo = Arc<Peer>;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        Arc::clone(&self.peer)
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

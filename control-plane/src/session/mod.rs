@@ -1,0 +1,193 @@
+//! Sessions: who did what, in order. It keeps each subject's place in the journal, the calls whose outcome is still open,
+//! and the traces that operators read.
+//!
+//! It judges nothing, and it never holds more than its named bounds: what is older is read from the journal.
+
+mod past;
+pub mod rpc;
+mod trace;
+mod turn;
+mod view;
+
+use crate::clock::{Clock, Moments};
+use crate::config::Limits;
+use crate::identity::Subject;
+use crate::journal::{Journal, ReadError, Sequence, Stream, Version};
+use agentgate_core::digest::{Digest, Digester};
+use agentgate_core::id::{Asker, CallId};
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use past::{Found, PastError};
+pub use trace::TraceError;
+pub use turn::{Draft, Setback, Turn};
+pub use view::OpenCall;
+
+/// Everything that is known of calls.
+#[derive(Debug)]
+pub struct Session {
+    journal: Arc<dyn Journal>,
+    clock: Clock,
+    limits: Limits,
+    askers: Vec<Asker>,
+    moments: Moments,
+    subjects: Mutex<turn::Subjects>,
+    view: Mutex<view::View>,
+    tails: tokio::sync::broadcast::Sender<v1::CallTrace>,
+    tailing: Arc<tokio::sync::Semaphore>,
+}
+
+/// A decision as it was recorded.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    pub sequence: Sequence,
+    pub at: Time,
+    pub stream: Stream,
+    pub call: CallId,
+    pub record: v1::DecisionRecord,
+    pub body: v1::DecisionBody,
+}
+
+/// What became of a call, as it was recorded.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub call: Digest,
+    pub decision: Sequence,
+    pub kind: v1::OutcomeKind,
+    pub duration_us: u64,
+}
+
+/// The two ways in which an outcome gets known; each is recorded at most once for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Reported,
+    /// Set by the control plane when nobody reported in time.
+    Unknown,
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Reads what the journal knows of the recent past: the newest `at`, the newest traces, and the allowed calls that have
+    /// no outcome yet. Older calls than the outcome deadline before the journal's last record were closed by whoever wrote it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or holds a record of a kind that this version does not know.
+    pub async fn open(journal: Arc<dyn Journal>, clock: Clock, limits: Limits, askers: Vec<Asker>) -> Result<Self, PastError> {
+        let recent = past::recent(journal.as_ref(), &limits).await?;
+        let moments = Moments::after(clock.clone(), recent.last_at);
+        if recent.last_at.micros_since(clock.now()) > 1_000_000 {
+            tracing::warn!(journal = %recent.last_at, clock = %clock.now(), "the clock is behind the journal; records keep the journal's time until it has caught up");
+        }
+        let mut view = view::View::new(&limits, recent.floor);
+        for (decision, outcome) in recent.decisions {
+            view.recover(decision, outcome);
+        }
+        tracing::info!(head = journal.health().head, open_calls = view.open_calls(), "the journal was read");
+        Ok(Self {
+            subjects: Mutex::new(turn::Subjects::new(limits.subjects_max as usize)),
+            tails: tokio::sync::broadcast::Sender::new(limits.tail_behind_max as usize),
+            tailing: Arc::new(tokio::sync::Semaphore::new(limits.tails_max as usize)),
+            view: Mutex::new(view),
+            journal,
+            clock,
+            limits,
+            askers,
+            moments,
+        })
+    }
+
+    /// The `at` of the next record.
+    #[must_use]
+    pub fn moment(&self) -> Time {
+        self.moments.next()
+    }
+
+    /// Waits until it is this subject's turn: its calls are folded one after the other, each on the last one.
+    ///
+    /// # Errors
+    /// When the subject's place in the journal cannot be read.
+    pub async fn turn(&self, subject: &Subject) -> Result<Turn, ReadError> {
+        self.turn_of(Stream::subject(&subject.tenant, &subject.principal)).await
+    }
+
+    /// # Errors
+    /// As `turn`.
+    pub async fn turn_of(&self, stream: Stream) -> Result<Turn, ReadError> {
+        let line = self.subjects.lock().unwrap_or_else(PoisonError::into_inner).line(stream);
+        Turn::wait(line, stream, &self.journal).await
+    }
+
+    /// A decision is durable.
+    pub fn decided(&self, recorded: &Recorded) {
+        let trace = trace::line(recorded);
+        let _ = self.tails.send(trace.clone());
+        self.view().decided(recorded, trace);
+    }
+
+    /// An outcome is durable.
+    pub fn ended(&self, ended: &Ended) {
+        self.view().ended(ended);
+    }
+
+    /// The allowed call that still waits for its outcome.
+    #[must_use]
+    pub fn open_call(&self, call: &Digest) -> Option<OpenCall> {
+        self.view().open_call(call).cloned()
+    }
+
+    /// Open calls to close as unknown now: late, of a VM that fell silent, or too many.
+    pub fn overdue(&self, silent: impl Fn(&OpenCall) -> bool) -> Vec<OpenCall> {
+        let now = self.clock.now();
+        self.view().overdue(now, silent)
+    }
+
+    /// The decision of a call, from the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn find(&self, call: &Digest) -> Result<Option<Found>, PastError> {
+        match self.journal.find(*call).await.map_err(PastError::Read)? {
+            Some(position) => past::decision(self.journal.as_ref(), position.sequence).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a call's outcome was reported, whenever that was.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn reported(&self, call: &Digest) -> Result<bool, PastError> {
+        let position = self.journal.find(outcome_id(call, Source::Reported)).await;
+        position.map(|position| position.is_some()).map_err(PastError::Read)
+    }
+
+    #[must_use]
+    pub fn outcome_deadline(&self) -> Duration {
+        self.limits.outcome_deadline()
+    }
+
+    fn view(&self) -> MutexGuard<'_, view::View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The id under which the journal knows an outcome.
+#[must_use]
+pub fn outcome_id(call: &Digest, source: Source) -> Digest {
+    let mut digester = Digester::new("agentgate/outcome/1");
+    digester.part(call.as_bytes());
+    digester.part(match source {
+        Source::Reported => b"reported",
+        Source::Unknown => b"unknown",
+    });
+    digester.finish()
+}
+
+/// A version that a stream is at.
+pub(super) type At = Option<Version>;
+
+#[cfg(test)]
+mod tests;

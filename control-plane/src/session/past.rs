@@ -1,0 +1,228 @@
+//! The past, read from the journal: one decision with its body, its outcome, or everything backwards from a place.
+
+use super::{Ended, Recorded, Source, outcome_id};
+use crate::body::{self, BodyError};
+use crate::config::Limits;
+use crate::journal::{Journal, ReadError, Record, Sequence};
+use agentgate_core::digest::Digest;
+use agentgate_core::id::{Asker, CallId, Epoch};
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use agentgate_proto::v1::record::What;
+use prost::Message;
+use std::collections::HashMap;
+use thiserror::Error;
+
+/// Records read at once when going backwards.
+const WINDOW: u64 = 256;
+
+/// Records looked at when the process starts: five minutes of 650 calls and outcomes a second. A journal that holds more
+/// within the outcome deadline leaves the older of them without an outcome.
+const RECOVERED_RECORDS_MAX: u64 = 400_000;
+
+/// Decisions are recorded in an order that may differ from their `at` by no more than a call takes.
+const SLACK_US: u64 = 60_000_000;
+
+#[derive(Clone, Debug, Error)]
+pub enum PastError {
+    #[error("the past cannot be read")]
+    Read(#[source] ReadError),
+    #[error("record {sequence} is of a kind that this version does not know; use the release that wrote it, or a later one")]
+    UnknownKind { sequence: Sequence },
+    #[error("record {sequence} cannot be read: {why}")]
+    Unreadable { sequence: Sequence, why: String },
+    #[error("the body of record {sequence} cannot be used")]
+    Body { sequence: Sequence, source: BodyError },
+}
+
+/// A decision in the journal. Its body may have been erased.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub sequence: Sequence,
+    pub at: Time,
+    pub stream: crate::journal::Stream,
+    pub record: v1::DecisionRecord,
+    pub body: Option<v1::DecisionBody>,
+}
+
+/// What the process has to know of the time before it started.
+#[derive(Debug)]
+pub(super) struct Recent {
+    pub(super) last_at: Time,
+    /// Decisions after this sequence are all in `decisions`.
+    pub(super) floor: Sequence,
+    /// Oldest first.
+    pub(super) decisions: Vec<(Recorded, Option<Ended>)>,
+}
+
+/// Reads a record of our own making.
+pub(super) fn parse(record: &Record) -> Result<(Time, What), PastError> {
+    let sequence = record.sequence;
+    let parsed =
+        v1::Record::decode(record.bytes.clone()).map_err(|error| PastError::Unreadable { sequence, why: error.to_string() })?;
+    let what = parsed.what.ok_or(PastError::UnknownKind { sequence })?;
+    Ok((Time::from_micros(parsed.at_us), what))
+}
+
+/// The records of `from..before`, oldest first.
+pub(super) async fn range(journal: &dyn Journal, from: Sequence, before: Sequence) -> Result<Vec<Record>, PastError> {
+    let mut records: Vec<Record> = Vec::new();
+    let mut cursor = from.saturating_sub(1);
+    while cursor.saturating_add(1) < before {
+        let limit = u32::try_from(before - cursor - 1).unwrap_or(u32::MAX);
+        let page = journal.follow(cursor, limit).await.map_err(PastError::Read)?;
+        let Some(last) = page.last() else { break };
+        cursor = last.sequence;
+        records.extend(page.into_iter().filter(|record| record.sequence < before));
+    }
+    Ok(records)
+}
+
+/// The windows of the journal before `before`, newest first.
+pub(super) fn windows(before: Sequence) -> impl Iterator<Item = (Sequence, Sequence)> {
+    let mut end = before;
+    std::iter::from_fn(move || {
+        let (from, to) = (end.saturating_sub(WINDOW).max(1), end);
+        end = from;
+        (from < to).then_some((from, to))
+    })
+}
+
+/// The decision at `sequence`. An outcome's sequence leads to its decision.
+pub(super) async fn decision(journal: &dyn Journal, sequence: Sequence) -> Result<Option<Found>, PastError> {
+    let mut sequence = sequence;
+    for _ in 0..2 {
+        if sequence == 0 || sequence > journal.health().head {
+            return Ok(None);
+        }
+        let Some(record) = range(journal, sequence, sequence.saturating_add(1)).await?.into_iter().next() else {
+            return Ok(None);
+        };
+        match parse(&record)? {
+            (at, What::Decision(decision)) => return found(journal, &record, at, decision).await.map(Some),
+            (_, What::Outcome(outcome)) => sequence = outcome.decision,
+            (_, What::Policy(_) | What::Flood(_)) => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+pub(super) async fn found(
+    journal: &dyn Journal,
+    record: &Record,
+    at: Time,
+    decision: v1::DecisionRecord,
+) -> Result<Found, PastError> {
+    let body = body_of(journal, record.sequence, decision.body.as_ref()).await?;
+    Ok(Found { sequence: record.sequence, at, stream: record.stream, record: decision, body })
+}
+
+/// A body, or none when it was erased.
+pub(super) async fn body_of<M: Message + Default>(
+    journal: &dyn Journal,
+    sequence: Sequence,
+    reference: Option<&v1::BodyRef>,
+) -> Result<Option<M>, PastError> {
+    let unreadable = |why: &str| PastError::Unreadable { sequence, why: why.into() };
+    let reference = reference.ok_or_else(|| unreadable("it names no body"))?;
+    let address = Digest::try_from(reference.address.as_ref()).map_err(|_| unreadable("its body's address is no digest"))?;
+    match journal.fetch(address).await.map_err(PastError::Read)? {
+        Some(stored) => body::open(&stored, reference).map(Some).map_err(|source| PastError::Body { sequence, source }),
+        None => Ok(None),
+    }
+}
+
+/// The outcomes of a call, oldest first: at most the unknown one and the reported one.
+pub(super) async fn outcomes(
+    journal: &dyn Journal,
+    call: &Digest,
+) -> Result<Vec<(Sequence, Time, v1::OutcomeRecord)>, PastError> {
+    let mut outcomes = Vec::new();
+    for source in [Source::Reported, Source::Unknown] {
+        let Some(position) = journal.find(outcome_id(call, source)).await.map_err(PastError::Read)? else { continue };
+        for record in range(journal, position.sequence, position.sequence.saturating_add(1)).await? {
+            if let (at, What::Outcome(outcome)) = parse(&record)? {
+                outcomes.push((record.sequence, at, outcome));
+            }
+        }
+    }
+    outcomes.sort_by_key(|(sequence, _, _)| *sequence);
+    Ok(outcomes)
+}
+
+/// Everything that a new process has to know: backwards until both the traces and the outcome deadline are covered.
+pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Recent, PastError> {
+    let end = journal.health().head.saturating_add(1);
+    let deadline_us = u64::try_from(limits.outcome_deadline().as_micros()).unwrap_or(u64::MAX).saturating_add(SLACK_US);
+    let mut recent = Recent { last_at: Time::from_micros(0), floor: 0, decisions: Vec::new() };
+    let mut ended: HashMap<Digest, Ended> = HashMap::new();
+    let mut left_out: Sequence = 0;
+    for (from, to) in windows(end) {
+        let mut newest = Time::from_micros(0);
+        for record in range(journal, from, to).await?.iter().rev() {
+            let (at, what) = parse(record)?;
+            newest = newest.max(at);
+            match what {
+                What::Decision(decision) => {
+                    let traced = recent.decisions.len() < limits.recent_traces_max as usize;
+                    let open = decision.verdict() == v1::Verdict::Allow && !ended.contains_key(&digest(&decision.call_id));
+                    if !traced {
+                        left_out = left_out.max(record.sequence);
+                    }
+                    if !traced && !open {
+                        continue;
+                    }
+                    let outcome = ended.remove(&digest(&decision.call_id));
+                    // An erased body names no VM that could still report: nothing is open behind it.
+                    if let Some(recorded) = found(journal, record, at, decision).await?.recorded() {
+                        recent.decisions.push((recorded, outcome));
+                    }
+                }
+                What::Outcome(outcome) => note(&mut ended, &outcome),
+                What::Policy(_) | What::Flood(_) => {}
+            }
+        }
+        recent.last_at = recent.last_at.max(newest);
+        recent.floor = from.saturating_sub(1).max(left_out);
+        let covered = recent.last_at.micros_since(newest) > deadline_us;
+        let read_enough = recent.decisions.len() >= limits.recent_traces_max as usize || end - from >= RECOVERED_RECORDS_MAX / 8;
+        if (covered && read_enough) || end - from >= RECOVERED_RECORDS_MAX {
+            break;
+        }
+    }
+    recent.decisions.reverse();
+    Ok(recent)
+}
+
+/// Going backwards, a report stands before (after, in time) the unknown that it amends.
+fn note(ended: &mut HashMap<Digest, Ended>, outcome: &v1::OutcomeRecord) {
+    let call = digest(&outcome.call_id);
+    let new = Ended { call, decision: outcome.decision, kind: outcome.kind(), duration_us: outcome.duration_us };
+    let known = ended.entry(call).or_insert_with(|| new.clone());
+    if known.kind == v1::OutcomeKind::Unknown {
+        *known = new;
+    }
+}
+
+/// A digest of our own records. One of another length is no call's.
+fn digest(bytes: &[u8]) -> Digest {
+    Digest::try_from(bytes).unwrap_or_else(|_| Digest::of("agentgate/unreadable/1", bytes))
+}
+
+// === impl Found ===
+
+impl Found {
+    /// Who called, if the body is still there.
+    #[must_use]
+    pub fn call(&self) -> Option<CallId> {
+        let body = self.body.as_ref()?;
+        let asker = Asker::try_from(body.asker.as_str()).ok()?;
+        let epoch = Epoch(body.epoch.as_ref().try_into().ok()?);
+        Some(CallId { asker, epoch, counter: body.ask.as_ref()?.counter })
+    }
+
+    pub(super) fn recorded(self) -> Option<Recorded> {
+        let call = self.call()?;
+        Some(Recorded { sequence: self.sequence, at: self.at, stream: self.stream, call, record: self.record, body: self.body? })
+    }
+}

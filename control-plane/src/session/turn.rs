@@ -1,0 +1,156 @@
+//! Turns: one subject's calls one after the other, without waiting for the disk in between.
+//!
+//! A turn knows the version that its subject's stream will be at once everything before it is written. It appends under
+//! exactly that version; when another writer was there, or an earlier append failed, the journal says Conflict and nobody
+//! was let through on a guess.
+
+use super::At;
+use crate::journal::{AppendError, Change, Epochs, Expected, Journal, Position, ReadError, Sequence, Stream, Write};
+use agentgate_core::digest::Digest;
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use thiserror::Error;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+/// Where a subject's stream will be, and how often that had to be read again.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    version: At,
+    readings: u64,
+}
+
+pub(super) type Line = Arc<Mutex<Place>>;
+
+/// The lines of the subjects that were seen lately.
+#[derive(Debug)]
+pub(super) struct Subjects {
+    max: usize,
+    lines: HashMap<Stream, Line>,
+    order: VecDeque<Stream>,
+}
+
+/// The right to fold one subject and to append what comes of it. Nobody else has it meanwhile.
+#[derive(Debug)]
+pub struct Turn {
+    stream: Stream,
+    line: Line,
+    place: OwnedMutexGuard<Place>,
+    journal: Arc<dyn Journal>,
+}
+
+/// What a turn appends.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    pub id: Digest,
+    pub record: Bytes,
+    pub body: Option<Bytes>,
+    /// The control epochs that a decision was folded from; none for what no order can void.
+    pub fence: Option<Epochs>,
+}
+
+/// Why a draft was not written.
+#[derive(Clone, Debug, Error)]
+pub enum Setback {
+    #[error("the subject moved")]
+    Moved,
+    #[error("the control epochs moved to {0:?}")]
+    Fenced(Epochs),
+    #[error("it was written before, at sequence {0}")]
+    Duplicate(Sequence),
+    #[error("{0}")]
+    Journal(String),
+}
+
+// === impl Subjects ===
+
+impl Subjects {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, lines: HashMap::new(), order: VecDeque::new() }
+    }
+
+    pub(super) fn line(&mut self, stream: Stream) -> Line {
+        if let Some(line) = self.lines.get(&stream) {
+            return Arc::clone(line);
+        }
+        self.make_room();
+        let line = Line::default();
+        self.lines.insert(stream, Arc::clone(&line));
+        self.order.push_back(stream);
+        metrics::gauge!("agentgate_subjects").set(f64::from(u32::try_from(self.lines.len()).unwrap_or(u32::MAX)));
+        line
+    }
+
+    /// Forgets the oldest line that nobody stands in. If somebody stands in each, one is forgotten nevertheless: two lines
+    /// of one subject cost a Conflict, and no more.
+    fn make_room(&mut self) {
+        for _ in 0..self.order.len() {
+            if self.lines.len() < self.max {
+                return;
+            }
+            let Some(oldest) = self.order.pop_front() else { return };
+            let idle = self.lines.get(&oldest).is_none_or(|line| Arc::strong_count(line) == 1);
+            if idle {
+                self.lines.remove(&oldest);
+            } else {
+                self.order.push_back(oldest);
+            }
+        }
+        if self.lines.len() >= self.max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.lines.remove(&oldest);
+        }
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    pub(super) async fn wait(line: Line, stream: Stream, journal: &Arc<dyn Journal>) -> Result<Self, ReadError> {
+        let mut place = Arc::clone(&line).lock_owned().await;
+        if place.version.is_none() {
+            place.version = Some(journal.version(stream).await?);
+            place.readings += 1;
+        }
+        Ok(Self { stream, line, place, journal: Arc::clone(journal) })
+    }
+
+    #[must_use]
+    pub fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    /// Hands the draft to the journal at once, lets the next turn begin, and resolves when the draft is durable.
+    pub fn append(mut self, draft: Draft) -> impl Future<Output = Result<Position, Setback>> + Send + 'static {
+        let version = self.place.version.unwrap_or_default();
+        let write = Write { stream: self.stream, expected: Expected::Exactly(version), id: draft.id, record: draft.record };
+        let written =
+            self.journal.append(Change { fence: draft.fence, writes: vec![write], bodies: draft.body.into_iter().collect() });
+        self.place.version = Some(version.saturating_add(1));
+        let (readings, line) = (self.place.readings, self.line);
+        drop(self.place);
+        async move {
+            let error = match written.await {
+                Ok(appended) => {
+                    return appended.positions.first().copied().ok_or_else(|| Setback::Journal("no position was given".into()));
+                }
+                Err(error) => error,
+            };
+            // The guess was wrong for every later turn too. The first who learns it has the place read again.
+            let mut place = line.lock().await;
+            if place.readings == readings {
+                place.version = None;
+            }
+            Err(match error {
+                AppendError::Conflict { .. } => Setback::Moved,
+                AppendError::Fenced { now } => Setback::Fenced(now),
+                AppendError::Duplicate(position) => Setback::Duplicate(position.sequence),
+                AppendError::Malformed(_)
+                | AppendError::TooLarge { .. }
+                | AppendError::Unavailable(_)
+                | AppendError::Unknown(_) => Setback::Journal(error.to_string()),
+            })
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What is kept in memory of calls: the newest traces, and the allowed calls that have no outcome yet.
+
+use super::{Ended, Recorded, trace};
+use crate::config::Limits;
+use crate::journal::{Sequence, Stream};
+use agentgate_core::digest::Digest;
+use agentgate_core::id::CallId;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+/// An allowed call that nobody reported yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCall {
+    pub sequence: Sequence,
+    pub stream: Stream,
+    pub call: CallId,
+    pub deadline: Time,
+}
+
+#[derive(Debug)]
+pub(super) struct View {
+    recent_max: usize,
+    open_max: usize,
+    outcome_deadline: Duration,
+    /// Every decision after `floor` is here.
+    recent: BTreeMap<Sequence, v1::CallTrace>,
+    floor: Sequence,
+    open: HashMap<Digest, OpenCall>,
+    oldest: BTreeMap<Sequence, Digest>,
+}
+
+// === impl View ===
+
+impl View {
+    pub(super) fn new(limits: &Limits, floor: Sequence) -> Self {
+        Self {
+            recent_max: limits.recent_traces_max as usize,
+            open_max: limits.open_calls_max as usize,
+            outcome_deadline: limits.outcome_deadline(),
+            recent: BTreeMap::new(),
+            floor,
+            open: HashMap::new(),
+            oldest: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn recover(&mut self, decision: Recorded, outcome: Option<Ended>) {
+        self.decided(&decision, trace::line(&decision));
+        if let Some(ended) = outcome {
+            self.ended(&ended);
+        }
+    }
+
+    pub(super) fn decided(&mut self, recorded: &Recorded, trace: v1::CallTrace) {
+        if recorded.record.verdict() == v1::Verdict::Allow {
+            let deadline = recorded.at.plus_micros(u64::try_from(self.outcome_deadline.as_micros()).unwrap_or(u64::MAX));
+            let open = OpenCall { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), deadline };
+            let id = recorded.call.digest();
+            self.oldest.insert(recorded.sequence, id);
+            self.open.insert(id, open);
+        }
+        if recorded.sequence > self.floor {
+            self.recent.insert(recorded.sequence, trace);
+        }
+        while self.recent.len() > self.recent_max
+            && let Some((sequence, _)) = self.recent.pop_first()
+        {
+            self.floor = sequence;
+        }
+        self.say();
+    }
+
+    pub(super) fn ended(&mut self, ended: &Ended) {
+        if let Some(open) = self.open.remove(&ended.call) {
+            self.oldest.remove(&open.sequence);
+        }
+        if let Some(trace) = self.recent.get_mut(&ended.decision) {
+            // A report amends the unknown, and never the other way round.
+            if ended.kind != v1::OutcomeKind::Unknown || trace.outcome() == v1::OutcomeKind::Unspecified {
+                trace.set_outcome(ended.kind);
+                trace.duration_us = ended.duration_us;
+            }
+        }
+        self.say();
+    }
+
+    pub(super) fn open_call(&self, call: &Digest) -> Option<&OpenCall> {
+        self.open.get(call)
+    }
+
+    pub(super) fn open_calls(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Oldest first. They stay open until their outcome is durable.
+    pub(super) fn overdue(&self, now: Time, silent: impl Fn(&OpenCall) -> bool) -> Vec<OpenCall> {
+        let too_many = self.open.len().saturating_sub(self.open_max);
+        let in_order = self.oldest.values().filter_map(|call| self.open.get(call));
+        in_order
+            .enumerate()
+            .filter(|(index, open)| *index < too_many || open.deadline <= now || silent(open))
+            .map(|(_, open)| open.clone())
+            .collect()
+    }
+
+    /// The newest traces before `before`, newest first, and below which sequence the journal has to be asked.
+    pub(super) fn recent(&self, before: Sequence) -> (impl Iterator<Item = &v1::CallTrace>, Sequence) {
+        (self.recent.range(..before).rev().map(|(_, trace)| trace), self.floor.saturating_add(1).min(before))
+    }
+
+    fn say(&self) {
+        let gauge = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        metrics::gauge!("agentgate_open_calls").set(gauge(self.open.len()));
+        metrics::gauge!("agentgate_recent_traces").set(gauge(self.recent.len()));
+    }
+}

@@ -1,0 +1,109 @@
+//! Status: how the control plane is, gathered from the rooms' doors. It changes nothing.
+
+pub mod rpc;
+
+use crate::body::digest_bytes;
+use crate::clock::Clock;
+use crate::decide::Decide;
+use crate::identity::Identity;
+use crate::journal::Journal;
+use crate::policy::Policy;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use bytes::Bytes;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub struct Status {
+    pub replica: String,
+    pub started_at: Time,
+    pub clock: Clock,
+    pub journal: Arc<dyn Journal>,
+    pub identity: Arc<Identity>,
+    pub policy: Arc<Policy>,
+    pub decide: Arc<Decide>,
+}
+
+// === impl Status ===
+
+impl Status {
+    #[must_use]
+    pub fn show(&self) -> v1::ShowStatusResponse {
+        v1::ShowStatusResponse {
+            version: env!("CARGO_PKG_VERSION").into(),
+            replica: self.replica.clone(),
+            started_at_us: self.started_at.micros(),
+            now_us: self.clock.now().micros(),
+            policy: Some(self.policy()),
+            journal: Some(self.journal()),
+            filters: self.filters(),
+            in_flight: self.decide.in_flight(),
+            certificates: self.certificates(),
+        }
+    }
+
+    /// Why calls cannot be decided now. None: they can.
+    #[must_use]
+    pub fn unready(&self) -> Option<String> {
+        if let Some(why) = self.journal.health().unavailable {
+            return Some(format!("the journal cannot write: {why}"));
+        }
+        if self.policy.now().in_force.is_none() {
+            return Some("no policy is in force".into());
+        }
+        None
+    }
+
+    fn policy(&self) -> v1::PolicyStatus {
+        let mut status = v1::PolicyStatus::default();
+        if let Some(now) = self.policy.now().in_force {
+            status.digest = digest_bytes(&now.bundle.digest());
+            status.in_force_since_us = now.since.micros();
+            status.rules = u32::try_from(now.bundle.rules()).unwrap_or(u32::MAX);
+            status.cases = u32::try_from(now.bundle.cases()).unwrap_or(u32::MAX);
+        }
+        if let Some(edit) = self.policy.refused() {
+            status.refused_edit = edit.why;
+            status.refused_edit_at_us = edit.at.micros();
+        }
+        status
+    }
+
+    fn journal(&self) -> v1::JournalStatus {
+        let health = self.journal.health();
+        v1::JournalStatus {
+            backend: health.backend.into(),
+            head: health.head,
+            bytes: health.bytes,
+            unavailable: health.unavailable.unwrap_or_default(),
+        }
+    }
+
+    fn filters(&self) -> Vec<v1::FilterStatus> {
+        let status = |vm: &Arc<crate::identity::Vm>| v1::FilterStatus {
+            asker: vm.asker.to_string(),
+            epoch: Bytes::copy_from_slice(&vm.epoch.0),
+            node: vm.node.clone(),
+            filter_version: vm.version.clone(),
+            last_heard_us: vm.heard_at().micros(),
+        };
+        self.identity.heard.all().iter().map(status).collect()
+    }
+
+    /// The certificates in force. A changed file that could not be used stands in front, as its own line.
+    fn certificates(&self) -> Vec<v1::CertificateStatus> {
+        let trouble = self.identity.trust.trouble().map(|why| v1::CertificateStatus {
+            name: "not used".into(),
+            subject: why,
+            not_before_us: 0,
+            not_after_us: 0,
+        });
+        let facts = self.identity.trust.certificates().into_iter().map(|facts| v1::CertificateStatus {
+            name: facts.name.into(),
+            subject: facts.subject,
+            not_before_us: facts.not_before.micros(),
+            not_after_us: facts.not_after.micros(),
+        });
+        trouble.into_iter().chain(facts).collect()
+    }
+}

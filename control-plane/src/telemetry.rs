@@ -1,0 +1,65 @@
+//! What the process says of itself: log lines to stderr, and metrics for Prometheus. Names end with their unit.
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+use tracing::Level;
+
+/// Buckets of every duration, in seconds: fine around the half millisecond that an ask is to take.
+const DURATION_BUCKETS: [f64; 14] =
+    [0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
+
+/// Every metric, by name and meaning.
+const COUNTERS: [(&str, &str); 12] = [
+    ("agentgate_asks_total", "Asks by what was answered: a verdict, or the cause for which there is none"),
+    ("agentgate_outcomes_total", "Outcomes recorded, by kind"),
+    ("agentgate_decisions_folded_again_total", "Decisions taken again, because the subject or the policy moved"),
+    ("agentgate_malformed_counted_total", "Unreadable calls beyond the rate, counted into one record for an interval"),
+    ("agentgate_reports_failed_total", "Report entries that were not recorded and will be repeated"),
+    ("agentgate_reports_unmatched_total", "Report entries that belong to no call on record, by why"),
+    ("agentgate_rpcs_refused_total", "Rpcs refused because of who called"),
+    ("agentgate_handshakes_failed_total", "Connections whose TLS handshake failed or took too long"),
+    ("agentgate_connections_total", "Connections accepted, by listener"),
+    ("agentgate_certificate_reloads_failed_total", "Changed certificate files that could not be used"),
+    ("agentgate_policy_edits_refused_total", "Contents of the policy folder that were not put in force"),
+    ("agentgate_panics_total", "Tasks that ended in a panic; always a fault of ours"),
+];
+const GAUGES: [(&str, &str); 6] = [
+    ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
+    ("agentgate_connections", "Open connections, by listener; bounded by limits.connections_max each"),
+    ("agentgate_open_calls", "Allowed calls without an outcome; bounded by limits.open_calls_max"),
+    ("agentgate_recent_traces", "Traces in memory; bounded by limits.recent_traces_max"),
+    ("agentgate_subjects", "Subjects whose version is in memory; bounded by limits.subjects_max"),
+    ("agentgate_policy_epoch", "The global control epoch"),
+];
+
+/// Log lines of `level` and above go to stderr. Only the first call counts.
+pub fn log(level: Level) {
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false).finish();
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// The process's metrics. Several control planes in one process, as in tests, share them.
+pub fn metrics() -> &'static PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE.get_or_init(|| {
+        let builder = PrometheusBuilder::new();
+        let recorder = builder
+            .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".into()), &DURATION_BUCKETS)
+            .unwrap_or_default()
+            .build_recorder();
+        let handle = recorder.handle();
+        let _ = metrics::set_global_recorder(recorder);
+        describe();
+        handle
+    })
+}
+
+fn describe() {
+    for (name, meaning) in COUNTERS {
+        metrics::describe_counter!(name, meaning);
+    }
+    for (name, meaning) in GAUGES {
+        metrics::describe_gauge!(name, meaning);
+    }
+    metrics::describe_histogram!("agentgate_ask_duration_seconds", "From an ask's arrival to its durable answer");
+}
