@@ -12,8 +12,10 @@ use unicode_normalization::UnicodeNormalization as _;
 /// standard's table (`ſ`, `K` and dotless `ı` fall on `s`, `k` and `i`), as a test over all of Unicode shows.
 #[must_use]
 pub fn key(key: &str) -> Cow<'_, str> {
-    if key.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() || byte == b' ') {
-        return Cow::Borrowed(key);
+    // Nearly every key there is.
+    if key.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        let folded = !key.bytes().any(|byte| byte.is_ascii_uppercase());
+        return if folded { Cow::Borrowed(key) } else { Cow::Owned(key.to_ascii_lowercase()) };
     }
     let seen = key.chars().filter(|c| !is_unseen(*c));
     Cow::Owned(seen.flat_map(fold).collect())

@@ -24,6 +24,9 @@ fn what_simple_case_folding_equates_has_one_fold() {
     for c in every_char() {
         let mut orbit = ClassUnicode::new([ClassUnicodeRange::new(c, c)]);
         orbit.case_fold_simple();
+        if orbit.ranges().len() == 1 && orbit.ranges()[0].len() == 1 {
+            continue;
+        }
         for other in orbit.ranges().iter().flat_map(|range| range.start()..=range.end()) {
             orbits += usize::from(other != c);
             assert_eq!(key(&c.to_string()), key(&other.to_string()), "{c:?} and {other:?}");

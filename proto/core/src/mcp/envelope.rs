@@ -4,6 +4,7 @@ use crate::fold;
 use crate::json::{Bounds, Json, Keys, Object, read as read_json};
 use crate::mcp::{Limits, Malformed, RequestId};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// The members of a message. No other may stand in it.
 const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
@@ -38,15 +39,14 @@ pub(super) fn read(body: &[u8], limits: &Limits) -> Result<Envelope, (Malformed,
 
 /// Refuses a key that some reader would take for one of `known`, and is not; and the keys that pollute prototypes.
 pub(super) fn check_keys(object: &Object, known: &[&str]) -> Result<(), Malformed> {
-    for key in object.keys() {
-        if known.contains(&key) {
-            continue;
-        }
+    // Folded once, however many keys a client sends.
+    let names: Vec<String> = known.iter().map(|name| fold::protocol_key(name)).collect();
+    for key in object.keys().filter(|key| !known.contains(key)) {
         let folded = fold::protocol_key(key);
         if POLLUTING.contains(&folded.as_str()) {
             return Err(Malformed::PollutingKey);
         }
-        if known.iter().any(|name| fold::protocol_key(name) == folded) {
+        if names.contains(&folded) {
             return Err(Malformed::LookalikeKey);
         }
     }

@@ -106,10 +106,17 @@ fn data_of(line: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Whether clients see more in the line than a field that they do not know.
+fn is_known(line: &[u8]) -> bool {
+    let field = line.split(|byte| *byte == b':').next().unwrap_or_default();
+    matches!(field, b"" | b"event" | b"id" | b"retry")
+}
+
 // === impl Event ===
 
 impl Event {
-    /// This event with other data: its other lines (id, event, retry, comments) stay, in their order.
+    /// This event with other data: its other lines (id, event, retry, comments) stay, in their order. Lines that clients
+    /// ignore are left out: behind a second byte order mark a server could keep data that comes to life once the first is gone.
     #[must_use]
     pub fn with_data(&self, data: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.raw.len().saturating_add(data.len()));
@@ -118,8 +125,10 @@ impl Event {
         // Cut at both terminators: the empty line inside a CRLF is as good as none.
         for line in bare.split(|byte| matches!(byte, b'\r' | b'\n')).filter(|line| !line.is_empty()) {
             if data_of(line).is_none() {
-                out.extend_from_slice(line);
-                out.push(b'\n');
+                if is_known(line) {
+                    out.extend_from_slice(line);
+                    out.push(b'\n');
+                }
             } else if !core::mem::replace(&mut written, true) {
                 write_data(&mut out, data);
             }

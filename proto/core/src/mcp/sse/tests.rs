@@ -59,6 +59,7 @@ fn an_event_is_written_back_with_other_data() {
         ("data: a\r\r", "b\nc\r\nd\re", "data: b\ndata: c\ndata: d\ndata: e\n\n"),
         ("\u{feff}: c\ndata\n\n", "", ": c\ndata: \n\n"),
         ("id: 1\n\n", "a", "id: 1\ndata: a\n\n"),
+        ("\u{feff}\u{feff}data: hidden\ndata: a\nx: y\n\n", "b", "data: b\n\n"),
     ] {
         let event = all(&[raw.as_bytes()]).0.remove(0);
         assert_eq!(event.with_data(data.as_bytes()), written.as_bytes(), "{raw:?}");
