@@ -1,7 +1,8 @@
 //! Control plane and gate in front of one tool server: what every world and the laptop's commands start.
 
 use crate::envoy::{Edit, Envoy, EnvoyPlan};
-use crate::{Broken, Certificates, Cli, ControlPlane, ControlPlanePorts, Places};
+use crate::{Broken, Certificate, Certificates, Cli, ControlPlane, ControlPlanePorts, Doing, Places};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -89,36 +90,52 @@ impl Stack {
 
         say("Envoy with the filter");
         let asked = control_plane.ports.filters.parse().map_err(|_| Broken("the control plane names its port".into()))?;
-        let edits = [edits(places, &certificates, &filter, plan, asked), plan.edits.clone()].concat();
-        let gate_plan = EnvoyPlan { name: "the gate's Envoy", bootstrap: places.bootstrap(), edits, workers: plan.workers };
-        let mut envoy = Envoy::start(places, &directory.join("gate"), &gate_plan)?;
+        let directory = directory.join("gate");
+        furnish(&directory, places, &certificates, &filter)?;
+        let edits = [edits(plan, asked), plan.edits.clone()].concat();
+        let bootstrap = EnvoyPlan { name: "the gate's Envoy", bootstrap: places.bootstrap(), edits, workers: plan.workers };
+        let envoy = Envoy::start(places, &directory, &bootstrap)?;
         let gate = envoy.listener(GATE)?;
-        // Workers answer 503 until their VM's stream was welcomed; the main thread's VM has one as well.
-        let _streams = &mut envoy;
         Ok(Self { envoy, control_plane, certificates, cli, gate })
     }
 }
 
 /// The listener's name in the bootstrap.
-const GATE: &str = "gate";
+const GATE: &str = "agents";
 
-/// The bootstrap's own addresses and files, each replaced by this world's.
-fn edits(
-    places: &Places,
-    certificates: &Certificates,
-    filter: &crate::Certificate,
-    plan: &Plan,
-    control_plane: SocketAddr,
-) -> Vec<Edit> {
-    let port = |port: u16| format!("port_value: {port} }}");
+/// What the bootstrap finds beside it: the module, the filter's certificate, and where both kinds of secrets lie.
+fn furnish(gate: &Path, places: &Places, certificates: &Certificates, filter: &Certificate) -> Result<(), Broken> {
+    let (certs, sds) = (gate.join("certs"), gate.join("sds"));
+    for directory in [&certs, &sds] {
+        fs::create_dir_all(directory).doing(directory.display())?;
+    }
+    let secrets = places.bootstrap().with_file_name("sds");
+    let copies = [
+        (filter.certificate.clone(), certs.join("filter-laptop.pem")),
+        (filter.key.clone(), certs.join("filter-laptop.key")),
+        (certificates.authority(), certs.join("authority.pem")),
+        (secrets.join("filter.yaml"), sds.join("filter.yaml")),
+        (secrets.join("authority.yaml"), sds.join("authority.yaml")),
+        (places.filter.clone(), gate.join("agentgate_filter.wasm")),
+    ];
+    for (from, to) in copies {
+        fs::copy(&from, &to).doing(from.display())?;
+    }
+    Ok(())
+}
+
+/// The bootstrap's own addresses, each replaced by this world's.
+fn edits(plan: &Plan, control_plane: SocketAddr) -> Vec<Edit> {
+    let edit = |from: u16, name: &str, to: u16| {
+        Edit::new(format!("port_value: {from}}}}}  # {name}"), format!("port_value: {to}}}}}  # {name}"))
+    };
+    let edit_endpoint = |from: u16, name: &str, to: u16| {
+        Edit::new(format!("port_value: {from}}}}}}}  # {name}"), format!("port_value: {to}}}}}}}  # {name}"))
+    };
     vec![
-        Edit::new(port(18080), port(plan.ports.gate)),
-        Edit::new(port(19901), port(plan.ports.admin)),
-        Edit::new(port(9443), port(control_plane.port())),
-        Edit::new(port(18081), port(plan.upstream.port())),
-        Edit::new("certificates/authority.pem", certificates.authority().display().to_string()),
-        Edit::new("certificates/filter-laptop.pem", filter.certificate.display().to_string()),
-        Edit::new("certificates/filter-laptop.key", filter.key.display().to_string()),
-        Edit::new("agentgate_filter.wasm", places.filter.display().to_string()),
+        edit(10000, "LISTENER", plan.ports.gate),
+        edit(9901, "ADMIN", plan.ports.admin),
+        edit_endpoint(8000, "SERVER", plan.upstream.port()),
+        edit_endpoint(9443, "CONTROL_PLANE", control_plane.port()),
     ]
 }

@@ -114,13 +114,10 @@ impl Route {
     }
 
     fn edits(&self) -> Vec<Edit> {
-        let versions = self
-            .versions
-            .as_ref()
-            .map(|versions| Edit::new(r#"["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]"#, versions));
-        let query_keys =
-            self.query_keys.as_ref().map(|keys| Edit::new(r#""query_keys": []"#, format!(r#""query_keys": {keys}"#)));
-        versions.into_iter().chain(query_keys).collect()
+        let field = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(r#", "{name}": {value}"#));
+        let fields = [field("versions", &self.versions), field("query_keys", &self.query_keys)].into_iter().flatten();
+        let server = r#""server": "notes""#;
+        vec![Edit::new(server, fields.fold(server.to_owned(), |all, field| all + &field))]
     }
 }
 

@@ -33,10 +33,10 @@ enum Verb {
 #[derive(Args, Clone, Copy)]
 struct PortArguments {
     /// Where MCP clients connect
-    #[arg(long, default_value_t = 18080, value_name = "PORT")]
+    #[arg(long, default_value_t = 10000, value_name = "PORT")]
     gate_port: u16,
     /// Envoy's admin page
-    #[arg(long, default_value_t = 19901, value_name = "PORT")]
+    #[arg(long, default_value_t = 9901, value_name = "PORT")]
     admin_port: u16,
     /// The control plane, for filters
     #[arg(long, default_value_t = 9443, value_name = "PORT")]
