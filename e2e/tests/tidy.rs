@@ -159,7 +159,9 @@ fn rooms_meet_at_their_doors() {
                 faults.push(format!("{path}:{} imports run", number + 1));
             }
             for room in ROOMS {
-                let inside = home.starts_with(&format!("{room}/"));
+                // The server mounts the rooms' gRPC edges; nobody else sees them.
+                let mounts = home == "server.rs" && code(line).contains(&format!("crate::{room}::rpc"));
+                let inside = home.starts_with(&format!("{room}/")) || mounts;
                 let prefix = format!("crate::{room}::");
                 let Some((_, rest)) = code(line).split_once(&prefix) else { continue };
                 let first: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
