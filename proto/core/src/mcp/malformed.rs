@@ -1,7 +1,8 @@
 //! Why a request could not be read: one name for each reason, and what the client is told.
 
-use crate::json::Fault;
-use crate::mcp::{Era, RequestId, Version};
+use crate::json::{Fault, Json, Object};
+use crate::mcp::{Era, Head, RequestId, Rules, Version};
+use alloc::vec::Vec;
 use thiserror::Error;
 
 /// A reason for which a request cannot be read without guessing.
@@ -307,6 +308,17 @@ impl Unread {
             | Malformed::ParamsType => (400, INVALID_REQUEST),
         };
         Answer { http_status, code }
+    }
+
+    /// What MCP wants beside the code: for an unsupported version the ones that are taken, so that a client can try again.
+    #[must_use]
+    pub fn data(&self, head: &Head, rules: &Rules) -> Option<Object> {
+        if self.reason != Malformed::UnsupportedVersion {
+            return None;
+        }
+        let supported: Vec<Json> = rules.versions.iter().map(|version| version.as_str().into()).collect();
+        let asked = head.values("mcp-protocol-version").next().and_then(|value| core::str::from_utf8(value).ok());
+        Some(Object::default().with("supported", supported).with("requested", asked.unwrap_or_default()))
     }
 
     /// In the session era 404 means that the session is gone, and a client would begin anew: 200 carries the error there.

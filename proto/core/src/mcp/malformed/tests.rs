@@ -49,3 +49,18 @@ fn no_refusal_is_answered_as_a_success_without_an_id() {
         }
     }
 }
+
+#[test]
+fn an_unsupported_version_is_told_which_are_taken() {
+    let head = Head {
+        method: b"POST".to_vec(),
+        path: b"/mcp".to_vec(),
+        headers: std::vec![(b"mcp-protocol-version".to_vec(), b"2099-01-01".to_vec())],
+    };
+    let versions = std::vec![Version::V2025_11_25, Version::V2026_07_28];
+    let rules = Rules { versions, query_keys: std::vec![], limits: crate::mcp::Limits::default() };
+    let data = |reason| Unread { reason, id: None, version: None }.data(&head, &rules).map(|data| data.to_string());
+    let expected = r#"{"supported":["2025-11-25","2026-07-28"],"requested":"2099-01-01"}"#;
+    assert_eq!(data(Malformed::UnsupportedVersion).as_deref(), Some(expected));
+    assert_eq!(data(Malformed::UnknownMethod), None);
+}
