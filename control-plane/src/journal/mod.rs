@@ -2,6 +2,8 @@
 //!
 //! It knows sequences, versions, ids and bytes. It refuses to know what a record means, and what time it is.
 
+#[cfg(test)]
+mod contract;
 mod disk;
 mod draft;
 mod durable;
