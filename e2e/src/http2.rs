@@ -51,7 +51,10 @@ fn head(stream: &Stream<'_>) -> Result<Request<()>, Broken> {
     for (name, value) in &stream.headers {
         request = request.header(*name, HeaderValue::from_bytes(value).doing(name)?);
     }
-    request.body(()).doing("an HTTP/2 request")
+    let request = request.body(()).doing("an HTTP/2 request")?;
+    // The library drops a fragment: then it is not the story's request any more.
+    let path = request.uri().path_and_query().map(http::uri::PathAndQuery::as_str);
+    if path == Some(stream.path) { Ok(request) } else { Err(Broken(format!("HTTP/2 cannot say `{}`", stream.path))) }
 }
 
 fn sent(stream: &Stream<'_>, sending: &mut h2::SendStream<Bytes>) -> Result<(), h2::Error> {

@@ -7,6 +7,7 @@ mod recorded;
 
 use crate::{Broken, Doing, clock};
 use std::fmt;
+use std::mem;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -171,6 +172,12 @@ impl Upstream {
     #[must_use]
     pub fn arrived(&self) -> Vec<Arrived> {
         held(&self.shared.arrived).clone()
+    }
+
+    /// What has arrived since the last time, requests and bytes.
+    #[must_use]
+    pub fn take(&self) -> (Vec<Arrived>, Vec<u8>) {
+        (mem::take(&mut *held(&self.shared.arrived)), mem::take(&mut *held(&self.shared.bytes)))
     }
 
     /// Waits until this many requests have arrived.
