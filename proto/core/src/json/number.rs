@@ -5,7 +5,7 @@ use core::fmt;
 
 /// A number's own text, checked against JSON's grammar: `1.0`, `1` and `1e0` are three different numbers here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Number(String);
+pub struct Number(pub(super) String);
 
 /// The digits of a decimal without zeros at either end, and the power of ten of the last one.
 #[derive(Debug, PartialEq, Eq)]

@@ -39,9 +39,13 @@ pub(super) fn read(body: &[u8], limits: &Limits) -> Result<Envelope, (Malformed,
 
 /// Refuses a key that some reader would take for one of `known`, and is not; and the keys that pollute prototypes.
 pub(super) fn check_keys(object: &Object, known: &[&str]) -> Result<(), Malformed> {
+    let mut unknown = object.keys().filter(|key| !known.contains(key)).peekable();
+    if unknown.peek().is_none() {
+        return Ok(());
+    }
     // Folded once, however many keys a client sends.
     let names: Vec<String> = known.iter().map(|name| fold::protocol_key(name)).collect();
-    for key in object.keys().filter(|key| !known.contains(key)) {
+    for key in unknown {
         let folded = fold::protocol_key(key);
         if POLLUTING.contains(&folded.as_str()) {
             return Err(Malformed::PollutingKey);

@@ -47,8 +47,8 @@ pub(super) struct Headers<'a> {
 /// Whether the parser looks at the header of this name (lower case). Only these travel to the control plane.
 #[must_use]
 pub fn is_read(name: &[u8]) -> bool {
-    let name = normal(name);
-    name == CONNECTION || SINGLE.contains(&name.as_str()) || name.starts_with(PARAM_PREFIX)
+    let is = |known: &str| name.len() == known.len() && begins(name, known);
+    is(CONNECTION) || SINGLE.into_iter().any(is) || begins(name, PARAM_PREFIX)
 }
 
 /// The value of an `Mcp-Name` header, `=?base64?…?=` decoded. None: it cannot be decoded.
@@ -107,14 +107,17 @@ pub(super) fn taken(text: &[u8], rules: &Rules) -> Result<Version, Malformed> {
     if rules.versions.contains(&version) { Ok(version) } else { Err(Malformed::UnsupportedVersion) }
 }
 
-/// A name as servers compare them: lower case, and `_` for `-`, as CGI and its heirs do.
-fn normal(name: &[u8]) -> String {
-    let byte = |byte: &u8| if *byte == b'_' { '-' } else { char::from(byte.to_ascii_lowercase()) };
-    name.iter().map(byte).collect()
+/// A byte of a name as servers compare names: in lower case, and `_` as `-`, as CGI and its heirs do.
+fn normal(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+}
+
+fn begins(name: &[u8], known: &str) -> bool {
+    name.len() >= known.len() && name.iter().zip(known.bytes()).all(|(byte, known)| normal(*byte) == known)
 }
 
 fn check_name(name: &[u8]) -> Result<(), Malformed> {
-    if normal(name).as_bytes() == name { Ok(()) } else { Err(Malformed::HeaderLookalike) }
+    if name.iter().all(|byte| normal(*byte) == *byte) { Ok(()) } else { Err(Malformed::HeaderLookalike) }
 }
 
 /// A hop may remove what Connection names, so that the next one reads another head than this one.
