@@ -47,7 +47,7 @@ impl ControlPlane {
     /// # Errors
     /// It cannot be started, or does not become ready; with the end of its log.
     pub fn start(places: &Places, certificates: &Certificates, directory: &Path, plan: &Plan) -> Result<Self, Broken> {
-        let own = certificates.issue("control-plane/laptop", &[])?;
+        let own = certificates.issue("control-plane/laptop", &["--valid-for", plan.valid_for])?;
         fs::create_dir_all(directory.join("policies")).doing(directory.display())?;
         let policies = plan.policies.as_ref().map_or_else(|| places.policies(), |folder| places.repository.join(folder));
         copy_folder(&policies, &directory.join("policies"))?;

@@ -29,8 +29,10 @@ pub struct Plan {
     /// Added to the control plane's configuration.
     pub configuration: String,
     pub workers: u32,
-    /// Options of `authority issue` for the filter's certificate.
-    pub filter_certificate: Vec<&'static str>,
+    /// How long all certificates hold, as `authority issue` takes it.
+    pub valid_for: &'static str,
+    /// Another certificate than the filter's own, for stories of strangers: nobody waits for its streams.
+    pub stranger: Option<Certificate>,
 }
 
 /// Both, running.
@@ -65,7 +67,8 @@ impl Plan {
             policies: None,
             configuration: String::new(),
             workers: 1,
-            filter_certificate: Vec::new(),
+            valid_for: "24h",
+            stranger: None,
         }
     }
 }
@@ -81,8 +84,9 @@ impl Stack {
         places.built()?;
         say("certificates");
         let certificates = Certificates::init(places, &directory.join("certificates"))?;
-        let filter = certificates.issue("filter/laptop", &plan.filter_certificate)?;
-        let operator = certificates.issue("operator/me", &[])?;
+        let valid = ["--valid-for", plan.valid_for];
+        let filter = certificates.issue("filter/laptop", &valid)?;
+        let operator = certificates.issue("operator/me", &valid)?;
 
         say("control plane");
         let control_plane = ControlPlane::start(places, &certificates, &directory.join("control-plane"), plan)?;
@@ -91,10 +95,14 @@ impl Stack {
         say("Envoy with the filter");
         let asked = control_plane.ports.filters.parse().map_err(|_| Broken("the control plane names its port".into()))?;
         let directory = directory.join("gate");
-        furnish(&directory, places, &certificates, &filter)?;
+        furnish(&directory, places, &certificates, plan.stranger.as_ref().unwrap_or(&filter))?;
         let edits = [edits(plan, asked), plan.edits.clone()].concat();
         let bootstrap = EnvoyPlan { name: "the gate's Envoy", bootstrap: places.bootstrap(), edits, workers: plan.workers };
-        let envoy = Envoy::start(places, &directory, &bootstrap)?;
+        let mut envoy = Envoy::start(places, &directory, &bootstrap)?;
+        if plan.stranger.is_none() {
+            // Every worker's VM, and the main thread's: until then a call is refused.
+            envoy.until_stat("wasmcustom.agentgate.streams_opened", |open| open > u64::from(plan.workers))?;
+        }
         let gate = envoy.listener(GATE)?;
         Ok(Self { envoy, control_plane, certificates, cli, gate })
     }

@@ -14,7 +14,7 @@ pub(crate) fn run(ports: Ports) -> Result<(), Broken> {
 
     let places = Places::found()?;
     let notes = Notes::start(&places, &directory.join("notes"), &[])?;
-    let plan = Plan { ports, ..Plan::new(notes.address) };
+    let plan = Plan { ports, valid_for: "30d", ..Plan::new(notes.address) };
     let mut stack = Stack::start(&places, &directory, &plan, |_| ())?;
     fs::write(directory.join("env"), environment(&places, &stack.cli)).doing("the environment")?;
     announce(&directory, &format!("http://{}/mcp", stack.gate))?;
