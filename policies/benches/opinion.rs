@@ -1,4 +1,5 @@
 //! What one opinion of the default policy costs: `cargo bench -p agentgate-policies`. It measures and asserts nothing.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing to measure")]
 
 use agentgate_core::decide::Facts;
 use agentgate_core::id::{Principal, Server, Tenant};

@@ -140,7 +140,7 @@ impl Bundle {
     /// Rules that contribute to one of the sets.
     #[must_use]
     pub fn rules(&self) -> usize {
-        self.0.modules.iter().flat_map(|module| &module.heads).filter(|head| SETS.contains(&head.name.as_str())).count()
+        self.0.modules.iter().flat_map(|module| &module.rules).filter(|rule| SETS.contains(&rule.name.as_str())).count()
     }
 
     #[must_use]
@@ -164,7 +164,7 @@ impl Bundle {
 
     /// Whether any rule contributes to the set of this name.
     pub(crate) fn declares(&self, set: &str) -> bool {
-        self.0.modules.iter().flat_map(|module| &module.heads).any(|head| head.name == set)
+        self.0.modules.iter().flat_map(|module| &module.rules).any(|rule| rule.name == set)
     }
 }
 

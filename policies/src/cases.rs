@@ -241,14 +241,19 @@ fn read_version(fields: &Map, method: Method, place: &Yaml) -> Result<Version, Y
     Ok(known)
 }
 
-fn kind_of(method: Method) -> Kind {
-    let id = || RequestId::Number("1".to_owned());
-    match method {
-        Method::Response => Kind::Response(id()),
-        Method::Open => Kind::Open,
-        Method::End => Kind::End,
-        method if method.is_notification() => Kind::Notification,
-        _ => Kind::Request(id()),
+/// What form a message of this method has.
+pub(crate) fn kind_of(method: Method) -> Kind {
+    let id = RequestId::Number("1".to_owned());
+    if method == Method::Response {
+        Kind::Response(id)
+    } else if method == Method::Open {
+        Kind::Open
+    } else if method == Method::End {
+        Kind::End
+    } else if method.is_notification() {
+        Kind::Notification
+    } else {
+        Kind::Request(id)
     }
 }
 

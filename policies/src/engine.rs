@@ -3,7 +3,7 @@
 //! A builtin that fails is an error here, never `undefined`. The engine is given no clock and no way out; what looks at the
 //! world all the same is refused by `lint`, from what `read` found.
 
-use crate::syntax::{Head, Module, Shape, Step, Use, What};
+use crate::syntax::{self, Module, Shape, Step, Use, What};
 use agentgate_core::json::{Json, Number, Object};
 use regorus::unstable::{Expr, Literal, Query, Rule, RuleAssign, RuleHead};
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -91,10 +91,10 @@ pub(crate) fn read(path: &str, rego: &str) -> Result<Module, String> {
     };
     let mut module = Module { path: path.to_owned(), package: name_of(&parsed.package.refr), ..Module::default() };
     for import in &parsed.imports {
-        module.uses.push(Use { line: import.span.line, what: What::Import(name_of(&import.refr)) });
+        module.imports.push(Use { line: import.span.line, what: What::Import(name_of(&import.refr)) });
     }
     for rule in &parsed.policy {
-        read_rule(rule, &mut module);
+        module.rules.push(read_rule(rule));
     }
     Ok(module)
 }
@@ -219,13 +219,8 @@ impl Answer {
             Value::String(text) => Self::Text(text.to_string()),
             Value::Set(set) => Self::Set(set.iter().map(Self::of).collect()),
             Value::Object(object) => {
-                let members: Option<BTreeMap<_, _>> = object
-                    .iter()
-                    .map(|(key, value)| match key {
-                        Value::String(key) => Some((key.to_string(), Self::of(value))),
-                        _ => None,
-                    })
-                    .collect();
+                let members: Option<BTreeMap<_, _>> =
+                    object.iter().map(|(key, value)| Some((key.as_string().ok()?.to_string(), Self::of(value)))).collect();
                 members.map_or(Self::Other("an object with keys that are not strings"), Self::Object)
             }
             Value::Null => Self::Other("null"),
@@ -281,37 +276,62 @@ fn plain(message: &str) -> String {
 
 // What follows walks the engine's syntax tree and writes down what `lint` has to know.
 
-fn read_rule(rule: &Rule, module: &mut Module) {
-    match rule {
+fn read_rule(rule: &Rule) -> syntax::Rule {
+    let mut uses = Vec::new();
+    let (refr, shape, line) = match rule {
         Rule::Default { span, refr, args, value, .. } => {
-            module.heads.push(Head { line: span.line, name: name_of(refr), shape: Shape::Value });
-            read_all(args.iter().chain([value]), &mut module.uses);
+            read_all(args.iter().chain([value]), &mut uses);
+            (refr.as_ref(), Shape::Value, span.line)
         }
         Rule::Spec { span, head, bodies } => {
-            let (refr, shape) = match head {
-                RuleHead::Compr { refr, assign, .. } => {
-                    read_assign(assign.as_ref(), &mut module.uses);
-                    (refr, Shape::Value)
-                }
-                RuleHead::Set { refr, key, .. } => {
-                    read_all(key.iter(), &mut module.uses);
-                    (refr, Shape::Set)
-                }
-                RuleHead::Func { refr, args, assign, .. } => {
-                    read_all(args.iter(), &mut module.uses);
-                    read_assign(assign.as_ref(), &mut module.uses);
-                    (refr, Shape::Function)
-                }
-            };
-            module.heads.push(Head { line: span.line, name: name_of(refr), shape });
             for body in bodies {
                 if body.is_else {
-                    module.uses.push(Use { line: body.span.line, what: What::Else });
+                    uses.push(Use { line: body.span.line, what: What::Else });
                 }
-                read_assign(body.assign.as_ref(), &mut module.uses);
-                read_query(&body.query, &mut module.uses);
+                read_assign(body.assign.as_ref(), &mut uses);
+                read_query(&body.query, &mut uses);
             }
+            let (refr, shape) = read_head(head, &mut uses);
+            (refr, shape, span.line)
         }
+    };
+    let (name, whole) = read_name(refr, &mut uses);
+    // `x.y contains …` and `x[y] := …` are parts of an object `x`, whatever stands behind them.
+    syntax::Rule { line, name, shape: if whole { shape } else { Shape::Value }, uses }
+}
+
+fn read_head<'a>(head: &'a RuleHead, uses: &mut Vec<Use>) -> (&'a Expr, Shape) {
+    match head {
+        RuleHead::Compr { refr, assign, .. } => {
+            read_assign(assign.as_ref(), uses);
+            (refr, Shape::Value)
+        }
+        RuleHead::Set { refr, key, .. } => {
+            read_all(key.iter(), uses);
+            (refr, Shape::Set)
+        }
+        RuleHead::Func { refr, args, assign, .. } => {
+            read_all(args.iter(), uses);
+            read_assign(assign.as_ref(), uses);
+            (refr, Shape::Function)
+        }
+    }
+}
+
+/// The name that a rule is called by, and whether that is all of its head's path.
+fn read_name(refr: &Expr, uses: &mut Vec<Use>) -> (String, bool) {
+    let mut node = refr;
+    let mut whole = true;
+    loop {
+        if let Expr::RefDot { refr, .. } = node {
+            node = refr;
+        } else if let Expr::RefBrack { refr, index, .. } = node {
+            read_expr(index, uses);
+            node = refr;
+        } else {
+            return (node.span().text().to_owned(), whole);
+        }
+        whole = false;
     }
 }
 
@@ -382,29 +402,19 @@ fn read_reference(expr: &Expr, uses: &mut Vec<Use>) {
     let mut steps = Vec::new();
     let mut node = expr;
     loop {
-        match node {
-            Expr::Var { span, .. } => {
-                steps.push(Step::Name(span.text().to_owned()));
-                break;
-            }
-            Expr::RefDot { refr, field, .. } => {
-                steps.push(Step::Name(field.0.text().to_owned()));
-                node = refr;
-            }
-            Expr::RefBrack { refr, index, .. } => {
-                if let Some(name) = constant(index) {
-                    steps.push(Step::Name(name));
-                } else {
-                    steps.push(Step::Computed);
-                    read_expr(index, uses);
-                }
-                node = refr;
-            }
+        if let Expr::RefDot { refr, field, .. } = node {
+            steps.push(Step::Name(field.0.text().to_owned()));
+            node = refr;
+        } else if let Expr::RefBrack { refr, index, .. } = node {
+            steps.push(constant(index).map_or(Step::Computed, Step::Name));
+            read_expr(index, uses);
+            node = refr;
+        } else if let Expr::Var { span, .. } = node {
+            steps.push(Step::Name(span.text().to_owned()));
+            break;
+        } else {
             // `f(x).y` and the like: the path begins at no variable.
-            other => {
-                read_expr(other, uses);
-                return;
-            }
+            return read_expr(node, uses);
         }
     }
     steps.reverse();
@@ -413,23 +423,21 @@ fn read_reference(expr: &Expr, uses: &mut Vec<Use>) {
 
 /// The text of a string that stands in the source.
 fn constant(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::String { value: Value::String(text), .. } | Expr::RawString { value: Value::String(text), .. } => {
-            Some(text.to_string())
-        }
-        _ => None,
+    if let Expr::String { value: Value::String(text), .. } | Expr::RawString { value: Value::String(text), .. } = expr {
+        Some(text.to_string())
+    } else {
+        None
     }
 }
 
-/// `a.b.c` of a path without computed steps; the source's own text of anything else.
+/// `a.b.c` of a path; the source's own text of anything else.
 fn name_of(expr: &Expr) -> String {
-    match expr {
-        Expr::RefDot { refr, field, .. } => format!("{}.{}", name_of(refr), field.0.text()),
-        Expr::RefBrack { refr, index, .. } => match constant(index) {
-            Some(name) => format!("{}.{name}", name_of(refr)),
-            None => format!("{}[…]", name_of(refr)),
-        },
-        other => other.span().text().to_owned(),
+    if let Expr::RefDot { refr, field, .. } = expr {
+        format!("{}.{}", name_of(refr), field.0.text())
+    } else if let Expr::RefBrack { refr, index, .. } = expr {
+        format!("{}.{}", name_of(refr), constant(index).unwrap_or_else(|| "…".to_owned()))
+    } else {
+        expr.span().text().to_owned()
     }
 }
 

@@ -189,4 +189,4 @@ impl From<Inexact> for Trouble {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -153,4 +153,4 @@ const fn takes_arguments(method: Method) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,16 +6,17 @@ pub(crate) struct Module {
     pub path: String,
     /// `agentgate.platform`.
     pub package: String,
-    pub heads: Vec<Head>,
-    pub uses: Vec<Use>,
+    pub imports: Vec<Use>,
+    pub rules: Vec<Rule>,
 }
 
-/// The head of one rule.
+/// One rule: its head, and all that its head and bodies use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct Rule {
     pub line: u32,
     pub name: String,
     pub shape: Shape,
+    pub uses: Vec<Use>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

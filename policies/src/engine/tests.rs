@@ -9,13 +9,13 @@ fn engine(rules: &str, limit: NonZeroU32) -> Engine {
     Engine::new(&rego, Document::object([]), limit).unwrap()
 }
 
-fn input(json: Object) -> Document {
-    Document::of_object(&json).unwrap()
+fn input(json: &Object) -> Document {
+    Document::of_object(json).unwrap()
 }
 
 /// Whether `data.p.said` holds `yes`, over an input with `x` in it.
 fn says(rules: &str, x: impl Into<Json>) -> Result<bool, Failure> {
-    let answer = engine(rules, INSTRUCTIONS_MAX).evaluate("data.p.said", input(Object::default().with("x", x)))?;
+    let answer = engine(rules, INSTRUCTIONS_MAX).evaluate("data.p.said", input(&Object::default().with("x", x)))?;
     Ok(answer == Answer::Set(vec![Answer::Text("yes".to_owned())]))
 }
 
@@ -26,7 +26,7 @@ fn a_builtin_that_fails_is_an_error_and_never_an_allow() {
         said contains "yes" if not dangerous
     "#;
     // A list is no text, so the match fails. It is `rm` all the same.
-    let x = || input(Object::default().with("x", vec![Json::from("rm")]));
+    let x = || input(&Object::default().with("x", vec![Json::from("rm")]));
     let mut lenient = engine(RULES, INSTRUCTIONS_MAX);
     lenient.make_lenient();
     assert_eq!(lenient.evaluate("data.p.said", x()), Ok(Answer::Set(vec![Answer::Text("yes".to_owned())])), "the trap is real");
@@ -112,7 +112,7 @@ fn numbers_that_the_engine_would_confuse_never_get_in() {
 fn the_same_work_costs_the_same_and_one_step_less_is_refused() {
     let work = |rules: &str, limit: u32| {
         let limit = NonZeroU32::new(limit).unwrap();
-        engine(rules, limit).evaluate("data.p.said", input(Object::default().with("x", vec![Json::from(1); 20])))
+        engine(rules, limit).evaluate("data.p.said", input(&Object::default().with("x", vec![Json::from(1); 20])))
     };
     for rules in [
         r#"said contains "yes" if { some a in input.x; some b in input.x; a + b == 3 }"#,
@@ -143,7 +143,7 @@ fn nothing_of_one_evaluation_is_left_for_the_next() {
         "seen := {y | some y in input.x}\nsaid contains y if some y in seen\nsaid contains \"many\" if count(seen) > 1",
         INSTRUCTIONS_MAX,
     );
-    let x = |texts: &[&str]| input(Object::default().with("x", texts.iter().map(|text| Json::from(*text)).collect::<Vec<_>>()));
+    let x = |texts: &[&str]| input(&Object::default().with("x", texts.iter().map(|text| Json::from(*text)).collect::<Vec<_>>()));
     let set = |texts: &[&str]| Ok(Answer::Set(texts.iter().map(|text| Answer::Text((*text).to_owned())).collect()));
     assert_eq!(engine.evaluate("data.p.said", x(&["a", "b"])), set(&["a", "b", "many"]));
     assert_eq!(engine.evaluate("data.p.said", x(&["a"])), set(&["a"]));

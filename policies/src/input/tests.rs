@@ -1,13 +1,14 @@
 //! The input document as it is written down, and as it is.
 
 use super::{FIELDS, Holds, document, document_of_list};
+use crate::cases::kind_of;
 use crate::engine::{Answer, Engine, INSTRUCTIONS_MAX};
 use crate::folder;
 use crate::{Bundle, Evaluator};
 use agentgate_core::decide::{Facts, Verdict, settle};
 use agentgate_core::id::{Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
-use agentgate_core::mcp::{Kind, Malformed, Message, Method, RequestId, Version};
+use agentgate_core::mcp::{Malformed, Message, Method, Version};
 use agentgate_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,14 +16,6 @@ use std::path::Path;
 const README: &str = include_str!("../../README.md");
 
 pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>) -> Facts {
-    let id = || RequestId::Number("1".to_owned());
-    let kind = match method {
-        Method::Response => Kind::Response(id()),
-        Method::Open => Kind::Open,
-        Method::End => Kind::End,
-        method if method.is_notification() => Kind::Notification,
-        _ => Kind::Request(id()),
-    };
     Facts {
         at: Time::from_micros(1_795_374_352_123_999),
         tenant: Tenant::try_from("default").unwrap(),
@@ -31,7 +24,7 @@ pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>
         server: Server::try_from("notes").unwrap(),
         reading: Ok(Message {
             version: Version::V2025_11_25,
-            kind,
+            kind: kind_of(method),
             method,
             target: target.map(ToOwned::to_owned),
             params,
@@ -56,10 +49,8 @@ fn seen(facts: &Facts, tools: Option<&[String]>) -> BTreeMap<String, Answer> {
     };
     let rego = vec![("rego/p.rego".to_owned(), "package p\nseen := input".to_owned())];
     let mut engine = Engine::new(&rego, crate::engine::Document::object([]), INSTRUCTIONS_MAX).unwrap();
-    match engine.evaluate("data.p.seen", input).unwrap() {
-        Answer::Object(members) => members,
-        other => panic!("{other:?}"),
-    }
+    let Answer::Object(members) = engine.evaluate("data.p.seen", input).unwrap() else { panic!("`input` is no object") };
+    members
 }
 
 /// All methods, each with everything it could have.
@@ -152,15 +143,12 @@ fn the_readme_says_what_the_default_policy_answers_to_each_method() {
     let folder = folder::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("default")).unwrap();
     let mut evaluator = Evaluator::new(&Bundle::load(folder).unwrap()).unwrap();
     let mut written: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for cells in README
-        .lines()
-        .skip_while(|line| !line.starts_with("## What the default policy says"))
-        .take_while(|line| !line.starts_with("## Cases"))
-        .filter(|line| line.starts_with("| `"))
-        .map(|line| line.split('|').map(|cell| cell.trim().replace('`', "")).collect::<Vec<_>>())
-    {
-        assert!(written.insert(cells[1].clone(), (cells[2].clone(), cells[3].clone())).is_none(), "{cells:?} is there twice");
+    for cells in rows("").into_iter().filter(|cells| Method::ALL.iter().any(|method| method.name() == cells[0])) {
+        let answer = (cells[1].clone(), cells[2].clone());
+        assert!(written.insert(cells[0].clone(), answer).is_none(), "{cells:?} is there twice");
     }
+    let section = README.split("## ").find(|section| section.starts_with("What the default policy says")).unwrap();
+    assert_eq!(section.lines().filter(|line| line.starts_with("| `")).count(), written.len(), "a row that is no method");
     let (answer, rules) = written.remove("tools/call").unwrap();
     assert_eq!(answer, "by the tool table");
     let mut met = BTreeSet::new();
@@ -183,7 +171,6 @@ fn the_readme_says_what_the_default_policy_answers_to_each_method() {
         let came = (answer.to_owned(), decision.rule.to_string());
         assert_eq!(written.remove(method.name()), Some(came), "{}", method.name());
     }
-    assert_eq!(written, BTreeMap::new(), "written, but no method");
 }
 
 #[test]

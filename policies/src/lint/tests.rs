@@ -124,11 +124,32 @@ fn a_misspelt_name_is_refused_and_not_undefined() {
         ("object.get(input, \"tool\", \"\") == \"a\"", Some("`input` as a whole")),
         ("object.get(input.arguments, \"to\", \"\") == \"a\"", None),
         ("data.tools[input.server][input.tool].tag == \"open\"", None),
-        ("data.tolls[input.server]", Some("`data.tolls` is not there")),
+        ("data.tolls[input.server]", Some("`data.tolls[…]` is not there")),
+        ("data.agentgate.platform.nowhere", Some("`data.agentgate.platform.nowhere` is not there")),
+        ("data.agentgate.gate.ready", Some("`data.agentgate.gate.ready` is not there")),
+        ("data.agentgate.platform[input.tool]", Some("`data.agentgate.platform[…]` is not there")),
+        ("data.agentgate", Some("`data.agentgate` is not there")),
+        ("not data.agentgate.platform.hidden", Some("is not there")),
         ("data[input.server]", Some("computed name")),
         ("count(data) == 1", Some("`data` as a whole")),
     ] {
         check(body, told);
+    }
+}
+
+#[test]
+fn a_rule_that_depends_on_itself_is_refused() {
+    for (rules, on_itself) in [
+        ("deny contains 1 if f(1)\nf(x) if g(x)\ng(x) if f(x)", true),
+        ("deny contains 1 if f(1)\nf(x) if data.agentgate.platform.f(x)", true),
+        ("deny contains 1 if a\na if b\nb if a", true),
+        ("deny contains 1 if not allow\nallow contains 1 if not deny", true),
+        ("deny contains 1 if count(deny) == 0", true),
+        ("deny contains 1 if a; b\na if c\nb if c\nc if input.tool == \"a\"", false),
+        ("deny contains 1 if deeper(1)\ndeeper(x) if deepest(x)\ndeepest(x) if x == 1", false),
+    ] {
+        let came = lint(&format!("package agentgate.platform\n\n{}", rules.replace("; ", "\ndeny contains 2 if ")));
+        assert_eq!(came.as_ref().is_err_and(|fault| fault.what.contains("depends on itself")), on_itself, "{rules}: {came:?}");
     }
 }
 
@@ -139,6 +160,7 @@ fn every_rule_is_read_by_somebody() {
         ("denied contains 1", Some("nothing reads `denied`")),
         ("deny contains 1 if helper\nhelper if input.tool == \"a\"", None),
         ("deny contains 1 if helper(2)\nhelper(x) if input.tool == x", None),
+        ("allow contains 1 if not data.agentgate.platform.deny\ndeny contains 1 if input.tool == \"a\"", None),
         ("deny contains 1 if data.agentgate.platform.helper\nhelper if input.tool == \"a\"", None),
         ("helper(x) if input.tool == x", Some("nothing reads `helper`")),
         ("deny := true", Some("`deny` is a set")),
@@ -147,6 +169,11 @@ fn every_rule_is_read_by_somebody() {
         ("allow(x) if input.tool == x", Some("`allow` is a set")),
         ("hidden := {\"a\"}", Some("`hidden` is a set")),
         ("hidden contains \"a\"", None),
+        ("deny.sub contains 1", Some("`deny` is a set")),
+        ("deny[x] := 1 if x := input.tool", Some("`deny` is a set")),
+        ("deny contains 1 if limit[input.tool] == 1\nlimit[x] := 1 if x := input.tool\nlimit.a := 2", None),
+        ("limit[x] := 1 if x := input.tool", Some("nothing reads `limit`")),
+        ("deny contains 1 if limit.a == 1\nlimit[input.tol] := 1", Some("`input.tol` is no field")),
         ("import rego.v1\ndeny contains 1", None),
         ("import data.tools\ndeny contains 1 if tools.a", Some("`import data.tools`")),
         ("import input.tool as t\ndeny contains 1 if t == \"a\"", Some("`import input.tool`")),
