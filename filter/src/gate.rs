@@ -84,7 +84,8 @@ impl Gate {
         let step = exchange.on(event, now);
         self.effects(context, step.effects, bodies, now, &mut orders);
         // A resume within the callback that pauses is lost: what was settled at once continues by the callback's own answer.
-        let resumed = |order: &Order| matches!(order, Order::Http(of, Effect::ResumeRequest | Effect::ResumeResponse) if *of == context);
+        let resumed =
+            |order: &Order| matches!(order, Order::Http(of, Effect::ResumeRequest | Effect::ResumeResponse) if *of == context);
         let action = if orders.iter().any(resumed) { Action::Continue } else { step.action };
         orders.retain(|order| !resumed(order));
         (action, orders)
@@ -111,10 +112,10 @@ impl Gate {
     fn effects(&mut self, context: ContextId, effects: Vec<Effect>, bodies: &dyn Bodies, now: Moment, orders: &mut Vec<Order>) {
         for effect in effects {
             let input = match effect {
-                Effect::Ask(ask) => Input::Ask(ask),
+                Effect::Ask(ask) => Input::Ask(*ask),
                 Effect::Listing(listing) => Input::Listing(listing),
                 Effect::Forget(counter) => Input::Forget(counter),
-                Effect::Report(entry) => Input::Report(entry),
+                Effect::Report(entry) => Input::Report(*entry),
                 Effect::Count(count) => {
                     orders.push(Order::Count(count, 1));
                     continue;

@@ -125,7 +125,9 @@ impl RootContext for Root {
         if let Some(config) = self.config.clone() {
             with_vm(|vm| {
                 // Two roots of one gate would tick twice; the last one does.
-                if let Some(seat) = vm.seats.iter_mut().find(|seat| seat.cluster == config.cluster && seat.roots.last() == Some(&id)) {
+                if let Some(seat) =
+                    vm.seats.iter_mut().find(|seat| seat.cluster == config.cluster && seat.roots.last() == Some(&id))
+                {
                     let orders = seat.gate.stream(Input::Tick, &HostBodies { current: id }, now());
                     seat.run(orders, id, &vm.counters);
                 }

@@ -1,4 +1,5 @@
 //! Header maps as the host writes them: a count, the lengths, then each name and value with a NUL behind it.
+#![cfg_attr(not(any(test, target_family = "wasm")), expect(dead_code, reason = "only the host has header maps"))]
 
 /// None when the bytes are not what they should be.
 pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {

@@ -177,8 +177,7 @@ impl Route {
         let server = fields.text("server")?.ok_or_else(|| ConfigError::Missing { field: fields.name("server") })?;
         Ok(Self {
             path: path.to_owned(),
-            server: Server::try_from(server)
-                .map_err(|source| ConfigError::Name { field: fields.name("server"), source })?,
+            server: Server::try_from(server).map_err(|source| ConfigError::Name { field: fields.name("server"), source })?,
             rules: Rules {
                 versions: versions(fields)?,
                 query_keys: fields.texts("query_keys")?.unwrap_or_default(),

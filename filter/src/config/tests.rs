@@ -47,10 +47,7 @@ fn a_fault_is_named_with_its_field() {
         (r#"{"routes":[{"path":"/mcp","server":""}]}"#, "`routes[0].server` is empty"),
         (r#"{"routes":[{"path":"/mcp","server":"a b"}]}"#, "`routes[0].server` is no name"),
         (r#"{"routes":[{"server":"notes"}]}"#, "`routes[0].path` is missing"),
-        (
-            r#"{"routes":[{"path":"/mcp","server":"a"},{"path":"/mcp","server":"b"}]}"#,
-            "`routes[1].path` is named twice: `/mcp`",
-        ),
+        (r#"{"routes":[{"path":"/mcp","server":"a"},{"path":"/mcp","server":"b"}]}"#, "`routes[1].path` is named twice: `/mcp`"),
         (
             r#"{"routes":[{"path":"/mcp","server":"a","verions":[]}]}"#,
             "`routes[0].verions` is unknown: path, server, versions, query_keys, denied, limits are known here",
@@ -78,7 +75,10 @@ fn a_fault_is_named_with_its_field() {
         ),
         (r#"{"control_plane":{"cluster":""},"routes":[]}"#, "`control_plane.cluster` is empty"),
         (r#"{"control_plane":{"ask_timeout_ms":9},"routes":[]}"#, "`control_plane.ask_timeout_ms` is 9: it must be 10 to 60000"),
-        (r#"{"control_plane":{"ask_timeout_ms":60001},"routes":[]}"#, "`control_plane.ask_timeout_ms` is 60001: it must be 10 to 60000"),
+        (
+            r#"{"control_plane":{"ask_timeout_ms":60001},"routes":[]}"#,
+            "`control_plane.ask_timeout_ms` is 60001: it must be 10 to 60000",
+        ),
         (r#"{"routes":[],"routes":[]}"#, "the plugin's configuration is no strict JSON"),
     ]);
 }
@@ -86,7 +86,8 @@ fn a_fault_is_named_with_its_field() {
 #[test]
 fn a_cluster_name_has_a_bound() {
     for (length, taken) in [(100, true), (101, false)] {
-        let json = format!(r#"{{"control_plane":{{"cluster":"{}"}},"routes":[{{"path":"/mcp","server":"a"}}]}}"#, "c".repeat(length));
+        let json =
+            format!(r#"{{"control_plane":{{"cluster":"{}"}},"routes":[{{"path":"/mcp","server":"a"}}]}}"#, "c".repeat(length));
         assert_eq!(Config::parse(json.as_bytes()).is_ok(), taken, "{length}");
     }
 }
@@ -112,9 +113,16 @@ fn a_path_is_one_that_normalisation_leaves_alone() {
 #[test]
 fn a_route_takes_its_path_with_any_query_and_no_other_path() {
     let config = Config::parse(SMALLEST.as_bytes()).unwrap();
-    for (path, taken) in
-        [("/mcp", true), ("/mcp?tool=x", true), ("/mcp/", false), ("/MCP", false), ("/mcp;x", false), ("/mcp%00", false), ("/mc", false), ("/", false)]
-    {
+    for (path, taken) in [
+        ("/mcp", true),
+        ("/mcp?tool=x", true),
+        ("/mcp/", false),
+        ("/MCP", false),
+        ("/mcp;x", false),
+        ("/mcp%00", false),
+        ("/mc", false),
+        ("/", false),
+    ] {
         assert_eq!(config.route(path.as_bytes()).is_some(), taken, "{path}");
     }
 }

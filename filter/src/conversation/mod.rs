@@ -13,7 +13,7 @@ use crate::count::Count;
 use agentgate_proto::v1::{self, converse_request, converse_response};
 use prost::Message as _;
 use reports::Reports;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The host's number of a stream.
 pub type StreamId = u32;
@@ -50,6 +50,8 @@ pub struct Conversation {
     reopen_at: Moment,
     failures: u32,
     waiting: BTreeMap<u64, Waiting>,
+    /// Calls that were asked for and that nobody waits for any more: an allow for one of them was never used.
+    given_up: BTreeSet<u64>,
     reports: Reports,
     pings: u64,
 }
@@ -131,6 +133,7 @@ impl Conversation {
             reopen_at: Moment::default(),
             failures: 0,
             waiting: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             reports: Reports::default(),
             pings: 0,
         }
@@ -153,7 +156,9 @@ impl Conversation {
                 self.question(listing.counter, Question::Listing(Some(listing)), now, &mut out);
             }
             Input::Forget(counter) => {
-                self.waiting.remove(&counter);
+                if let Some(waiting) = self.waiting.remove(&counter) {
+                    self.give_up(counter, &waiting);
+                }
             }
             Input::Report(entry) => {
                 self.report(entry, &mut out);
@@ -190,6 +195,7 @@ impl Conversation {
         for counter in late {
             if let Some(waiting) = self.waiting.remove(&counter) {
                 let cause = if waiting.stream.is_some() { Cause::NoAnswer } else { Cause::Unreachable };
+                self.give_up(counter, &waiting);
                 out.push(waiting.question.undecided(counter, cause));
             }
         }
@@ -309,7 +315,7 @@ impl Conversation {
             return;
         }
         out.push(Output::Count(Count::AnswersLate, 1));
-        if answered == Answered::Allow {
+        if self.given_up.remove(&counter) && answered == Answered::Allow {
             out.push(Output::Count(Count::CallsNotReleased, 1));
             self.report(not_released(counter, "nobody waited for the answer any more"), out);
         }
@@ -395,6 +401,16 @@ impl Conversation {
         self.waiting.insert(counter, waiting);
     }
 
+    fn give_up(&mut self, counter: u64, waiting: &Waiting) {
+        if matches!(waiting.question, Question::Ask(_)) && waiting.stream.is_some() {
+            // The oldest is the least likely to be answered yet; its record is closed as unknown at its deadline.
+            if self.given_up.len() >= WAITING_MAX {
+                self.given_up.pop_first();
+            }
+            self.given_up.insert(counter);
+        }
+    }
+
     fn report(&mut self, entry: v1::Entry, out: &mut Vec<Output>) {
         if !self.reports.push(entry) {
             out.push(Output::Count(Count::ReportsLost, 1));
@@ -416,8 +432,7 @@ fn send(stream: StreamId, message: converse_request::Message) -> Output {
 
 /// A call that was asked for and never sent on.
 fn not_released(counter: u64, detail: &str) -> v1::Entry {
-    let outcome =
-        v1::Outcome { kind: v1::OutcomeKind::NotReleased.into(), detail: detail.to_owned(), ..v1::Outcome::default() };
+    let outcome = v1::Outcome { kind: v1::OutcomeKind::NotReleased.into(), detail: detail.to_owned(), ..v1::Outcome::default() };
     v1::Entry { counter, what: Some(v1::entry::What::Outcome(outcome)), reason: String::new() }
 }
 

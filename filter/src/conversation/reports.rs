@@ -8,13 +8,16 @@ use prost::Message as _;
 use std::collections::VecDeque;
 
 /// Entries that wait or fly.
-pub const ENTRIES_MAX: usize = 8_192;
+pub(super) const ENTRIES_MAX: usize = 8_192;
 /// Their bytes: entries of refused calls carry bodies.
-pub const BYTES_MAX: usize = 16 * 1_024 * 1_024;
+pub(super) const BYTES_MAX: usize = 16 * 1_024 * 1_024;
+/// A flood of refused calls must leave room for what became of released ones.
+pub(super) const ENTRIES_OF_REFUSED_MAX: usize = ENTRIES_MAX / 2;
+pub(super) const BYTES_OF_REFUSED_MAX: usize = BYTES_MAX / 2;
 /// A batch that is sent without waiting for the tick.
-pub const BATCH_ENTRIES_MAX: usize = 128;
+pub(super) const BATCH_ENTRIES_MAX: usize = 128;
 /// Below the 4 MiB that gRPC servers take by default, with one more entry of the largest body.
-pub const BATCH_BYTES_MAX: usize = 1_024 * 1_024;
+pub(super) const BATCH_BYTES_MAX: usize = 1_024 * 1_024;
 
 #[derive(Debug, Default)]
 pub(super) struct Reports {
@@ -32,9 +35,10 @@ impl Reports {
     pub(super) fn push(&mut self, entry: v1::Entry) -> bool {
         let bytes = self.bytes.saturating_add(entry.encoded_len());
         let entries = self.waiting.len().saturating_add(self.flying.len());
-        // A flood of refused calls must leave room for what became of released ones.
-        let share = if matches!(entry.what, Some(v1::entry::What::Refused(_))) { 2 } else { 1 };
-        if entries >= ENTRIES_MAX / share || bytes > BYTES_MAX / share {
+        let refused = matches!(entry.what, Some(v1::entry::What::Refused(_)));
+        let (entries_max, bytes_max) =
+            if refused { (ENTRIES_OF_REFUSED_MAX, BYTES_OF_REFUSED_MAX) } else { (ENTRIES_MAX, BYTES_MAX) };
+        if entries >= entries_max || bytes > bytes_max {
             return false;
         }
         self.bytes = bytes;

@@ -21,19 +21,43 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// Every header as it came, pseudo-headers and repetitions included.
-    RequestHeaders { headers: Vec<(Vec<u8>, Vec<u8>)>, peer: String, end: bool },
+    RequestHeaders {
+        headers: Vec<(Vec<u8>, Vec<u8>)>,
+        peer: String,
+        end: bool,
+    },
     /// `size` is what the host holds of the body so far. `whole` is there at its end: the bytes, or none where the host
     /// could not give them or they are more than [`super::Exchange::body_bytes_max`].
-    RequestBody { size: usize, whole: Option<Option<Vec<u8>>> },
-    RequestTrailers { names: Vec<Vec<u8>>, body: Option<Vec<u8>> },
+    RequestBody {
+        size: usize,
+        whole: Option<Option<Vec<u8>>>,
+    },
+    RequestTrailers {
+        names: Vec<Vec<u8>>,
+        body: Option<Vec<u8>>,
+    },
     Answered(Answered),
-    ResponseHeaders { headers: Vec<(Vec<u8>, Vec<u8>)>, origin: Origin, end: bool },
+    ResponseHeaders {
+        headers: Vec<(Vec<u8>, Vec<u8>)>,
+        origin: Origin,
+        end: bool,
+    },
     /// `size` and `bytes` are of all that the host holds of the answer's body: what came last, and what was paused before.
     /// None: it could not be read, or [`super::Exchange::looks_at_response`] said that it need not be.
-    ResponseBody { size: usize, bytes: Option<Vec<u8>>, end: bool },
-    ResponseTrailers { names: Vec<Vec<u8>>, bytes: Option<Vec<u8>> },
+    ResponseBody {
+        size: usize,
+        bytes: Option<Vec<u8>>,
+        end: bool,
+    },
+    ResponseTrailers {
+        names: Vec<Vec<u8>>,
+        bytes: Option<Vec<u8>>,
+    },
     /// With all that the host holds of the answer's body by now.
-    Listed { listed: Listed, bytes: Option<Vec<u8>> },
+    Listed {
+        listed: Listed,
+        bytes: Option<Vec<u8>>,
+    },
     /// Nothing follows.
     Gone,
 }
@@ -56,13 +80,13 @@ pub enum Effect {
     RemoveResponseTrailer(Vec<u8>),
     /// Puts these bytes in the place of all that the host holds of the answer's body.
     ReplaceResponseBody(Vec<u8>),
-    Ask(v1::Ask),
+    Ask(Box<v1::Ask>),
     Listing(v1::Listing),
     Forget(u64),
     ResumeRequest,
     ResumeResponse,
     /// Answers in the server's place.
     Refuse(Reply),
-    Report(v1::Entry),
+    Report(Box<v1::Entry>),
     Count(Count),
 }

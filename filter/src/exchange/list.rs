@@ -43,7 +43,11 @@ pub(super) struct SseList {
 pub(super) enum SseState {
     Flowing,
     /// The question was sent. The host's buffer begins with this many bytes of complete events.
-    Asked { asked: Vec<String>, complete: usize, ended: bool },
+    Asked {
+        asked: Vec<String>,
+        complete: usize,
+        ended: bool,
+    },
     Known(Allowed),
 }
 

@@ -185,7 +185,7 @@ impl Exchange {
         }
         effects.extend(names.iter().cloned().map(Effect::RemoveRequestTrailer));
         if names.iter().any(|name| is_read(name) || is_stripped(name)) {
-            return self.unread(Unread { reason: Malformed::HeaderLookalike, id: None, version: None }, None, effects);
+            return self.unread(&Unread { reason: Malformed::HeaderLookalike, id: None, version: None }, body, effects);
         }
         self.read(body, effects)
     }
@@ -208,16 +208,16 @@ impl Exchange {
         };
         match mcp::read(&reading.head, &body, &route.rules) {
             Ok(message) => {
-                effects.push(Effect::Ask(ask_of(self.counter, reading, &route, body)));
+                effects.push(Effect::Ask(Box::new(ask_of(self.counter, reading, &route, body))));
                 self.state = State::Asking(Box::new(Asking { message, route }));
                 Action::Pause
             }
-            Err(unread) => self.unread(unread, Some(body), effects),
+            Err(unread) => self.unread(&unread, Some(body), effects),
         }
     }
 
     /// Refused unread, and recorded with the bytes that could not be read.
-    fn unread(&mut self, unread: Unread, body: Option<Vec<u8>>, effects: &mut Vec<Effect>) -> Action {
+    fn unread(&mut self, unread: &Unread, body: Option<Vec<u8>>, effects: &mut Vec<Effect>) -> Action {
         let State::Reading(reading) = &self.state else { return Action::Pause };
         let Some(route) = reading.route.clone() else {
             return self.refuse(reply::plain(400, "a request of this HTTP method has no body"), effects);
@@ -225,15 +225,17 @@ impl Exchange {
         let refused = ask_of(self.counter, reading, &route, body.unwrap_or_default());
         let what = Some(v1::entry::What::Refused(refused));
         let reason = unread.reason.reason().to_owned();
-        effects.push(Effect::Report(v1::Entry { counter: self.counter, what, reason }));
+        effects.push(Effect::Report(Box::new(v1::Entry { counter: self.counter, what, reason })));
         effects.push(Effect::Count(Count::CallsMalformed));
-        self.refuse(reply::malformed(&unread, &route.rules, &self.call_id), effects)
+        self.refuse(reply::malformed(unread, &route.rules, &self.call_id), effects)
     }
 
     fn too_large(&mut self, over_limit: bool, effects: &mut Vec<Effect>) -> Action {
-        effects.push(Effect::Count(Count::CallsTooLarge));
+        if matches!(&self.state, State::Reading(reading) if reading.route.is_some()) {
+            effects.push(Effect::Count(Count::CallsTooLarge));
+        }
         if over_limit {
-            return self.unread(Unread { reason: Malformed::BodyTooLarge, id: None, version: None }, None, effects);
+            return self.unread(&Unread { reason: Malformed::BodyTooLarge, id: None, version: None }, None, effects);
         }
         self.refuse(reply::plain(503, "too many requests are held here: wait a moment, then send the same again"), effects)
     }
@@ -241,7 +243,7 @@ impl Exchange {
     fn answered(&mut self, answered: Answered, now: Moment, effects: &mut Vec<Effect>) -> Action {
         let asking = match std::mem::replace(&mut self.state, State::Refused) {
             State::Asking(asking) => asking,
-            other => {
+            other @ (State::Begun | State::Reading(_) | State::Released(_) | State::Passing | State::Refused) => {
                 self.state = other;
                 return Action::Pause;
             }
@@ -253,8 +255,7 @@ impl Exchange {
                 effects.push(Effect::Count(Count::CallsAllowed));
                 effects.push(Effect::ResumeRequest);
                 let limits = route.rules.limits;
-                self.state =
-                    State::Released(Box::new(Answering::new(self.counter, self.call_id.clone(), message, limits, now)));
+                self.state = State::Released(Box::new(Answering::new(self.counter, self.call_id.clone(), message, limits, now)));
                 Action::Continue
             }
             Answered::Pending { rule, reason } => {

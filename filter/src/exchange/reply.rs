@@ -86,7 +86,9 @@ pub(super) fn withheld(message: &Message, why: &str, call_id: &str) -> Vec<u8> {
 fn undecided_text(undecided: &Undecided) -> String {
     let cause = undecided.cause.name();
     let detail = if undecided.detail.is_empty() { String::new() } else { format!(": {}", words(&undecided.detail)) };
-    format!("this was not done: nobody could decide whether it may be ({cause}{detail}). Nothing was changed. Wait a moment, then send the same again.")
+    format!(
+        "this was not done: nobody could decide whether it may be ({cause}{detail}). Nothing was changed. Wait a moment, then send the same again."
+    )
 }
 
 fn undecided_meta(undecided: &Undecided, call_id: &str) -> Object {

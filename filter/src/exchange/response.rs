@@ -31,7 +31,10 @@ enum Mode {
     Json(JsonList),
     Sse(Box<SseList>),
     /// What comes is swallowed. With the head still held, the refusal goes out at the end.
-    Withheld { why: String, head_held: bool },
+    Withheld {
+        why: String,
+        head_held: bool,
+    },
     /// The outcome is reported.
     Done,
 }
@@ -230,7 +233,7 @@ impl Answering {
                     Err(why) => self.withhold_now(&why, bytes, hold, now, effects),
                 }
             }
-            other => {
+            other @ (Mode::Waiting | Mode::Observing(_) | Mode::Json(JsonList::Coming) | Mode::Withheld { .. } | Mode::Done) => {
                 self.mode = other;
                 Action::Continue
             }
@@ -434,7 +437,7 @@ impl Answering {
     fn report(&mut self, outcome: v1::Outcome, effects: &mut Vec<Effect>) {
         self.mode = Mode::Done;
         let what = Some(v1::entry::What::Outcome(outcome));
-        effects.push(Effect::Report(v1::Entry { counter: self.counter, what, reason: String::new() }));
+        effects.push(Effect::Report(Box::new(v1::Entry { counter: self.counter, what, reason: String::new() })));
     }
 
     fn outcome(&self, kind: v1::OutcomeKind, detail: String, now: Moment) -> v1::Outcome {
@@ -464,7 +467,5 @@ fn content_type(headers: &[(Vec<u8>, Vec<u8>)]) -> Option<String> {
 }
 
 fn is_encoded(headers: &[(Vec<u8>, Vec<u8>)]) -> bool {
-    headers
-        .iter()
-        .any(|(name, value)| name == b"content-encoding" && !value.trim_ascii().eq_ignore_ascii_case(b"identity"))
+    headers.iter().any(|(name, value)| name == b"content-encoding" && !value.trim_ascii().eq_ignore_ascii_case(b"identity"))
 }

@@ -1,6 +1,9 @@
 //! The host's functions, checked: a status that is not Ok is an error, whatever its number. It refuses to panic, where
 //! the SDK does in some fifty places (and on a number that its enum lacks, is undefined).
-#![expect(unsafe_code, reason = "functions of another machine can only be called so; each block passes pointers to what it borrows")]
+#![expect(
+    unsafe_code,
+    reason = "functions of another machine can only be called so; each block passes pointers to what it borrows"
+)]
 
 use std::ptr::{null, null_mut};
 
@@ -59,7 +62,6 @@ unsafe extern "C" {
     fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_continue_stream(direction: u32) -> u32;
-    fn proxy_close_stream(direction: u32) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -140,10 +142,6 @@ pub(super) fn property(path: &str) -> Hosted<Vec<u8>> {
 
 pub(super) fn resume(direction: Direction) -> Hosted<()> {
     check(unsafe { proxy_continue_stream(direction as u32) })
-}
-
-pub(super) fn reset(direction: Direction) -> Hosted<()> {
-    check(unsafe { proxy_close_stream(direction as u32) })
 }
 
 pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Hosted<()> {

@@ -1,0 +1,354 @@
+//! The way in: nothing passes without a verdict, whatever form the request has.
+
+use super::*;
+
+#[test]
+fn a_call_waits_for_its_verdict_and_goes_on_with_it() {
+    check(&[
+        (post(), "pause"),
+        (part(20), "pause"),
+        (last(CALL), ASKED),
+        (allow(), RELEASED),
+        (Event::Gone, "pause | report cut 0 0B (the stream ended before the answer did)"),
+        (Event::Gone, "pause"),
+    ]);
+}
+
+#[test]
+fn an_undecided_exchange_pauses_in_every_callback() {
+    check(&[
+        (post(), "pause"),
+        (last(CALL), ASKED),
+        (part(500), "pause"),
+        (last(CALL), "pause"),
+        (trailers(&["x"], CALL), "pause"),
+        (Event::Gone, "pause | forget 9"),
+        (allow(), "pause"),
+    ]);
+}
+
+#[test]
+fn a_refused_exchange_pauses_in_every_callback() {
+    check(&[
+        (post(), "pause"),
+        (last("{"), "pause | report refused truncated with 1 bytes | calls_malformed | refuse 400 id null error -32700"),
+        (part(1), "pause"),
+        (trailers(&[], ""), "pause"),
+        (allow(), "pause"),
+        // Our own answer comes back through the response callbacks, and is nobody's result.
+        (head("400", "application/json"), "continue"),
+        (chunk("{}", true), "continue"),
+        (Event::Gone, "pause"),
+    ]);
+}
+
+#[test]
+fn trailers_end_the_body_and_do_not_release_it() {
+    check(&[
+        (post(), "pause"),
+        (part(CALL.len()), "pause"),
+        (trailers(&["x-one", "x-two"], CALL), &format!("pause | -trailer x-one | -trailer x-two | {}", &ASKED[8..])),
+        (allow(), RELEASED),
+        (Event::Gone, "pause | report cut 0 0B (the stream ended before the answer did)"),
+    ]);
+}
+
+#[test]
+fn trailers_that_name_a_protocol_header_are_refused() {
+    for name in ["mcp-name", "content-type", "x-envoy-max-retries", "x-http-method-override"] {
+        check(&[
+            (post(), "pause"),
+            (part(CALL.len()), "pause"),
+            (
+                trailers(&[name], CALL),
+                &format!(
+                    "pause | -trailer {name} | report refused header_lookalike with {} bytes | calls_malformed | refuse 400 id null error -32020",
+                    CALL.len()
+                ),
+            ),
+        ]);
+    }
+}
+
+#[test]
+fn a_body_that_the_host_could_not_give_is_never_read_as_another() {
+    for whole in [None, Some(b"{}".to_vec())] {
+        check(&[
+            (post(), "pause"),
+            (Event::RequestBody { size: CALL.len(), whole: Some(whole) }, "pause | host_errors | refuse 503 id null error 403"),
+        ]);
+    }
+}
+
+#[test]
+fn the_size_is_checked_in_every_callback() {
+    let refused = "pause | calls_too_large | report refused body_too_large with 0 bytes | calls_malformed | refuse 413 id null error -32600";
+    check(&[(post(), "pause"), (part(400), "pause"), (part(401), refused), (part(402), "pause")]);
+    check(&[(post(), "pause"), (last(&" ".repeat(401)), refused)]);
+    let padded = format!("{CALL}{}", " ".repeat(400 - CALL.len()));
+    check(&[
+        (post(), "pause"),
+        (last(&padded), &format!("pause | ask 9 of notes for {padded}")),
+        (Event::Gone, "pause | forget 9"),
+    ]);
+}
+
+#[test]
+fn what_all_exchanges_hold_is_bounded() {
+    let budget = Budget::new(1_000);
+    let mut other = budget.hold();
+    assert!(other.set(800));
+    let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
+    let mut exchange = Exchange::new(config, 9, String::new(), budget.hold());
+    for (event, wanted) in [(post(), 0), (part(100), 200), (part(101), 0)] {
+        exchange.on(event, Moment::default());
+        assert_eq!(budget.held(), 800 + wanted);
+    }
+    check_with(
+        CONFIG,
+        &Budget::new(199),
+        &[(post(), "pause"), (part(100), "pause | calls_too_large | refuse 503 id null error 403")],
+    );
+}
+
+#[test]
+fn upgrades_and_tunnels_are_refused() {
+    for (method, header) in [
+        ("GET", ("upgrade", "websocket")),
+        ("POST", ("upgrade", "h2c")),
+        ("CONNECT", ("x", "y")),
+        ("CONNECT", (":protocol", "websocket")),
+    ] {
+        check(&[(request(method, "/mcp", &[header], false), "pause | requests_upgrade | refuse 403 id null error 403")]);
+    }
+    let pass = r#"{"unnamed_paths":"pass","routes":[{"path":"/mcp","server":"notes"}]}"#;
+    check_with(
+        pass,
+        &Budget::new(9),
+        &[(request("GET", "/ws", &[("upgrade", "websocket")], false), "pause | requests_upgrade | refuse 403 id null error 403")],
+    );
+}
+
+#[test]
+fn an_unnamed_path_gets_what_the_configuration_says() {
+    let refused = "pause | requests_unnamed | refuse 403 id null error 403";
+    for path in ["/", "/mcp/", "/MCP", "/mcp;x", "/messages", "/mcp%00", "/.well-known/other", ""] {
+        check(&[(request("POST", path, &[], false), refused), (last(CALL), "pause")]);
+    }
+    let pass = r#"{"unnamed_paths":"pass","routes":[{"path":"/mcp","server":"notes"}]}"#;
+    check_with(
+        pass,
+        &Budget::new(1 << 20),
+        &[
+            (request("POST", "/other", &[("x-envoy-retry-on", "5xx")], false), "continue | requests_passed"),
+            (last(CALL), "continue"),
+            (trailers(&["x"], ""), "continue"),
+            (head("200", "text/plain"), "continue"),
+            (chunk("x", true), "continue"),
+            (Event::Gone, "pause"),
+        ],
+    );
+    check_with(
+        pass,
+        &Budget::new(1 << 20),
+        &[
+            (post(), "pause"),
+            (last("{"), "pause | report refused truncated with 1 bytes | calls_malformed | refuse 400 id null error -32700"),
+        ],
+    );
+}
+
+#[test]
+fn discovery_and_preflights_pass_without_a_body() {
+    for (method, path) in [
+        ("GET", "/.well-known/oauth-protected-resource"),
+        ("GET", "/.well-known/oauth-authorization-server/mcp"),
+        ("OPTIONS", "/.well-known/oauth-protected-resource"),
+        ("OPTIONS", "/mcp"),
+    ] {
+        check(&[(request(method, path, &[], true), "continue | requests_passed"), (head("401", "text/plain"), "continue")]);
+        check(&[(request(method, path, &[], false), "pause"), (last(""), "continue | requests_passed")]);
+        check(&[(request(method, path, &[], false), "pause"), (trailers(&["a"], ""), "continue | -trailer a | requests_passed")]);
+        check(&[(request(method, path, &[], false), "pause"), (part(1), "pause | report nothing")].map(|(event, wanted)| {
+            if wanted.ends_with("nothing") { (event, "pause | refuse 400 id null error 403") } else { (event, wanted) }
+        }));
+    }
+    check(&[(
+        request("POST", "/.well-known/oauth-protected-resource", &[], true),
+        "pause | requests_unnamed | refuse 403 id null error 403",
+    )]);
+}
+
+#[test]
+fn streams_of_the_session_era_are_calls_as_well() {
+    let version = [("mcp-protocol-version", "2025-11-25")];
+    for method in ["GET", "DELETE"] {
+        check(&[
+            (request(method, "/mcp", &version, true), "pause | ask 9 of notes for "),
+            (allow(), RELEASED),
+            (response(&[(":status", "405")], true), "continue | report failed 405 0B"),
+        ]);
+        check(&[
+            (request(method, "/mcp", &version, false), "pause"),
+            (
+                last("x"),
+                "pause | report refused body_unexpected with 1 bytes | calls_malformed | refuse 400 id null error -32600",
+            ),
+        ]);
+    }
+    check(&[(
+        request("PUT", "/mcp", &version, true),
+        "pause | report refused http_method with 0 bytes | calls_malformed | refuse 405 id null error -32600",
+    )]);
+}
+
+#[test]
+fn headers_that_could_multiply_or_disguise_a_call_are_removed() {
+    let event = request(
+        "POST",
+        "/mcp",
+        &[
+            ("content-type", "application/json"),
+            ("x-envoy-retry-on", "5xx"),
+            ("x-envoy-retry-on", "connect-failure"),
+            ("x-envoy-max-retries", "3"),
+            ("x-original-url", "/other"),
+            ("x-http-method-override", "PUT"),
+            ("accept-encoding", "gzip"),
+            ("accept", "text/event-stream"),
+        ],
+        false,
+    );
+    check(&[(
+        event,
+        "pause | -request x-envoy-retry-on | -request x-envoy-max-retries | -request x-original-url | -request x-http-method-override | -request accept-encoding",
+    )]);
+}
+
+#[test]
+fn a_released_call_is_retried_by_nobody() {
+    let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
+    let mut exchange = Exchange::new(config, 9, String::new(), Budget::new(9).hold());
+    let step = exchange.on(post(), Moment::default());
+    assert!(step.effects.contains(&Effect::SetRequestHeader("x-envoy-max-retries", "0")));
+}
+
+#[test]
+fn a_protocol_header_that_came_twice_is_refused_and_one_that_is_not_utf_8_as_well() {
+    let twice = [("content-type", "application/json"), ("mcp-name", "a"), ("mcp-name", "b")];
+    check(&[
+        (request("POST", "/mcp", &twice, false), "pause"),
+        (
+            last(CALL),
+            &format!(
+                "pause | report refused header_repeated with {} bytes | calls_malformed | refuse 400 id 1 error -32020",
+                CALL.len()
+            ),
+        ),
+    ]);
+    let mut headers = pairs(&[(":method", "POST"), (":path", "/mcp"), ("content-type", "application/json")]);
+    headers.push((b"mcp-name".to_vec(), vec![0xff, 0xfe]));
+    check(&[
+        (Event::RequestHeaders { headers, peer: String::new(), end: false }, "pause"),
+        (
+            last(CALL),
+            &format!(
+                "pause | report refused header_not_text with {} bytes | calls_malformed | refuse 400 id 1 error -32020",
+                CALL.len()
+            ),
+        ),
+    ]);
+}
+
+fn no(denied: &str, body: &str, answered: Answered) -> String {
+    let config = format!(r#"{{"routes":[{{"path":"/mcp","server":"notes","denied":"{denied}"}}]}}"#);
+    let config = Rc::new(Config::parse(config.as_bytes()).unwrap());
+    let mut exchange = Exchange::new(config, 9, "e-9".to_owned(), Budget::new(1 << 20).hold());
+    let stateless = body.contains("2026-07-28");
+    let version = if stateless { "2026-07-28" } else { "2025-11-25" };
+    let mut headers = vec![("content-type", "application/json"), ("mcp-protocol-version", version)];
+    if stateless {
+        headers.extend([("mcp-method", "tools/call"), ("mcp-name", "read")]);
+    }
+    exchange.on(request("POST", "/mcp", &headers, false), Moment::default());
+    let asked = exchange.on(last(body), Moment::default());
+    assert!(matches!(asked.effects[..], [Effect::Ask(_)]), "{asked:?}");
+    let step = exchange.on(Event::Answered(answered), Moment::default());
+    step.effects.iter().filter_map(show).collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn a_no_is_said_so_that_the_model_can_go_on() {
+    let deny = || Answered::Deny { rule: "r".to_owned(), reason: "x".to_owned() };
+    let pending = || Answered::Pending { rule: "r".to_owned(), reason: "x".to_owned() };
+    let nobody = || Answered::Undecided(undecided(Cause::NoAnswer));
+    let call = r#"{"jsonrpc":"2.0","id":"7","method":"tools/call","params":{"name":"read"}}"#;
+    let stateless = r#"{"jsonrpc":"2.0","id":12345678901234567890,"method":"tools/call","params":{"name":"read","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    let read = r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"a:b"}}"#;
+    let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let (denied, waits) = (
+        r#"{"verdict":"deny","rule":"r","call_id":"e-9"}"#,
+        r#"{"verdict":"pending","rule":"r","call_id":"e-9","retry_after_ms":1000}"#,
+    );
+    for (way, body, answered, wanted) in [
+        ("result", call, deny(), format!(r#"calls_denied | refuse 200 id "7" isError true {denied}"#)),
+        ("result", call, pending(), format!(r#"calls_pending | refuse 200 id "7" isError true {waits}"#)),
+        (
+            "result",
+            stateless,
+            deny(),
+            format!(r#"calls_denied | refuse 200 id 12345678901234567890 isError true "complete" {denied}"#),
+        ),
+        ("result", read, deny(), "calls_denied | refuse 200 id 1 error 403".to_owned()),
+        ("result", read, pending(), "calls_pending | refuse 200 id 1 error 428".to_owned()),
+        ("result", call, nobody(), r#"undecided_no_answer | refuse 200 id "7" error 503"#.to_owned()),
+        ("result", notification, deny(), "calls_denied | refuse 403 id null error 403".to_owned()),
+        ("result", notification, nobody(), "undecided_no_answer | refuse 503 id null error 503".to_owned()),
+        ("error", call, deny(), r#"calls_denied | refuse 200 id "7" error 403"#.to_owned()),
+        ("error", call, pending(), r#"calls_pending | refuse 200 id "7" error 428"#.to_owned()),
+        ("http_403", call, deny(), r#"calls_denied | refuse 403 id "7" error 403"#.to_owned()),
+        ("http_403", call, nobody(), r#"undecided_no_answer | refuse 503 id "7" error 503"#.to_owned()),
+    ] {
+        assert_eq!(no(way, body, answered), wanted, "{way} {body}");
+    }
+}
+
+#[test]
+fn words_of_a_policy_are_data_in_the_answer() {
+    let evil = "\"}],\"isError\":false,\r\n\u{1b}[31m\u{2028}";
+    let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
+    let mut exchange = Exchange::new(config, 9, "e-9".to_owned(), Budget::new(1 << 20).hold());
+    exchange.on(post(), Moment::default());
+    exchange.on(last(CALL), Moment::default());
+    let step =
+        exchange.on(Event::Answered(Answered::Deny { rule: evil.to_owned(), reason: evil.repeat(100) }), Moment::default());
+    let Some(Effect::Refuse(reply)) = step.effects.last() else { panic!("{step:?}") };
+    let body = text(&reply.body);
+    assert!(short(&body).contains("isError true"), "{body}");
+    assert!(!body.contains(['\n', '\r', '\u{1b}']), "{body:?}");
+    assert!(body.len() < 4_000, "long words are cut");
+}
+
+#[test]
+fn a_version_that_the_route_does_not_take_is_answered_with_those_it_takes() {
+    let headers = [("content-type", "application/json"), ("mcp-protocol-version", "2024-11-05")];
+    let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
+    let mut exchange = Exchange::new(config, 9, "e-9".to_owned(), Budget::new(1 << 20).hold());
+    exchange.on(request("POST", "/mcp", &headers, false), Moment::default());
+    let step = exchange.on(last(CALL), Moment::default());
+    let Some(Effect::Refuse(reply)) = step.effects.last() else { panic!("{step:?}") };
+    assert!(text(&reply.body).contains(r#""supported":["2025-03-26","2025-06-18","2025-11-25","2026-07-28"]"#));
+}
+
+#[test]
+fn the_ask_carries_what_was_received() {
+    let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
+    let mut exchange = Exchange::new(config, 9, "e-9".to_owned(), Budget::new(1 << 20).hold());
+    exchange.on(post(), Moment::default());
+    let step = exchange.on(last(CALL), Moment::default());
+    let [Effect::Ask(ask)] = &step.effects[..] else { panic!("{step:?}") };
+    assert_eq!((ask.counter, ask.peer.as_str(), ask.body.as_ref()), (9, "spiffe://local/agent", CALL.as_bytes()));
+    assert_eq!(ask.versions, ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]);
+    let head = ask.head.as_ref().unwrap();
+    assert_eq!((head.method.as_ref(), head.path.as_ref(), head.headers.len()), (b"POST".as_slice(), b"/mcp".as_slice(), 2));
+}
