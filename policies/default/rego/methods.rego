@@ -33,8 +33,18 @@ follow_up_methods := {
 	"response",
 }
 
-allow contains {"rule": "session", "reason": "part of every session"} if input.method in session_methods
+# A call of a tool is none of these, and is most of what comes: it stops at the first line of each rule.
+allow contains {"rule": "session", "reason": "part of every session"} if {
+	not input.tool
+	input.method in session_methods
+}
 
-allow contains {"rule": "list", "reason": "names what there is, and calls nothing"} if input.method in list_methods
+allow contains {"rule": "list", "reason": "names what there is, and calls nothing"} if {
+	not input.tool
+	input.method in list_methods
+}
 
-allow contains {"rule": "follow_up", "reason": "goes on with what was allowed before"} if input.method in follow_up_methods
+allow contains {"rule": "follow_up", "reason": "goes on with what was allowed before"} if {
+	not input.tool
+	input.method in follow_up_methods
+}
