@@ -31,5 +31,5 @@ pub use notes::Notes;
 pub use places::Places;
 pub use plain::Plain;
 pub use process::Process;
-pub use stack::{Plan, Ports, Stack};
+pub use stack::{Plan, Ports, Stack, Stranger};
 pub use world::{World, WorldPlan};

@@ -31,8 +31,18 @@ pub struct Plan {
     pub workers: u32,
     /// How long all certificates hold, as `authority issue` takes it.
     pub valid_for: &'static str,
-    /// Another certificate than the filter's own, for stories of strangers: nobody waits for its streams.
-    pub stranger: Option<Certificate>,
+    /// Somebody else than the filter asks: nobody waits for its streams.
+    pub stranger: Option<Stranger>,
+}
+
+/// A certificate that should not be able to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stranger {
+    pub name: &'static str,
+    /// Options of `authority issue`.
+    pub options: &'static [&'static str],
+    /// Issued by an authority that nobody here trusts.
+    pub foreign: bool,
 }
 
 /// Both, running.
@@ -73,6 +83,16 @@ impl Plan {
     }
 }
 
+// === impl Stranger ===
+
+impl Stranger {
+    fn issued(self, places: &Places, certificates: &Certificates, directory: &Path) -> Result<Certificate, Broken> {
+        let foreign = if self.foreign { Some(Certificates::init(places, directory)?) } else { None };
+        let issuer = foreign.as_ref().unwrap_or(certificates);
+        issuer.issue(self.name, &[self.options, &["--force"]].concat())
+    }
+}
+
 // === impl Stack ===
 
 impl Stack {
@@ -87,6 +107,10 @@ impl Stack {
         let valid = ["--valid-for", plan.valid_for];
         let filter = certificates.issue("filter/laptop", &valid)?;
         let operator = certificates.issue("operator/me", &valid)?;
+        let asker = match plan.stranger {
+            Some(stranger) => stranger.issued(places, &certificates, &directory.join("stranger"))?,
+            None => filter,
+        };
 
         say("control plane");
         let control_plane = ControlPlane::start(places, &certificates, &directory.join("control-plane"), plan)?;
@@ -95,7 +119,7 @@ impl Stack {
         say("Envoy with the filter");
         let asked = control_plane.ports.filters.parse().map_err(|_| Broken("the control plane names its port".into()))?;
         let directory = directory.join("gate");
-        furnish(&directory, places, &certificates, plan.stranger.as_ref().unwrap_or(&filter))?;
+        furnish(&directory, places, &certificates, &asker)?;
         let edits = [edits(plan, asked), plan.edits.clone()].concat();
         let bootstrap = EnvoyPlan { name: "the gate's Envoy", bootstrap: places.bootstrap(), edits, workers: plan.workers };
         let mut envoy = Envoy::start(places, &directory, &bootstrap)?;

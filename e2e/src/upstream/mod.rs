@@ -175,7 +175,6 @@ impl Upstream {
     }
 
     /// What has arrived since the last time, requests and bytes.
-    #[must_use]
     pub fn take(&self) -> (Vec<Arrived>, Vec<u8>) {
         (mem::take(&mut *held(&self.shared.arrived)), mem::take(&mut *held(&self.shared.bytes)))
     }

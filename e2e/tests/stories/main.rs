@@ -8,3 +8,5 @@
 
 mod attempts;
 mod calls;
+mod failures;
+mod wire;
