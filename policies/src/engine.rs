@@ -10,6 +10,7 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{LimitError, Value};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -27,7 +28,11 @@ const MESSAGE_BYTES_MAX: usize = 1_024;
 const PATTERN_BYTES_MAX: usize = 100 * 1024;
 
 /// Rego and data, ready to be evaluated on one thread.
-pub(crate) struct Engine(regorus::Engine);
+pub(crate) struct Engine {
+    inner: regorus::Engine,
+    /// As it was before its first evaluation: what a panic leaves behind is thrown away.
+    fresh: regorus::Engine,
+}
 
 /// A document that goes into the engine.
 #[derive(Clone, Debug)]
@@ -116,31 +121,38 @@ impl Engine {
         // (decision 0003) The timer counts steps and looks at its clock only at each `check_interval`th. With no time allowed
         // it fails there, always: a counter of instructions, made of the only part that counts them.
         engine.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: limit });
-        Ok(Self(engine))
+        Ok(Self { fresh: engine.clone(), inner: engine })
     }
 
     /// The engine's other mode, in which a builtin that fails is `undefined`: only to show what would come of it.
     #[cfg(test)]
     pub(crate) fn make_lenient(&mut self) {
-        self.0.set_strict_builtin_errors(false);
+        self.inner.set_strict_builtin_errors(false);
     }
 
     /// Evaluates one rule, by its whole path, over `input`. Nothing of an earlier evaluation is left.
     pub(crate) fn evaluate(&mut self, rule: &str, input: Document) -> Result<Answer, Failure> {
-        self.0.set_input(input.0);
-        self.0
-            .eval_rule(rule.to_owned())
-            .map(|value| Answer::of(&value))
-            .map_err(|error| Failure::of(error.downcast_ref(), &error.to_string()))
+        self.inner.set_input(input.0);
+        // Some builtins panic on values that an agent may send (`strings.count` of an empty text): that is a failure too,
+        // and the next call must find an engine.
+        let evaluation = AssertUnwindSafe(|| self.inner.eval_rule(rule.to_owned()));
+        match std::panic::catch_unwind(evaluation) {
+            Ok(Ok(value)) => Ok(Answer::of(&value)),
+            Ok(Err(error)) => Err(Failure::of(error.downcast_ref(), &error.to_string())),
+            Err(_) => {
+                self.inner = self.fresh.clone();
+                Err(Failure::Error("the engine gave up in the middle of a builtin".to_owned()))
+            }
+        }
     }
 
     /// From now on, remembers which lines are reached.
     pub(crate) fn watch_lines(&mut self) {
-        self.0.set_enable_coverage(true);
+        self.inner.set_enable_coverage(true);
     }
 
     pub(crate) fn lines(&self) -> Result<Vec<Lines>, String> {
-        let report = self.0.get_coverage_report().map_err(|error| plain(&error.to_string()))?;
+        let report = self.inner.get_coverage_report().map_err(|error| plain(&error.to_string()))?;
         Ok(report
             .files
             .into_iter()

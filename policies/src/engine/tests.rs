@@ -170,3 +170,25 @@ fn a_message_quotes_no_more_than_fits() {
     };
     assert!((super::MESSAGE_BYTES_MAX - 1..=super::MESSAGE_BYTES_MAX).contains(&what.len()), "{}", what.len());
 }
+
+#[test]
+fn a_builtin_that_panics_is_a_failure_and_the_next_call_finds_an_engine() {
+    for (rules, bad) in [
+        (r#"said contains "yes" if strings.count("a", input.x) == 0"#, Json::from("")),
+        (r#"said contains "yes" if not object.subset([1], input.x)"#, Json::from(vec![])),
+        ("f(x) if strings.count(\"a\", x) == 0\nsaid contains \"yes\" if f(input.x)", Json::from("")),
+    ] {
+        let good = if bad == Json::from("") { Json::from("b") } else { Json::from(vec![Json::from(2)]) };
+        let mut engine = engine(rules, INSTRUCTIONS_MAX);
+        for _ in 0..2 {
+            let x = |x: &Json| input(&Object::default().with("x", x.clone()));
+            let wanted = Err(Failure::Error("the engine gave up in the middle of a builtin".to_owned()));
+            assert_eq!(engine.evaluate("data.p.said", x(&bad)), wanted, "{rules}");
+            assert_eq!(
+                engine.evaluate("data.p.said", x(&good)),
+                Ok(Answer::Set(vec![Answer::Text("yes".to_owned())])),
+                "{rules}"
+            );
+        }
+    }
+}
