@@ -13,7 +13,7 @@ default:
 
 # Build the control plane, the CLI and the laptop's commands
 build:
-    cargo build --quiet -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bins
+    cargo build --quiet -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bin agentgate-control-plane --bin agentgate --bin laptop
 
 # Build the filter's module
 wasm:
