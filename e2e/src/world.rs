@@ -7,6 +7,7 @@ use crate::upstream::{Arrived, Protocol, Reply, Upstream};
 use crate::{Broken, Doing, McpClient, Mode, Notes, Places};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use tempfile::TempDir;
 
@@ -15,12 +16,14 @@ use tempfile::TempDir;
 enum Tools {
     Notes(Notes),
     Recorder(Upstream),
+    /// The story's own, at this address.
+    Own(SocketAddr),
 }
 
 /// A world to be.
 #[derive(Debug)]
 pub struct WorldPlan {
-    places: Places,
+    pub places: Places,
     directory: TempDir,
     tools: Tools,
     pub stack: Plan,
@@ -58,6 +61,16 @@ impl WorldPlan {
         let upstream = Upstream::start(protocol, script)?;
         let stack = Plan::new(upstream.address);
         Ok(Self { places, directory, tools: Tools::Recorder(upstream), stack })
+    }
+
+    /// A server of the story's own behind the gate: `begin` starts it in this world's directory and says where it listens.
+    ///
+    /// # Errors
+    /// A missing part, or what `begin` says.
+    pub fn own(begin: impl FnOnce(&Places, &Path) -> Result<SocketAddr, Broken>) -> Result<Self, Broken> {
+        let (places, directory) = (Places::found()?, directory()?);
+        let address = begin(&places, directory.path())?;
+        Ok(Self { places, directory, tools: Tools::Own(address), stack: Plan::new(address) })
     }
 
     /// # Errors
@@ -123,6 +136,7 @@ impl World {
         match &self.tools {
             Tools::Notes(notes) => notes.address,
             Tools::Recorder(upstream) => upstream.address,
+            Tools::Own(address) => *address,
         }
     }
 
@@ -133,7 +147,7 @@ impl World {
     pub fn upstream(&self) -> Result<&Upstream, Broken> {
         match &self.tools {
             Tools::Recorder(upstream) => Ok(upstream),
-            Tools::Notes(_) => Err(Broken("this world has no recording server".into())),
+            Tools::Notes(_) | Tools::Own(_) => Err(Broken("this world has no recording server".into())),
         }
     }
 
