@@ -95,7 +95,7 @@ impl Gate {
         let (parts, address, watched) = match kind {
             Kind::Plain | Kind::Pass | Kind::Native => {
                 let envoy = envoy(kind, places, &directory, upstream, workers)?;
-                let (address, id) = (envoy.listener("gate")?, envoy.process_id());
+                let (address, id) = (envoy.listener("agents")?, envoy.process_id());
                 (Parts::Envoy(envoy), address, vec![Watched::new(ENVOY, id)])
             }
             Kind::Ours | Kind::OursMemory => {
@@ -146,19 +146,31 @@ pub(crate) fn pass_filter(places: &Places) -> PathBuf {
     places.filter.with_file_name("agentgate_pass_filter.wasm")
 }
 
+/// The shipped bootstrap with another filter, or none, where AgentGate's stands: all else is the same.
 fn envoy(kind: Kind, places: &Places, directory: &Path, upstream: SocketAddr, workers: u32) -> Result<Envoy, Broken> {
     let pass = include_str!("pass.yaml").replace("PASS_FILTER", &pass_filter(places).display().to_string());
     let filters = match kind {
-        Kind::Pass => pass,
-        Kind::Native => include_str!("native.yaml").to_owned(),
-        Kind::Plain | Kind::Ours | Kind::OursMemory => String::new(),
+        Kind::Pass => &pass,
+        Kind::Native => include_str!("native.yaml"),
+        Kind::Plain | Kind::Ours | Kind::OursMemory => "",
     };
-    let edits = vec![
-        Edit::new("          # FILTERS\n", filters),
-        Edit::new("port_value: 18081", format!("port_value: {}", upstream.port())),
-    ];
-    let bootstrap = places.repository.join("e2e/benches/gate/envoy.yaml");
+    let shipped = fs::read_to_string(places.bootstrap()).doing(places.bootstrap().display())?;
+    let exchanged = exchanged(&shipped, filters).doing("the bootstrap's filter and cluster `agentgate`")?;
+    let bootstrap = directory.join("bootstrap.yaml");
+    fs::write(&bootstrap, exchanged).doing(bootstrap.display())?;
+    let port = |port: u16| format!("port_value: {port}}}");
+    let edits =
+        vec![Edit::new(port(10000), port(0)), Edit::new(port(9901), port(0)), Edit::new(port(8000), port(upstream.port()))];
     Envoy::start(places, directory, &EnvoyPlan { name: "the bench's Envoy", bootstrap, edits, workers })
+}
+
+/// Without the filter and the cluster that are named `agentgate`, and with `filters` in the filter's place.
+fn exchanged(bootstrap: &str, filters: &str) -> Option<String> {
+    let (before, rest) = bootstrap.split_once("                  - name: agentgate\n")?;
+    let at = rest.find("                  - name: envoy.filters.http.router\n")?;
+    let (_filter, rest) = rest.split_at(at);
+    let (rest, _cluster) = rest.split_once("    - name: agentgate\n")?;
+    Some([before, filters, rest].concat())
 }
 
 fn whole(kind: Kind, places: &Places, directory: &Path, upstream: SocketAddr, workers: u32) -> Result<Stack, Broken> {
