@@ -3,7 +3,7 @@
 use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
-use crate::{authority, client};
+use crate::{authority, client, policy, trace};
 use clap::{Parser, Subcommand};
 
 /// AgentGate's command line, for operators and policy authors
@@ -14,11 +14,11 @@ pub struct Arguments {
     pub connection: client::Connection,
 
     /// How to show the answer: a table for people, or JSON for programs (one object; for `tail` one a line)
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM", help_heading = "Showing the answer")]
     pub output: Output,
 
     /// When to use colours; `auto` obeys NO_COLOR, TERM=dumb and pipes
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Showing the answer")]
     pub color: ColorChoice,
 
     #[command(subcommand)]
@@ -30,4 +30,12 @@ pub enum Verb {
     /// Make certificates for a laptop or for tests
     #[command(subcommand)]
     Authority(authority::verb::Verb),
+    /// Read what was asked, answered and done
+    #[command(subcommand)]
+    Trace(trace::Verb),
+    /// Try policies out before they are in force
+    #[command(subcommand)]
+    Policy(policy::Verb),
+    /// Show how the control plane is: policy, journal, filters, certificates
+    Status,
 }

@@ -115,6 +115,7 @@ pub enum AuthorityError {
 ///
 /// It may sign leaves only (path length 0).
 pub fn init(order: &Init<'_>) -> Result<Issued, AuthorityError> {
+    let validity = order.validity.whole_seconds();
     let identity = format!("spiffe://{}", order.trust_domain);
     // A trust domain is usable when an identity in it is.
     SpiffeId::try_from(format!("{identity}/x").as_str())
@@ -122,7 +123,7 @@ pub fn init(order: &Init<'_>) -> Result<Issued, AuthorityError> {
         .filter(|id| id.trust_domain() == order.trust_domain)
         .ok_or_else(|| AuthorityError::TrustDomain(order.trust_domain.into()))?;
 
-    let mut params = parameters(&format!("AgentGate authority of {}", order.trust_domain), order.validity)?;
+    let mut params = parameters(&format!("AgentGate authority of {}", order.trust_domain), validity)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(identity.as_str())?)];
@@ -137,11 +138,12 @@ pub fn init(order: &Init<'_>) -> Result<Issued, AuthorityError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let certificate = params.self_signed(&key)?;
     files.write(&certificate.pem(), &key.serialize_pem(), order.force)?;
-    Ok(files.issued(identity, order.validity))
+    Ok(files.issued(identity, validity))
 }
 
 /// Issues a leaf for servers and clients alike: everybody here speaks mutual TLS.
 pub fn issue(order: &Issue<'_>) -> Result<Issued, AuthorityError> {
+    let validity = order.validity.whole_seconds();
     let authority = Authority::read(order.directory)?;
     let identity = SpiffeId::try_from(format!("spiffe://{}/{}", authority.trust_domain, order.name).as_str())
         .map_err(AuthorityError::Name)?;
@@ -152,12 +154,12 @@ pub fn issue(order: &Issue<'_>) -> Result<Issued, AuthorityError> {
     if stem.len() > STEM_BYTES_MAX {
         return Err(AuthorityError::LongName(order.name.into()));
     }
-    if order.validity.not_after > authority.not_after {
-        let (wanted, authority) = (order.validity.not_after, authority.not_after);
+    if validity.not_after > authority.not_after {
+        let (wanted, authority) = (validity.not_after, authority.not_after);
         return Err(AuthorityError::OutlivesAuthority { wanted, authority });
     }
 
-    let mut params = parameters(order.name, order.validity)?;
+    let mut params = parameters(order.name, validity)?;
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
@@ -173,7 +175,7 @@ pub fn issue(order: &Issue<'_>) -> Result<Issued, AuthorityError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let certificate = params.signed_by(&key, &authority.issuer)?;
     files.write(&certificate.pem(), &key.serialize_pem(), order.force)?;
-    Ok(files.issued(identity.to_string(), order.validity))
+    Ok(files.issued(identity.to_string(), validity))
 }
 
 fn parameters(common_name: &str, validity: Validity) -> Result<CertificateParams, AuthorityError> {
@@ -221,6 +223,18 @@ struct Authority {
 struct Files {
     certificate: PathBuf,
     key: PathBuf,
+}
+
+// === impl Validity ===
+
+impl Validity {
+    /// As a certificate can say it: what is less than a second is cut on both sides.
+    const fn whole_seconds(self) -> Self {
+        const fn cut(time: Time) -> Time {
+            Time::from_micros(time.micros() / 1_000_000 * 1_000_000)
+        }
+        Self { not_before: cut(self.not_before), not_after: cut(self.not_after) }
+    }
 }
 
 // === impl Authority ===

@@ -1,7 +1,39 @@
-//! The way to the control plane.
+//! The way to the control plane: mutual TLS, and every rpc that a verb uses. The only file that knows tonic and rustls.
+//!
+//! It trusts one authority and one name (the endpoint's host), offers one certificate, and never goes on without TLS.
 
+use crate::failure::{Exit, Failure};
+use agentgate_proto::v1;
+use agentgate_proto::v1::status_client::StatusClient;
+use agentgate_proto::v1::trace_client::TraceClient;
 use clap::Args;
-use std::path::PathBuf;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Status, Streaming};
+
+/// A person waits at most so long for a connection, and for an answer on it.
+const CONNECT_S_MAX: u64 = 5;
+const ANSWER_S_MAX: u64 = 15;
+
+/// A server of HTTP/2 speaks first, at once; one that does not is given its chance after this.
+const GREETING_MS_MAX: u64 = 2_000;
+
+/// A page of 1,000 calls or one call with the largest body that a filter lets through, with room.
+const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// How soon a tail notices that nobody is there any more.
+const KEEP_ALIVE_S: u64 = 20;
 
 /// Where the control plane is, and who we are.
 #[derive(Clone, Debug, Args)]
@@ -10,13 +42,272 @@ pub struct Connection {
     /// The operators' listener of the control plane
     #[arg(long, global = true, env = "AGENTGATE_ENDPOINT", default_value = "https://127.0.0.1:9444", value_name = "URL")]
     pub endpoint: String,
-    /// The authority's certificate, which the control plane's certificate must be signed by
+    /// The authority's certificate, which must have signed the control plane's
     #[arg(long = "authority", id = "connection_authority", global = true, env = "AGENTGATE_AUTHORITY", value_name = "PEM")]
     pub authority: Option<PathBuf>,
     /// Our certificate; its SPIFFE ID must be one of the control plane's operators
     #[arg(long, global = true, env = "AGENTGATE_CERTIFICATE", value_name = "PEM")]
     pub certificate: Option<PathBuf>,
     /// The key of our certificate
-    #[arg(long, global = true, env = "AGENTGATE_KEY", hide_env_values = true, value_name = "PEM")]
+    #[arg(long, global = true, env = "AGENTGATE_KEY", value_name = "PEM")]
     pub key: Option<PathBuf>,
+}
+
+/// A connection to the operators' listener.
+#[derive(Clone, Debug)]
+pub struct Client {
+    channel: Channel,
+    endpoint: String,
+}
+
+/// Calls as they are decided, until either side leaves.
+#[derive(Debug)]
+pub struct Tail {
+    stream: Streaming<v1::TailTracesResponse>,
+    endpoint: String,
+}
+
+/// What is needed to open one connection.
+#[derive(Clone)]
+struct Dialer {
+    host: String,
+    port: u16,
+    name: ServerName<'static>,
+    tls: tokio_rustls::TlsConnector,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub async fn connect(connection: &Connection) -> Result<Self, Failure> {
+        let dialer = Dialer::new(connection)?;
+        let endpoint = connection.endpoint.clone();
+        let unusable = |error: tonic::transport::Error| unusable_endpoint(&endpoint).because(error);
+        let origin: Uri = connection.endpoint.parse().map_err(|_| unusable_endpoint(&endpoint))?;
+        // TLS is ours: for tonic this is a plain connection, so that its own TLS features never matter.
+        let authority = origin.authority().map(ToString::to_string).unwrap_or_default();
+        let channel = Endpoint::from_shared(format!("http://{authority}"))
+            .map_err(unusable)?
+            .origin(origin)
+            .connect_timeout(Duration::from_secs(CONNECT_S_MAX))
+            .http2_keep_alive_interval(Duration::from_secs(KEEP_ALIVE_S))
+            .keep_alive_while_idle(true)
+            .connect_with_connector(tower::service_fn(move |_: Uri| {
+                let dialer = dialer.clone();
+                async move { dialer.dial().await.map(TokioIo::new) }
+            }))
+            .await
+            .map_err(|error| unreachable(&endpoint, error))?;
+        Ok(Self { channel, endpoint })
+    }
+
+    pub async fn list_traces(&self, request: v1::ListTracesRequest) -> Result<v1::ListTracesResponse, Failure> {
+        let mut client = self.traces();
+        self.unary(client.list_traces(request)).await
+    }
+
+    pub async fn show_trace(&self, id: String) -> Result<v1::ShowTraceResponse, Failure> {
+        let mut client = self.traces();
+        self.unary(client.show_trace(v1::ShowTraceRequest { id })).await
+    }
+
+    pub async fn tail_traces(&self) -> Result<Tail, Failure> {
+        let mut client = self.traces();
+        let stream = self.unary(client.tail_traces(v1::TailTracesRequest {})).await?;
+        Ok(Tail { stream, endpoint: self.endpoint.clone() })
+    }
+
+    pub async fn show_status(&self) -> Result<v1::ShowStatusResponse, Failure> {
+        let mut client = StatusClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        self.unary(client.show_status(v1::ShowStatusRequest {})).await
+    }
+
+    fn traces(&self) -> TraceClient<Channel> {
+        TraceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    async fn unary<T>(&self, answer: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Failure> {
+        let late = |_| Status::deadline_exceeded(format!("no answer within {ANSWER_S_MAX} s"));
+        let answer = tokio::time::timeout(Duration::from_secs(ANSWER_S_MAX), answer).await.map_err(late);
+        match answer.and_then(|answer| answer) {
+            Ok(response) => Ok(response.into_inner()),
+            Err(status) => Err(refused(&self.endpoint, status)),
+        }
+    }
+}
+
+// === impl Tail ===
+
+impl Tail {
+    /// The next call; none when the control plane ends the stream.
+    pub async fn next(&mut self) -> Result<Option<v1::CallTrace>, Failure> {
+        match self.stream.message().await {
+            Ok(message) => Ok(message.map(|message| message.trace.unwrap_or_default())),
+            Err(status) => Err(refused(&self.endpoint, status)),
+        }
+    }
+}
+
+// === impl Dialer ===
+
+impl Dialer {
+    fn new(connection: &Connection) -> Result<Self, Failure> {
+        let unusable = || unusable_endpoint(&connection.endpoint);
+        let uri: Uri = connection.endpoint.parse().map_err(|_| unusable())?;
+        if uri.scheme_str() != Some("https") {
+            return Err(unusable());
+        }
+        let host = uri.host().ok_or_else(unusable)?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let name = ServerName::try_from(host.clone()).map_err(|_| unusable())?;
+        let port = uri.port_u16().unwrap_or(443);
+        Ok(Self { host, port, name, tls: tokio_rustls::TlsConnector::from(Arc::new(tls(connection)?)) })
+    }
+
+    /// With TLS 1.3 the other side judges our certificate only after our handshake is over. Its first bytes are its yes, so
+    /// they are waited for: a request that was already sent could lose the reason of a no.
+    async fn dial(&self) -> io::Result<BufReader<TlsStream<TcpStream>>> {
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        tcp.set_nodelay(true)?;
+        let mut stream = BufReader::new(self.tls.connect(self.name.clone(), tcp).await?);
+        match tokio::time::timeout(Duration::from_millis(GREETING_MS_MAX), stream.fill_buf()).await {
+            Ok(Err(refused)) => Err(refused),
+            Ok(Ok(_)) | Err(_) => Ok(stream),
+        }
+    }
+}
+
+fn tls(connection: &Connection) -> Result<ClientConfig, Failure> {
+    let authority = given(connection.authority.as_deref(), "authority", "AGENTGATE_AUTHORITY")?;
+    let certificate = given(connection.certificate.as_deref(), "certificate", "AGENTGATE_CERTIFICATE")?;
+    let key = given(connection.key.as_deref(), "key", "AGENTGATE_KEY")?;
+    let mut roots = RootCertStore::empty();
+    for root in certificates(authority)? {
+        roots.add(root).map_err(|error| unreadable(authority, error))?;
+    }
+    let chain = certificates(certificate)?;
+    let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable_pem(key, "key", error))?;
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::new(Exit::Local, error))?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, secret)
+        .map_err(|error| {
+            let pair = format!("{} and {} do not belong together", certificate.display(), key.display());
+            Failure::new(Exit::Local, pair).because(error)
+        })?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn given<'a>(path: Option<&'a Path>, option: &str, variable: &str) -> Result<&'a Path, Failure> {
+    path.ok_or_else(|| {
+        Failure::new(Exit::Usage, format!("the control plane speaks mutual TLS, and --{option} is not given"))
+            .then(format!("pass --{option} PEM, or set {variable}"))
+            .then("no certificate yet? `agentgate authority issue operator/me --directory DIR`")
+    })
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let read: Vec<_> = read.map_err(|error| unreadable_pem(path, "certificate", error))?;
+    if read.is_empty() {
+        return Err(unreadable_pem(path, "certificate", pem::Error::NoItemsFound));
+    }
+    Ok(read)
+}
+
+fn unreadable_pem(path: &Path, what: &str, error: pem::Error) -> Failure {
+    match error {
+        pem::Error::NoItemsFound => unreadable(path, io::Error::other(format!("there is no {what} in it"))),
+        other => unreadable(path, other),
+    }
+}
+
+fn unreadable(path: &Path, error: impl Error + Send + Sync + 'static) -> Failure {
+    Failure::new(Exit::Local, format!("cannot read {}", path.display())).because(error)
+}
+
+fn unusable_endpoint(endpoint: &str) -> Failure {
+    Failure::new(Exit::Usage, format!("`{endpoint}` is no endpoint"))
+        .then("write it like `https://127.0.0.1:9444`, with --endpoint or in AGENTGATE_ENDPOINT")
+}
+
+/// No connection came about: nobody there, or one of both sides did not trust the other.
+fn unreachable(endpoint: &str, error: impl Error + Send + Sync + 'static) -> Failure {
+    match tls_trouble(&error) {
+        Some(trouble) => untrusted(endpoint, &trouble).because(io::Error::other(trouble)),
+        None => Failure::new(Exit::Unreachable, format!("cannot reach the control plane at {endpoint}"))
+            .because(io::Error::other(root(&error)))
+            .then("is it running? `agentgate-control-plane --config FILE`")
+            .then("is this the operators' listener? set --endpoint or AGENTGATE_ENDPOINT"),
+    }
+}
+
+/// The words of the innermost cause: those around it only say that there was one.
+fn root(error: &(dyn Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
+}
+
+/// What rustls says below all that is wrapped around it.
+fn tls_trouble(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
+        if let Some(tls) = tls {
+            return Some(tls.to_string());
+        }
+        // With TLS 1.3 the other side says no only after the handshake; HTTP/2 then keeps the words alone.
+        let said = error.to_string();
+        if said.contains("received fatal alert") {
+            return Some(said);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn untrusted(endpoint: &str, trouble: &str) -> Failure {
+    if trouble.contains("received fatal alert") {
+        return Failure::new(Exit::NotPermitted, format!("the control plane at {endpoint} does not accept our certificate"))
+            .then(
+                "is it expired, or by another authority? issue one with `agentgate authority issue operator/me --directory DIR`",
+            );
+    }
+    Failure::new(Exit::NotPermitted, format!("the certificate of the control plane at {endpoint} is not accepted"))
+        .then("is --authority the one that issued it? is it expired?")
+        .then("it must name the endpoint's host: `agentgate authority issue control-plane --dns HOST --ip ADDRESS …`")
+}
+
+/// An rpc ended without an answer.
+fn refused(endpoint: &str, status: Status) -> Failure {
+    if tls_trouble(&status).is_some() {
+        return unreachable(endpoint, status);
+    }
+    let said = match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    };
+    match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied => Failure::new(Exit::NotPermitted, said)
+            .then("the SPIFFE ID of our certificate must stand under [[operator]] in the control plane's configuration"),
+        Code::NotFound => Failure::new(Exit::Refused, said).then("see what there is with `agentgate trace list`"),
+        Code::InvalidArgument | Code::OutOfRange => Failure::new(Exit::Usage, said),
+        Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted => Failure::new(Exit::Refused, said),
+        Code::Unimplemented => Failure::new(Exit::Unreachable, format!("{endpoint} does not know this question"))
+            .then("is this the operators' listener, and of the same version? see `agentgate --version`"),
+        Code::ResourceExhausted => Failure::new(Exit::Unreachable, said).then("it is overloaded; try again"),
+        Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Unavailable => {
+            Failure::new(Exit::Unreachable, format!("the control plane at {endpoint} did not answer"))
+                .because(io::Error::other(said))
+                .then("try again; `agentgate status` says how it is")
+        }
+        Code::Internal | Code::DataLoss => {
+            Failure::new(Exit::Unreachable, said).then("the fault is the control plane's: look into its log")
+        }
+    }
 }

@@ -41,6 +41,15 @@ pub struct Failure {
     next: Vec<String>,
 }
 
+/// Words of ours over a cause of somebody else.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+struct Because {
+    said: String,
+    #[source]
+    cause: Box<dyn Error + Send + Sync>,
+}
+
 // === impl Exit ===
 
 impl Exit {
@@ -75,6 +84,13 @@ impl Exit {
 impl Failure {
     pub fn new(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { exit, error: error.into(), next: Vec::new() }
+    }
+
+    /// Adds a cause below what was said.
+    #[must_use]
+    pub fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
+        self.error = Box::new(Because { said: self.error.to_string(), cause: Box::new(cause) });
+        self
     }
 
     /// Adds one thing that the reader can do about it.
@@ -112,10 +128,10 @@ impl Failure {
         let first = escape(&lines.next().unwrap_or_default(), screen.charset);
         let _ = writeln!(text, "{} {first}", screen.paint(Palette::Bad, "error:"));
         for cause in lines {
-            let _ = writeln!(text, "  {} {}", screen.paint(Palette::Dim, "because"), escape(&cause, screen.charset));
+            let _ = writeln!(text, "  {} {}", screen.paint(Palette::Dim, "because:"), escape(&cause, screen.charset));
         }
         for advice in &self.next {
-            let _ = writeln!(text, "  {} {}", screen.paint(Palette::Title, "next"), escape(advice, screen.charset));
+            let _ = writeln!(text, "  {} {}", screen.paint(Palette::Title, "next:"), escape(advice, screen.charset));
         }
         text
     }

@@ -7,13 +7,19 @@ pub mod authority;
 pub mod client;
 pub mod clock;
 pub mod failure;
+pub mod moment;
 pub mod output;
+pub mod policy;
 pub mod screen;
 pub mod span;
+pub mod status;
+pub mod table;
 pub mod text;
+pub mod trace;
 
 use arguments::{Arguments, Verb};
 use clap::Parser as _;
+use client::Client;
 use failure::{Exit, Failure};
 use output::{Desk, Output};
 use screen::{Screen, Surroundings};
@@ -40,7 +46,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroun
             let said = match arguments.output {
                 _ if failure.exit == Exit::Done => String::new(),
                 Output::Table => failure.render(&screen),
-                Output::Json => format!("{}\n", output::failure_json(&failure)),
+                Output::Json => output::failure_line(&failure),
             };
             // Whoever closed standard error does not want to know; the exit code remains.
             let _ = std::io::stderr().write_all(said.as_bytes());
@@ -52,5 +58,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroun
 fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     match &arguments.verb {
         Verb::Authority(verb) => authority::verb::run(verb, desk),
+        Verb::Trace(verb) => wait(async { trace::run(verb, &Client::connect(&arguments.connection).await?, desk).await }),
+        Verb::Policy(verb) => policy::run(verb, desk),
+        Verb::Status => wait(async { status::run(&Client::connect(&arguments.connection).await?, desk).await }),
     }
+}
+
+/// One thread is enough for one question.
+fn wait(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Local, error))?.block_on(work)
 }

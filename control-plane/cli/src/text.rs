@@ -66,7 +66,8 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// Characters that are not seen, or are seen as something else than they are.
-fn is_hidden(c: char) -> bool {
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
     let blank = c.is_whitespace() && c != ' ';
     let filler = matches!(c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}'

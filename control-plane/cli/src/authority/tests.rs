@@ -135,6 +135,16 @@ fn a_key_is_for_its_owner_alone_and_is_never_overwritten_unasked() {
 }
 
 #[test]
+fn a_leaf_may_live_exactly_as_long_as_its_authority() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |micros| Time::from_micros(NOW + micros);
+    let validity = Validity { not_before: at(1), not_after: at(DAY + 999_999) };
+    init(&Init { directory: directory.path(), trust_domain: "agentgate.local", validity, force: false }).expect("made");
+    let made = issue(&Issue { validity, ..leaf(directory.path(), "filter/a") }).expect("a certificate knows whole seconds");
+    assert_eq!(made.validity, from_now(0, DAY as i64));
+}
+
+#[test]
 fn what_cannot_be_issued_is_refused_with_its_reason() {
     let directory = tempfile::tempdir().expect("a directory");
     let none = issue(&leaf(directory.path(), "filter/a")).expect_err("no authority").to_string();

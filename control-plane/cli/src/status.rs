@@ -1,0 +1,210 @@
+//! `agentgate status`: on one screen, how the control plane is and what needs a hand.
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::moment::{absolute, relative, size, span};
+use crate::output::{Desk, moment_json};
+use crate::screen::{Palette, Screen};
+use crate::table::{Cell, Column, Pairs, Table};
+use crate::text::hex;
+use crate::trace::line::absent;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use serde_json::{Value, json};
+
+/// A certificate with less of its life left than one part in so many is due.
+const DUE_SHARE: u64 = 5;
+
+/// Or with less than this, however short its life is.
+const DUE_US: u64 = 3_600_000_000;
+
+/// A filter that was not heard of for so long is probably gone: it speaks every few seconds.
+const SILENT_US: u64 = 60_000_000;
+
+const FILTERS: [Column; 5] = [
+    Column::cut("FILTER", u8::MAX),
+    Column::whole("HEARD", u8::MAX),
+    Column::cut("NODE", 3),
+    Column::whole("VERSION", 2),
+    Column::cut("EPOCH", 1),
+];
+
+const CERTIFICATES: [Column; 4] =
+    [Column::cut("CERTIFICATE", u8::MAX), Column::whole("EXPIRES", u8::MAX), Column::whole("AT", 2), Column::cut("SUBJECT", 1)];
+
+pub async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    let status = client.show_status().await?;
+    desk.answer(|screen| render(&status, screen), || to_json(&status))
+}
+
+/// Distances are from the control plane's own now: its clock stamped everything that is shown here.
+fn render(status: &v1::ShowStatusResponse, screen: &Screen) -> String {
+    let now = Time::from_micros(status.now_us);
+    let mut pairs = Pairs::new(screen);
+    pairs.heading("Control plane");
+    pairs.pair("version", Palette::Plain, &status.version);
+    pairs.pair("replica", Palette::Plain, &status.replica);
+    let up = span(status.now_us.saturating_sub(status.started_at_us));
+    pairs.pair("up", Palette::Plain, &format!("{up}, since {}", absolute(status.started_at_us)));
+    pairs.pair("in flight", Palette::Plain, &counted(status.in_flight, "call"));
+    policy(&status.policy.clone().unwrap_or_default(), now, &mut pairs);
+    journal(&status.journal.clone().unwrap_or_default(), &mut pairs);
+    let mut text = pairs.finish();
+    text.push('\n');
+    text += &filters(&status.filters, now, screen);
+    text.push('\n');
+    text + &certificates(&status.certificates, now, screen)
+}
+
+fn policy(policy: &v1::PolicyStatus, now: Time, pairs: &mut Pairs<'_>) {
+    pairs.heading("Policy in force");
+    if policy.digest.is_empty() {
+        pairs.pair("none", Palette::Bad, "every call is refused");
+    } else {
+        pairs.pair("digest", Palette::Plain, &hex(&policy.digest));
+        let since = policy.in_force_since_us;
+        pairs.pair("since", Palette::Plain, &format!("{} ({})", absolute(since), relative(now, since)));
+        let holds = format!("{}, {}", counted(policy.rules.into(), "rule"), counted(policy.cases.into(), "case"));
+        pairs.pair("holds", Palette::Plain, &holds);
+    }
+    if !policy.refused_edit.is_empty() {
+        let when = relative(now, policy.refused_edit_at_us);
+        pairs.pair("edit refused", Palette::Bad, &format!("{when}: {}", policy.refused_edit));
+        pairs.pair("next", Palette::Plain, "agentgate policy test DIR, on the policy's folder");
+    }
+}
+
+fn journal(journal: &v1::JournalStatus, pairs: &mut Pairs<'_>) {
+    pairs.heading("Journal");
+    pairs.pair("backend", Palette::Plain, &journal.backend);
+    pairs.pair("head", Palette::Plain, &format!("{} ({})", journal.head, size(journal.bytes)));
+    if !journal.unavailable.is_empty() {
+        pairs.pair("unavailable", Palette::Bad, &format!("{}; every call is refused", journal.unavailable));
+    }
+}
+
+fn filters(filters: &[v1::FilterStatus], now: Time, screen: &Screen) -> String {
+    if filters.is_empty() {
+        return format!("{}\n", screen.paint(Palette::Waiting, "No filter was heard of: nothing asks this control plane"));
+    }
+    let mut table = Table::new(&FILTERS);
+    for filter in filters {
+        let silent = now.micros().saturating_sub(filter.last_heard_us) > SILENT_US;
+        table.row(vec![
+            Cell::plain(filter.asker.clone()),
+            Cell::new(if silent { Palette::Waiting } else { Palette::Good }, relative(now, filter.last_heard_us)),
+            Cell::plain(filter.node.clone()),
+            Cell::plain(filter.filter_version.clone()),
+            Cell::new(Palette::Dim, hex(&filter.epoch)),
+        ]);
+    }
+    table.render(screen)
+}
+
+fn certificates(certificates: &[v1::CertificateStatus], now: Time, screen: &Screen) -> String {
+    let mut table = Table::new(&CERTIFICATES);
+    for certificate in certificates {
+        let palette = life(certificate, now).1;
+        table.row(vec![
+            Cell::plain(certificate.name.clone()),
+            Cell::new(palette, relative(now, certificate.not_after_us)),
+            Cell::plain(absolute(certificate.not_after_us)),
+            Cell::plain(certificate.subject.clone()),
+        ]);
+    }
+    let mut text = if certificates.is_empty() { String::new() } else { table.render(screen) };
+    for certificate in certificates {
+        let (state, palette) = life(certificate, now);
+        let name = crate::text::escape(&certificate.name, screen.charset);
+        let said = match state {
+            Life::Good => continue,
+            Life::Due => format!("{name} expires soon; issue another: agentgate authority issue … --force"),
+            Life::Over => format!("{name} is expired; issue another: agentgate authority issue … --force"),
+        };
+        let said = said.replace('…', screen.sign("…", "..."));
+        text += &format!("{}\n", screen.paint(palette, &said));
+    }
+    text
+}
+
+/// Where a certificate stands in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Good,
+    Due,
+    Over,
+}
+
+fn life(certificate: &v1::CertificateStatus, now: Time) -> (Life, Palette) {
+    let left = certificate.not_after_us.saturating_sub(now.micros());
+    // A beginning that is not told (0) makes no certificate due by share.
+    let lifetime = match certificate.not_before_us {
+        0 => 0,
+        begin => certificate.not_after_us.saturating_sub(begin),
+    };
+    if left == 0 {
+        (Life::Over, Palette::Bad)
+    } else if left < DUE_US || left < lifetime / DUE_SHARE {
+        (Life::Due, Palette::Waiting)
+    } else {
+        (Life::Good, Palette::Good)
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn to_json(status: &v1::ShowStatusResponse) -> Value {
+    let now = Time::from_micros(status.now_us);
+    let policy = status.policy.clone().unwrap_or_default();
+    let journal = status.journal.clone().unwrap_or_default();
+    json!({
+        "version": status.version,
+        "replica": status.replica,
+        "started_at": moment_json(status.started_at_us),
+        "now": moment_json(status.now_us),
+        "in_flight": status.in_flight,
+        "policy": {
+            "digest": absent(&hex(&policy.digest)),
+            "in_force_since": moment_json(policy.in_force_since_us),
+            "rules": policy.rules,
+            "cases": policy.cases,
+            "refused_edit": absent(&policy.refused_edit),
+            "refused_edit_at": moment_json(policy.refused_edit_at_us),
+        },
+        "journal": {
+            "backend": journal.backend,
+            "head": journal.head,
+            "bytes": journal.bytes,
+            "unavailable": absent(&journal.unavailable),
+        },
+        "filters": status.filters.iter().map(filter_json).collect::<Vec<_>>(),
+        "certificates": status.certificates.iter().map(|certificate| certificate_json(certificate, now)).collect::<Vec<_>>(),
+    })
+}
+
+fn filter_json(filter: &v1::FilterStatus) -> Value {
+    json!({
+        "asker": filter.asker,
+        "epoch": hex(&filter.epoch),
+        "node": filter.node,
+        "filter_version": filter.filter_version,
+        "last_heard": moment_json(filter.last_heard_us),
+    })
+}
+
+fn certificate_json(certificate: &v1::CertificateStatus, now: Time) -> Value {
+    let due = match life(certificate, now).0 {
+        Life::Good => "good",
+        Life::Due => "due",
+        Life::Over => "expired",
+    };
+    json!({
+        "name": certificate.name,
+        "subject": certificate.subject,
+        "not_before": moment_json(certificate.not_before_us),
+        "not_after": moment_json(certificate.not_after_us),
+        "life": due,
+    })
+}

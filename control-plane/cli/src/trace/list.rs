@@ -1,0 +1,184 @@
+//! `agentgate trace list`: calls that match, newest first, fetched page by page up to a limit.
+
+use super::line;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::Desk;
+use crate::screen::{Palette, Screen};
+use crate::table::Table;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+/// So many calls are asked for at once; the control plane gives at most 1,000.
+const PAGE_SIZE_MAX: u32 = 500;
+
+/// More than this belongs into a file of its own, page by page.
+const LIMIT_MAX: u32 = 100_000;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Only calls of this principal (a SPIFFE ID)
+    #[arg(long, value_name = "ID")]
+    principal: Option<String>,
+    /// Only calls of this session (the handle that the agent wrote)
+    #[arg(long, value_name = "HANDLE")]
+    session: Option<String>,
+    /// Only calls of this tool
+    #[arg(long, value_name = "NAME")]
+    tool: Option<String>,
+    /// Only calls with this verdict
+    #[arg(long, value_enum, value_name = "VERDICT")]
+    verdict: Option<VerdictName>,
+    /// Only calls decided by this rule
+    #[arg(long, value_name = "RULE")]
+    rule: Option<String>,
+    /// At most so many calls
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_MAX)))]
+    limit: u32,
+    /// Go on after the last call of an earlier answer (its `next_page_token`)
+    #[arg(long, value_name = "TOKEN")]
+    after: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum VerdictName {
+    Allow,
+    Pending,
+    Deny,
+}
+
+pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    let (mut traces, mut next) = (Vec::new(), arguments.after.clone().unwrap_or_default());
+    let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    loop {
+        let missing = u32::try_from(limit - traces.len()).unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX);
+        let answer = client.list_traces(arguments.request(missing, next)).await?;
+        let nothing = answer.traces.is_empty();
+        traces.extend(answer.traces);
+        traces.truncate(limit);
+        next = answer.next_page_token;
+        // A page may be empty and not the last; one without progress and without a token is.
+        if next.is_empty() || nothing || traces.len() == limit {
+            break;
+        }
+    }
+    let now = desk.now;
+    desk.answer(|screen| render(&traces, &next, arguments.filtered(), now, screen), || to_json(&traces, &next))
+}
+
+fn render(traces: &[v1::CallTrace], next: &str, filtered: bool, now: Time, screen: &Screen) -> String {
+    if traces.is_empty() {
+        let advice = if filtered {
+            "no call matches; try with fewer filters"
+        } else {
+            "no call was recorded yet; watch with `agentgate trace tail`"
+        };
+        return format!("{advice}\n");
+    }
+    let mut table = Table::new(&line::COLUMNS);
+    let shared = line::shared_domain(traces);
+    for trace in traces {
+        table.row(line::cells(trace, shared, now));
+    }
+    let count = traces.len();
+    let calls = if count == 1 { "call" } else { "calls" };
+    let more = if next.is_empty() { "" } else { "; there are more: raise --limit" };
+    let foot = format!("{count} {calls}{more}; one in full: agentgate trace show SEQ");
+    format!("{}{}\n", table.render(screen), screen.paint(Palette::Dim, &foot))
+}
+
+fn to_json(traces: &[v1::CallTrace], next: &str) -> Value {
+    let traces: Vec<Value> = traces.iter().map(line::to_json).collect();
+    json!({ "traces": traces, "next_page_token": line::absent(next) })
+}
+
+// === impl Arguments ===
+
+impl Arguments {
+    fn request(&self, page_size: u32, page_token: String) -> v1::ListTracesRequest {
+        let verdict = match self.verdict {
+            None => v1::Verdict::Unspecified,
+            Some(VerdictName::Allow) => v1::Verdict::Allow,
+            Some(VerdictName::Pending) => v1::Verdict::Pending,
+            Some(VerdictName::Deny) => v1::Verdict::Deny,
+        };
+        v1::ListTracesRequest {
+            page_size,
+            page_token,
+            principal: self.principal.clone().unwrap_or_default(),
+            handle: self.session.clone().unwrap_or_default(),
+            tool: self.tool.clone().unwrap_or_default(),
+            verdict: verdict.into(),
+            rule: self.rule.clone().unwrap_or_default(),
+        }
+    }
+
+    fn filtered(&self) -> bool {
+        let names = [&self.principal, &self.session, &self.tool, &self.rule];
+        names.iter().any(|name| name.is_some()) || self.verdict.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::render;
+    use crate::screen::{Charset, Screen};
+    use agentgate_core::time::Time;
+    use agentgate_proto::v1::{CallTrace, OutcomeKind, Verdict};
+
+    const NOW: u64 = 1_795_374_352_123_000;
+
+    fn traces() -> Vec<CallTrace> {
+        let call = |sequence: u64, seconds: u64, target: &str, verdict: Verdict, rule: &str| CallTrace {
+            sequence,
+            at_us: NOW - seconds * 1_000_000,
+            principal: "spiffe://agentgate.local/agent/laptop".into(),
+            server: "notes".into(),
+            method: "tools/call".into(),
+            target: target.into(),
+            verdict: verdict.into(),
+            rule: rule.into(),
+            ..Default::default()
+        };
+        let mut read = call(9, 90_000, "read_note", Verdict::Allow, "tools.open");
+        read.set_outcome(OutcomeKind::Completed);
+        read.duration_us = 12_345;
+        let list = CallTrace { method: "tools/list".into(), ..call(11, 5, "", Verdict::Allow, "methods.list") };
+        let broken = CallTrace { method: String::new(), ..call(12, 0, "", Verdict::Deny, "gate.not_json") };
+        vec![broken, list, call(10, 60, "send\u{1b}", Verdict::Pending, "tools.gated"), read]
+    }
+
+    fn check(columns: u16, wanted: &str) {
+        let screen = Screen { color: false, charset: Charset::Ascii, columns, terminal: false };
+        let text = render(&traces(), "", false, Time::from_micros(NOW), &screen);
+        assert_eq!(text, wanted.trim_start_matches('\n'), "\n{text}");
+    }
+
+    #[test]
+    fn calls_are_listed_one_a_line_in_the_room_there_is() {
+        check(
+            140,
+            "
+SEQ  TIME              AGE     VERDICT  CALL                RULE           OUTCOME      TOOK  PRINCIPAL
+----------------------------------------------------------------------------------------------------------
+ 12  19:05:52.123Z     now     deny     notes (unreadable)  gate.not_json  -                  agent/laptop
+ 11  19:05:47.123Z     5s ago  allow    notes tools/list    methods.list   -                  agent/laptop
+ 10  19:04:52.123Z     1m ago  pending  notes/send\\u{1b}    tools.gated    -                  agent/laptop
+  9  2026-11-21 18:05  1d ago  allow    notes/read_note     tools.open     completed  12.3ms  agent/laptop
+4 calls; one in full: agentgate trace show SEQ
+",
+        );
+        check(
+            80,
+            "
+",
+        );
+        check(
+            50,
+            "
+",
+        );
+    }
+}

@@ -1,0 +1,32 @@
+//! `agentgate trace list | show | tail`: what was asked, what was answered, and what became of it.
+//!
+//! It shows what the control plane recorded and judges nothing.
+
+mod arguments;
+pub mod line;
+mod list;
+mod show;
+mod tail;
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::output::Desk;
+use clap::Subcommand;
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// List calls, newest first
+    List(list::Arguments),
+    /// Show one call in full: facts, rule, reason, arguments, outcome
+    Show(show::Arguments),
+    /// Watch calls as they are decided, until ctrl-C
+    Tail,
+}
+
+pub async fn run(verb: &Verb, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    match verb {
+        Verb::List(arguments) => list::run(arguments, client, desk).await,
+        Verb::Show(arguments) => show::run(arguments, client, desk).await,
+        Verb::Tail => tail::run(client, desk).await,
+    }
+}

@@ -1,0 +1,205 @@
+//! A control plane that knows its answers by heart. The transport is real: TCP, TLS with client certificates, HTTP/2.
+
+use agentgate_cli::authority::{Init, Issue, Validity, init, issue};
+use agentgate_cli::clock;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use agentgate_proto::v1::status_server::{Status, StatusServer};
+use agentgate_proto::v1::trace_server::{Trace, TraceServer};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use std::path::Path;
+use std::pin::Pin;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use tokio::io::copy_bidirectional;
+use tokio::sync::mpsc;
+use tonic::codegen::tokio_stream::{self, Stream, wrappers::ReceiverStream};
+use tonic::{Request, Response};
+
+/// What is asked of whom, and what the double answers.
+#[derive(Clone, Default)]
+pub(crate) struct Answers {
+    pub(crate) traces: Vec<v1::CallTrace>,
+    pub(crate) shown: Option<v1::ShowTraceResponse>,
+    pub(crate) status: v1::ShowStatusResponse,
+    /// A tail begins anew with its calls for ever, instead of ending after them.
+    pub(crate) endless: bool,
+    /// Every rpc is refused with this.
+    pub(crate) refusal: Option<(tonic::Code, &'static str)>,
+    pub(crate) asked: Arc<Mutex<Vec<v1::ListTracesRequest>>>,
+}
+
+/// A running double, and the certificates of its world.
+pub(crate) struct Double {
+    pub(crate) endpoint: String,
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) asked: Arc<Mutex<Vec<v1::ListTracesRequest>>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+type Result<T> = std::result::Result<Response<T>, tonic::Status>;
+
+pub(crate) fn certificates(directory: &Path) {
+    let now = clock::now();
+    let validity = Validity { not_before: now, not_after: now.plus_micros(3_600_000_000) };
+    init(&Init { directory, trust_domain: "agentgate.local", validity, force: false }).expect("an authority");
+    let ip = ["127.0.0.1".parse().expect("an address")];
+    let leaf = Issue { directory, name: "control-plane", dns: &[], ip: &ip, validity, force: false };
+    issue(&leaf).expect("a certificate");
+    issue(&Issue { name: "operator/me", ip: &[], ..leaf.clone() }).expect("a certificate");
+    let ago = |minutes: u64| Time::from_micros(now.micros() - minutes * 60_000_000);
+    let past = Validity { not_before: ago(60), not_after: ago(5) };
+    issue(&Issue { name: "operator/late", ip: &[], validity: past, ..leaf.clone() }).expect("a certificate");
+    issue(&Issue { name: "elsewhere", ip: &[], dns: &["elsewhere.example".to_owned()], ..leaf }).expect("a certificate");
+}
+
+impl Answers {
+    pub(crate) fn serve(self) -> Double {
+        self.serve_as("control-plane")
+    }
+
+    /// Serves with the certificate of that name.
+    pub(crate) fn serve_as(self, name: &str) -> Double {
+        let directory = tempfile::tempdir().expect("a directory");
+        certificates(directory.path());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let asked = self.asked.clone();
+        let config = tls(directory.path(), name);
+        let address = runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let address = listener.local_addr().expect("an address");
+            let (sender, incoming) = mpsc::channel(8);
+            tokio::spawn(accept(listener, config, sender));
+            let server = tonic::transport::Server::builder()
+                .add_service(TraceServer::new(self.clone()))
+                .add_service(StatusServer::new(self))
+                .serve_with_incoming(ReceiverStream::new(incoming));
+            tokio::spawn(server);
+            address
+        });
+        Double { endpoint: format!("https://{address}"), directory, asked, _runtime: runtime }
+    }
+}
+
+fn tls(directory: &Path, name: &str) -> rustls::ServerConfig {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(directory.join("authority.pem")).expect("a root")).expect("a root");
+    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().expect("roots");
+    let chain = vec![CertificateDer::from_pem_file(directory.join(format!("{name}.pem"))).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_file(directory.join(format!("{name}.key"))).expect("a key");
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_client_cert_verifier(clients)
+        .with_single_cert(chain, key)
+        .expect("a pair");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+/// tonic takes any stream that it knows, and a duplex is one; TLS ends here.
+async fn accept(
+    listener: tokio::net::TcpListener,
+    config: rustls::ServerConfig,
+    sender: mpsc::Sender<std::io::Result<tokio::io::DuplexStream>>,
+) {
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    while let Ok((tcp, _)) = listener.accept().await {
+        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        tokio::spawn(async move {
+            if let Ok(mut tls) = acceptor.accept(tcp).await {
+                let (near, mut far) = tokio::io::duplex(64 * 1024);
+                let _ = sender.send(Ok(near)).await;
+                let _ = copy_bidirectional(&mut tls, &mut far).await;
+            }
+        });
+    }
+}
+
+impl Double {
+    /// Runs the binary as this operator: its output, with nothing of our own surroundings in it.
+    pub(crate) fn agentgate(&self, arguments: &[&str]) -> Output {
+        self.agentgate_as("operator-me", arguments)
+    }
+
+    pub(crate) fn agentgate_as(&self, name: &str, arguments: &[&str]) -> Output {
+        self.command(name, arguments).output().expect("the binary runs")
+    }
+
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let path = |file: String| self.directory.path().join(file);
+        let mut command = command(arguments);
+        command
+            .env("AGENTGATE_ENDPOINT", &self.endpoint)
+            .env("AGENTGATE_AUTHORITY", path("authority.pem".into()))
+            .env("AGENTGATE_CERTIFICATE", path(format!("{name}.pem")))
+            .env("AGENTGATE_KEY", path(format!("{name}.key")));
+        command
+    }
+}
+
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agentgate"));
+    command.args(arguments).env_clear().env("LC_ALL", "C.UTF-8").env("COLUMNS", "120");
+    command
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+pub(crate) fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("JSON: {output:?}"))
+}
+
+impl Answers {
+    fn refused<T>(&self, answer: T) -> Result<T> {
+        match self.refusal {
+            Some((code, message)) => Err(tonic::Status::new(code, message)),
+            None => Ok(Response::new(answer)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Trace for Answers {
+    async fn list_traces(&self, request: Request<v1::ListTracesRequest>) -> Result<v1::ListTracesResponse> {
+        let request = request.into_inner();
+        let (size, from) = (request.page_size as usize, request.page_token.parse().unwrap_or(0));
+        self.asked.lock().expect("unpoisoned").push(request);
+        let traces: Vec<_> = self.traces.iter().skip(from).take(size).cloned().collect();
+        let end = from + traces.len();
+        let next_page_token = if end < self.traces.len() { end.to_string() } else { String::new() };
+        self.refused(v1::ListTracesResponse { traces, next_page_token })
+    }
+
+    async fn show_trace(&self, request: Request<v1::ShowTraceRequest>) -> Result<v1::ShowTraceResponse> {
+        let id = request.into_inner().id;
+        match &self.shown {
+            Some(shown) => self.refused(shown.clone()),
+            None => Err(tonic::Status::not_found(format!("there is no call `{id}`"))),
+        }
+    }
+
+    type TailTracesStream = Pin<Box<dyn Stream<Item = std::result::Result<v1::TailTracesResponse, tonic::Status>> + Send>>;
+
+    async fn tail_traces(&self, _: Request<v1::TailTracesRequest>) -> Result<Self::TailTracesStream> {
+        let answers = self.traces.clone().into_iter().map(|trace| Ok(v1::TailTracesResponse { trace: Some(trace) }));
+        let stream: Self::TailTracesStream = if self.endless {
+            Box::pin(tokio_stream::iter(answers.collect::<Vec<_>>().into_iter().cycle()))
+        } else {
+            Box::pin(tokio_stream::iter(answers))
+        };
+        self.refused(stream)
+    }
+}
+
+#[tonic::async_trait]
+impl Status for Answers {
+    async fn show_status(&self, _: Request<v1::ShowStatusRequest>) -> Result<v1::ShowStatusResponse> {
+        self.refused(self.status.clone())
+    }
+}

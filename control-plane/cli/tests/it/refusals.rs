@@ -1,0 +1,80 @@
+//! When there is no answer: exit codes, and what is said to do next.
+
+use crate::double::{Answers, command, json, text};
+use std::process::Output;
+use tonic::Code;
+
+fn check(output: &Output, code: i32, said: &[&str]) {
+    let words = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{words}");
+    for said in said {
+        assert!(words.contains(said), "`{said}` in\n{words}");
+    }
+    assert!(output.stdout.is_empty(), "nothing of a failure goes to standard output");
+}
+
+#[test]
+fn an_answer_that_is_no_has_its_own_exit_code() {
+    for (refusal, code, said) in [
+        ((Code::PermissionDenied, "not an operator"), 4, "[[operator]]"),
+        ((Code::Unauthenticated, "no SPIFFE ID"), 4, "[[operator]]"),
+        ((Code::InvalidArgument, "page_token is not ours"), 2, "page_token"),
+        ((Code::FailedPrecondition, "no"), 1, "no"),
+        ((Code::Unimplemented, ""), 3, "operators' listener"),
+        ((Code::ResourceExhausted, "too many"), 3, "try again"),
+        ((Code::Unavailable, "the journal\u{1b} is gone"), 3, "the journal\\u{1b} is gone"),
+        ((Code::Internal, "boom"), 3, "log"),
+    ] {
+        let double = Answers { refusal: Some(refusal), ..Default::default() }.serve();
+        check(
+            &double.agentgate(&["trace", "list"]),
+            code,
+            &[said, "next"].map(|text| if code == 2 || code == 1 { said } else { text }),
+        );
+    }
+    let double = Answers::default().serve();
+    check(&double.agentgate(&["trace", "show", "77"]), 1, &["there is no call `77`", "agentgate trace list"]);
+}
+
+#[test]
+fn nobody_there_is_told_apart_from_not_permitted() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("https://{}", free.local_addr().expect("an address"));
+    drop(free);
+    let double = Answers::default().serve();
+    let stranger = Answers::default().serve();
+    check(&double.agentgate(&["status", "--endpoint", &nobody]), 3, &["cannot reach", "is it running?", "AGENTGATE_ENDPOINT"]);
+    check(&double.agentgate(&["status", "--endpoint", &stranger.endpoint]), 4, &["is not accepted", "--authority"]);
+    check(&double.agentgate_as("operator-late", &["status"]), 4, &["does not accept our certificate", "authority issue"]);
+    let elsewhere = Answers::default().serve_as("elsewhere");
+    check(&elsewhere.agentgate(&["status"]), 4, &["is not accepted", "--ip ADDRESS"]);
+}
+
+#[test]
+fn a_command_line_that_cannot_work_says_why() {
+    let double = Answers::default().serve();
+    for (arguments, code, said) in [
+        (&["status", "--endpoint", "http://127.0.0.1:1"][..], 2, "https://127.0.0.1:9444"),
+        (&["status", "--endpoint", "127.0.0.1:1"], 2, "is no endpoint"),
+        (&["status", "--key", "/nowhere"], 5, "cannot read /nowhere"),
+        (&["trace", "list", "--verdict", "maybe"], 2, "allow, pending, deny"),
+        (&["trace", "list", "--limit", "0"], 2, "--limit"),
+        (&["trace", "lst"], 2, "'list'"),
+        (&[], 2, "Usage"),
+    ] {
+        check(&double.agentgate(arguments), code, &[said]);
+    }
+    let output = command(&["status"]).output().expect("the binary runs");
+    check(&output, 2, &["--authority is not given", "AGENTGATE_AUTHORITY", "agentgate authority issue"]);
+}
+
+#[test]
+fn a_failure_for_programs_is_json_as_well() {
+    let double = Answers { refusal: Some((Code::PermissionDenied, "not an operator")), ..Default::default() }.serve();
+    let mut output = double.agentgate(&["status", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(4));
+    output.stdout = output.stderr.clone();
+    let failure = json(&output);
+    assert_eq!(failure["error"]["exit"], "not_permitted");
+    assert_eq!(failure["error"]["messages"][0], "not an operator");
+}

@@ -1,0 +1,95 @@
+//! How the control plane is, on one screen.
+
+use crate::double::{Answers, json, text};
+use agentgate_proto::v1;
+
+const NOW: u64 = 1_795_374_352_123_000;
+const HOUR: u64 = 3_600_000_000;
+
+pub(crate) fn well() -> v1::ShowStatusResponse {
+    v1::ShowStatusResponse {
+        version: "0.1.0".into(),
+        replica: "laptop".into(),
+        started_at_us: NOW - 2 * HOUR,
+        now_us: NOW,
+        policy: Some(v1::PolicyStatus {
+            digest: vec![0xcd; 32].into(),
+            in_force_since_us: NOW - HOUR,
+            rules: 7,
+            cases: 1,
+            ..Default::default()
+        }),
+        journal: Some(v1::JournalStatus { backend: "embedded".into(), head: 4_711, bytes: 3 << 20, ..Default::default() }),
+        filters: vec![v1::FilterStatus {
+            asker: "spiffe://agentgate.local/filter/laptop".into(),
+            epoch: vec![1; 16].into(),
+            node: "envoy-1".into(),
+            filter_version: "0.1.0".into(),
+            last_heard_us: NOW - 1_500_000,
+        }],
+        in_flight: 3,
+        certificates: vec![v1::CertificateStatus {
+            name: "control plane".into(),
+            subject: "spiffe://agentgate.local/control-plane".into(),
+            not_before_us: NOW - 10 * HOUR,
+            not_after_us: NOW + 14 * HOUR,
+        }],
+    }
+}
+
+#[test]
+fn a_healthy_control_plane_fits_on_one_screen() {
+    let double = Answers { status: well(), ..Default::default() }.serve();
+    let output = double.agentgate(&["status"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let shown = text(&output.stdout);
+    for line in [
+        "  up           2h, since 2026-11-22 17:05:52.123Z\n",
+        "  in flight    3 calls\n",
+        "  holds        7 rules, 1 case\n",
+        "  head         4711 (3.0 MiB)\n",
+        "spiffe://agentgate.local/filter/laptop  1s ago  envoy-1  0.1.0    01010101010101010101010101010101\n",
+        "control plane  in 14h   2026-11-23 09:05:52.123Z  spiffe://agentgate.local/control-plane\n",
+    ] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    assert!(shown.lines().count() <= 24, "{shown}");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_what_to_do() {
+    let check = |status: v1::ShowStatusResponse, said: &str| {
+        let double = Answers { status, ..Default::default() }.serve();
+        let shown = text(&double.agentgate(&["status"]).stdout);
+        assert!(shown.contains(said), "{said} in\n{shown}");
+    };
+    let mut edit = well();
+    let policy = edit.policy.get_or_insert_default();
+    policy.refused_edit = "case `x` fails\u{1b}".into();
+    policy.refused_edit_at_us = NOW - 60_000_000;
+    check(edit, "  edit refused 1m ago: case `x` fails\\u{1b}\n  next         agentgate policy test DIR");
+    check(v1::ShowStatusResponse { policy: None, ..well() }, "every call is refused");
+    check(v1::ShowStatusResponse { filters: vec![], ..well() }, "No filter was heard of");
+    let mut journal = well();
+    journal.journal.get_or_insert_default().unavailable = "disk full".into();
+    check(journal, "disk full; every call is refused");
+}
+
+#[test]
+fn a_certificate_is_due_in_its_last_fifth_or_last_hour() {
+    for (begin, end, life) in [
+        (NOW - 80 * HOUR, NOW + 20 * HOUR, "good"),
+        (NOW - 80 * HOUR, NOW + 20 * HOUR - 1_000_000, "due"),
+        (NOW, NOW + HOUR, "good"),
+        (NOW, NOW + HOUR - 1, "due"),
+        (0, NOW + HOUR, "good"),
+        (NOW - HOUR, NOW, "expired"),
+    ] {
+        let mut status = well();
+        status.certificates[0].not_before_us = begin;
+        status.certificates[0].not_after_us = end;
+        let double = Answers { status, ..Default::default() }.serve();
+        let answer = json(&double.agentgate(&["status", "--output", "json"]));
+        assert_eq!(answer["certificates"][0]["life"], life, "{begin} {end}");
+    }
+}

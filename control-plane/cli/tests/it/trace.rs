@@ -1,0 +1,218 @@
+//! Calls, listed, shown and watched.
+
+use crate::double::{Answers, json, text};
+use agentgate_proto::v1;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+const AT: u64 = 1_795_374_352_123_000;
+
+pub(crate) fn calls() -> Vec<v1::CallTrace> {
+    let call = |sequence: u64, target: &str, verdict: v1::Verdict, rule: &str, reason: &str| v1::CallTrace {
+        sequence,
+        at_us: AT + sequence * 1_000_000,
+        call_id: format!("000102030405060708090a0b0c0d0e0f-{sequence}"),
+        tenant: "default".into(),
+        principal: "spiffe://agentgate.local/agent/laptop".into(),
+        server: "notes".into(),
+        method: "tools/call".into(),
+        target: target.into(),
+        handle: "session-1".into(),
+        verdict: verdict.into(),
+        rule: rule.into(),
+        reason: reason.into(),
+        ..Default::default()
+    };
+    let mut read = call(1, "read_note", v1::Verdict::Allow, "tools.open", "read_note is open");
+    read.set_outcome(v1::OutcomeKind::Completed);
+    read.duration_us = 12_345;
+    vec![
+        call(4, "drop\u{202e}\n\u{1b}[2J", v1::Verdict::Deny, "tools.unknown", "no such tool"),
+        call(3, "send_note", v1::Verdict::Pending, "tools.gated", "send_note needs approval"),
+        call(2, "write_note", v1::Verdict::Deny, "arguments.path", "the path leaves the folder"),
+        read,
+    ]
+}
+
+pub(crate) fn shown() -> v1::ShowTraceResponse {
+    let trace = calls()[2].clone();
+    let ask = v1::Ask {
+        counter: 2,
+        server: "notes".into(),
+        head: Some(v1::Head { method: "POST".into(), path: "/mcp".into(), headers: vec![] }),
+        body: r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note","arguments":{"path":"../x\u001b[2J","n":1.00}}}"#.into(),
+        ..Default::default()
+    };
+    let record =
+        v1::OutcomeRecord { kind: v1::OutcomeKind::Failed.into(), http_status: 500, duration_us: 2_500, ..Default::default() };
+    v1::ShowTraceResponse {
+        decision: Some(v1::DecisionRecord {
+            verdict: trace.verdict,
+            step: "policy".into(),
+            settle_version: 1,
+            engine: "regorus 0.14.1 interpreter".into(),
+            policy_digest: vec![0xab; 32].into(),
+            enforced: true,
+            ..Default::default()
+        }),
+        body: Some(v1::DecisionBody {
+            asker: "spiffe://agentgate.local/filter/laptop".into(),
+            scope: "write".into(),
+            version: "2026-07-28".into(),
+            ask: Some(ask),
+            ..Default::default()
+        }),
+        outcomes: vec![v1::OutcomeEvent { sequence: 5, at_us: trace.at_us + 3_000, record: Some(record), body: None }],
+        trace: Some(trace),
+    }
+}
+
+#[test]
+fn a_list_shows_calls_in_a_table() {
+    let double = Answers { traces: calls(), ..Default::default() }.serve();
+    let output = double.agentgate(&["trace", "list"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let table = text(&output.stdout);
+    assert!(table.contains("notes/drop\\u{202e}\\n\\u{1b}[2J"), "{table}");
+    assert!(!table.contains('\x1b'), "{table}");
+    assert!(table.contains("12.3ms"), "{table}");
+    assert_eq!(table.lines().count(), 7, "{table}");
+}
+
+#[test]
+fn a_list_asks_for_what_its_filters_say_and_page_by_page() {
+    let many: Vec<_> = (0..1_200).map(|at| v1::CallTrace { sequence: at, ..Default::default() }).collect();
+    let double = Answers { traces: many, ..Default::default() }.serve();
+    let output = double.agentgate(&[
+        "trace",
+        "list",
+        "--principal",
+        "spiffe://a/b",
+        "--session",
+        "s",
+        "--tool",
+        "t",
+        "--verdict",
+        "deny",
+        "--rule",
+        "r",
+        "--limit",
+        "1100",
+        "--output",
+        "json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let answer = json(&output);
+    assert_eq!(answer["traces"].as_array().map(Vec::len), Some(1_100));
+    assert_eq!(answer["next_page_token"], "1100");
+    let asked = double.asked.lock().expect("unpoisoned");
+    let pages: Vec<_> = asked.iter().map(|request| (request.page_size, request.page_token.as_str())).collect();
+    assert_eq!(pages, [(500, ""), (500, "500"), (100, "1000")]);
+    let first = &asked[0];
+    let filters = [&first.principal, &first.handle, &first.tool, &first.rule];
+    assert_eq!(filters, ["spiffe://a/b", "s", "t", "r"]);
+    assert_eq!(first.verdict(), v1::Verdict::Deny);
+}
+
+#[test]
+fn an_empty_list_says_what_to_do() {
+    let double = Answers::default().serve();
+    for (arguments, said) in
+        [(&["trace", "list"][..], "no call was recorded yet"), (&["trace", "list", "--tool", "x"], "no call matches")]
+    {
+        let output = double.agentgate(arguments);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(text(&output.stdout).contains(said), "{output:?}");
+    }
+}
+
+#[test]
+fn one_call_is_shown_in_full() {
+    let double = Answers { shown: Some(shown()), ..Default::default() }.serve();
+    let output = double.agentgate(&["trace", "show", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let shown = text(&output.stdout);
+    for line in [
+        "  verdict      deny\n",
+        "  rule         arguments.path\n",
+        "  reason       the path leaves the folder\n",
+        "  call id      000102030405060708090a0b0c0d0e0f-2\n",
+        "  request      POST /mcp\n",
+        "    \"path\": \"../x\\u{1b}[2J\",\n",
+        "    \"n\": 1.00\n",
+        &format!("  policy       {}\n", "ab".repeat(32)),
+        "  #2           2026-11-22 19:05:54.123Z  decided: deny\n",
+        "  #5           2026-11-22 19:05:54.126Z  +3.0ms  failed, HTTP 500, took 2.5ms\n",
+    ] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    assert!(!shown.contains('\x1b'));
+}
+
+#[test]
+fn one_call_for_programs_has_the_contracts_names() {
+    let double = Answers { shown: Some(shown()), ..Default::default() }.serve();
+    let answer = json(&double.agentgate(&["trace", "show", "2", "--output", "json"]));
+    for (pointer, value) in [
+        ("/trace/verdict", "deny"),
+        ("/trace/at", "2026-11-22T19:05:54.123Z"),
+        ("/decision/step", "policy"),
+        ("/decision/engine", "regorus 0.14.1 interpreter"),
+        ("/body/scope", "write"),
+        ("/body/ask/path", "/mcp"),
+        ("/outcomes/0/kind", "failed"),
+    ] {
+        assert_eq!(answer.pointer(pointer).and_then(|value| value.as_str()), Some(value), "{pointer} in {answer}");
+    }
+    assert!(answer["trace"]["outcome"].is_null());
+}
+
+#[test]
+fn an_erased_body_is_said_and_not_guessed() {
+    let erased = v1::ShowTraceResponse { body: None, outcomes: vec![], ..shown() };
+    let double = Answers { shown: Some(erased), ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["trace", "show", "2"]).stdout);
+    assert!(shown.contains("the body of this record was erased"), "{shown}");
+    assert!(shown.contains("the call was not sent on"), "{shown}");
+}
+
+#[test]
+fn a_tail_writes_one_line_a_call_and_says_when_the_other_side_leaves() {
+    let double = Answers { traces: calls(), ..Default::default() }.serve();
+    let output = double.agentgate(&["trace", "tail"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let lines = text(&output.stdout);
+    assert_eq!(lines.lines().count(), 4, "{lines}");
+    assert!(lines.contains("     1  19:05:53.123Z  allow    notes/read_note"), "{lines}");
+    assert!(!lines.contains('\x1b'), "{lines}");
+    assert!(text(&output.stderr).contains("the control plane ended the tail"), "{output:?}");
+
+    let output = double.agentgate(&["trace", "tail", "--output", "json"]);
+    let lines = text(&output.stdout);
+    for (line, call) in lines.lines().zip(calls()) {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(line["sequence"], call.sequence);
+        assert_eq!(line["target"], call.target, "programs get the exact text");
+    }
+    assert_eq!(lines.lines().count(), 4);
+}
+
+#[test]
+fn a_tail_ends_well_at_ctrl_c_and_when_its_reader_leaves() {
+    let double = Answers { traces: calls(), endless: true, ..Default::default() }.serve();
+    for interrupt in [true, false] {
+        let mut child = double.command("operator-me", &["trace", "tail"]).stdout(Stdio::piped()).spawn().expect("it runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("a line");
+        assert!(line.contains("deny"), "{line}");
+        if interrupt {
+            let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+            assert!(sent.success());
+        } else {
+            // The double goes on speaking, and at the next line the tail notices.
+            drop(lines);
+        }
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "interrupted: {interrupt}");
+    }
+}
