@@ -16,6 +16,7 @@ use abi::{Buffer, Direction, Hosted, Level, Map};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action as HostAction, ContextType};
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::rc::Rc;
 
@@ -59,7 +60,7 @@ struct Root {
 struct Http {
     id: ContextId,
     cluster: String,
-    /// Which context is in force for the host's functions outside of any effect.
+    /// Its end was told to the gate.
     ended: bool,
 }
 
@@ -88,6 +89,9 @@ impl Context for Root {
 
     fn on_grpc_stream_close(&mut self, stream: u32, _status: u32) {
         self.stream(Input::Closed(stream));
+        if let Some(config) = &self.config {
+            with_seat(&config.cluster, |seat, _| seat.forget(stream));
+        }
     }
 
     /// The configuration that this root stands for is gone: its streams go with it.
@@ -250,8 +254,8 @@ impl Http {
         let id = self.id;
         let action = with_seat(&self.cluster, |seat, counters| {
             let (action, orders) = seat.gate.http(id, event, &HostBodies { current: id }, now());
-            seat.run(orders, id, counters);
-            action
+            let broken = seat.run(orders, id, counters);
+            if broken.contains(&id) { Action::Pause } else { action }
         });
         match action {
             Some(Action::Continue) => HostAction::Continue,
@@ -286,31 +290,37 @@ impl Http {
 // === impl Seat ===
 
 impl Seat {
-    /// Does what was ordered. `current` is the context of the callback that we are in.
-    fn run(&mut self, orders: Vec<Order>, current: ContextId, counters: &[u32]) {
-        let mut orders = std::collections::VecDeque::from(orders);
+    /// Does what was ordered, and names the exchanges for which it could not be done: those were ended instead, because a
+    /// header that was not removed or a list that was not shortened must not go on. `current` is the callback's context.
+    fn run(&mut self, orders: Vec<Order>, current: ContextId, counters: &[u32]) -> Vec<ContextId> {
+        let mut orders = VecDeque::from(orders);
+        let mut broken = Vec::new();
         while let Some(order) = orders.pop_front() {
-            let done = match order {
+            match order {
                 Order::Open => {
                     let stream = self.open(current);
                     let opened = self.gate.stream(Input::Opened(stream), &HostBodies { current }, now());
                     opened.into_iter().rev().for_each(|order| orders.push_front(order));
-                    Ok(())
                 }
-                Order::Send(stream, bytes) => self.with_stream(stream, current, |stream| abi::send(stream, &bytes)),
-                Order::Close(stream) => self.with_stream(stream, current, abi::close),
-                Order::Reset(stream) => self.with_stream(stream, current, abi::cancel),
-                Order::Http(context, effect) => within(context, current, || apply(effect)),
-                Order::Count(which, by) => {
-                    count(which, by, counters);
-                    Ok(())
+                // A stream that is gone has said so, or its heartbeat will.
+                Order::Send(stream, bytes) => self.with_stream(stream, current, |stream| abi::send(stream, &bytes), counters),
+                Order::Close(stream) => self.with_stream(stream, current, abi::close, counters),
+                Order::Reset(stream) => {
+                    self.with_stream(stream, current, abi::cancel, counters);
+                    self.forget(stream);
                 }
-            };
-            if let Err(error) = done {
-                count(Count::HostErrors, 1, counters);
-                abi::log(Level::Warn, &format!("agentgate: the host refused an effect: {}", error.0));
+                Order::Http(context, _) if broken.contains(&context) => {}
+                Order::Http(context, effect) => {
+                    if let Err(error) = within(context, current, || apply(effect)) {
+                        refused(error, counters);
+                        broken.push(context);
+                        let _ = within(context, current, || abi::reset(Direction::Response));
+                    }
+                }
+                Order::Count(which, by) => count(which, by, counters),
             }
         }
+        broken
     }
 
     /// Only from a root's own callback: the SDK delivers a stream's messages to the context that was called last.
@@ -321,11 +331,17 @@ impl Seat {
         Some(stream)
     }
 
-    fn with_stream(&self, stream: StreamId, current: ContextId, act: impl FnOnce(StreamId) -> Hosted<()>) -> Hosted<()> {
-        match self.streams.iter().find(|(known, _)| *known == stream) {
-            Some((_, root)) => within(*root, current, || act(stream)),
-            None => Ok(()),
+    fn with_stream(&self, stream: StreamId, current: ContextId, act: impl FnOnce(StreamId) -> Hosted<()>, counters: &[u32]) {
+        if let Some((_, root)) = self.streams.iter().find(|(known, _)| *known == stream)
+            && let Err(error) = within(*root, current, || act(stream))
+        {
+            refused(error, counters);
         }
+    }
+
+    /// The host delivers nothing of this stream any more.
+    fn forget(&mut self, stream: StreamId) {
+        self.streams.retain(|(known, _)| *known != stream);
     }
 }
 
@@ -371,6 +387,11 @@ fn with_vm<T>(act: impl FnOnce(&mut Vm) -> T) -> Option<T> {
 
 fn with_seat<T>(cluster: &str, act: impl FnOnce(&mut Seat, &[u32]) -> T) -> Option<T> {
     with_vm(|vm| vm.seats.iter_mut().find(|seat| seat.cluster == cluster).map(|seat| act(seat, &vm.counters))).flatten()
+}
+
+fn refused(error: abi::HostError, counters: &[u32]) {
+    count(Count::HostErrors, 1, counters);
+    abi::log(Level::Warn, &format!("agentgate: the host refused an effect: {}", error.0));
 }
 
 fn count(which: Count, by: u32, counters: &[u32]) {

@@ -62,6 +62,7 @@ unsafe extern "C" {
     fn proxy_remove_header_map_value(map: u32, key: *const u8, key_size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_continue_stream(direction: u32) -> u32;
+    fn proxy_close_stream(direction: u32) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -142,6 +143,11 @@ pub(super) fn property(path: &str) -> Hosted<Vec<u8>> {
 
 pub(super) fn resume(direction: Direction) -> Hosted<()> {
     check(unsafe { proxy_continue_stream(direction as u32) })
+}
+
+/// Ends the exchange in both directions.
+pub(super) fn reset(direction: Direction) -> Hosted<()> {
+    check(unsafe { proxy_close_stream(direction as u32) })
 }
 
 pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Hosted<()> {
