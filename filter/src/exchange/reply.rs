@@ -111,11 +111,13 @@ impl No<'_> {
         let (rule, reason) = (words(self.rule), words(self.reason));
         if self.pending {
             format!(
-                "This was not done: an approver must grant it first (rule `{rule}`: {reason}). Tell the user so. When it is granted, send the same arguments again; other arguments need another approval."
+                "This was not done: an approver must grant it first (rule `{rule}`: {reason}). Tell the user so. \
+                 When it is granted, send the same arguments again; other arguments need another approval."
             )
         } else {
             format!(
-                "This was not done: the policy refuses it (rule `{rule}`: {reason}). Sending the same arguments again will be refused again: choose another way, or tell the user."
+                "This was not done: the policy refuses it (rule `{rule}`: {reason}). \
+                 Sending the same arguments again will be refused again: choose another way, or tell the user."
             )
         }
     }

@@ -283,7 +283,10 @@ fn a_no_is_said_so_that_the_model_can_go_on() {
     let pending = || Answered::Pending { rule: "r".to_owned(), reason: "x".to_owned() };
     let nobody = || Answered::Undecided(undecided(Cause::NoAnswer));
     let call = r#"{"jsonrpc":"2.0","id":"7","method":"tools/call","params":{"name":"read"}}"#;
-    let stateless = r#"{"jsonrpc":"2.0","id":12345678901234567890,"method":"tools/call","params":{"name":"read","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+    let stateless = concat!(
+        r#"{"jsonrpc":"2.0","id":12345678901234567890,"method":"tools/call","params":{"name":"read","#,
+        r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#
+    );
     let read = r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"a:b"}}"#;
     let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     let (denied, waits) = (

@@ -31,9 +31,9 @@ fn after_with(config: &str, budget: usize, body: &str, rows: &[Row<'_>]) {
 }
 
 fn withheld(why: &str) -> String {
-    format!(
-        r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":503,"message":"the server's answer was withheld: {why}","data":{{"agentgate/verdict":{{"verdict":"withheld","call_id":"e-9"}}}}}}}}"#
-    )
+    let verdict = r#"{"agentgate/verdict":{"verdict":"withheld","call_id":"e-9"}}"#;
+    let message = format!("the server's answer was withheld: {why}");
+    format!(r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":503,"message":"{message}","data":{verdict}}}}}"#)
 }
 
 #[test]
