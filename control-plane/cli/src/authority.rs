@@ -243,9 +243,12 @@ impl Authority {
     fn read(directory: &Path) -> Result<Self, AuthorityError> {
         let files = Files::new(directory, AUTHORITY);
         let read = |path: &Path| {
-            fs::read_to_string(path).map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => AuthorityError::NoAuthority(directory.into()),
-                _ => AuthorityError::Read { path: path.into(), source },
+            fs::read_to_string(path).map_err(|source| {
+                if source.kind() == io::ErrorKind::NotFound {
+                    AuthorityError::NoAuthority(directory.into())
+                } else {
+                    AuthorityError::Read { path: path.into(), source }
+                }
             })
         };
         let (certificate, key) = (read(&files.certificate)?, read(&files.key)?);
@@ -273,9 +276,11 @@ fn trust_domain(certificate: &X509Certificate<'_>) -> Option<String> {
         let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
             return None;
         };
-        names.general_names.iter().find_map(|name| match name {
-            GeneralName::URI(uri) => uri.strip_prefix("spiffe://").map(str::to_owned),
-            _ => None,
+        names.general_names.iter().find_map(|name| {
+            let GeneralName::URI(uri) = name else {
+                return None;
+            };
+            uri.strip_prefix("spiffe://").map(str::to_owned)
         })
     })
 }
@@ -323,10 +328,11 @@ fn place(path: &Path, text: &str, mode: u32, force: bool) -> Result<(), Authorit
         // Best effort: what is left over is readable by its owner alone.
         let _ = fs::remove_file(&beside);
     }
-    placed.map_err(|source| match source.kind() {
-        io::ErrorKind::AlreadyExists => AuthorityError::Exists(path.into()),
-        _ => fail(source),
-    })
+    placed.map_err(
+        |source| {
+            if source.kind() == io::ErrorKind::AlreadyExists { AuthorityError::Exists(path.into()) } else { fail(source) }
+        },
+    )
 }
 
 #[cfg(test)]

@@ -217,10 +217,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
 }
 
 fn unreadable_pem(path: &Path, what: &str, error: pem::Error) -> Failure {
-    match error {
-        pem::Error::NoItemsFound => unreadable(path, io::Error::other(format!("there is no {what} in it"))),
-        other => unreadable(path, other),
+    if matches!(error, pem::Error::NoItemsFound) {
+        return unreadable(path, io::Error::other(format!("there is no {what} in it")));
     }
+    unreadable(path, error)
 }
 
 fn unreadable(path: &Path, error: impl Error + Send + Sync + 'static) -> Failure {

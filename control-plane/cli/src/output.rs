@@ -46,10 +46,10 @@ impl Desk<'_> {
     /// Writes and flushes, so that a reader of a live answer waits for nothing.
     pub fn write(&mut self, text: &str) -> Result<(), Failure> {
         let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
-        written.map_err(|error| match error.kind() {
+        written.map_err(|error| {
             // `agentgate trace list | head` is no failure: the reader has what it wanted.
-            io::ErrorKind::BrokenPipe => Failure::new(Exit::Done, error),
-            _ => Failure::new(Exit::Local, error),
+            let exit = if error.kind() == io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Local };
+            Failure::new(exit, error)
         })
     }
 }

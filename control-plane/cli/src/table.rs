@@ -265,7 +265,7 @@ SEQ  VERDICT  TOOL            WHY
 SEQ  VERDICT  TOOL              WHY
 -----------------------------------------------
   7  allow    read_note         it is only read
- 12  deny     gr\\u{f6}\\u{df~
+ 12  deny     gr\\u{f6}\\u{df}e~
 ",
         );
     }

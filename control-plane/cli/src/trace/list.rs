@@ -173,11 +173,25 @@ SEQ  TIME              AGE     VERDICT  CALL                RULE           OUTCO
         check(
             80,
             "
+SEQ  TIME              VERDICT  CALL                RULE           OUTCOME
+----------------------------------------------------------------------------
+ 12  19:05:52.123Z     deny     notes (unreadable)  gate.not_json  -
+ 11  19:05:47.123Z     allow    notes tools/list    methods.list   -
+ 10  19:04:52.123Z     pending  notes/send\\u{1b}    tools.gated    -
+  9  2026-11-21 18:05  allow    notes/read_note     tools.open     completed
+4 calls; one in full: agentgate trace show SEQ
 ",
         );
         check(
             50,
             "
+SEQ  VERDICT  CALL                RULE
+-----------------------------------------------
+ 12  deny     notes (unreadable)  gate.not_json
+ 11  allow    notes tools/list    methods.list
+ 10  pending  notes/send\\u{1b}    tools.gated
+  9  allow    notes/read_note     tools.open
+4 calls; one in full: agentgate trace show SEQ
 ",
         );
     }
