@@ -294,8 +294,9 @@ fn refused(endpoint: &str, status: Status) -> Failure {
     };
     match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => Failure::new(Exit::NotPermitted, said)
-            .then("the SPIFFE ID of our certificate must stand under [[operator]] in the control plane's configuration"),
-        Code::NotFound => Failure::new(Exit::Refused, said).then("see what there is with `agentgate trace list`"),
+            .then("our certificate's SPIFFE ID must stand under [[operator]] in the control plane's configuration")
+            .then(format!("is {endpoint} the operators' listener, and not the filters'?")),
+        Code::NotFound => Failure::new(Exit::Refused, said),
         Code::InvalidArgument | Code::OutOfRange => Failure::new(Exit::Usage, said),
         Code::FailedPrecondition | Code::AlreadyExists | Code::Aborted => Failure::new(Exit::Refused, said),
         Code::Unimplemented => Failure::new(Exit::Unreachable, format!("{endpoint} does not know this question"))

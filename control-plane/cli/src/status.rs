@@ -24,13 +24,13 @@ const SILENT_US: u64 = 60_000_000;
 const FILTERS: [Column; 5] = [
     Column::cut("FILTER", u8::MAX),
     Column::whole("HEARD", u8::MAX),
-    Column::cut("NODE", 3),
-    Column::whole("VERSION", 2),
+    Column::cut("NODE", 4),
+    Column::whole("VERSION", 3),
     Column::cut("EPOCH", 1),
 ];
 
 const CERTIFICATES: [Column; 4] =
-    [Column::cut("CERTIFICATE", u8::MAX), Column::whole("EXPIRES", u8::MAX), Column::whole("AT", 2), Column::cut("SUBJECT", 1)];
+    [Column::cut("CERTIFICATE", u8::MAX), Column::whole("EXPIRES", u8::MAX), Column::whole("AT", 4), Column::cut("SUBJECT", 3)];
 
 pub async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let status = client.show_status().await?;

@@ -180,7 +180,7 @@ impl Trace for Answers {
         let id = request.into_inner().id;
         match &self.shown {
             Some(shown) => self.refused(shown.clone()),
-            None => Err(tonic::Status::not_found(format!("there is no call `{id}`"))),
+            None => Err(tonic::Status::not_found(format!("no call `{id}`; `agentgate trace list` shows which there are"))),
         }
     }
 

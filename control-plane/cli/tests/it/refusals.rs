@@ -33,7 +33,7 @@ fn an_answer_that_is_no_has_its_own_exit_code() {
         );
     }
     let double = Answers::default().serve();
-    check(&double.agentgate(&["trace", "show", "77"]), 1, &["there is no call `77`", "agentgate trace list"]);
+    check(&double.agentgate(&["trace", "show", "77"]), 1, &["no call `77`"]);
 }
 
 #[test]
