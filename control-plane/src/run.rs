@@ -25,7 +25,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 /// Threads that decide. A decision is some hundred microseconds of work and a wait for the disk; the journal writes on a
 /// thread of its own.
@@ -86,7 +86,7 @@ pub struct Running {
     pub session: Arc<Session>,
     leave: watch::Sender<bool>,
     listeners: JoinSet<Result<(), String>>,
-    chores: Vec<JoinHandle<()>>,
+    chores: JoinSet<()>,
     drain: Duration,
 }
 
@@ -109,7 +109,6 @@ pub fn main() -> Result<(), RunError> {
         return Ok(());
     }
     telemetry::log(arguments.log);
-    telemetry::metrics();
     let config = Config::read(&arguments.config.unwrap_or_default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     runtime.map_err(RunError::Start)?.block_on(async {
@@ -139,6 +138,7 @@ pub fn main() -> Result<(), RunError> {
 /// # Errors
 /// When the certificates, the journal or a listener cannot be used.
 pub async fn start(given: Given) -> Result<Running, RunError> {
+    telemetry::metrics();
     let Given { config, clock, journal, keys, replica } = given;
     let trust = Arc::new(Trust::open(config.tls.clone(), clock.clone())?);
     let identity = Arc::new(Identity::new(&config, trust, clock.clone()));
@@ -146,7 +146,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     policy.try_folder().await;
     let askers = identity.askers().cloned().collect();
     let session = Arc::new(Session::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), askers).await?);
-    let rooms = (Arc::clone(&identity), Arc::clone(&policy), Arc::clone(&session));
+    let rooms = (Arc::clone(&identity.heard), Arc::clone(&policy), Arc::clone(&session));
     let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms, keys));
     let status = Arc::new(Status {
         replica: replica.clone(),
@@ -187,17 +187,11 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     listeners.spawn(async move { to_operators.operators(on_operators, trace, shown).await.map_err(|error| chain(&error)) });
     let shown = Arc::clone(&status);
     listeners.spawn(async move { server::metrics(on_metrics, shown, leaving).await.map_err(|error| error.to_string()) });
-    let chores = vec![
-        tokio::spawn(policy.watch()),
-        tokio::spawn(Arc::clone(&decide).sweeping()),
-        tokio::spawn(watch_certificates(identity, clock)),
-        tokio::spawn(async {
-            loop {
-                tokio::time::sleep(UPKEEP).await;
-                telemetry::metrics().run_upkeep();
-            }
-        }),
-    ];
+    let mut chores = JoinSet::new();
+    chores.spawn(policy.watch());
+    chores.spawn(Arc::clone(&decide).sweeping());
+    chores.spawn(watch_certificates(identity, clock));
+    chores.spawn(upkeep());
     let drain = config.limits.drain();
     Ok(Running { filters, operators, metrics, status, decide, session, leave, listeners, chores, drain })
 }
@@ -253,6 +247,13 @@ async fn watch_certificates(identity: Arc<Identity>, clock: Clock) {
     }
 }
 
+async fn upkeep() {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        telemetry::metrics().run_upkeep();
+    }
+}
+
 // === impl Running ===
 
 impl Running {
@@ -273,9 +274,7 @@ impl Running {
         if tokio::time::timeout(self.drain, ended).await.is_err() {
             tracing::warn!("some conversations did not end in time");
         }
-        for chore in &self.chores {
-            chore.abort();
-        }
+        self.chores.shutdown().await;
         self.decide.sweep(true).await;
     }
 }

@@ -16,7 +16,7 @@ mod sweep;
 use crate::body::Keys;
 use crate::clock::Clock;
 use crate::config::{Filter, Limits};
-use crate::identity::{self, Identity, Subject};
+use crate::identity::{self, Heard, Subject};
 use crate::policy::{self, InForce, Policy};
 use crate::session::{Session, Setback};
 use agentgate_core::decide::{Decision, Facts, Opinion, settle};
@@ -74,7 +74,7 @@ pub enum Undecided {
 pub struct Decide {
     clock: Clock,
     limits: Limits,
-    identity: Arc<Identity>,
+    heard: Arc<Heard>,
     policy: Arc<Policy>,
     session: Arc<Session>,
     admission: Admission,
@@ -87,11 +87,11 @@ pub struct Decide {
 
 impl Decide {
     #[must_use]
-    pub fn new(limits: &Limits, clock: Clock, rooms: (Arc<Identity>, Arc<Policy>, Arc<Session>), keys: Keys) -> Self {
-        let (identity, policy, session) = rooms;
+    pub fn new(limits: &Limits, clock: Clock, rooms: (Arc<Heard>, Arc<Policy>, Arc<Session>), keys: Keys) -> Self {
+        let (heard, policy, session) = rooms;
         Self {
             clock,
-            identity,
+            heard,
             policy,
             session,
             admission: Admission::new(limits),

@@ -18,6 +18,20 @@ pub(super) fn read(ask: &v1::Ask, limits: &Limits) -> Result<Result<Message, Mal
     Ok(mcp::read(&head, &ask.body, &rules).map_err(|unread| unread.reason))
 }
 
+/// As `read`, of a call that the filter refused for the reason that it `said`. Its word counts where the body is left out,
+/// since only the filter saw that body; it never makes a call readable.
+///
+/// # Errors
+/// As `read`.
+pub(super) fn read_refused(ask: &v1::Ask, said: &str, limits: &Limits) -> Result<Result<Message, Malformed>, Undecided> {
+    if ask.body.is_empty()
+        && let Some(malformed) = Malformed::all().find(|malformed| malformed.reason() == said)
+    {
+        return Ok(Err(malformed));
+    }
+    read(ask, limits)
+}
+
 /// What a repeated ask must have in common with the first: everything but how long its asker waits.
 pub(super) fn request_digest(ask: &v1::Ask) -> Digest {
     let mut digester = Digester::new("agentgate/request/1");

@@ -38,7 +38,7 @@ impl Decide {
         let call = CallId { asker: reporter.filter.identity.clone(), epoch: reporter.epoch, counter: entry.counter };
         let result = match entry.what {
             Some(What::Outcome(outcome)) => self.outcome(&call, &outcome).await,
-            Some(What::Refused(ask)) => self.refused(reporter, call, ask).await,
+            Some(What::Refused(ask)) => self.refused(reporter, call, ask, &entry.reason).await,
             None => {
                 unmatched("empty");
                 Ok(())
@@ -114,12 +114,12 @@ impl Decide {
     }
 
     /// A call that the filter could not read and refused by itself: recorded as a denial, read again by the same parser.
-    async fn refused(&self, reporter: &Reporter, call: CallId, ask: v1::Ask) -> Result<(), Undecided> {
+    async fn refused(&self, reporter: &Reporter, call: CallId, ask: v1::Ask, said: &str) -> Result<(), Undecided> {
         let Ok((subject, server)) = identity::subject(&reporter.filter, &ask.server, &ask.peer) else {
             unmatched("subject");
             return Ok(());
         };
-        let Ok(reading) = reading::read(&ask, &self.limits) else {
+        let Ok(reading) = reading::read_refused(&ask, said, &self.limits) else {
             unmatched("ask");
             return Ok(());
         };

@@ -1,1 +1,278 @@
-//! Stories.
+//! Stories about one decision, on the memory journal and a manual clock.
+
+use super::{ATTEMPTS_MAX, Admission, Decide, Question, Undecided};
+use crate::clock::{Clock, Manual};
+use crate::config::{Callers, Filter, Limits, PolicyFolder};
+use crate::identity::Subject;
+use crate::journal::memory::Memory;
+use crate::journal::{
+    AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Position, ReadError, Record, Sequence, Stream, Version,
+    Write,
+};
+use crate::policy::Policy;
+use crate::session::Session;
+use agentgate_core::digest::Digest;
+use agentgate_core::id::{CallId, Epoch, Principal, Tenant};
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use bytes::Bytes;
+use prost::Message;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+struct Scene {
+    decide: Decide,
+    hands: Arc<Manual>,
+    clock: Clock,
+    journal: Arc<dyn Journal>,
+}
+
+/// A journal with a second writer, who is first to the subject's stream `busy` times.
+#[derive(Debug)]
+struct Shared {
+    memory: Memory,
+    busy: AtomicU32,
+    written: AtomicU32,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn new(busy: u32) -> Arc<Self> {
+        Arc::new(Self { memory: Memory::new(), busy: AtomicU32::new(busy), written: AtomicU32::new(0) })
+    }
+
+    fn write_first(&self, stream: Stream) {
+        let number = self.written.fetch_add(1, Ordering::SeqCst);
+        let id = Digest::of("test", &number.to_be_bytes());
+        let flood = v1::Record { at_us: 1, what: Some(v1::record::What::Flood(v1::FloodRecord::default())) };
+        let write = Write { stream, expected: Expected::Any, id, record: flood.encode_to_vec().into() };
+        drop(self.memory.append(Change { fence: None, writes: vec![write], bodies: Vec::new() }));
+    }
+}
+
+impl Journal for Shared {
+    fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
+        let stream = change.writes.first().map(|write| write.stream);
+        if let Some(stream) = stream.filter(|stream| *stream != Stream::global())
+            && self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |busy| busy.checked_sub(1)).is_ok()
+        {
+            self.write_first(stream);
+        }
+        self.memory.append(change)
+    }
+
+    fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        self.memory.read(stream, after, limit)
+    }
+
+    fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
+        self.memory.version(stream)
+    }
+
+    fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        self.memory.follow(cursor, limit)
+    }
+
+    fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        self.memory.find(id)
+    }
+
+    fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>> {
+        self.memory.keep(bytes)
+    }
+
+    fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        self.memory.fetch(address)
+    }
+
+    fn health(&self) -> Health {
+        self.memory.health()
+    }
+}
+
+// === impl Scene ===
+
+impl Scene {
+    async fn on(journal: Arc<dyn Journal>) -> Self {
+        let (clock, hands) = Clock::manual(Time::from_micros(1_000_000));
+        let limits = Limits::default();
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default");
+        let folder = PolicyFolder { directory, poll: Duration::from_secs(1) };
+        let policy = Arc::new(Policy::open(Arc::clone(&journal), clock.clone(), folder).await.unwrap());
+        policy.try_folder().await;
+        let session = Session::open(Arc::clone(&journal), clock.clone(), limits.clone(), Vec::new()).await.unwrap();
+        let rooms = (Arc::default(), policy, Arc::new(session));
+        let decide = Decide::new(&limits, clock.clone(), rooms, || Ok([7; 32]));
+        Self { decide, hands, clock, journal }
+    }
+
+    fn question(&self, counter: u64) -> Question {
+        let id = |text: &str| text.try_into().unwrap();
+        let filter = Arc::new(Filter {
+            identity: id("spiffe://a/filter/x"),
+            tenant: "t".try_into().unwrap(),
+            servers: ["notes".try_into().unwrap()].into(),
+            callers: Callers::One(id("spiffe://a/agent/x")),
+        });
+        let call = CallId { asker: filter.identity.clone(), epoch: Epoch([1; 16]), counter };
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_note","arguments":{}}}"#;
+        let header = |name: &'static str, value: &'static str| v1::Header { name: name.into(), value: value.into() };
+        let head = v1::Head {
+            method: "POST".into(),
+            path: "/mcp".into(),
+            headers: vec![
+                header("content-type", "application/json"),
+                header("accept", "application/json, text/event-stream"),
+                header("mcp-protocol-version", "2025-11-25"),
+            ],
+        };
+        let ask = v1::Ask {
+            counter,
+            server: "notes".into(),
+            head: Some(head),
+            body: body.into(),
+            versions: vec!["2025-11-25".into()],
+            ..v1::Ask::default()
+        };
+        Question { filter, call, ask, deadline: self.clock.elapsed() + Duration::from_secs(2) }
+    }
+
+    async fn last_at(&self) -> u64 {
+        let last = self.journal.follow(self.journal.health().head - 1, 1).await.unwrap().remove(0);
+        v1::Record::decode(last.bytes).unwrap().at_us
+    }
+}
+
+#[tokio::test]
+async fn a_call_whose_subject_moved_is_folded_again_so_many_times_and_then_refused() {
+    for busy in 0..=ATTEMPTS_MAX {
+        let scene = Scene::on(Shared::new(busy)).await;
+        let answer = scene.decide.decide(&scene.question(1)).await;
+        if busy < ATTEMPTS_MAX {
+            assert_eq!(answer.unwrap().verdict(), v1::Verdict::Allow, "{busy} times");
+        } else {
+            assert!(matches!(answer, Err(Undecided::Contended)), "{answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_this_replica_has_not_seen_fences_its_decisions_off() {
+    let shared = Shared::new(0);
+    let scene = Scene::on(Arc::clone(&shared) as Arc<dyn Journal>).await;
+    shared.write_first(Stream::global());
+    let question = scene.question(1);
+    let deciding = scene.decide.decide(&question);
+    let (answer, ()) = tokio::join!(deciding, async { scene.hands.advance(Duration::from_secs(2)) });
+    assert!(matches!(answer, Err(Undecided::Expired)), "{answer:?}");
+}
+
+#[tokio::test]
+async fn expired_work_is_dropped_before_it_is_evaluated() {
+    let scene = Scene::on(Arc::new(Memory::new())).await;
+    for (wait, expired) in [(1_999, false), (2_000, true)] {
+        let question = scene.question(wait);
+        scene.hands.advance(Duration::from_millis(wait));
+        let head = scene.journal.health().head;
+        let answer = scene.decide.decide(&question).await;
+        assert_eq!(matches!(answer, Err(Undecided::Expired)), expired, "{answer:?}");
+        assert_eq!(scene.journal.health().head, head + u64::from(!expired));
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_write_gives_no_verdict_and_the_call_can_be_asked_again() {
+    let memory = Arc::new(Memory::new());
+    let scene = Scene::on(Arc::clone(&memory) as Arc<dyn Journal>).await;
+    memory.refuse(Some("the disk is full"));
+    for _ in 0..3 {
+        let answer = scene.decide.decide(&scene.question(1)).await;
+        assert!(matches!(&answer, Err(Undecided::Journal(why)) if why.contains("the disk is full")), "{answer:?}");
+    }
+    memory.refuse(None);
+    assert_eq!(scene.decide.decide(&scene.question(1)).await.unwrap().verdict(), v1::Verdict::Allow);
+}
+
+#[tokio::test]
+async fn a_record_is_never_older_than_the_journals_last() {
+    let scene = Scene::on(Arc::new(Memory::new())).await;
+    scene.hands.set(Time::from_micros(9_000_000));
+    scene.decide.decide(&scene.question(1)).await.unwrap();
+    scene.hands.set(Time::from_micros(3_000_000));
+    scene.decide.decide(&scene.question(2)).await.unwrap();
+    assert_eq!(scene.last_at().await, 9_000_000);
+    // Nor after a restart with the clock still wrong.
+    let session = Session::open(Arc::clone(&scene.journal), scene.clock.clone(), Limits::default(), Vec::new()).await.unwrap();
+    assert_eq!(session.moment(), Time::from_micros(9_000_000));
+}
+
+fn subject(tenant: &str, principal: &str) -> Subject {
+    Subject {
+        tenant: Tenant::try_from(tenant).unwrap(),
+        principal: Principal::try_from(format!("spiffe://a/{principal}").as_str()).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn one_call_too_many_is_refused_at_once() {
+    let (clock, _) = Clock::manual(Time::from_micros(0));
+    let limits = Limits { in_flight_per_tenant_max: 3, in_flight_per_subject_max: 2, ..Limits::default() };
+    let admission = Admission::new(&limits);
+    let enter = |subject: Subject| {
+        let (admission, clock) = (&admission, &clock);
+        async move { admission.enter(&subject, clock, Duration::from_secs(1)).await }
+    };
+    let first = enter(subject("t", "x")).await.unwrap();
+    let _second = enter(subject("t", "x")).await.unwrap();
+    let refused = enter(subject("t", "x")).await.unwrap_err();
+    assert!(matches!(refused, Undecided::Overloaded { max: 2, .. }), "the subject's share: {refused}");
+    let _third = enter(subject("t", "y")).await.unwrap();
+    let refused = enter(subject("t", "z")).await.unwrap_err();
+    assert!(matches!(refused, Undecided::Overloaded { max: 3, .. }), "the tenant's share: {refused}");
+    assert!(enter(subject("u", "x")).await.is_ok(), "another tenant has its own");
+    drop(first);
+    assert!(enter(subject("t", "x")).await.is_ok(), "a place that was left is free");
+    assert_eq!(admission.in_flight(), 2);
+}
+
+#[tokio::test]
+async fn tenants_take_turns_and_in_a_tenant_its_subjects_do() {
+    let (clock, _) = Clock::manual(Time::from_micros(0));
+    let admission = Arc::new(Admission::new(&Limits { deciding_max: 1, ..Limits::default() }));
+    let busy = admission.enter(&subject("t", "x"), &clock, Duration::from_secs(1)).await.unwrap();
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut waiting = tokio::task::JoinSet::new();
+    for (tenant, principal) in [("t", "x"), ("t", "x"), ("t", "x"), ("t", "y"), ("u", "z"), ("u", "z")] {
+        let (admission, clock, order) = (Arc::clone(&admission), clock.clone(), Arc::clone(&order));
+        waiting.spawn(async move {
+            let place = admission.enter(&subject(tenant, principal), &clock, Duration::from_secs(1)).await.unwrap();
+            order.lock().unwrap().push(principal);
+            drop(place);
+        });
+        tokio::task::yield_now().await;
+    }
+    drop(busy);
+    while waiting.join_next().await.is_some() {}
+    assert_eq!(*order.lock().unwrap(), ["x", "z", "y", "z", "x", "x"]);
+}
+
+#[tokio::test]
+async fn whoever_waits_too_long_leaves_the_queue_to_the_others() {
+    let (clock, hands) = Clock::manual(Time::from_micros(0));
+    let admission = Admission::new(&Limits { deciding_max: 1, ..Limits::default() });
+    let (one, two) = (subject("t", "x"), subject("t", "y"));
+    let busy = admission.enter(&one, &clock, Duration::from_secs(1)).await.unwrap();
+    let impatient = admission.enter(&one, &clock, Duration::from_secs(1));
+    let patient = admission.enter(&two, &clock, Duration::from_secs(60));
+    let (impatient, patient, ()) = tokio::join!(impatient, patient, async {
+        hands.advance(Duration::from_secs(2));
+        tokio::task::yield_now().await;
+        drop(busy);
+    });
+    assert!(matches!(impatient, Err(Undecided::Expired)));
+    drop(patient.unwrap());
+    assert_eq!(admission.in_flight(), 0);
+}

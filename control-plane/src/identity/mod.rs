@@ -57,7 +57,7 @@ pub struct Identity {
     filters: BTreeMap<Asker, Arc<Filter>>,
     operators: BTreeSet<SpiffeId>,
     pub trust: Arc<Trust>,
-    pub heard: Heard,
+    pub heard: Arc<Heard>,
     clock: Clock,
 }
 
@@ -70,7 +70,7 @@ impl Identity {
             filters: config.filter.iter().map(|(identity, filter)| (identity.clone(), Arc::new(filter.clone()))).collect(),
             operators: config.operator.clone(),
             trust,
-            heard: Heard::default(),
+            heard: Arc::default(),
             clock,
         }
     }

@@ -1,1 +1,59 @@
-//! Stories.
+//! Stories about what comes into force. Edits of a folder that is watched are in `tests/it`.
+
+use super::Policy;
+use crate::clock::Clock;
+use crate::config::PolicyFolder;
+use crate::journal::memory::Memory;
+use crate::journal::{Journal, Stream};
+use agentgate_core::time::Time;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+async fn policy(journal: &Arc<Memory>, directory: &Path) -> Policy {
+    let (clock, _) = Clock::manual(Time::from_micros(1_000_000));
+    let folder = PolicyFolder { directory: directory.into(), poll: Duration::from_secs(1) };
+    Policy::open(Arc::clone(journal) as Arc<dyn Journal>, clock, folder).await.unwrap()
+}
+
+fn default_folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default")
+}
+
+#[tokio::test]
+async fn a_policy_comes_into_force_by_one_record_however_often_it_is_read() {
+    let journal = Arc::new(Memory::new());
+    let first = policy(&journal, &default_folder()).await;
+    assert!(first.now().in_force.is_none(), "nothing is in force that the journal does not know");
+    for _ in 0..3 {
+        first.try_folder().await;
+    }
+    let again = policy(&journal, &default_folder()).await;
+    again.try_folder().await;
+    assert_eq!(journal.version(Stream::global()).await.unwrap(), 1);
+    assert_eq!(first.now().epochs, again.now().epochs);
+    let digest = |policy: &Policy| policy.now().in_force.unwrap().bundle.digest();
+    assert_eq!(digest(&first), digest(&again));
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_write_puts_nothing_in_force() {
+    let journal = Arc::new(Memory::new());
+    journal.refuse(Some("the disk is full"));
+    let policy = policy(&journal, &default_folder()).await;
+    policy.try_folder().await;
+    assert!(policy.now().in_force.is_none());
+    assert!(policy.refused().unwrap().why.contains("the disk is full"));
+    journal.refuse(None);
+    policy.try_folder().await;
+    assert!(policy.now().in_force.is_some() && policy.refused().is_none());
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_told() {
+    let journal = Arc::new(Memory::new());
+    let policy = policy(&journal, Path::new("no/such/folder")).await;
+    policy.try_folder().await;
+    assert!(policy.now().in_force.is_none());
+    assert!(policy.refused().unwrap().why.contains("no/such/folder"));
+}

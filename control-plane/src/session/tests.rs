@@ -1,1 +1,92 @@
-//! Stories.
+//! Stories about turns, and about what a new process reads of the past. Pages and followers are in `tests/it`.
+
+use super::{Draft, Session, Setback};
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::identity::Subject;
+use crate::journal::memory::Memory;
+use crate::journal::{Change, Expected, Journal, Stream, Write};
+use crate::session::PastError;
+use agentgate_core::digest::Digest;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use bytes::Bytes;
+use prost::Message;
+use std::sync::Arc;
+
+async fn session(journal: &Arc<Memory>, limits: Limits) -> Result<Session, PastError> {
+    let (clock, _) = Clock::manual(Time::from_micros(1_000_000));
+    Session::open(Arc::clone(journal) as Arc<dyn Journal>, clock, limits, Vec::new()).await
+}
+
+fn subject(name: &str) -> Subject {
+    let principal = format!("spiffe://a/{name}");
+    Subject { tenant: "t".try_into().unwrap(), principal: principal.as_str().try_into().unwrap() }
+}
+
+fn draft(name: &str) -> Draft {
+    let record = v1::Record { at_us: 1, what: Some(v1::record::What::Flood(v1::FloodRecord::default())) };
+    Draft { id: Digest::of("test", name.as_bytes()), record: record.encode_to_vec().into(), body: None, fence: None }
+}
+
+#[tokio::test]
+async fn the_next_turn_begins_before_the_last_one_is_durable() {
+    let journal = Arc::new(Memory::new());
+    let session = session(&journal, Limits::default()).await.unwrap();
+    let first = session.turn(&subject("x")).await.unwrap().append(draft("1"));
+    let second = session.turn(&subject("x")).await.unwrap().append(draft("2"));
+    let (second, first) = (second.await.unwrap(), first.await.unwrap());
+    assert_eq!((first.version, second.version), (1, 2));
+}
+
+#[tokio::test]
+async fn a_turn_that_failed_makes_the_later_ones_look_again() {
+    let journal = Arc::new(Memory::new());
+    let session = session(&journal, Limits::default()).await.unwrap();
+    session.turn(&subject("x")).await.unwrap().append(draft("1")).await.unwrap();
+    journal.refuse(Some("full"));
+    let lost = session.turn(&subject("x")).await.unwrap().append(draft("2"));
+    journal.refuse(None);
+    // It was handed in on the guess that the lost one stands before it.
+    let guessed = session.turn(&subject("x")).await.unwrap().append(draft("3"));
+    assert!(matches!(lost.await, Err(Setback::Journal(_))));
+    assert!(matches!(guessed.await, Err(Setback::Moved)));
+    let again = session.turn(&subject("x")).await.unwrap().append(draft("3")).await.unwrap();
+    assert_eq!(again.version, 2);
+    let twice = session.turn(&subject("x")).await.unwrap().append(draft("3")).await;
+    assert!(matches!(twice, Err(Setback::Duplicate(2))), "{twice:?}");
+    assert_eq!(session.turn(&subject("x")).await.unwrap().append(draft("4")).await.unwrap().version, 3);
+}
+
+#[tokio::test]
+async fn forgotten_subjects_are_read_again() {
+    let journal = Arc::new(Memory::new());
+    let session = session(&journal, Limits { subjects_max: 2, ..Limits::default() }).await.unwrap();
+    for round in 1..=3 {
+        for name in ["x", "y", "z"] {
+            let position = session.turn(&subject(name)).await.unwrap().append(draft(&format!("{name}{round}"))).await.unwrap();
+            assert_eq!(position.version, round);
+        }
+    }
+    // Even those in whose line somebody stands: two lines of one subject cost a Conflict and no more.
+    let held = session.turn(&subject("x")).await.unwrap();
+    let also = session.turn(&subject("y")).await.unwrap();
+    session.turn(&subject("z")).await.unwrap().append(draft("z4")).await.unwrap();
+    held.append(draft("x4")).await.unwrap();
+    also.append(draft("y4")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_of_an_unknown_kind_stops_the_start() {
+    let journal = Arc::new(Memory::new());
+    for (record, says) in [
+        (v1::Record { at_us: 1, what: None }.encode_to_vec(), "record 1 is of a kind that this version does not know"),
+        (vec![0xff], "record 2 cannot be read"),
+    ] {
+        let id = Digest::of("test", &record);
+        let write = Write { stream: Stream::global(), expected: Expected::Any, id, record: Bytes::from(record) };
+        journal.append(Change { fence: None, writes: vec![write], bodies: Vec::new() }).await.unwrap();
+        let error = session(&journal, Limits::default()).await.unwrap_err();
+        assert!(error.to_string().contains(says), "{error}");
+    }
+}
