@@ -1,0 +1,63 @@
+//! Leaving: nobody who asked is left without an answer.
+
+use crate::world::{PATIENCE, Setup, World, call};
+use agentgate_proto::v1::converse_request::Message as Said;
+use agentgate_proto::v1::converse_response::Message as Heard;
+use std::time::Duration;
+use tonic::Code;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_leaves_says_so_and_answers_what_was_asked() {
+    let world = World::new().await;
+    let mut vm = world.vm().await;
+    for counter in 1..=20 {
+        vm.say(Said::Ask(call(counter, "read_note"))).await;
+    }
+    let World { running, hands, directory, journal, clock } = world;
+    let leaving = tokio::spawn(running.leave());
+    let (mut answers, mut told) = (0, false);
+    let ended = loop {
+        hands.advance(Duration::from_millis(50));
+        match vm.hear().await {
+            Ok(Heard::Answer(_)) => answers += 1,
+            Ok(Heard::Draining(_)) => {
+                told = true;
+                // Time passes only now and then: what is in flight is answered first.
+                let hands = hands.clone();
+                tokio::spawn(async move {
+                    loop {
+                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        hands.advance(Duration::from_millis(50));
+                    }
+                });
+            }
+            Ok(other) => panic!("{other:?}"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((answers, told, ended.code()), (20, true, Code::Unavailable), "{ended:?}");
+    tokio::time::timeout(PATIENCE, leaving).await.unwrap().unwrap();
+    drop((directory, journal, clock));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_connection_is_told_to_leave() {
+    let world = World::with(Setup { connection_age_max: Duration::from_secs(600), ..Setup::default() }).await;
+    let mut vm = world.vm().await;
+    world.hands.advance(Duration::from_secs(599));
+    vm.decided(call(1, "read_note")).await;
+    world.hands.advance(Duration::from_secs(2));
+    assert!(matches!(vm.hear().await.unwrap(), Heard::Draining(_)));
+    vm.decided(call(2, "read_note")).await;
+    let advancing = tokio::spawn({
+        let hands = world.hands.clone();
+        async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                hands.advance(Duration::from_millis(100));
+            }
+        }
+    });
+    assert_eq!(vm.hear().await.unwrap_err().code(), Code::Unavailable);
+    advancing.abort();
+}
