@@ -9,4 +9,7 @@
 mod attempts;
 mod calls;
 mod failures;
+mod rust_sdk;
+mod session;
+mod trap;
 mod wire;
