@@ -13,11 +13,11 @@ default:
 
 # Build the control plane, the CLI and the laptop's commands
 build:
-    cargo build --quiet -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bin agentgate-control-plane --bin agentgate --bin laptop
+    @cargo build --quiet -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bin agentgate-control-plane --bin agentgate --bin laptop
 
 # Build the filter's module
 wasm:
-    cargo build --quiet -p agentgate-filter --profile wasm --target wasm32-wasip1
+    @cargo build --quiet -p agentgate-filter --profile wasm --target wasm32-wasip1
 
 # One tour: start everything, make calls of every kind, show what was decided, leave nothing behind
 try: (timed "build" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
@@ -35,9 +35,15 @@ down:
 test:
     @tools/test
 
+# Measure what the gate costs beside Envoy alone, side by side in one run (`just bench --help`; builds for release first)
+bench *OPTIONS:
+    @cargo build --quiet --release -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bin agentgate-control-plane --bin agentgate --bin bench
+    @cargo build --quiet -p agentgate-filter -p agentgate-pass-filter --profile wasm --target wasm32-wasip1
+    @target/release/bench {{ OPTIONS }}
+
 # Look for a request that makes the parser panic (minutes; needs the nightly toolchain and cargo-fuzz)
 fuzz SECONDS="60":
-    cd proto/core/fuzz && cargo +nightly fuzz run read -- -max_total_time={{ SECONDS }}
+    cd proto/core/fuzz && cargo +nightly fuzz run reads -- -max_total_time={{ SECONDS }}
 
 [private]
 timed RECIPE WHAT:
