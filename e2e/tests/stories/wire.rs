@@ -3,7 +3,7 @@
 
 use agentgate_e2e::http1::{Connection, request};
 use agentgate_e2e::upstream::{Arrived, Part, Protocol, Reply};
-use agentgate_e2e::{Edit, World, WorldPlan, eventually, http1, http2};
+use agentgate_e2e::{Edit, Plain, World, WorldPlan, eventually, http1, http2};
 use serde_json::json;
 
 /// A readable call of the session era, which the policy of these worlds allows.
@@ -25,6 +25,31 @@ pub(crate) const HEADERS: [(&str, &[u8]); 3] = [
 pub(crate) fn post(body: &str) -> Vec<u8> {
     request("POST", "/mcp", &HEADERS, body.as_bytes())
 }
+
+/// What a server might take for `/mcp`, and what stands beside it.
+const OTHER_PATHS: [&str; 21] = [
+    "/",
+    "/other",
+    "/MCP",
+    "/mcp/",
+    "/mcp;x",
+    "/mcp%00",
+    "/mcp%2f",
+    "/mcp%5c",
+    "/mcp\\",
+    "//mcp",
+    "/%6dcp",
+    "/x/../mcp",
+    "/./mcp",
+    "/mcp/..",
+    "/messages",
+    "/sse",
+    "/mcp%20",
+    "/mcp#x",
+    "*",
+    "http://tools.example/mcp",
+    "/mcp/../mcp",
+];
 
 /// A recording server behind a gate that allows whatever can be read.
 pub(crate) fn recording(script: impl Fn(&Arrived) -> Reply + Send + Sync + 'static) -> WorldPlan {
@@ -158,30 +183,7 @@ fn a_chunked_call_is_read_whole() {
 #[test]
 fn paths_that_a_server_might_take_for_the_gated_one_do_not_pass() {
     let world = world();
-    let paths = [
-        "/",
-        "/other",
-        "/MCP",
-        "/mcp/",
-        "/mcp;x",
-        "/mcp%00",
-        "/mcp%2f",
-        "/mcp%5c",
-        "/mcp\\",
-        "//mcp",
-        "/%6dcp",
-        "/x/../mcp",
-        "/./mcp",
-        "/mcp/..",
-        "/messages",
-        "/sse",
-        "/mcp%20",
-        "/mcp#x",
-        "*",
-        "http://tools.example/mcp",
-        "/mcp/../mcp",
-    ];
-    for path in paths {
+    for path in OTHER_PATHS {
         let answer = world.http1(&request("POST", path, &HEADERS, REFUSED.as_bytes()));
         let text = answer.map(|answer| answer.text());
         assert_eq!(world.upstream().unwrap().take(), (vec![], vec![]), "{path}: {text:?}");
@@ -235,6 +237,37 @@ fn one_verdict_is_one_execution_whatever_retries_the_route_or_the_client_asks_fo
         assert_eq!(answer.status, 503);
         assert_eq!(world.upstream().unwrap().take().0.len(), 1, "{headers:?}");
     }
+}
+
+#[test]
+fn without_the_gate_a_route_with_retries_executes_one_call_four_times() {
+    let route = "route: { cluster: tools, timeout: 0s }";
+    let retries = "route: { cluster: tools, timeout: 0s, retry_policy: { retry_on: 5xx, num_retries: 3 } }";
+    let plain = Plain::edited(vec![Edit::new(route, retries)], |_| Reply::json(RESULT).status(503)).unwrap();
+    assert_eq!(http1::exchange(plain.address, &post(CALL)).unwrap().status, 503);
+    assert_eq!(plain.upstream.take().0.len(), 4);
+}
+
+#[test]
+fn without_the_gate_all_of_this_reaches_the_tool() {
+    let plain = Plain::start(|_| Reply::json(RESULT)).unwrap();
+    let other_paths = OTHER_PATHS.iter().map(|path| request("POST", path, &HEADERS, REFUSED.as_bytes()));
+    let underscore = request("POST", "/mcp", &[&HEADERS[..], &[("mcp_name", b"delete")]].concat(), CALL.as_bytes());
+    let upgrade: [(&str, &[u8]); 2] = [("connection", b"upgrade"), ("upgrade", b"websocket")];
+    for attempt in other_paths.chain([underscore, request("GET", "/mcp", &upgrade, b"")]) {
+        // Where Envoy itself refuses it, straight to the tool server.
+        let reaches = [plain.address, plain.upstream.address].into_iter().any(|address| {
+            drop(http1::exchange(address, &attempt));
+            !plain.upstream.take().0.is_empty()
+        });
+        assert!(reaches, "{}", String::from_utf8_lossy(&attempt));
+    }
+
+    let (first, second) = REFUSED.as_bytes().split_at(10);
+    let trailers = vec![("x-checksum", &b"1"[..])];
+    let stream = http2::Stream { method: "POST", path: "/mcp", headers: HEADERS.to_vec(), body: vec![first, second], trailers };
+    http2::exchange(plain.address, &stream).unwrap();
+    assert_eq!(plain.upstream.take().0[0].body, REFUSED.as_bytes());
 }
 
 #[test]
