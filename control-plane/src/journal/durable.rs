@@ -93,16 +93,18 @@ impl Durable {
         entries
     }
 
-    /// Waits until the index has caught up so far that the overlay may grow. False: it never will.
+    /// Waits until the index has caught up so far that the overlay may grow. False: nothing may be written now.
     pub(super) fn wait_for_room(&self) -> bool {
         let mut overlay = locked(&self.overlay);
-        while overlay.entries() >= OVERLAY_ENTRIES_MAX {
-            if self.fault().is_some() {
+        loop {
+            if locked(&self.fault).is_some() {
                 return false;
+            }
+            if overlay.entries() < OVERLAY_ENTRIES_MAX {
+                return true;
             }
             overlay = self.shrank.wait(overlay).unwrap_or_else(PoisonError::into_inner);
         }
-        true
     }
 
     /// Lets the index learn all that waits for it, at most `entries_max` entries at once.

@@ -12,7 +12,7 @@ pub(super) const ALIGNMENT: usize = 8;
 pub(super) const HEAD_LENGTH: u32 = 64;
 pub(super) const HEAD_BYTES: usize = HEAD_LENGTH as usize;
 const TRAILER: [u8; 8] = *b"\xA5AGend\r\n";
-const GROUP_FRAME_BYTES: usize = HEAD_BYTES + TRAILER.len();
+pub(super) const GROUP_FRAME_BYTES: usize = HEAD_BYTES + TRAILER.len();
 const RECORD_FRAME_BYTES: usize = 4 + 4 + 8 + 8 + 32 + 32;
 const BODY_FRAME_BYTES: usize = 4 + 4 + 32;
 const HAS_BODIES: u32 = 1;
@@ -235,6 +235,8 @@ impl GroupDraft {
 
     /// The finished group, ready to be written at `heading.place`, and its head.
     pub(super) fn finish(mut self, heading: &Heading) -> Option<(GroupHead, Vec<u8>)> {
+        // The checksum covers what aligns the entries as well: no bit of a group may turn unseen.
+        self.bytes.resize(aligned(self.bytes.len()), 0);
         let entries = self.bytes.get(HEAD_BYTES..)?;
         let mut head = GroupHead {
             place: heading.place,
@@ -253,7 +255,6 @@ impl GroupDraft {
         self.bytes.get_mut(..8)?.copy_from_slice(&self.kind.magic());
         self.bytes.get_mut(8..12)?.copy_from_slice(&head.checksum.to_le_bytes());
         self.bytes.get_mut(12..HEAD_BYTES)?.copy_from_slice(&summed);
-        self.bytes.resize(aligned(self.bytes.len()), 0);
         self.bytes.extend_from_slice(&TRAILER);
         Some((head, self.bytes))
     }

@@ -196,7 +196,7 @@ impl Writer {
         let mut weight = 0;
         let mut next = Some(first);
         while let Some(job) = next {
-            if weight > 0 && job.weight.saturating_add(weight) > GROUP_BYTES_MAX {
+            if weight > 0 && job.weight.saturating_add(weight) > GROUP_BYTES_MAX.min(self.parts.change_bytes_max) {
                 self.carried = Some(job);
                 break;
             }

@@ -17,6 +17,8 @@ mod record;
 mod recovery;
 mod scan;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use agentgate_core::digest::Digest;
 use bytes::Bytes;

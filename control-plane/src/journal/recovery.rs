@@ -2,7 +2,7 @@
 //! It refuses to cut anything that may have been acknowledged, and to cut at all where something is damaged.
 //!
 //! **Torn or damaged?** Only the last group can be torn, because a group is begun when the one before is durable. A bad last
-//! group is torn when a whole sector of it reads as zeros, as a sector does that never reached the disk; whatever has a
+//! group is torn when a whole sector of it reads as zeros, or its end does, as what never reached the disk; whatever has a
 //! group behind it (a clean shutdown and an idle writer leave an empty one, the seal), or lies below the index's mark, or has
 //! no such hole, is damaged. What cannot be told apart: a page that turned to zeros within the last group while it had neither
 //! a seal behind it nor a mark above it, from a torn write; and a journal whose files and index were all set back
@@ -98,7 +98,9 @@ pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_
         feed.take(salvaged(damage, records, bodies)?)?;
         feed.release()?;
     }
-    let head = walked_records.next.saturating_sub(1);
+    // What was lost still counts: whoever follows must hear of it, and not wait for it.
+    let lost = opening.damage.iter().filter_map(|damage| damage.last).max().unwrap_or(0);
+    let head = walked_records.next.saturating_sub(1).max(known.head).max(lost);
     let mark = Mark { head, records: walked_records.tail, bodies: walked_bodies.tail };
     // The mark of a damaged journal stays, so that the next start finds the damage again.
     feed.finish(if opening.damage.is_empty() { mark } else { known })?;
@@ -131,7 +133,12 @@ fn open_log(layout: &Layout, tail: Tail) -> io::Result<Log> {
 }
 
 /// Decides what the two ends mean together: sets the tails, adds to the damage, and says what is to be cut.
-fn settle(records: &mut Walked, bodies: &mut Walked, with_bodies: Option<GroupHead>, from: &Mark) -> Vec<(Kind, Damage)> {
+pub(super) fn settle(
+    records: &mut Walked,
+    bodies: &mut Walked,
+    with_bodies: Option<GroupHead>,
+    from: &Mark,
+) -> Vec<(Kind, Damage)> {
     let mut cuts = Vec::new();
     match records.trailing.take() {
         // The bodies of a later group were begun: this one was acknowledged.

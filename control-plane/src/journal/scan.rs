@@ -1,7 +1,7 @@
 //! Reads a series of segments from a tail on and says what stands there: whole groups, and what is bad. It changes nothing,
 //! and it refuses to skip: whatever is not a whole group in its place and chain is named.
 
-use super::frame::{ALIGNMENT, GroupHead, HEAD_BYTES, Kind, Place, aligned, parse_body, parse_record};
+use super::frame::{ALIGNMENT, GROUP_FRAME_BYTES, GroupHead, Kind, Place, aligned, parse_body, parse_record};
 use super::record::Record;
 use super::segments::{Layout, SEGMENT_BYTES_MIN, Tail};
 use super::{Sequence, body_address};
@@ -183,7 +183,7 @@ impl Walked {
                 head.length()
             }
             None => next_head(kind, place, rest, ALIGNMENT).map_or_else(
-                || aligned(rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)).max(HEAD_BYTES),
+                || aligned(rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)).max(GROUP_FRAME_BYTES),
                 |next| next.place.offset.saturating_sub(place.offset) as usize,
             ),
         };
@@ -217,13 +217,18 @@ fn next_head(kind: Kind, place: Place, rest: &[u8], from: usize) -> Option<Group
     })
 }
 
-/// Whether a sector's part of `rest[..end]` is all zeros. What lies behind the end of the file is not a hole: no torn
+/// Whether a sector's part of `rest[..end]` is all zeros, or its end is, as where a write was begun and not finished. What lies behind the end of the file is not a hole: no torn
 /// write makes a file shorter.
 fn has_hole(offset: usize, rest: &[u8], end: usize) -> bool {
+    let is_zero = |part: &[u8]| part.iter().all(|byte| *byte == 0);
+    // No flipped bit makes a zero of the trailer's last byte.
+    if rest.get(end.saturating_sub(1)) == Some(&0) {
+        return true;
+    }
     let mut at = 0;
     while at < end {
         let next = (offset + at + 1).next_multiple_of(SECTOR_BYTES).saturating_sub(offset).min(end);
-        if rest.get(at..next).is_some_and(|part| part.iter().all(|byte| *byte == 0)) {
+        if rest.get(at..next).is_some_and(is_zero) {
             return true;
         }
         at = next;
