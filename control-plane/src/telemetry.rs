@@ -9,7 +9,7 @@ const DURATION_BUCKETS: [f64; 14] =
     [0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 /// Every metric, by name and meaning.
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 11] = [
     ("agentgate_asks_total", "Asks by what was answered: a verdict, or the cause for which there is none"),
     ("agentgate_outcomes_total", "Outcomes recorded, by kind"),
     ("agentgate_decisions_folded_again_total", "Decisions taken again, because the subject or the policy moved"),
@@ -21,14 +21,16 @@ const COUNTERS: [(&str, &str); 12] = [
     ("agentgate_connections_total", "Connections accepted, by listener"),
     ("agentgate_certificate_reloads_failed_total", "Changed certificate files that could not be used"),
     ("agentgate_policy_edits_refused_total", "Contents of the policy folder that were not put in force"),
-    ("agentgate_panics_total", "Tasks that ended in a panic; always a fault of ours"),
 ];
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 9] = [
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
     ("agentgate_connections", "Open connections, by listener; bounded by limits.connections_max each"),
     ("agentgate_open_calls", "Allowed calls without an outcome; bounded by limits.open_calls_max"),
     ("agentgate_recent_traces", "Traces in memory; bounded by limits.recent_traces_max"),
     ("agentgate_subjects", "Subjects whose version is in memory; bounded by limits.subjects_max"),
+    ("agentgate_recent_calls", "Answers in memory for repeated asks; bounded by limits.recent_calls_max"),
+    ("agentgate_filter_vms", "Filter VMs remembered, the silent ones too; the oldest is forgotten first"),
+    ("agentgate_tails", "Operators that follow traces; bounded by limits.tails_max"),
     ("agentgate_policy_epoch", "The global control epoch"),
 ];
 

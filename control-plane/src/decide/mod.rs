@@ -21,6 +21,7 @@ use crate::policy::{self, InForce, Policy};
 use crate::session::{Session, Setback};
 use agentgate_core::decide::{Decision, Facts, Opinion, settle};
 use agentgate_core::id::CallId;
+use agentgate_core::time::Time;
 use agentgate_policies::Trouble;
 use agentgate_proto::v1;
 use once::{Begun, Once};
@@ -122,18 +123,16 @@ impl Decide {
     }
 
     async fn first(&self, question: &Question) -> Result<Decided, Undecided> {
-        let (subject, server) = identity::subject(&question.filter, &question.ask.server, &question.ask.peer)?;
-        let _place = self.admission.enter(&subject, &self.clock, question.deadline).await?;
+        let caller = identity::caller(&question.filter, &question.ask.server, &question.ask.peer)?;
+        let _place = self.admission.enter(&caller.subject, &self.clock, question.deadline).await?;
         let reading = reading::read(&question.ask, &self.limits)?;
         if let Err(malformed) = &reading
-            && !self.flood.admit(&subject, malformed.reason(), self.clock.elapsed(), self.clock.now())
+            && !self.flood.admit(&caller.subject, malformed.reason(), self.clock.elapsed(), self.clock.now())
         {
             return Ok(flood::uncounted(malformed));
         }
-        self.record(question, &subject, |at, policy| {
-            let (tenant, principal) = (subject.tenant.clone(), subject.principal.clone());
-            let asker = question.filter.identity.clone();
-            let facts = Facts { at, tenant, principal, asker, server: server.clone(), reading: reading.clone() };
+        self.record(question, &caller.subject, |at, policy| {
+            let facts = caller.facts(at, reading.clone());
             consult(policy, &facts).map(|decision| (facts, decision))
         })
         .await
@@ -144,7 +143,7 @@ impl Decide {
         &self,
         question: &Question,
         subject: &Subject,
-        decide: impl Fn(agentgate_core::time::Time, Option<&InForce>) -> Result<(Facts, Decision), Undecided>,
+        decide: impl Fn(Time, Option<&InForce>) -> Result<(Facts, Decision), Undecided>,
     ) -> Result<Decided, Undecided> {
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(subject)).await?.map_err(record::unavailable)?;

@@ -81,6 +81,7 @@ impl Claim {
         if let Some(running) = calls.running.remove(&self.call) {
             if let Ok(decided) = &answer {
                 calls.decided.put(self.call, (running.request, decided.clone()));
+                metrics::gauge!("agentgate_recent_calls").set(f64::from(u32::try_from(calls.decided.len()).unwrap_or(u32::MAX)));
             }
             for joined in running.joined {
                 // Whoever left meanwhile has nobody to tell.

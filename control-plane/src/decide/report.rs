@@ -9,7 +9,7 @@ use crate::config::Filter;
 use crate::identity;
 use crate::journal::{Sequence, Stream};
 use crate::session::{Draft, Ended, Setback, Source, outcome_id};
-use agentgate_core::decide::{Decision, Denial, Facts, Verdict};
+use agentgate_core::decide::{Decision, Denial, Verdict};
 use agentgate_core::id::{CallId, Epoch, RuleName};
 use agentgate_proto::v1;
 use agentgate_proto::v1::entry::What;
@@ -115,7 +115,7 @@ impl Decide {
 
     /// A call that the filter could not read and refused by itself: recorded as a denial, read again by the same parser.
     async fn refused(&self, reporter: &Reporter, call: CallId, ask: v1::Ask, said: &str) -> Result<(), Undecided> {
-        let Ok((subject, server)) = identity::subject(&reporter.filter, &ask.server, &ask.peer) else {
+        let Ok(caller) = identity::caller(&reporter.filter, &ask.server, &ask.peer) else {
             unmatched("subject");
             return Ok(());
         };
@@ -124,17 +124,15 @@ impl Decide {
             return Ok(());
         };
         let reason = reading.as_ref().map_or_else(|malformed| malformed.reason(), |_| REFUSED_BY_FILTER);
-        if let Some(mut counted) = self.flood.count(&subject, reason, self.clock.elapsed(), self.clock.now()) {
+        if let Some(mut counted) = self.flood.count(&caller.subject, reason, self.clock.elapsed(), self.clock.now()) {
             // Ends when the sender goes, which it does once the count is durable.
             while counted.changed().await.is_ok() {}
             return Ok(());
         }
         let deadline = self.clock.elapsed() + Duration::from_millis(self.limits.deadline_ms_max.into());
         let question = Question { filter: Arc::clone(&reporter.filter), call, ask, deadline };
-        let recorded = self.record(&question, &subject, |at, _| {
-            let (tenant, principal) = (subject.tenant.clone(), subject.principal.clone());
-            let asker = reporter.filter.identity.clone();
-            let facts = Facts { at, tenant, principal, asker, server: server.clone(), reading: reading.clone() };
+        let recorded = self.record(&question, &caller.subject, |at, _| {
+            let facts = caller.facts(at, reading.clone());
             let decision = if facts.reading.is_err() { consult(None, &facts)? } else { refused_by_filter() };
             Ok((facts, decision))
         });

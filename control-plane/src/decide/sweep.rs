@@ -31,8 +31,7 @@ impl Decide {
         let elapsed = self.clock.elapsed();
         let silence = self.limits.silence();
         // A VM that said hello to an earlier life of this process counts as heard when this one began.
-        let silent_for =
-            |open: &OpenCall| self.heard.silent_for(&open.call.asker, open.call.epoch, elapsed).unwrap_or(elapsed);
+        let silent_for = |open: &OpenCall| self.heard.silent_for(&open.call.asker, open.call.epoch, elapsed).unwrap_or(elapsed);
         let now = self.clock.now();
         for open in self.session.overdue(|open| silent_for(open) > silence) {
             let detail = if open.deadline <= now { "nobody reported in time" } else { "its filter is not heard of any longer" };

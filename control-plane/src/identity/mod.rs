@@ -9,7 +9,9 @@ mod view;
 
 use crate::clock::Clock;
 use crate::config::{Callers, Config, Filter};
+use agentgate_core::decide::Facts;
 use agentgate_core::id::{Asker, Principal, Server, SpiffeId, Tenant};
+use agentgate_core::mcp::{Malformed, Message};
 use agentgate_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,6 +26,14 @@ pub use view::{Heard, Vm};
 pub struct Subject {
     pub tenant: Tenant,
     pub principal: Principal,
+}
+
+/// Who wants something of whom, through which filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    pub subject: Subject,
+    pub asker: Asker,
+    pub server: Server,
 }
 
 /// Why somebody is not served. Every message says what to do.
@@ -96,11 +106,11 @@ impl Identity {
     }
 }
 
-/// On whose behalf `filter` asks for `server`: configured, or read from the caller's certificate.
+/// Whom `filter` asks for, and on whose behalf: configured, or read from the caller's certificate.
 ///
 /// # Errors
 /// When the filter may not ask for the server, or the caller is not whom the configuration expects.
-pub fn subject(filter: &Filter, server: &str, peer: &str) -> Result<(Subject, Server), Refused> {
+pub fn caller(filter: &Filter, server: &str, peer: &str) -> Result<Caller, Refused> {
     let asker = || filter.identity.clone();
     let refused = || Refused::Server { asker: asker(), server: server.into() };
     let server = Server::try_from(server).map_err(|_| refused())?;
@@ -117,7 +127,23 @@ pub fn subject(filter: &Filter, server: &str, peer: &str) -> Result<(Subject, Se
             }
         },
     };
-    Ok((Subject { tenant: filter.tenant.clone(), principal }, server))
+    Ok(Caller { subject: Subject { tenant: filter.tenant.clone(), principal }, asker: asker(), server })
+}
+
+// === impl Caller ===
+
+impl Caller {
+    #[must_use]
+    pub fn facts(&self, at: Time, reading: Result<Message, Malformed>) -> Facts {
+        Facts {
+            at,
+            tenant: self.subject.tenant.clone(),
+            principal: self.subject.principal.clone(),
+            asker: self.asker.clone(),
+            server: self.server.clone(),
+            reading,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Whom a filter may speak for, as a table. Certificates themselves are tried over real connections in `tests/it`.
 
-use super::subject;
+use super::caller;
 use crate::config::{Callers, Filter};
 
 fn check(callers: Callers, server: &str, peer: &str, want: Result<&str, &str>) {
@@ -10,7 +10,7 @@ fn check(callers: Callers, server: &str, peer: &str, want: Result<&str, &str>) {
         servers: ["notes".try_into().unwrap()].into(),
         callers,
     };
-    let got = subject(&filter, server, peer).map(|(subject, _)| subject.principal.to_string()).map_err(|error| error.to_string());
+    let got = caller(&filter, server, peer).map(|caller| caller.subject.principal.to_string()).map_err(|error| error.to_string());
     match (got, want) {
         (Ok(got), Ok(want)) => assert_eq!(got, want),
         (Err(got), Err(want)) => assert!(got.contains(want), "{got}"),

@@ -35,11 +35,16 @@ impl Default for Heard {
 }
 
 impl Heard {
-    /// A VM says hello, perhaps not for the first time.
+    /// A VM says hello, perhaps not for the first time: it opens the next stream before it leaves the old one.
     pub fn hello(&self, asker: &Asker, epoch: Epoch, node: String, version: String) -> Arc<Vm> {
+        let mut vms = self.lock();
+        if let Some(known) = vms.get(&(asker.clone(), epoch)) {
+            return Arc::clone(known);
+        }
         let zero = AtomicU64::new;
         let vm = Arc::new(Vm { asker: asker.clone(), epoch, node, version, heard_us: zero(0), heard_at_us: zero(0) });
-        self.lock().put((asker.clone(), epoch), Arc::clone(&vm));
+        vms.put((asker.clone(), epoch), Arc::clone(&vm));
+        metrics::gauge!("agentgate_filter_vms").set(f64::from(u32::try_from(vms.len()).unwrap_or(u32::MAX)));
         vm
     }
 

@@ -82,8 +82,8 @@ impl Session {
             tracing::warn!(journal = %recent.last_at, clock = %clock.now(), "the clock is behind the journal; records keep the journal's time until it has caught up");
         }
         let mut view = view::View::new(&limits, recent.floor);
-        for (decision, outcome) in recent.decisions {
-            view.recover(decision, outcome);
+        for (decision, outcome) in &recent.decisions {
+            view.recover(decision, outcome.as_ref());
         }
         tracing::info!(head = journal.health().head, open_calls = view.open_calls(), "the journal was read");
         Ok(Self {

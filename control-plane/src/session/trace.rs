@@ -223,6 +223,7 @@ impl Session {
     pub fn tail(&self) -> Result<Tail, TraceError> {
         let crowded = |_| TraceError::Crowded { max: self.limits.tails_max };
         let place = std::sync::Arc::clone(&self.tailing).try_acquire_owned().map_err(crowded)?;
+        metrics::gauge!("agentgate_tails").increment(1.0);
         Ok(Tail { traces: self.tails.subscribe(), _place: place })
     }
 }
@@ -244,6 +245,12 @@ impl Tail {
             Err(RecvError::Lagged(missed)) => Some(Err(TraceError::Behind { missed })),
             Err(RecvError::Closed) => None,
         }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        metrics::gauge!("agentgate_tails").decrement(1.0);
     }
 }
 

@@ -46,10 +46,10 @@ impl View {
         }
     }
 
-    pub(super) fn recover(&mut self, decision: Recorded, outcome: Option<Ended>) {
-        self.decided(&decision, trace::line(&decision));
+    pub(super) fn recover(&mut self, decision: &Recorded, outcome: Option<&Ended>) {
+        self.decided(decision, trace::line(decision));
         if let Some(ended) = outcome {
-            self.ended(&ended);
+            self.ended(ended);
         }
     }
 
