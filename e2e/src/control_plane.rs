@@ -108,6 +108,21 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Ends it, and starts it again with something else in its configuration.
+    ///
+    /// # Errors
+    /// There is no such thing in it, or it does not become ready; with the end of its log.
+    pub fn reconfigure(&mut self, from: &str, to: &str) -> Result<(), Broken> {
+        let rest = self.directory.join("rest.toml");
+        let text = fs::read_to_string(&rest).doing(rest.display())?;
+        if !text.contains(from) {
+            return Err(Broken(format!("the configuration says nowhere `{from}`")));
+        }
+        fs::write(&rest, text.replace(from, to)).doing(rest.display())?;
+        self.end()?;
+        self.begin()
+    }
+
     /// SIGTERM: it drains, and then it ends.
     ///
     /// # Errors

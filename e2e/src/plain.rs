@@ -1,7 +1,8 @@
 //! The control run: the same Envoy without the gate, in front of a tool server of its own. It refuses as little as Envoy can.
 
 use crate::upstream::{Arrived, Protocol, Reply, Upstream};
-use crate::{Broken, Doing, Edit, Envoy, EnvoyPlan, Places};
+use crate::world;
+use crate::{Broken, Edit, Envoy, EnvoyPlan, Places};
 use std::net::SocketAddr;
 use tempfile::TempDir;
 
@@ -28,7 +29,7 @@ impl Plain {
     /// A part that does not come up; with the end of its log.
     pub fn edited(mut edits: Vec<Edit>, script: impl Fn(&Arrived) -> Reply + Send + Sync + 'static) -> Result<Self, Broken> {
         let places = Places::found()?;
-        let directory = tempfile::Builder::new().prefix("agentgate-plain-").tempdir().doing("a directory")?;
+        let directory = world::directory()?;
         let upstream = Upstream::start(Protocol::Http1, script)?;
         edits.push(Edit::new("port_value: 18081 }", format!("port_value: {} }}", upstream.address.port())));
         let plan = EnvoyPlan { name: "an Envoy without the gate", bootstrap: places.plain(), edits, workers: 1 };

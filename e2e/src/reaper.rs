@@ -1,27 +1,36 @@
-//! What ends our children when we cannot: a shell that outlives this program by a moment and kills what is still on its list.
-//! It never kills a group that was taken off the list.
+//! What cleans up when we cannot: a shell that outlives this program by a moment, kills the process groups that are still on its
+//! list and removes the directories of our worlds. It never kills a group that was taken off the list.
 
 use crate::{Broken, Doing};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Reads `+ GROUP` and `- GROUP`; at the end of its input, which is our end, it kills every group that is left.
+/// Reads `+ GROUP`, `- GROUP` and `/ DIRECTORY`; at the end of its input, which is our end, it acts.
 const SCRIPT: &str = r#"
 while read -r sign group; do
   case $sign in
     +) groups="$groups $group " ;;
     -) groups=$(printf '%s' "$groups" | sed "s/ $group //") ;;
+    /) directories="$directories$group
+" ;;
   esac
 done
-for group in $groups; do kill -9 -- "-$group" 2>/dev/null; done
+for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
+printf '%s' "$directories" | while IFS= read -r directory; do rm -rf -- "$directory"; done
 "#;
 
 static LIST: OnceLock<Mutex<Option<ChildStdin>>> = OnceLock::new();
 
 pub(crate) fn watch(group: u32) -> Result<(), Broken> {
     tell(&format!("+ {group}\n"))
+}
+
+/// A directory of ours, gone with us even when we are killed.
+pub(crate) fn remove(directory: &Path) -> Result<(), Broken> {
+    tell(&format!("/ {}\n", directory.display()))
 }
 
 pub(crate) fn forget(group: u32) {

@@ -4,7 +4,7 @@ use crate::http1::{self, Answer};
 use crate::http2;
 use crate::stack::{Plan, Stack};
 use crate::upstream::{Arrived, Protocol, Reply, Upstream};
-use crate::{Broken, Doing, McpClient, Mode, Notes, Places};
+use crate::{Broken, Doing, McpClient, Mode, Notes, Places, reaper};
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -186,6 +186,8 @@ impl Drop for World {
     }
 }
 
-fn directory() -> Result<TempDir, Broken> {
-    tempfile::Builder::new().prefix("agentgate-").tempdir().doing("a directory for this world")
+pub(crate) fn directory() -> Result<TempDir, Broken> {
+    let directory = tempfile::Builder::new().prefix("agentgate-").tempdir().doing("a directory for this world")?;
+    reaper::remove(directory.path())?;
+    Ok(directory)
 }

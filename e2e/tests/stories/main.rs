@@ -6,9 +6,13 @@
     reason = "a story ends where its world breaks; only JSON values and lists just counted are indexed"
 )]
 
+mod answers;
 mod attempts;
 mod calls;
+mod certificates;
 mod failures;
+mod laptop;
+mod policy;
 mod rust_sdk;
 mod session;
 mod trap;
