@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod bounded;
+pub mod cause;
 pub mod clock;
 pub mod config;
 pub mod decide;

@@ -1,13 +1,13 @@
 //! The binary: parse, run, exit code.
 
-use agentgate_control_plane::run;
+use agentgate_control_plane::{cause, run};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match run::main() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("agentgate-control-plane: {}", run::chain(&error));
+            eprintln!("agentgate-control-plane: {}", cause::chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,6 +1,7 @@
 //! The only place that knows everything: reads the command line, builds the rooms, joins them, and ends them in order.
 
 use crate::body::{self, Keys};
+use crate::cause::chain;
 use crate::clock::Clock;
 use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
 use crate::decide::Decide;
@@ -16,7 +17,6 @@ use crate::session::{PastError, Session};
 use crate::status::Status;
 use crate::telemetry;
 use clap::Parser;
-use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,23 +198,6 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
 
 /// How often the metrics' histograms are drained, so that they do not grow while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
-
-/// An error and its causes in one line.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // A transparent error says what its cause says.
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
-}
 
 fn journal(config: &Config) -> Result<Arc<dyn Journal>, RunError> {
     match &config.journal {

@@ -5,7 +5,7 @@ use super::{Decide, Decided, Question, Undecided};
 use crate::clock::Clock;
 use crate::config::{Filter, Limits};
 use crate::error::Hangup;
-use crate::identity::{self, Identity, Peer, Vm};
+use crate::identity::{Identity, Peer, Refused, Vm};
 use agentgate_core::id::{CallId, Epoch};
 use agentgate_proto::v1::converse_request::Message as Heard;
 use agentgate_proto::v1::converse_response::Message as Said;
@@ -54,7 +54,7 @@ impl Gate for GateRpc {
     type ConverseStream = ReceiverStream<Result<v1::ConverseResponse, Status>>;
 
     async fn converse(&self, request: Request<Streaming<v1::ConverseRequest>>) -> Result<Response<Self::ConverseStream>, Status> {
-        let peer = identity::rpc::peer(request.extensions())?;
+        let peer = peer(&request)?;
         let (said, stream) = mpsc::channel(SAID_MAX);
         let slots = Arc::new(Semaphore::new(self.limits.messages_per_stream_max as usize));
         let conversation = Conversation { gate: self.clone(), peer, said, slots, known: None };
@@ -63,7 +63,7 @@ impl Gate for GateRpc {
     }
 
     async fn decide(&self, request: Request<v1::DecideRequest>) -> Result<Response<v1::DecideResponse>, Status> {
-        let peer = identity::rpc::peer(request.extensions())?;
+        let peer = peer(&request)?;
         let filter = self.identity.filter(&peer)?;
         let message = request.into_inner();
         let epoch = epoch(&message.epoch)?;
@@ -234,6 +234,11 @@ async fn left_or_old(leaving: &mut watch::Receiver<bool>, clock: &Clock, old: Du
 /// A filter that left is told nothing; what it asked is on record.
 async fn tell(said: &Out, message: Said) {
     let _ = said.send(Ok(v1::ConverseResponse { message: Some(message) })).await;
+}
+
+/// The other end of the connection that a request came on.
+fn peer<T>(request: &Request<T>) -> Result<Arc<Peer>, Refused> {
+    request.extensions().get::<Arc<Peer>>().cloned().ok_or(Refused::Nobody)
 }
 
 fn epoch(bytes: &[u8]) -> Result<Epoch, Hangup> {

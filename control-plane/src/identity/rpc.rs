@@ -22,10 +22,7 @@ pub fn operators_only(identity: Arc<Identity>) -> impl Fn(Request<()>) -> Result
 }
 
 /// The other end of the connection that a request came on.
-///
-/// # Errors
-/// When the request came on no connection of ours.
-pub fn peer(extensions: &Extensions) -> Result<Arc<Peer>, Status> {
+fn peer(extensions: &Extensions) -> Result<Arc<Peer>, Status> {
     extensions.get::<Arc<Peer>>().cloned().ok_or_else(|| Refused::Nobody.into())
 }
 
