@@ -23,7 +23,9 @@ struct Stop {
 }
 
 /// Two members of one name: servers disagree on which counts, so the gate reads neither.
-const TWO_NAMES: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"list_notes","name":"delete_note","arguments":{"id":1},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}"#;
+const TWO_NAMES: &str = r#"{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {
+  "name": "list_notes", "name": "delete_note", "arguments": {"id": 1},
+  "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}}}"#;
 
 pub(crate) fn run() -> Result<(), Broken> {
     let progress = Progress::begin();
