@@ -95,8 +95,10 @@ impl Conversation {
     async fn run(mut self, mut heard: Streaming<v1::ConverseRequest>) {
         let (clock, mut leaving) = (self.gate.clock.clone(), self.gate.leaving.clone());
         let old = self.peer.since() + self.gate.connection_age_max + AFTER_GOAWAY;
-        let mut told: Option<Duration> = None;
+        // Once it was told to leave: when it is ended, however much it still says.
+        let mut late: Option<Duration> = None;
         let ended = loop {
+            let quiet = clock.elapsed() + QUIET;
             tokio::select! {
                 message = heard.message() => match message {
                     Ok(Some(message)) => if let Err(hangup) = self.hear(message).await { break Some(hangup) },
@@ -106,13 +108,12 @@ impl Conversation {
                         break None;
                     }
                 },
-                () = left_or_old(&mut leaving, &clock, old), if told.is_none() => {
-                    told = Some(clock.elapsed());
+                () = left_or_old(&mut leaving, &clock, old), if late.is_none() => {
+                    late = Some(clock.elapsed() + self.gate.limits.drain());
                     self.say(Said::Draining(v1::Draining {})).await;
                 }
-                () = clock.sleep(QUIET), if told.is_some() => {
-                    let late = told.is_some_and(|told| clock.elapsed().saturating_sub(told) > self.gate.limits.drain());
-                    if late || self.idle() {
+                () = clock.sleep_until(late.map_or(quiet, |late| late.min(quiet))), if late.is_some() => {
+                    if self.idle() || late.is_some_and(|late| late <= clock.elapsed()) {
                         let age_s = self.gate.connection_age_max.as_secs();
                         break Some(if *leaving.borrow() { Hangup::Gone } else { Hangup::Age { age_s } });
                     }

@@ -61,3 +61,24 @@ async fn an_old_connection_is_told_to_leave() {
     assert_eq!(vm.hear().await.unwrap_err().code(), Code::Unavailable);
     advancing.abort();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_was_told_to_leave_and_talks_on_is_ended() {
+    const SHORTER_THAN_ANY_QUIET: Duration = Duration::from_millis(100);
+    let drain_s = agentgate_control_plane::config::Limits::default().drain_s;
+    let world = World::with(Setup { connection_age_max: Duration::from_secs(600), ..Setup::default() }).await;
+    let mut vm = world.vm().await;
+    world.hands.advance(Duration::from_secs(601));
+    assert!(matches!(vm.hear().await.unwrap(), Heard::Draining(_)));
+    let mut ended = None;
+    for counter in 1..=u64::from(drain_s) * 20 {
+        world.hands.advance(SHORTER_THAN_ANY_QUIET);
+        vm.say(Said::Ask(call(counter, "read_note"))).await;
+        if let Err(status) = vm.hear().await {
+            ended = Some((status.code(), counter));
+            break;
+        }
+    }
+    let (code, calls) = ended.expect("it talks on for twice the time that it was given");
+    assert!(code == Code::Unavailable && calls >= u64::from(drain_s) * 10 - 1, "{code:?} after {calls} calls");
+}
