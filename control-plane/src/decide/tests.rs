@@ -4,10 +4,9 @@ use super::{ATTEMPTS_MAX, Admission, Decide, Question, Undecided};
 use crate::clock::{Clock, Manual};
 use crate::config::{Callers, Filter, Limits, PolicyFolder};
 use crate::identity::Subject;
-use crate::journal::memory::Memory;
 use crate::journal::{
-    AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Position, ReadError, Record, Sequence, Stream, Version,
-    Write,
+    AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Memory, Position, ReadError, Record, Sequence, Stream,
+    Version, Write,
 };
 use crate::policy::Policy;
 use crate::session::Session;
@@ -21,9 +20,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 
 struct Scene {
-    decide: Decide,
+    decide: Arc<Decide>,
     hands: Arc<Manual>,
     clock: Clock,
     journal: Arc<dyn Journal>,
@@ -35,13 +35,20 @@ struct Shared {
     memory: Memory,
     busy: AtomicU32,
     written: AtomicU32,
+    /// False: the disk is slow, and nothing becomes durable.
+    durable: watch::Sender<bool>,
 }
 
 // === impl Shared ===
 
 impl Shared {
     fn new(busy: u32) -> Arc<Self> {
-        Arc::new(Self { memory: Memory::new(), busy: AtomicU32::new(busy), written: AtomicU32::new(0) })
+        Arc::new(Self {
+            memory: Memory::new(),
+            busy: AtomicU32::new(busy),
+            written: AtomicU32::new(0),
+            durable: watch::Sender::new(true),
+        })
     }
 
     fn write_first(&self, stream: Stream) {
@@ -61,7 +68,11 @@ impl Journal for Shared {
         {
             self.write_first(stream);
         }
-        self.memory.append(change)
+        let (appended, mut durable) = (self.memory.append(change), self.durable.subscribe());
+        Box::pin(async move {
+            let _ = durable.wait_for(|durable| *durable).await;
+            appended.await
+        })
     }
 
     fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
@@ -97,8 +108,11 @@ impl Journal for Shared {
 
 impl Scene {
     async fn on(journal: Arc<dyn Journal>) -> Self {
+        Self::within(Limits::default(), journal).await
+    }
+
+    async fn within(limits: Limits, journal: Arc<dyn Journal>) -> Self {
         let (clock, hands) = Clock::manual(Time::from_micros(1_000_000));
-        let limits = Limits::default();
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default");
         let folder = PolicyFolder { directory, poll: Duration::from_secs(1) };
         let policy = Arc::new(Policy::open(Arc::clone(&journal), clock.clone(), folder).await.unwrap());
@@ -106,7 +120,7 @@ impl Scene {
         let session = Session::open(Arc::clone(&journal), clock.clone(), limits.clone(), Vec::new()).await.unwrap();
         let rooms = (Arc::default(), policy, Arc::new(session));
         let decide = Decide::new(&limits, clock.clone(), rooms, || Ok([7; 32]));
-        Self { decide, hands, clock, journal }
+        Self { decide: Arc::new(decide), hands, clock, journal }
     }
 
     fn question(&self, counter: u64) -> Question {
@@ -194,6 +208,33 @@ async fn a_journal_that_cannot_write_gives_no_verdict_and_the_call_can_be_asked_
     }
     memory.refuse(None);
     assert_eq!(scene.decide.decide(&scene.question(1)).await.unwrap().verdict(), v1::Verdict::Allow);
+}
+
+#[tokio::test]
+async fn a_slow_disk_fills_the_share_and_one_more_call_is_refused_at_once() {
+    let shared = Shared::new(0);
+    let limits = Limits { in_flight_per_subject_max: 2, ..Limits::default() };
+    let scene = Scene::within(limits, Arc::clone(&shared) as Arc<dyn Journal>).await;
+    shared.durable.send_replace(false);
+    let mut deciding = tokio::task::JoinSet::new();
+    // The second and third ask are one and the same call: it takes one place.
+    for counter in [1, 2, 2] {
+        let (decide, question) = (Arc::clone(&scene.decide), scene.question(counter));
+        deciding.spawn(async move { decide.decide(&question).await });
+        tokio::task::yield_now().await;
+    }
+    let started = Clock::system();
+    let refused = scene.decide.decide(&scene.question(3)).await;
+    assert!(matches!(refused, Err(Undecided::Overloaded { max: 2, .. })), "{refused:?}");
+    assert!(started.elapsed() < Duration::from_millis(10), "{:?}", started.elapsed());
+    shared.durable.send_replace(true);
+    let mut sequences = Vec::new();
+    while let Some(answer) = deciding.join_next().await {
+        sequences.push(answer.unwrap().unwrap().sequence);
+    }
+    sequences.sort_unstable();
+    assert_eq!(sequences, [2, 3, 3], "one record for each call");
+    assert!(scene.decide.decide(&scene.question(3)).await.is_ok(), "a refusal is not remembered");
 }
 
 #[tokio::test]

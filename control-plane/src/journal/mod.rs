@@ -27,6 +27,7 @@ use std::future::Future;
 use std::pin::Pin;
 use thiserror::Error;
 
+pub use memory::Memory;
 pub use record::{Record, Stream};
 
 /// The most that one change may weigh (`Change::weight`): four times the largest body that a filter takes by default.

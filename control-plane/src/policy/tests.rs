@@ -3,8 +3,7 @@
 use super::Policy;
 use crate::clock::Clock;
 use crate::config::PolicyFolder;
-use crate::journal::memory::Memory;
-use crate::journal::{Journal, Stream};
+use crate::journal::{Journal, Memory, Stream};
 use agentgate_core::time::Time;
 use std::path::Path;
 use std::sync::Arc;
