@@ -63,7 +63,7 @@ fn world() -> World {
 }
 
 /// The same, spoken to over HTTP/2, so that trailers get through.
-fn world_http2(script: impl Fn(&Arrived) -> Reply + Send + Sync + 'static) -> World {
+pub(crate) fn world_http2(script: impl Fn(&Arrived) -> Reply + Send + Sync + 'static) -> World {
     let mut plan = WorldPlan::recorder(Protocol::Http2, script).unwrap();
     plan.stack.policies = Some("e2e/policies/everything".into());
     let server = "    - name: server\n      type: STRICT_DNS\n";
