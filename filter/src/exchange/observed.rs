@@ -80,6 +80,10 @@ impl Observed {
                     for data in events.iter().filter_map(|event| event.data.as_deref()) {
                         self.found = look_into(data, self.found, &self.limits);
                     }
+                    if !hold.set(reader.rest().len()) {
+                        hold.release();
+                        self.look = Look::Away("an event was too large to look into");
+                    }
                 }
                 Err(_) => self.look = Look::Away("an event was too large to look into"),
             },

@@ -168,6 +168,24 @@ fn a_challenge_passes_unchanged() {
 }
 
 #[test]
+fn an_event_that_is_not_complete_counts_as_held_and_is_given_up_where_there_is_no_room() {
+    let half = format!("data: {}", "x".repeat(294));
+    let (size, rooms) = (half.len() + 2, [(300, ""), (299, " (an event was too large to look into)")]);
+    for (room, why) in rooms {
+        after_with(
+            CONFIG,
+            room,
+            CALL,
+            &[
+                (head("200", "text/event-stream"), "continue"),
+                (chunk(&half, false), "continue"),
+                (chunk("\n\n", true), &format!("continue | report completed 200 {size}B digest{why}")),
+            ],
+        );
+    }
+}
+
+#[test]
 fn a_list_is_held_whole_and_shortened() {
     let size = LIST.len();
     after(
