@@ -212,7 +212,7 @@ fn versions(fields: &Fields<'_>) -> Result<Vec<Version>, ConfigError> {
 }
 
 /// A path that Envoy's normalisation leaves as it is, so that what is compared is what the server sees.
-fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b';' | b'%' | b'\\'))
         && !path.contains("//")

@@ -15,7 +15,7 @@ pub use event::{Action, Effect, Event, Origin, Step};
 pub use reply::Reply;
 
 use crate::clock::Moment;
-use crate::config::{Config, Route, UnnamedPaths};
+use crate::config::{Config, Route, UnnamedPaths, is_plain};
 use crate::conversation::Answered;
 use crate::count::Count;
 use agentgate_core::mcp::{self, Head, Malformed, Message, Unread, is_read, is_stripped};
@@ -53,6 +53,7 @@ enum State {
 
 #[derive(Debug)]
 struct Reading {
+    /// Only the headers that are read: clients may send many more, and a thousand streams hold a thousand heads.
     head: Head,
     peer: String,
     /// None: a request without a body that passes unasked.
@@ -61,6 +62,7 @@ struct Reading {
 
 #[derive(Debug)]
 struct Asking {
+    /// Without what only a policy looks at: read JSON is many times as large as its text, and answers may take hours.
     message: Message,
     route: Rc<Route>,
 }
@@ -128,7 +130,7 @@ impl Exchange {
         effects: &mut Vec<Effect>,
     ) -> Action {
         let upgrade = is_upgrade(&headers);
-        let head = head_of(headers);
+        let mut head = head_of(headers);
         if upgrade {
             effects.push(Effect::Count(Count::RequestsUpgrade));
             return self.refuse(reply::plain(403, "upgrades and tunnels are refused here"), effects);
@@ -148,9 +150,15 @@ impl Exchange {
             }
         }
         clean(&head, effects);
-        // A preflight calls nothing; everything else on a named path is a call.
-        let route = route.filter(|_| head.method != b"OPTIONS");
-        self.state = State::Reading(Box::new(Reading { head, peer, route }));
+        // A preflight calls nothing; everything else on a named path is a call. With a query it may be one to some servers.
+        let route = route.filter(|route| head.method != b"OPTIONS" || head.path != route.path.as_bytes());
+        head.headers.retain(|(name, _)| is_read(name));
+        let reading = Reading { head, peer, route };
+        let has_room = self.hold.set(reading.head_bytes());
+        self.state = State::Reading(Box::new(reading));
+        if !has_room {
+            return self.too_large(false, effects);
+        }
         if end { self.read(Some(Vec::new()), effects) } else { Action::Pause }
     }
 
@@ -159,7 +167,7 @@ impl Exchange {
             State::Reading(reading) => {
                 let max = reading.route.as_ref().map_or(0, |route| route.rules.limits.body_bytes_max);
                 // The copy that is asked with, and its encoding, lie beside Envoy's own.
-                if size > max || !self.hold.set(size.saturating_mul(2)) {
+                if size > max || !self.hold.set(reading.head_bytes().saturating_add(size.saturating_mul(2))) {
                     return self.too_large(size > max, effects);
                 }
                 match whole {
@@ -209,6 +217,7 @@ impl Exchange {
         match mcp::read(&reading.head, &body, &route.rules) {
             Ok(message) => {
                 effects.push(Effect::Ask(Box::new(ask_of(self.counter, reading, &route, body))));
+                let message = Message { target: None, params: None, handle: None, ..message };
                 self.state = State::Asking(Box::new(Asking { message, route }));
                 Action::Pause
             }
@@ -294,6 +303,16 @@ impl Exchange {
     }
 }
 
+// === impl Reading ===
+
+impl Reading {
+    /// What the head takes of the budget. It comes compressed: a header that fills a kilobyte may cost its sender one byte.
+    fn head_bytes(&self) -> usize {
+        let headers = self.head.headers.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+        headers.fold(self.head.path.len().saturating_add(self.peer.len()), usize::saturating_add)
+    }
+}
+
 /// Takes out what could have the request taken for another, executed more than once, or answered unreadably.
 fn clean(head: &Head, effects: &mut Vec<Effect>) {
     let mut removed: Vec<&[u8]> = Vec::new();
@@ -314,9 +333,10 @@ fn is_upgrade(headers: &[(Vec<u8>, Vec<u8>)]) -> bool {
     })
 }
 
-/// Without a body, as `read` will see to.
+/// Without a body, as `read` will see to, and by a path that no server takes for another one.
 fn is_discovery(head: &Head) -> bool {
-    head.path.starts_with(WELL_KNOWN) && matches!(head.method.as_slice(), b"GET" | b"OPTIONS")
+    let plain = head.path.starts_with(WELL_KNOWN) && std::str::from_utf8(&head.path).is_ok_and(is_plain);
+    plain && matches!(head.method.as_slice(), b"GET" | b"OPTIONS")
 }
 
 fn head_of(headers: Vec<(Vec<u8>, Vec<u8>)>) -> Head {

@@ -97,18 +97,54 @@ fn the_size_is_checked_in_every_callback() {
 fn what_all_exchanges_hold_is_bounded() {
     let budget = Budget::new(1_000);
     let mut other = budget.hold();
-    assert!(other.set(800));
+    assert!(other.set(700));
     let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
     let mut exchange = Exchange::new(config, 9, String::new(), budget.hold());
-    for (event, wanted) in [(post(), 0), (part(100), 200), (part(101), 0)] {
+    // The head that is kept, then twice the body beside it.
+    for (event, wanted) in [(post(), 82), (part(100), 282), (part(110), 0)] {
         exchange.on(event, Moment::default());
-        assert_eq!(budget.held(), 800 + wanted);
+        assert_eq!(budget.held(), 700 + wanted);
     }
+    let crowded = "pause | calls_too_large | refuse 503 id null error 403";
+    check_with(CONFIG, &Budget::new(82), &[(post(), "pause"), (Event::Gone, "pause")]);
+    check_with(CONFIG, &Budget::new(81), &[(post(), crowded), (last(CALL), "pause")]);
     check_with(
         CONFIG,
         &Budget::new(199),
         &[(post(), "pause"), (part(100), "pause | calls_too_large | refuse 503 id null error 403")],
     );
+}
+
+#[test]
+fn of_a_head_only_what_is_read_is_kept() {
+    let more = [("x-padding", "a".repeat(9_000)), ("content-type", "application/json".to_owned())];
+    let more: Vec<_> = more.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    check_with(CONFIG, &Budget::new(100), &[(request("POST", "/mcp", &more, false), "pause"), (Event::Gone, "pause")]);
+}
+
+#[test]
+fn what_only_a_policy_looks_at_is_not_kept_while_a_call_is_open() {
+    let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
+    let mut exchange = Exchange::new(config, 9, String::new(), Budget::new(1 << 20).hold());
+    let call = CALL.replace(r#""name":"read""#, r#""name":"read","arguments":{"long":[1,2,3]}"#);
+    for event in [post(), last(&call), allow()] {
+        exchange.on(event, Moment::default());
+        let kept = format!("{exchange:?}");
+        assert!(!kept.contains("long") && !kept.contains("read\""), "{kept}");
+    }
+}
+
+#[test]
+fn a_preflight_with_a_query_is_a_call_and_discovery_is_by_a_plain_path() {
+    let refused = "pause | report refused http_method with 0 bytes | calls_malformed | refuse 405 id null error -32600";
+    for path in ["/mcp?method=tools/call", "/mcp?"] {
+        check(&[(request("OPTIONS", path, &[], true), refused)]);
+    }
+    let well_known = "/.well-known/oauth-protected-resource";
+    for more in ["?method=tools/call", "/%252e%252e/mcp", "/..;/..;/mcp", "/../mcp", "//mcp", ";x", "#x", "\\mcp"] {
+        let event = request("GET", &format!("{well_known}{more}"), &[], true);
+        check(&[(event, "pause | requests_unnamed | refuse 403 id null error 403")]);
+    }
 }
 
 #[test]
