@@ -12,6 +12,9 @@ const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "erro
 /// Keys by which JavaScript reaches an object's prototype.
 const POLLUTING: [&str; 2] = ["constructor", "prototype"];
 
+/// Ids are counters and UUIDs. One that fills a body would be kept, and sent back, for as long as its call is open.
+const ID_BYTES_MAX: usize = 1_024;
+
 /// A JSON-RPC message, its method not yet looked up.
 #[derive(Debug)]
 pub(super) enum Envelope {
@@ -104,11 +107,13 @@ impl Envelope {
     }
 }
 
-/// A string, or a number without point and exponent. JSON-RPC's null is no id here: MCP forbids it.
+/// A short string, or a number without point and exponent. JSON-RPC's null is no id here: MCP forbids it.
 fn read_id(id: &Json) -> Result<RequestId, Malformed> {
     match id {
-        Json::String(text) => Ok(RequestId::String(text.clone())),
+        Json::String(text) if text.len() <= ID_BYTES_MAX => Ok(RequestId::String(text.clone())),
         Json::Number(number) if number.is_integer() => Ok(RequestId::Number(number.as_str().into())),
-        Json::Number(_) | Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => Err(Malformed::IdType),
+        Json::String(_) | Json::Number(_) | Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => {
+            Err(Malformed::IdType)
+        }
     }
 }

@@ -14,8 +14,20 @@ pub struct Head {
 
 /// Headers by which a client could have a gated request taken for another, or executed more than once. Removed on the way
 /// in, with every name that begins with [`STRIPPED_PREFIX`]; the parser never looks at them.
-const STRIPPED: [&str; 6] =
-    ["x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url", "x-forwarded-uri"];
+const STRIPPED: [&str; 12] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-method",
+    "x-original-path",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-forwarded-method",
+    "x-forwarded-path",
+    "x-forwarded-prefix",
+    "x-forwarded-uri",
+];
 
 /// Envoy's own headers, whoever it takes for internal: a client's `x-envoy-max-retries` executed one call four times.
 pub const STRIPPED_PREFIX: &str = "x-envoy-";

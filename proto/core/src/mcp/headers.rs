@@ -107,9 +107,10 @@ pub(super) fn taken(text: &[u8], rules: &Rules) -> Result<Version, Malformed> {
     if rules.versions.contains(&version) { Ok(version) } else { Err(Malformed::UnsupportedVersion) }
 }
 
-/// A byte of a name as servers compare names: in lower case, and `_` as `-`, as CGI and its heirs do.
+/// A byte of a name as servers compare names: in lower case, and as `-` whatever is neither letter nor digit, since CGI and
+/// its heirs write `_` for `-`, and some of them for `.` and all else.
 fn normal(byte: u8) -> u8 {
-    if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 fn begins(name: &[u8], known: &str) -> bool {

@@ -65,7 +65,7 @@ pub enum Malformed {
     ResultBesideMethod,
     #[error("the answer has not exactly one of `result` and `error`, as an object")]
     ResponseShape,
-    #[error("the id is neither a string nor an integer")]
+    #[error("the id is neither an integer nor a string of 1024 bytes at most")]
     IdType,
     #[error("the method wants an answer, and the message has no id")]
     IdMissing,
