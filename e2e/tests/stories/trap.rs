@@ -43,6 +43,7 @@ fn a_vm_that_traps_refuses_meanwhile_and_recovers_and_what_it_lost_is_unknown() 
     })
     .unwrap();
     assert!(refusals > 0, "nothing was refused: the VM never trapped");
+    assert_eq!(world.stack.envoy.stat("wasm.agentgate.vm_reload_success").unwrap(), 1);
 
     let id = lost["call_id"].as_str().unwrap();
     let outcome = eventually("what the old VM lost is closed", || {
@@ -69,6 +70,13 @@ fn with_its_own_memory_the_module_takes_the_same_call() {
         let answer = world.http1(&bytes);
         assert_eq!(world.upstream().unwrap().take(), (vec![], vec![]), "{answer:?}");
     }
+    let refusals = eventually("both refusals are on record", || {
+        let traces = world.traces().ok()?;
+        let refused: Vec<String> = traces.iter().filter(|trace| trace["verdict"] == "deny").map(ToString::to_string).collect();
+        (refused.len() == 2).then_some(refused)
+    });
+    let refusals = refusals.unwrap();
+    assert!(refusals.iter().all(|trace| trace.contains("too_large")), "{refusals:?}");
 }
 
 fn little_memory() -> World {
