@@ -112,7 +112,8 @@ fn what_nobody_knows_is_an_error_with_its_line_and_case() {
 #[test]
 fn the_report_names_every_case_and_every_line_that_none_reached() {
     let report = try_cases(
-        "- name: one\n  given: { server: notes, method: tools/call, tool: a }\n  want: { verdict: allow, rule: a_tool }\n\n- name: two\n  given: { server: notes, method: ping }\n  want: { verdict: allow, rule: a_tool }\n",
+        "- name: one\n  given: { server: notes, method: tools/call, tool: a }\n  want: { verdict: allow, rule: a_tool }\n\n\
+         - name: two\n  given: { server: notes, method: ping }\n  want: { verdict: allow, rule: a_tool }\n",
     );
     let rows: Vec<_> =
         report.rows.iter().map(|row| (row.file.as_str(), row.line, row.name.as_str(), row.failure.is_some())).collect();

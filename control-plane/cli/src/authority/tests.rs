@@ -1,3 +1,5 @@
+//! What an authority issues, read back by others: names, chains, lifetimes, modes of files.
+
 use super::{AuthorityError, Init, Issue, Issued, Validity, init, issue};
 use agentgate_core::time::Time;
 use rustls::pki_types::pem::PemObject as _;
