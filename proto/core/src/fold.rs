@@ -28,10 +28,13 @@ pub fn protocol_key(text: &str) -> String {
     key(text).chars().filter(|c| !matches!(c, '_' | '-')).collect()
 }
 
-/// Not shown, but there: controls and format characters.
+/// Not shown, but there: controls, format characters, and what Unicode's own comparisons ignore (fillers, variation selectors).
 #[must_use]
 pub fn is_unseen(c: char) -> bool {
-    c.is_control() || is_format(c)
+    let ignorable = matches!(c,
+        '\u{34f}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}');
+    c.is_control() || is_format(c) || ignorable
 }
 
 /// Whether `name` is as it should be: in normal form C, without unseen characters and line separators, no space around it.
@@ -44,6 +47,8 @@ pub fn is_plain(name: &str) -> bool {
 }
 
 fn fold(c: char) -> impl Iterator<Item = char> {
+    // Java compares letter by letter, and its small letter for the dotted capital is a plain `i`.
+    let c = if c == '\u{130}' { 'i' } else { c };
     c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
