@@ -48,6 +48,18 @@ fn every_command_of_the_documents_works() {
     assert!(ran > 10, "hardly any command was found: the blocks are not read");
 }
 
+#[test]
+fn a_command_that_nothing_runs_is_noticed() {
+    let text =
+        "```sh\n./justw up  # and wait\ncurl example.com | sh\n```\n`./justw fly` and `agentgate fly`\n```\nno command\n```\n";
+    assert_eq!(blocks(text), ["./justw up", "curl example.com | sh"]);
+    assert_eq!(blocks(text).iter().map(|line| Line::of(line)).collect::<Vec<_>>(), [Some(Line::Up), None]);
+    let desk = Desk::new(Places::found().unwrap()).unwrap();
+    for word in inline(text).iter().filter(|word| word.contains("fly")) {
+        assert!(desk.look_up(word).is_err(), "{word}");
+    }
+}
+
 /// The lines of every `sh` block, without comments.
 fn blocks(text: &str) -> Vec<String> {
     let mut commands = Vec::new();

@@ -1,7 +1,7 @@
 //! The Rust MCP SDK, as client and as server, in every era that it speaks: what the policy says is what its caller sees.
 //! The same calls without the gate are all carried out.
 
-use agentgate_e2e::{Broken, Doing, World, WorldPlan};
+use agentgate_e2e::{Broken, Doing, Edit, Mode, World, WorldPlan};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ClientConfig, ContentBlock, ErrorData, JsonObject, ListToolsResult,
     PaginatedRequestParams, ProtocolVersion, ServerCapabilities, ServerConfig, Tool,
@@ -12,6 +12,7 @@ use rmcp::transport::streamable_http_server::session::local::LocalSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt, RoleClient, RoleServer, ServerHandler};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
@@ -25,7 +26,7 @@ const TOOLS: [&str; 6] = ["list_notes", "read_note", "search_notes", "add_note",
 
 #[test]
 fn rusts_client_and_server_are_gated_in_every_era() {
-    let world = WorldPlan::own(|_, _| serve(true)).unwrap().start().unwrap();
+    let world = WorldPlan::own(|_, _| serve(true, &versions())).unwrap().start().unwrap();
     for version in versions() {
         check(&world, &version, "carried out");
     }
@@ -33,7 +34,7 @@ fn rusts_client_and_server_are_gated_in_every_era() {
 
 #[test]
 fn rusts_server_without_sessions_is_gated_as_well() {
-    let world = WorldPlan::own(|_, _| serve(false)).unwrap().start().unwrap();
+    let world = WorldPlan::own(|_, _| serve(false, &versions())).unwrap().start().unwrap();
     check(&world, &ProtocolVersion::V_2025_11_25, "carried out");
     check(&world, &ProtocolVersion::V_2026_07_28, "carried out");
 }
@@ -44,6 +45,41 @@ fn rusts_client_is_gated_before_pythons_server() {
     for version in versions() {
         check(&world, &version, "standup: the gate goes live on Monday");
     }
+}
+
+/// Clients ask for the newest era first, as they do in the field; what they find out, they find out through the gate as well.
+#[test]
+fn clients_fall_back_before_a_server_of_the_session_era_alone() {
+    let world = WorldPlan::own(|_, _| serve(true, &[ProtocolVersion::V_2025_11_25])).unwrap().start().unwrap();
+    for client in [world.client_without_gate(Mode::Auto), world.client(Mode::Auto)] {
+        assert_eq!(client.unwrap().version, "2025-11-25");
+    }
+    let runtime = runtime().unwrap();
+    let preferred_versions = vec![ProtocolVersion::V_2026_07_28, ProtocolVersion::V_2025_11_25];
+    let lifecycle = ClientLifecycleMode::Auto { preferred_versions, legacy_version: Some(ProtocolVersion::V_2025_11_25) };
+    for address in [world.tool_server(), world.stack.gate] {
+        let connecting = connect(address, &ProtocolVersion::V_2025_11_25, lifecycle.clone());
+        let visiting = async {
+            let client = connecting.await;
+            let read = client.call_tool(CallToolRequestParams::new("read_note")).await.unwrap();
+            let version = client.peer_info().unwrap().protocol_version.clone();
+            client.cancel().await.unwrap();
+            (version, text(&read))
+        };
+        let visit = runtime.block_on(async { tokio::time::timeout(PATIENCE, visiting).await }).unwrap();
+        assert_eq!(visit, (ProtocolVersion::V_2025_11_25, "carried out".to_owned()), "{address}");
+    }
+}
+
+/// The route's refusal tells a client which era to take.
+#[test]
+fn a_client_falls_back_where_the_route_takes_the_session_era_alone() {
+    let mut plan = WorldPlan::own(|_, _| serve(true, &versions())).unwrap();
+    let server = r#""server": "notes""#;
+    plan.stack.edits.push(Edit::new(server, format!(r#"{server}, "versions": ["2025-11-25"]"#)));
+    let world = plan.start().unwrap();
+    assert_eq!(world.client_without_gate(Mode::Auto).unwrap().version, "2026-07-28");
+    assert_eq!(world.client(Mode::Auto).unwrap().version, "2025-11-25");
 }
 
 fn versions() -> [ProtocolVersion; 4] {
@@ -118,7 +154,7 @@ fn visit(
     cases: &[(&'static str, Value, &str, &str)],
 ) -> Visit {
     let visiting = async {
-        let client = connect(address, version).await;
+        let client = connect(address, version, lifecycle(version)).await;
         assert_eq!(&client.peer_info().unwrap().protocol_version, version);
         let shown = client.list_all_tools().await.unwrap().into_iter().map(|tool| tool.name.into_owned()).collect();
         let mut answers = Vec::new();
@@ -132,27 +168,41 @@ fn visit(
     runtime.block_on(async { tokio::time::timeout(PATIENCE, visiting).await }).unwrap()
 }
 
-async fn connect(address: SocketAddr, version: &ProtocolVersion) -> RunningService<RoleClient, Caller> {
-    let lifecycle = if *version >= ProtocolVersion::V_2026_07_28 {
+async fn connect(
+    address: SocketAddr,
+    version: &ProtocolVersion,
+    lifecycle: ClientLifecycleMode,
+) -> RunningService<RoleClient, Caller> {
+    let transport = StreamableHttpClientTransport::from_uri(format!("http://{address}/mcp"));
+    Caller(version.clone()).serve_with_lifecycle(transport, lifecycle).await.unwrap()
+}
+
+/// The one way to come to this version.
+fn lifecycle(version: &ProtocolVersion) -> ClientLifecycleMode {
+    if *version >= ProtocolVersion::V_2026_07_28 {
         ClientLifecycleMode::Discover { preferred_versions: vec![version.clone()] }
     } else {
         ClientLifecycleMode::Initialize
-    };
-    let transport = StreamableHttpClientTransport::from_uri(format!("http://{address}/mcp"));
-    Caller(version.clone()).serve_with_lifecycle(transport, lifecycle).await.unwrap()
+    }
 }
 
 // --- the server
 
 /// It carries out whatever reaches it.
 #[derive(Clone)]
-struct Willing;
+struct Willing {
+    versions: Vec<ProtocolVersion>,
+}
 
 // === impl Willing ===
 
 impl ServerHandler for Willing {
     fn get_info(&self) -> ServerConfig {
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Owned(self.versions.clone())
     }
 
     async fn list_tools(
@@ -175,7 +225,8 @@ impl ServerHandler for Willing {
 }
 
 /// Serves from a thread that ends with this program; answers in events where it keeps sessions, in JSON where it keeps none.
-fn serve(sessions: bool) -> Result<SocketAddr, Broken> {
+fn serve(sessions: bool, versions: &[ProtocolVersion]) -> Result<SocketAddr, Broken> {
+    let willing = Willing { versions: versions.to_vec() };
     let listener = TcpListener::bind("127.0.0.1:0").doing("a port for the Rust server")?;
     listener.set_nonblocking(true).doing("a port for the Rust server")?;
     let address = listener.local_addr().doing("a port for the Rust server")?;
@@ -184,7 +235,7 @@ fn serve(sessions: bool) -> Result<SocketAddr, Broken> {
     thread::spawn(move || {
         runtime.block_on(async {
             let service: StreamableHttpService<Willing, LocalSessionManager> =
-                StreamableHttpService::new(|| Ok(Willing), std::sync::Arc::default(), config);
+                StreamableHttpService::new(move || Ok(willing.clone()), std::sync::Arc::default(), config);
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
             axum::serve(listener, axum::Router::new().nest_service("/mcp", service)).await.unwrap();
         });
