@@ -191,6 +191,33 @@ fn paths_that_a_server_might_take_for_the_gated_one_do_not_pass() {
 }
 
 #[test]
+fn a_head_is_bounded_for_it_may_cost_its_sender_next_to_nothing() {
+    let world = world();
+    for (size, status) in [(15 << 10, 200), (17 << 10, 431)] {
+        let long = vec![b'a'; size];
+        let headers = [&HEADERS[..], &[("x-long", long.as_slice())]].concat();
+        let answer = world.http1(&request("POST", "/mcp", &headers, CALL.as_bytes())).unwrap();
+        assert_eq!((answer.status, world.upstream().unwrap().take().0.len()), (status, usize::from(status == 200)));
+    }
+}
+
+#[test]
+fn a_preflight_passes_without_a_query_and_discovery_by_a_plain_path() {
+    let world = world();
+    let cases = [
+        ("OPTIONS", "/mcp", 1),
+        ("OPTIONS", "/mcp?method=tools/call&name=delete", 0),
+        ("GET", "/.well-known/oauth-protected-resource/mcp", 1),
+        ("GET", "/.well-known/oauth-x/%252e%252e/%252e%252e/mcp", 0),
+        ("GET", "/.well-known/oauth-x;x", 0),
+    ];
+    for (method, path, arrive) in cases {
+        let answer = world.http1(&request(method, path, &[], b""));
+        assert_eq!(world.upstream().unwrap().take().0.len(), arrive, "{method} {path}: {answer:?}");
+    }
+}
+
+#[test]
 fn upgrades_and_tunnels_are_refused() {
     let world = world();
     let upgrade: [(&str, &[u8]); 4] = [
