@@ -23,6 +23,7 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let world = World::with(Setup { embedded: true, ..Setup::default() }).await;
+        println!("at the start       {} resident, client included", resident());
         let mut vm = world.vm().await;
         for counter in 1..=WARM_UP {
             vm.decided(call(counter, "read_note")).await;
@@ -48,6 +49,9 @@ fn main() {
                 Heard::Answer(answer) => {
                     assert!(matches!(answer.result, Some(v1::answer::Result::Decided(_))), "{answer:?}");
                     answered += 1;
+                    if answered % (MANY / 4) == 0 {
+                        println!("after {:>6} calls {} resident, client included", first + answered - 1, resident());
+                    }
                     let entries = vec![outcome(answer.counter, OutcomeKind::Completed)];
                     vm.say(Said::Report(v1::Report { entries })).await;
                 }
@@ -60,8 +64,11 @@ fn main() {
             "{AT_ONCE} at once      {per_second:.0} asks/s with as many outcomes, {:?} each",
             Duration::from_secs_f64(1.0 / per_second)
         );
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-        println!("after {} calls  {resident} (client included)", first + MANY);
     });
+}
+
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().to_owned()
 }
