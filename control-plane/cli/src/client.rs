@@ -258,8 +258,11 @@ fn tls_trouble(error: &(dyn Error + 'static)) -> Option<String> {
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let tls = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()));
-        if let Some(tls) = tls {
-            return Some(tls.to_string());
+        match tls {
+            // What answers speaks no TLS at all: it is the wrong listener, and no certificate of anybody's is in question.
+            Some(rustls::Error::InvalidMessage(_)) => return None,
+            Some(tls) => return Some(tls.to_string()),
+            None => {}
         }
         // With TLS 1.3 the other side says no only after the handshake; HTTP/2 then keeps the words alone.
         let said = error.to_string();

@@ -1,7 +1,10 @@
 //! When there is no answer: exit codes, and what is said to do next.
 
 use crate::double::{Answers, command, json, text};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Output;
+use std::thread;
 use tonic::Code;
 
 fn check(output: &Output, code: i32, said: &[&str]) {
@@ -48,6 +51,23 @@ fn nobody_there_is_told_apart_from_not_permitted() {
     check(&double.agentgate_as("operator-late", &["status"]), 4, &["does not accept our certificate", "authority issue"]);
     let elsewhere = Answers::default().serve_as("elsewhere");
     check(&elsewhere.agentgate(&["status"]), 4, &["is not accepted", "--ip ADDRESS"]);
+    let plain = speaks_no_tls();
+    check(&double.agentgate(&["status", "--endpoint", &plain]), 3, &["cannot reach", "operators' listener?"]);
+}
+
+/// Where one connection gets an answer in plain HTTP, as the metrics listener gives it.
+fn speaks_no_tls() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("https://{}", listener.local_addr().expect("an address"));
+    thread::spawn(move || {
+        let (mut peer, _) = listener.accept().expect("a connection");
+        let mut hello = [0_u8; 1];
+        peer.read_exact(&mut hello).expect("a client speaks first");
+        peer.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").expect("an answer");
+        let mut rest = Vec::new();
+        let _ = peer.read_to_end(&mut rest);
+    });
+    endpoint
 }
 
 #[test]
