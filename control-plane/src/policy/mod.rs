@@ -182,7 +182,9 @@ impl Policy {
 fn load(files: Vec<SourceFile>) -> Result<Bundle, String> {
     let bundle = Bundle::load(files).map_err(|error| crate::cause::chain(&error))?;
     let report = bundle.try_cases();
-    if report.passed() { Ok(bundle) } else { Err("its cases fail; `agentgate policy test` shows which".into()) }
+    let Some(first) = report.rows.iter().find(|row| row.failure.is_some()) else { return Ok(bundle) };
+    let (failed, place) = (report.failed(), format!("{}:{}", first.file, first.line));
+    Err(format!("{failed} of its cases fail, first `{}` ({place}); `agentgate policy test DIRECTORY` shows each", first.name))
 }
 
 fn change_id(epoch: Version, digest: &Digest) -> Digest {

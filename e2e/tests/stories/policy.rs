@@ -15,7 +15,8 @@ fn an_edit_is_in_force_when_it_is_good_and_stays_out_with_its_reason_when_it_is_
     let good = edited(&world, "add_note:     { tag: gated,", "add_note:     { tag: open,");
 
     // Its own cases want the tool gated.
-    assert!(refusal(&world, &good, &first).contains("cases fail"));
+    let broken = refusal(&world, &good, &first);
+    assert!(broken.contains("cases fail") && broken.contains("cases/"), "{broken}");
     assert_eq!(told(&world), "pending");
 
     let cases = world.stack.control_plane.policies().join("cases");
