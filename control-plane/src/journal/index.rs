@@ -14,8 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// sled holds about twice of this in memory.
-const CACHE_BYTES: u64 = 8 << 20;
+/// sled holds several times this in memory: the control plane has 100 MB for everything.
+const CACHE_BYTES: u64 = 4 << 20;
 
 /// Raised when a key or a value changes its form: the index is then built anew.
 const FORM: &[u8] = b"agentgate/index/1";

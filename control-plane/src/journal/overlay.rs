@@ -9,8 +9,8 @@ use agentgate_core::digest::Digest;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Records and bodies that may wait for the index: some 4 MB, and a second of a full disk's work.
-pub(super) const OVERLAY_ENTRIES_MAX: usize = 16_384;
+/// Records and bodies that may wait for the index: some 3 MB, and half a second of a busy disk's work.
+pub(super) const OVERLAY_ENTRIES_MAX: usize = 8192;
 
 /// Everything that the index must learn of one group.
 #[derive(Clone, Debug)]

@@ -20,8 +20,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How many entries the index learns at once.
-pub(super) const LEARN_ENTRIES_MAX: usize = 4096;
+/// How many entries the index learns at once. sled holds every page that a batch touches: with 4096, 100,000 calls left
+/// 90 MB resident, with 1024 they leave 50 MB.
+pub(super) const LEARN_ENTRIES_MAX: usize = 1024;
 
 /// What opening found and did.
 #[derive(Clone, Debug, Default)]

@@ -356,7 +356,8 @@ async fn a_missing_segment_is_named() {
 
 #[tokio::test]
 async fn the_index_can_be_lost_or_spoiled_and_nothing_else_is() {
-    let spoil: [(&str, fn(&Path)); 4] = [
+    type Spoil = fn(&Path);
+    let spoil: [(&str, Spoil); 4] = [
         ("gone", |index| fs::remove_dir_all(index).unwrap()),
         ("emptied", |index| fs::write(index.join("db"), b"").unwrap()),
         ("overwritten", |index| {

@@ -21,7 +21,13 @@ pub(super) enum Fault {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct FailingDisk {
-    plan: Arc<(Mutex<Option<(Fault, &'static str)>>, Condvar)>,
+    plan: Arc<Plan>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    fault: Mutex<Option<(Fault, &'static str)>>,
+    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -44,13 +50,13 @@ pub(super) struct MemoryFile(pub Mutex<Vec<u8>>);
 
 impl FailingDisk {
     pub(super) fn set(&self, fault: Option<(Fault, &'static str)>) {
-        *self.plan.0.lock().unwrap() = fault;
-        self.plan.1.notify_all();
+        *self.plan.fault.lock().unwrap() = fault;
+        self.plan.changed.notify_all();
     }
 
     fn fault(&self, path: &Path) -> Option<Fault> {
         let name = path.to_string_lossy();
-        self.plan.0.lock().unwrap().filter(|(_, on)| name.contains(on)).map(|(fault, _)| fault)
+        self.plan.fault.lock().unwrap().filter(|(_, on)| name.contains(on)).map(|(fault, _)| fault)
     }
 
     fn wrapped(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
@@ -102,9 +108,9 @@ impl File for FailingFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut plan = self.disk.plan.0.lock().unwrap();
+        let mut plan = self.disk.plan.fault.lock().unwrap();
         while *plan == Some((Fault::Stall, "")) {
-            plan = self.disk.plan.1.wait(plan).unwrap();
+            plan = self.disk.plan.changed.wait(plan).unwrap();
         }
         drop(plan);
         match self.disk.fault(&self.path) {

@@ -1,5 +1,7 @@
 //! What the embedded journal does when the world fails it. What every backend must do stands in `contract.rs`.
 
+#![expect(clippy::cast_possible_truncation, reason = "small numbers in tests")]
+
 mod bounds;
 mod crash;
 mod damage;
