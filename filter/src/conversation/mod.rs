@@ -13,7 +13,7 @@ use crate::count::Count;
 use agentgate_proto::v1::{self, converse_request, converse_response};
 use prost::Message as _;
 use reports::Reports;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The host's number of a stream.
 pub type StreamId = u32;
@@ -32,6 +32,9 @@ pub const REOPEN_MS_MIN: u64 = 100;
 pub const REOPEN_MS_MAX: u64 = 2_000;
 /// Calls that may wait for an answer in one VM. Their bodies are bounded by `gate::Budget`.
 pub const WAITING_MAX: usize = 4_096;
+/// Refusals in one callback. Envoy sends each from within the one before it, and some 350 overflow the stack of the whole
+/// process; the rest waits, paused, for the next callback.
+pub const REFUSED_AT_ONCE_MAX: usize = 64;
 
 #[derive(Debug)]
 pub struct Conversation {
@@ -50,6 +53,8 @@ pub struct Conversation {
     reopen_at: Moment,
     failures: u32,
     waiting: BTreeMap<u64, Waiting>,
+    /// Answers of our own that are still to be given.
+    overdue: VecDeque<Output>,
     /// Calls that were asked for and that nobody waits for any more: an allow for one of them was never used.
     given_up: BTreeSet<u64>,
     reports: Reports,
@@ -133,6 +138,7 @@ impl Conversation {
             reopen_at: Moment::default(),
             failures: 0,
             waiting: BTreeMap::new(),
+            overdue: VecDeque::new(),
             given_up: BTreeSet::new(),
             reports: Reports::default(),
             pings: 0,
@@ -146,6 +152,7 @@ impl Conversation {
 
     pub fn on(&mut self, input: Input, now: Moment) -> Vec<Output> {
         let mut out = Vec::new();
+        let is_of_stream = matches!(input, Input::Tick | Input::Opened(_) | Input::Received(..) | Input::Closed(_));
         match input {
             Input::Tick => self.tick(now, &mut out),
             Input::Opened(stream) => self.opened(stream, now, &mut out),
@@ -168,6 +175,10 @@ impl Conversation {
             }
             Input::Leave => self.leave = true,
         }
+        if is_of_stream {
+            let some = self.overdue.len().min(REFUSED_AT_ONCE_MAX);
+            out.extend(self.overdue.drain(..some));
+        }
         out
     }
 
@@ -178,7 +189,7 @@ impl Conversation {
     }
 
     fn tick(&mut self, now: Moment, out: &mut Vec<Output>) {
-        self.expire(now, out);
+        self.expire(now);
         self.mind_the_lines(now, out);
         let wanted = self.serving.is_none() || self.leave;
         if wanted && self.coming.is_none() && !self.opening && now >= self.reopen_at {
@@ -189,14 +200,14 @@ impl Conversation {
     }
 
     /// Whoever waited for longer than the deadline is told so.
-    fn expire(&mut self, now: Moment, out: &mut Vec<Output>) {
+    fn expire(&mut self, now: Moment) {
         let late: Vec<u64> =
             self.waiting.iter().filter(|(_, waiting)| waiting.deadline <= now).map(|(counter, _)| *counter).collect();
         for counter in late {
             if let Some(waiting) = self.waiting.remove(&counter) {
                 let cause = if waiting.stream.is_some() { Cause::NoAnswer } else { Cause::Unreachable };
                 self.give_up(counter, &waiting);
-                out.push(waiting.question.undecided(counter, cause));
+                self.overdue.push_back(waiting.question.undecided(counter, cause));
             }
         }
     }
@@ -352,7 +363,7 @@ impl Conversation {
         self.reopen_at = now.plus_ms(self.backoff_ms());
         self.failures = self.failures.saturating_add(1);
         if self.serving.is_none() {
-            self.refuse(None, Cause::Unreachable, out);
+            self.refuse(None, Cause::Unreachable);
         }
     }
 
@@ -366,13 +377,13 @@ impl Conversation {
     /// Answers that were expected on `stream` will not come. What was asked may have been allowed, and is not released.
     fn abandon(&mut self, stream: StreamId, out: &mut Vec<Output>) {
         self.reports.take_back(stream);
-        for counter in self.refuse(Some(stream), Cause::StreamLost, out) {
+        for counter in self.refuse(Some(stream), Cause::StreamLost) {
             self.report(not_released(counter, "the stream ended before the answer"), out);
         }
     }
 
     /// Refuses whoever waits on `stream` (None: for a stream), and names the calls among them.
-    fn refuse(&mut self, stream: Option<StreamId>, cause: Cause, out: &mut Vec<Output>) -> Vec<u64> {
+    fn refuse(&mut self, stream: Option<StreamId>, cause: Cause) -> Vec<u64> {
         let lost: Vec<u64> =
             self.waiting.iter().filter(|(_, waiting)| waiting.stream == stream).map(|(counter, _)| *counter).collect();
         let mut calls = Vec::new();
@@ -381,7 +392,7 @@ impl Conversation {
             if matches!(waiting.question, Question::Ask(_)) {
                 calls.push(counter);
             }
-            out.push(waiting.question.undecided(counter, cause));
+            self.overdue.push_back(waiting.question.undecided(counter, cause));
         }
         calls
     }
@@ -389,7 +400,7 @@ impl Conversation {
     fn question(&mut self, counter: u64, question: Question, now: Moment, out: &mut Vec<Output>) {
         // While the very first stream opens, and while any does, there is something to wait for.
         let hope = self.serving.is_some() || self.coming.is_some() || self.opening || self.failures == 0;
-        if self.waiting.len() >= WAITING_MAX || !hope {
+        if self.waiting.len().saturating_add(self.overdue.len()) >= WAITING_MAX || !hope {
             let cause = if hope { Cause::Crowded } else { Cause::Unreachable };
             out.push(question.undecided(counter, cause));
             return;

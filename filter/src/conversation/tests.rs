@@ -146,7 +146,7 @@ fn a_fresh_vm_lets_asks_wait_for_the_first_welcome_but_not_beyond_their_deadline
          0 opened 1 -> hello@1
          1500 ask 2 -> nothing
          1999 tick -> nothing
-         2000 tick -> 1 unreachable, reset@1, streams_refused+1, 2 unreachable",
+         2000 tick -> reset@1, streams_refused+1, 1 unreachable, 2 unreachable",
     );
 }
 
@@ -184,7 +184,7 @@ fn a_late_allow_releases_nothing_and_is_reported() {
          1000 tick -> ping:1@1
          1000 echo 1 1 -> nothing
          1999 tick -> nothing
-         2000 tick -> 1 no_answer, 2 no_answer, ping:2@1
+         2000 tick -> ping:2@1, 1 no_answer, 2 no_answer
          2001 answer 1 1 allow -> answers_late+1, calls_not_released+1
          2001 answer 1 2 deny -> answers_late+1
          2100 tick -> report:1!@1
@@ -290,7 +290,7 @@ fn a_peer_that_does_not_echo_is_dead_however_open_its_stream_is() {
          4000 ask 7 -> ask:7:2000ms@1
          4000 echo 1 1 -> nothing
          4999 tick -> nothing
-         5000 tick -> reset@1, streams_lost+1, 7 stream_lost, open",
+         5000 tick -> reset@1, streams_lost+1, open, 7 stream_lost",
     );
 }
 
@@ -398,7 +398,7 @@ fn a_listing_is_answered_by_a_listing_only() {
          4 ask 2 -> ask:2:2000ms@1
          5 hidden 1 2 -> answers_late+1
          6 listing 3 -> listing:3@1
-         2004 tick -> 2 no_answer, ping:1@1
+         2004 tick -> ping:1@1, 2 no_answer
          2006 tick -> 3 unlisted:no_answer",
     );
 }
@@ -460,4 +460,23 @@ fn a_flood_of_refused_calls_leaves_room_for_outcomes() {
     }
     assert_eq!(conversation.on(refused(9_000, 0), Moment::default()).len(), 1);
     assert_eq!(conversation.on(input("report 9001"), Moment::default()), []);
+}
+
+#[test]
+fn what_is_refused_in_one_callback_is_bounded_and_the_rest_follows() {
+    let refused = |outputs: Vec<Output>| outputs.iter().filter(|output| matches!(output, Output::Answered(..))).count();
+    for lost in [Input::Tick, Input::Closed(1)] {
+        let mut conversation = Conversation::new(EPOCH, "node".to_owned(), 2_000);
+        for words in ["tick", "opened 1", "welcome 1"] {
+            conversation.on(input(words), Moment::default());
+        }
+        for counter in 0..150 {
+            conversation.on(input(&format!("ask {counter}")), Moment::default());
+        }
+        let later = Moment::from_micros(2_000_000);
+        assert_eq!(refused(conversation.on(lost, later)), super::REFUSED_AT_ONCE_MAX);
+        assert_eq!(refused(conversation.on(input("ask 200"), later)), 0, "an exchange's own callback refuses no other");
+        let rest: Vec<usize> = (0..4).map(|_| refused(conversation.on(Input::Tick, later))).collect();
+        assert_eq!(rest, [64, 22, 0, 0]);
+    }
 }
