@@ -53,6 +53,9 @@ struct Arguments {
     /// Calls after which the control plane's memory is read; 0: not at all
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     resident_after: u64,
+    /// Measure again what was measured while other programs used more than this share of the cores
+    #[arg(long, default_value_t = 100, value_name = "PERCENT")]
+    others_max: u32,
     #[arg(long, default_value = "table")]
     output: Output,
 }
@@ -132,6 +135,7 @@ impl Arguments {
             length: Duration::from_secs(self.seconds.max(1)),
             saturating: Duration::from_secs(self.saturating_seconds.max(1)),
             connections: self.connections.max(1),
+            others_max: f64::from(self.others_max) / 100.0,
         }
     }
 

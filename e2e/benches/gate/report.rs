@@ -115,6 +115,9 @@ impl Report {
             "At this rate at least {:.0} % of the cores stayed unused; other programs took up to {:.0} %; driver and upstream {driver:.0} µs a call.",
             unused * 100.0, others * 100.0
         ));
+        if others > DISTURBED {
+            notes.push("Others were busy: latencies are too high and CPU is too; differences between gates are wider than on a quiet machine.".into());
+        }
         notes.join("\n") + "\n"
     }
 
@@ -132,6 +135,9 @@ impl Report {
         }
     }
 }
+
+/// The share of the cores above which others are worth a word. The kernel's own work beside any process is a few percent.
+const DISTURBED: f64 = 0.1;
 
 const HEADINGS: [&str; 8] = [
     "gate",

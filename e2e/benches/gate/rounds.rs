@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Connections, pools and caches as they are after a while.
 const WARM_UP: Duration = Duration::from_secs(2);
 
+/// Samples that may be thrown away one after the other: a quarter of an hour, and then nobody waits any longer.
+const DISTURBED_MAX: usize = 100;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
@@ -19,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) length: Duration,
     pub(crate) saturating: Duration,
     pub(crate) connections: usize,
+    /// A sample during which other programs used a larger share of the cores is thrown away and taken again.
+    pub(crate) others_max: f64,
 }
 
 /// One gate in one round.
@@ -52,12 +57,24 @@ impl Plan {
             for turn in 0..gates.len() {
                 let at = (turn + round) % gates.len();
                 let (Some(gate), Some(of_gate)) = (gates.get_mut(at), samples.get_mut(at)) else { continue };
-                let sample = self.sample(gate)?;
+                let sample = self.undisturbed(gate, &mut say)?;
                 say(format!("round {} of {}  {}  {}", round + 1, self.rounds, gate.kind.label(), sample.line()));
                 of_gate.push(sample);
             }
         }
         Ok(samples)
+    }
+
+    /// Chosen by what others did meanwhile, never by what was measured.
+    fn undisturbed(&self, gate: &mut Gate, mut say: impl FnMut(String)) -> Result<Sample, Broken> {
+        for _ in 0..DISTURBED_MAX {
+            let sample = self.sample(gate)?;
+            if sample.others <= self.others_max {
+                return Ok(sample);
+            }
+            say(format!("again: others used {:.0} % of the cores", sample.others * 100.0));
+        }
+        Err(Broken(format!("other programs disturbed {DISTURBED_MAX} samples in a row; measure when they are done")))
     }
 
     fn sample(&self, gate: &mut Gate) -> Result<Sample, Broken> {
