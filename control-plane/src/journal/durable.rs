@@ -3,13 +3,14 @@
 
 use super::frame::{GroupHead, HEAD_LENGTH, Kind, Location, Place, parse_body, parse_record};
 use super::index::{Index, IndexError};
-use super::overlay::{Indexed, OVERLAY_ENTRIES_MAX, Overlay};
+use super::overlay::{Indexed, Mark, OVERLAY_ENTRIES_MAX, Overlay};
 use super::record::{Record, Stream};
 use super::segments::Segments;
 use super::{PAGE_BYTES_MAX, Position, ReadError, Sequence, Version, body_address, scan};
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -24,6 +25,10 @@ pub(super) struct Durable {
     /// The overlay shrank.
     shrank: Condvar,
     fault: Mutex<Option<Fault>>,
+    /// How far the journal is.
+    mark: Mutex<Mark>,
+    /// The index is to be built anew when it is opened again.
+    is_index_spoiled: AtomicBool,
     /// A file that makes the next start read everything.
     damage_note: PathBuf,
 }
@@ -50,11 +55,13 @@ impl Fault {
 // === impl Durable ===
 
 impl Durable {
-    pub(super) fn new(records: Segments, bodies: Segments, index: Index, head: Sequence, damage_note: PathBuf) -> Self {
+    pub(super) fn new(records: Segments, bodies: Segments, index: Index, mark: Mark, damage_note: PathBuf) -> Self {
         Self {
             records,
             bodies,
-            head: watch::Sender::new(head),
+            head: watch::Sender::new(mark.head),
+            mark: Mutex::new(mark),
+            is_index_spoiled: AtomicBool::new(false),
             index: Mutex::new(Some(Arc::new(index))),
             overlay: Mutex::default(),
             shrank: Condvar::new(),
@@ -67,12 +74,20 @@ impl Durable {
         locked(&self.fault).clone()
     }
 
-    /// Damage outlives every other fault.
+    /// Damage outlives every other fault, and doubt every one but damage.
     pub(super) fn set_fault(&self, fault: Option<Fault>) {
         let mut current = locked(&self.fault);
-        if !matches!(*current, Some(Fault::Damaged(_))) {
-            *current = fault;
-        }
+        *current = match (current.take(), fault) {
+            (Some(Fault::Damaged(reason)), _) => Some(Fault::Damaged(reason)),
+            (Some(Fault::Unavailable { in_doubt: true, .. }), Some(Fault::Unavailable { reason, .. })) => {
+                Some(Fault::Unavailable { reason, in_doubt: true })
+            }
+            (_, fault) => fault,
+        };
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        *locked(&self.mark)
     }
 
     /// Takes note of damage, for now and for the next start.
@@ -84,12 +99,13 @@ impl Durable {
 
     /// A group is durable: from now on it is read and followed.
     pub(super) fn publish(&self, group: Arc<Indexed>) -> usize {
-        let head = group.mark.head;
+        let mark = group.mark;
         let mut overlay = locked(&self.overlay);
         overlay.push(group);
         let entries = overlay.entries();
         drop(overlay);
-        self.head.send_replace(head);
+        *locked(&self.mark) = mark;
+        self.head.send_replace(mark.head);
         entries
     }
 
@@ -113,10 +129,9 @@ impl Durable {
             let groups = locked(&self.overlay).oldest(entries_max);
             let Some(last) = groups.last() else { return Ok(()) };
             let learned = self.index()?.learn(&groups, last.mark);
-            if let Err(error) = &learned {
-                self.set_fault(Some(Fault::Unavailable { reason: format!("the index: {error}"), in_doubt: false }));
-            } else {
-                locked(&self.overlay).forget(groups.len());
+            match &learned {
+                Ok(()) => locked(&self.overlay).forget(groups.len()),
+                Err(error) => self.distrust(error),
             }
             // Whoever looked before this line waits by now, and hears it.
             drop(locked(&self.overlay));
@@ -137,16 +152,36 @@ impl Durable {
         }
     }
 
+    /// The writer opens the index again, and has it built anew when it is wrong in itself.
+    pub(super) fn distrust(&self, error: &IndexError) {
+        if error.is_spoiled() {
+            self.is_index_spoiled.store(true, Ordering::Relaxed);
+        }
+        self.set_fault(Some(Fault::Unavailable { reason: format!("the index: {error}"), in_doubt: false }));
+    }
+
+    /// Whether the index was found to be wrong since it was last built.
+    pub(super) fn is_index_spoiled(&self) -> bool {
+        self.is_index_spoiled.load(Ordering::Relaxed)
+    }
+
+    /// How far the index has come, when it can say.
+    pub(super) fn indexed(&self) -> Option<Mark> {
+        self.index().and_then(|index| index.mark()).ok()
+    }
+
     /// The index is as it was before `close_index`.
     pub(super) fn index_back(&self, index: Index) {
         *locked(&self.index) = Some(Arc::new(index));
     }
 
     /// The index has read everything from the segments again.
-    pub(super) fn reopened(&self, index: Index, head: Sequence) {
+    pub(super) fn reopened(&self, index: Index, mark: Mark) {
         locked(&self.overlay).clear();
         self.index_back(index);
-        self.head.send_replace(head);
+        self.is_index_spoiled.store(false, Ordering::Relaxed);
+        *locked(&self.mark) = mark;
+        self.head.send_replace(mark.head);
         self.set_fault(None);
     }
 
@@ -154,7 +189,7 @@ impl Durable {
         let known = locked(&self.overlay).position(id);
         match known {
             Some(position) => Ok(Some(position)),
-            None => Ok(self.index()?.position(id)?),
+            None => self.asked(|index| index.position(id)),
         }
     }
 
@@ -171,7 +206,7 @@ impl Durable {
         let known = locked(&self.overlay).version(stream);
         match known {
             Some(version) => Ok(version),
-            None => Ok(self.index()?.version(stream)?),
+            None => self.asked(|index| index.version(stream)),
         }
     }
 
@@ -179,7 +214,7 @@ impl Durable {
         let known = locked(&self.overlay).body(address);
         match known {
             Some(location) => Ok(Some(location)),
-            None => Ok(self.index()?.body(address)?),
+            None => self.asked(|index| index.body(address)),
         }
     }
 
@@ -197,7 +232,7 @@ impl Durable {
         let newest = locked(&self.overlay).stream(stream, after, limit as usize);
         let mut found = match newest.first() {
             Some((version, _)) if *version == after.saturating_add(1) => Vec::new(),
-            Some(_) | None => self.index()?.stream(stream, after, limit as usize)?,
+            Some(_) | None => self.asked(|index| index.stream(stream, after, limit as usize))?,
         };
         let indexed = found.last().map_or(0, |(version, _)| *version);
         found.extend(newest.into_iter().filter(|(version, _)| *version > indexed));
@@ -243,7 +278,7 @@ impl Durable {
             return Ok(vec![self.record_at(*location)?]);
         }
         let lost = || ReadError::Damaged(format!("the record with sequence {expected} is missing"));
-        let (_, place) = self.index()?.group(expected)?.ok_or_else(lost)?;
+        let (_, place) = self.asked(|index| index.group(expected))?.ok_or_else(lost)?;
         let bytes = self.bytes_at(&self.records, Location { place, length: HEAD_LENGTH })?.unwrap_or_default();
         let bad = || self.damage(Kind::Records, place, "a group is not what was written");
         let head = GroupHead::parse(Kind::Records, place, &bytes).ok_or_else(bad)?;
@@ -280,7 +315,12 @@ impl Durable {
         ReadError::Damaged(text)
     }
 
-    pub(super) fn index(&self) -> Result<Arc<Index>, IndexError> {
+    fn asked<T>(&self, ask: impl FnOnce(&Index) -> Result<T, IndexError>) -> Result<T, ReadError> {
+        let index = self.index()?;
+        Ok(ask(&index).inspect_err(|error| self.distrust(error))?)
+    }
+
+    fn index(&self) -> Result<Arc<Index>, IndexError> {
         locked(&self.index).clone().ok_or(IndexError::Closed)
     }
 }

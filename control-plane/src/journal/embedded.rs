@@ -3,8 +3,9 @@
 
 use super::disk::{Disk, RealDisk};
 use super::durable::Durable;
-use super::frame::Kind;
+use super::frame::{Kind, Place};
 use super::group::{Job, Parts, Queue};
+use super::overlay::Mark;
 use super::recovery::{self, RecoverError, Recovered};
 use super::scan::{self, walk};
 use super::segments::{Layout, SEGMENT_BYTES_MIN, Segments};
@@ -58,7 +59,7 @@ pub enum OpenError {
 pub struct Embedded {
     // Dropped first: the writer finishes what is under way.
     queue: Queue,
-    durable: Arc<Durable>,
+    pub(super) durable: Arc<Durable>,
     bytes: Arc<AtomicU64>,
     change_bytes_max: usize,
     reads: Semaphore,
@@ -104,8 +105,10 @@ impl Embedded {
                 RecoverError::Index(error) => OpenError::Index { directory: directory.clone(), reason: error.to_string() },
             })?;
         let segments = |layout| Segments::new(layout);
-        let bytes = Arc::new(AtomicU64::new(size(&records).and_then(|sum| Ok(sum + size(&bodies)?)).map_err(failed)?));
-        let durable = Arc::new(Durable::new(segments(records), segments(bodies), index, mark.head, damage_note.clone()));
+        let bytes = Arc::new(AtomicU64::new(
+            size(&records, mark.records.place).and_then(|sum| Ok(sum + size(&bodies, mark.bodies.place)?)).map_err(failed)?,
+        ));
+        let durable = Arc::new(Durable::new(segments(records), segments(bodies), index, mark, damage_note.clone()));
         match opening.damage.first() {
             Some(damage) => durable.damaged(&damage.to_string()),
             // Somebody has repaired what the note spoke of.
@@ -228,23 +231,23 @@ fn unless_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// What the segments of one kind take on disk.
-fn size(layout: &Layout) -> io::Result<u64> {
-    layout.list()?.into_iter().try_fold(0, |sum, segment| Ok(sum + u64::from(layout.open(segment)?.bytes)))
+/// What one kind has written before `tail`.
+fn size(layout: &Layout, tail: Place) -> io::Result<u64> {
+    let mut full = layout.list()?.into_iter().filter(|segment| *segment < tail.segment);
+    full.try_fold(u64::from(tail.offset), |sum, segment| Ok(sum + u64::from(layout.open(segment)?.bytes)))
 }
 
 fn verify(durable: &Durable) -> Result<Vec<Damage>, ReadError> {
-    use super::overlay::Mark;
     let unreadable = |error: io::Error| ReadError::Unavailable(error.to_string());
     // What is written while this runs is not its business.
-    let head = *durable.head.borrow();
+    let mark = durable.mark();
     let mut found = Vec::new();
     let records = walk(&durable.records.layout, Mark::START.records, 1, &mut |group, bytes| {
         for (_, _, record) in scan::records(&bytes, &(group.first..group.next())) {
             let is_indexed = durable
                 .position(&record.id)
                 .is_ok_and(|position| position == Some(Position { sequence: record.sequence, version: record.version }));
-            if !is_indexed && record.sequence <= head {
+            if !is_indexed && record.sequence <= mark.head {
                 found.push(group.damage(Kind::Records, "the index does not know a record"));
             }
         }
@@ -259,7 +262,9 @@ fn verify(durable: &Durable) -> Result<Vec<Damage>, ReadError> {
     });
     let bodies = bodies.map_err(unreadable)?;
     found.extend(records.damage.into_iter().chain(bodies.damage));
-    let trailing = [records.trailing, bodies.trailing].into_iter().flatten();
-    found.extend(trailing.map(|bad| bad.damage).filter(|damage| damage.first <= head));
+    for (trailing, tail) in [(records.trailing, mark.records), (bodies.trailing, mark.bodies)] {
+        let is_ours = |damage: &Damage| Place { segment: damage.segment, offset: damage.offset } < tail.place;
+        found.extend(trailing.map(|bad| bad.damage).filter(is_ours));
+    }
     Ok(found)
 }

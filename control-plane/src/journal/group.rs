@@ -6,7 +6,7 @@ use super::durable::{Durable, Fault};
 use super::frame::{GroupDraft, GroupHead, Heading, Kind};
 use super::index::Index;
 use super::overlay::Mark;
-use super::recovery::{LEARN_ENTRIES_MAX, Recovered, recover};
+use super::recovery::{self, LEARN_ENTRIES_MAX, Recovered, recover};
 use super::segments::{Active, Log};
 use super::{AppendError, Appended, Change};
 use agentgate_core::digest::Digest;
@@ -183,7 +183,8 @@ impl Writer {
         if let Some(job) = self.carried.take() {
             return Ok(job);
         }
-        if self.is_sealed { Ok(self.jobs.recv()?) } else { self.jobs.recv_timeout(SEAL_AFTER) }
+        // A sealed writer looks up now and then: a reader may have found a fault.
+        self.jobs.recv_timeout(if self.is_sealed { self.parts.heal_every } else { SEAL_AFTER })
     }
 
     /// One group: `first`, and whatever else is waiting.
@@ -312,14 +313,19 @@ impl Writer {
             log.cut_attempt()?;
             log.make_room(change_bytes_max.saturating_add(super::FRAME_BYTES))?;
         }
+        let indexed = durable.indexed();
         if !durable.close_index() {
             return Ok(false);
+        }
+        if durable.is_index_spoiled() {
+            recovery::remove_index(index_directory)?;
         }
         let (records, bodies) = (&durable.records.layout, &durable.bodies.layout);
         let recovered = recover(records, bodies, index_directory, false).map_err(io::Error::other);
         let Recovered { index, mark: found, logs: reopened, opening } = recovered.inspect_err(|_| {
-            // What can be read still is, if the index can be opened at all.
-            let _ = Index::open(index_directory).map(|index| durable.index_back(index));
+            // What can be read still is, if the index knows what it knew. A younger one would deny what is there.
+            let knows = |index: &Index| index.mark().ok().zip(indexed).is_some_and(|(now, then)| now.head >= then.head);
+            let _ = Index::open(index_directory).map(|index| knows(&index).then(|| durable.index_back(index)));
         })?;
         if let Some(damage) = opening.damage.first() {
             durable.damaged(&damage.to_string());
@@ -328,7 +334,7 @@ impl Writer {
         } else {
             (*mark, *logs) = (found, reopened);
         }
-        durable.reopened(index, found.head.max(mark.head));
+        durable.reopened(index, Mark { head: found.head.max(mark.head), ..found });
         self.known.forget();
         self.is_sealed = false;
         Ok(self.parts.durable.fault().is_none())

@@ -45,6 +45,15 @@ pub(super) enum IndexError {
     Form,
 }
 
+// === impl IndexError ===
+
+impl IndexError {
+    /// Whether the index itself is wrong, and not only the disk or the moment.
+    pub(super) fn is_spoiled(&self) -> bool {
+        !matches!(self, IndexError::Closed | IndexError::Sled(sled::Error::Io(_)))
+    }
+}
+
 // === impl Index ===
 
 impl Index {

@@ -207,11 +207,15 @@ fn trusted_index(
         Err(error) => error.to_string(),
     };
     opening.index_rebuilt = Some(reason);
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        Ok(()) | Err(_) => {}
-    }
+    remove_index(directory)?;
     Ok((Index::open(directory)?, Mark::START))
+}
+
+pub(super) fn remove_index(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Whether the last group that the index knows is where it says.

@@ -5,6 +5,7 @@ use super::{DEADLINE, append_each, body, check_holds, eventually, numbered, smal
 use crate::journal::contract::id;
 use crate::journal::disk::Disk;
 use crate::journal::embedded::Embedded;
+use crate::journal::index::IndexError;
 use crate::journal::{AppendError, Journal as _, ReadError, body_address};
 use std::sync::Arc;
 
@@ -74,6 +75,37 @@ async fn an_attempt_in_doubt_is_whole_or_gone_after_a_crash() {
         append_each(&journal, if is_there { 5..=6 } else { 4..=6 }).await;
         check_holds(&journal, 6).await;
     }
+}
+
+#[tokio::test]
+async fn an_index_that_is_found_to_be_wrong_is_built_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = super::open(directory.path());
+    append_each(&journal, 1..=50).await;
+    journal.durable.distrust(&IndexError::Form);
+    assert!(journal.health().unavailable.is_some());
+    eventually(|| journal.health().unavailable.is_none()).await;
+    append_each(&journal, 51..=60).await;
+    check_holds(&journal, 60).await;
+    assert_eq!(journal.verify().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn verifying_beside_a_busy_writer_finds_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = super::open(directory.path());
+    let writing = async {
+        for number in 1..=300 {
+            journal.append(numbered(number)).await.unwrap();
+        }
+    };
+    let verifying = async {
+        for _ in 0..20 {
+            assert_eq!(journal.verify().await.unwrap(), []);
+        }
+    };
+    tokio::join!(writing, verifying);
+    check_holds(&journal, 300).await;
 }
 
 #[tokio::test]

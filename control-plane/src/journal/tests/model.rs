@@ -85,13 +85,11 @@ async fn equal(memory: &Memory, embedded: &Embedded, step: Step) {
 fn shortened(
     told: Result<crate::journal::Appended, crate::journal::AppendError>,
 ) -> Result<crate::journal::Appended, crate::journal::AppendError> {
-    use crate::journal::AppendError::Conflict;
-    told.map_err(|error| match error {
-        Conflict { stream, now, mut missing } => {
-            missing.retain(|record| record.version <= now);
-            Conflict { stream, now, missing }
+    told.map_err(|mut error| {
+        if let crate::journal::AppendError::Conflict { now, missing, .. } = &mut error {
+            missing.retain(|record| record.version <= *now);
         }
-        other => other,
+        error
     })
 }
 
