@@ -1,7 +1,13 @@
 //! What an ask costs over real gRPC and mutual TLS, with the embedded journal: one at a time, many at once, and what stays
 //! in memory. Client and control plane share this process.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that cannot go on stops")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a bench that cannot go on stops"
+)]
 
 #[path = "../tests/it/world.rs"]
 #[expect(dead_code, reason = "the tests need more of it")]
