@@ -5,6 +5,7 @@
 
 mod admission;
 mod flood;
+mod heavy;
 mod listing;
 mod once;
 mod reading;
@@ -24,6 +25,7 @@ use agentgate_core::id::CallId;
 use agentgate_core::time::Time;
 use agentgate_policies::Trouble;
 use agentgate_proto::v1;
+use heavy::Heavy;
 use once::{Begun, Once};
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +81,7 @@ pub struct Decide {
     policy: Arc<Policy>,
     session: Arc<Session>,
     admission: Admission,
+    heavy: Heavy,
     flood: Flood,
     once: Once,
     keys: Keys,
@@ -96,6 +99,7 @@ impl Decide {
             policy,
             session,
             admission: Admission::new(limits),
+            heavy: Heavy::new(),
             flood: Flood::new(limits),
             once: Once::new(limits.recent_calls_max as usize),
             keys,
@@ -125,7 +129,8 @@ impl Decide {
     async fn first(&self, question: &Question) -> Result<Decided, Undecided> {
         let caller = identity::caller(&question.filter, &question.ask.server, &question.ask.peer)?;
         let _place = self.admission.enter(&caller.subject, &self.clock, question.deadline).await?;
-        let reading = reading::read(&question.ask, &self.limits)?;
+        let turn = self.before(question, self.heavy.turn(question.ask.body.len())).await?.ok_or(Undecided::Draining)?;
+        let reading = turn.work(|| reading::read(&question.ask, &self.limits))?;
         if let Err(malformed) = &reading
             && !self.flood.admit(&caller.subject, malformed.reason(), self.clock.elapsed(), self.clock.now())
         {
@@ -133,7 +138,7 @@ impl Decide {
         }
         self.record(question, &caller.subject, |at, policy| {
             let facts = caller.facts(at, reading.clone());
-            consult(policy, &facts).map(|decision| (facts, decision))
+            turn.work(|| consult(policy, &facts)).map(|decision| (facts, decision))
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! Stories about one decision, on the memory journal and a manual clock.
 
+use super::heavy::LIGHT_BYTES_MAX;
 use super::{ATTEMPTS_MAX, Admission, Decide, Question, Undecided};
 use crate::clock::{Clock, Manual};
 use crate::config::{Callers, Filter, Limits, PolicyFolder};
@@ -17,6 +18,7 @@ use agentgate_proto::v1;
 use bytes::Bytes;
 use prost::Message;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -235,6 +237,38 @@ async fn a_slow_disk_fills_the_share_and_one_more_call_is_refused_at_once() {
     sequences.sort_unstable();
     assert_eq!(sequences, [2, 3, 3], "one record for each call");
     assert!(scene.decide.decide(&scene.question(3)).await.is_ok(), "a refusal is not remembered");
+}
+
+#[tokio::test]
+async fn a_large_body_waits_for_the_large_one_before_it_and_a_light_one_does_not() {
+    let scene = Scene::on(Arc::new(Memory::new())).await;
+    let of_size = |counter, bytes: usize| {
+        let mut question = scene.question(counter);
+        let padding = bytes - question.ask.body.len();
+        question.ask.body = [question.ask.body.as_ref(), &vec![b' '; padding]].concat().into();
+        question.deadline = scene.clock.elapsed() + Duration::from_secs(1);
+        question
+    };
+    let working = scene.decide.heavy.turn(LIGHT_BYTES_MAX + 1).await;
+    let (light, large) = (of_size(1, LIGHT_BYTES_MAX), of_size(2, LIGHT_BYTES_MAX + 1));
+    let mut passing = Box::pin(scene.decide.decide(&light));
+    assert!(matches!(by_now(&mut passing).await, Some(Ok(_))), "it need not wait");
+    let mut waiting = Box::pin(scene.decide.decide(&large));
+    assert!(by_now(&mut waiting).await.is_none(), "it must wait");
+    drop(working);
+    assert!(waiting.await.is_ok());
+}
+
+/// What a future comes to when nothing but itself holds it up.
+async fn by_now<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+    for _ in 0..64 {
+        let polled = std::future::poll_fn(|context| std::task::Poll::Ready(Pin::new(&mut *future).poll(context))).await;
+        if let std::task::Poll::Ready(output) = polled {
+            return Some(output);
+        }
+        tokio::task::yield_now().await;
+    }
+    None
 }
 
 #[tokio::test]
