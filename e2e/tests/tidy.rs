@@ -42,7 +42,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("control-plane/cli", &["agentgate-core", "agentgate-proto", "agentgate-policies"]),
 ];
 
-const ROOMS: &[&str] = &["decide", "policy", "session", "identity", "journal"];
+const ROOMS: &[&str] = &["decide", "policy", "session", "identity", "status", "journal"];
 
 struct House {
     root: PathBuf,
