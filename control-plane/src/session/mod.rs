@@ -13,7 +13,7 @@ use crate::clock::{Clock, Moments};
 use crate::config::Limits;
 use crate::identity::Subject;
 use crate::journal::{Journal, ReadError, Sequence, Stream, Version};
-use agentgate_core::digest::{Digest, Digester};
+use agentgate_core::digest::Digest;
 use agentgate_core::id::{Asker, CallId};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -174,16 +174,13 @@ impl Session {
     }
 }
 
-/// The id under which the journal knows an outcome.
+/// The id under which the journal knows an outcome: beside its decision's, which ends in zero.
 #[must_use]
 pub fn outcome_id(call: &Digest, source: Source) -> Digest {
-    let mut digester = Digester::new("agentgate/outcome/1");
-    digester.part(call.as_bytes());
-    digester.part(match source {
-        Source::Reported => b"reported",
-        Source::Unknown => b"unknown",
-    });
-    digester.finish()
+    call.beside(match source {
+        Source::Reported => 1,
+        Source::Unknown => 2,
+    })
 }
 
 /// A version that a stream is at.

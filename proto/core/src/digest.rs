@@ -24,6 +24,13 @@ impl Digest {
         &self.0
     }
 
+    /// This digest with another last byte: a name beside it, for what is derived from it.
+    #[must_use]
+    pub const fn beside(mut self, last: u8) -> Self {
+        self.0[31] = last;
+        self
+    }
+
     /// The digest of `bytes` under `domain`, e.g. `agentgate/call/1`.
     #[must_use]
     pub fn of(domain: &'static str, bytes: &[u8]) -> Self {

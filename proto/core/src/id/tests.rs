@@ -69,4 +69,14 @@ fn a_call_id_is_quoted_without_its_asker_and_digested_with_it() {
     assert_eq!(one.digest(), id("spiffe://a/filter/one", 7).digest());
     assert_ne!(one.digest(), id("spiffe://a/filter/two", 7).digest());
     assert_ne!(one.digest(), id("spiffe://a/filter/one", 8).digest());
+    assert_ne!(one.digest(), one.digest().beside(1));
+}
+
+#[test]
+fn ids_of_one_vms_calls_stand_beside_each_other() {
+    let id =
+        |epoch, counter| CallId { asker: Asker::try_from("spiffe://a/filter/one").unwrap(), epoch: Epoch([epoch; 16]), counter };
+    let between = |digest: &Digest| (id(1, 255).digest()..=id(1, 256).digest()).contains(digest);
+    assert!(between(&id(1, 255).digest().beside(2)));
+    assert!(!between(&id(1, 254).digest().beside(2)) && !between(&id(1, 257).digest()) && !between(&id(2, 255).digest()));
 }
