@@ -11,8 +11,11 @@ export RUSTUP_AUTO_INSTALL := "0"
 default:
     @just --list --unsorted
 
+# Build everything that runs: target/debug/agentgate, agentgate-control-plane, and the filter's module
+build: programs wasm
+
 # Build the control plane, the CLI and the laptop's commands
-build:
+programs:
     @cargo build --quiet -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bin agentgate-control-plane --bin agentgate --bin laptop
 
 # Build the filter's module
@@ -20,11 +23,11 @@ wasm:
     @cargo build --quiet -p agentgate-filter --profile wasm --target wasm32-wasip1
 
 # One tour: start everything, make calls of every kind, show what was decided, leave nothing behind
-try: (timed "build" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
+try: (timed "programs" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
     @target/debug/laptop try
 
 # Leave everything running in .run/, to point your own MCP client at (`just up --help` names the ports)
-up *OPTIONS: (timed "build" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
+up *OPTIONS: (timed "programs" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
     @target/debug/laptop up {{ OPTIONS }}
 
 # End what `up` left running

@@ -184,7 +184,7 @@ fn load(files: Vec<SourceFile>) -> Result<Bundle, String> {
     let report = bundle.try_cases();
     let Some(first) = report.rows.iter().find(|row| row.failure.is_some()) else { return Ok(bundle) };
     let (failed, place) = (report.failed(), format!("{}:{}", first.file, first.line));
-    Err(format!("{failed} of its cases fail, first `{}` ({place}); `agentgate policy test DIRECTORY` shows each", first.name))
+    Err(format!("{failed} of its cases fail, first `{}` ({place}); `agentgate policy test DIR` shows each", first.name))
 }
 
 fn change_id(epoch: Version, digest: &Digest) -> Digest {

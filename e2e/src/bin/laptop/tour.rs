@@ -40,7 +40,7 @@ pub(crate) fn run() -> Result<(), Broken> {
     println!("Done in {:.1} s; everything was ended and removed. What to try next:", progress.elapsed().as_secs_f32());
     println!("  ./justw up      leaves it running and prints the address to point your own agent at");
     println!("  ./justw test    runs every test");
-    println!("  policies/default/tools.yaml says which tools are open, gated or blocked: change a line and try again");
+    println!("  policies/README.md says how the policy that decided this is written, and how to try an edit of it");
     Ok(())
 }
 
