@@ -21,6 +21,7 @@ use crate::identity::{self, Heard, Subject};
 use crate::policy::{self, InForce, Policy};
 use crate::session::{Session, Setback};
 use agentgate_core::decide::{Decision, Facts, Opinion, settle};
+use agentgate_core::digest::Digest;
 use agentgate_core::id::CallId;
 use agentgate_core::time::Time;
 use agentgate_policies::Trouble;
@@ -40,11 +41,13 @@ pub const ATTEMPTS_MAX: u32 = 3;
 /// One call and whoever asks for it.
 #[derive(Clone, Debug)]
 pub struct Question {
-    pub filter: Arc<Filter>,
-    pub call: CallId,
-    pub ask: v1::Ask,
+    filter: Arc<Filter>,
+    call: CallId,
+    ask: v1::Ask,
+    /// Of `ask`: computed once, compared and recorded as it is.
+    request: Digest,
     /// Monotonic: until when the asker waits.
-    pub deadline: Duration,
+    deadline: Duration,
 }
 
 /// A verdict that is on record.
@@ -87,6 +90,15 @@ pub struct Decide {
     keys: Keys,
 }
 
+// === impl Question ===
+
+impl Question {
+    #[must_use]
+    pub fn new(filter: Arc<Filter>, call: CallId, ask: v1::Ask, deadline: Duration) -> Self {
+        Self { request: reading::request_digest(&ask), filter, call, ask, deadline }
+    }
+}
+
 // === impl Decide ===
 
 impl Decide {
@@ -110,7 +122,7 @@ impl Decide {
     /// Decides a call once. It runs to its end whether or not anybody still waits: `rpc.rs` spawns it.
     pub async fn decide(&self, question: &Question) -> Result<Decided, Undecided> {
         let started = self.clock.elapsed();
-        let answer = match self.once.begin(question.call.digest(), reading::request_digest(&question.ask)) {
+        let answer = match self.once.begin(question.call.digest(), question.request) {
             Begun::First(claim) => claim.settle(self.first(question).await),
             Begun::Known(answer) => Ok(answer),
             Begun::Joined(other) => other.await.unwrap_or(Err(Undecided::Draining)),
@@ -173,7 +185,7 @@ impl Decide {
     async fn recorded(&self, question: &Question) -> Result<Decided, Undecided> {
         let found = self.session.find(&question.call.digest()).await.map_err(record::unavailable)?;
         let found = found.ok_or_else(|| Undecided::Journal("the record of this call is not a decision".into()))?;
-        if found.record.request_digest.as_ref() != reading::request_digest(&question.ask).as_bytes() {
+        if found.record.request_digest.as_ref() != question.request.as_bytes() {
             return Err(Undecided::Reused);
         }
         Ok(record::answer(&found.record, found.body.as_ref(), found.sequence))

@@ -1,6 +1,6 @@
 //! A decision on its way into the journal: the record, its body, and the answer that may be given once both are durable.
 
-use super::{Decided, Question, Undecided, reading};
+use super::{Decided, Question, Undecided};
 use crate::body::{self, KEY_BYTES, digest_bytes};
 use crate::journal::{Epochs, Sequence, Stream};
 use crate::policy::InForce;
@@ -45,7 +45,7 @@ impl Recording {
         let (stored, reference) = body::seal(&key, &body);
         let mut record = v1::DecisionRecord {
             call_id: digest_bytes(&id),
-            request_digest: digest_bytes(&reading::request_digest(&question.ask)),
+            request_digest: digest_bytes(&question.request),
             verdict: 0,
             step: step.into(),
             settle_version: SETTLE_VERSION,

@@ -130,7 +130,7 @@ impl Decide {
             return Ok(());
         }
         let deadline = self.clock.elapsed() + Duration::from_millis(self.limits.deadline_ms_max.into());
-        let question = Question { filter: Arc::clone(&reporter.filter), call, ask, deadline };
+        let question = Question::new(Arc::clone(&reporter.filter), call, ask, deadline);
         let recorded = self.record(&question, &caller.subject, |at, _| {
             let facts = caller.facts(at, reading.clone());
             let decision = if facts.reading.is_err() { consult(None, &facts)? } else { refused_by_filter() };

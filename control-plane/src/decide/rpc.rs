@@ -85,7 +85,7 @@ impl GateRpc {
         let call = CallId { asker: filter.identity.clone(), epoch, counter: ask.counter };
         let max = self.limits.deadline_ms_max;
         let wait_ms = if ask.deadline_ms == 0 { max } else { ask.deadline_ms.min(max) };
-        Question { filter, call, ask, deadline: self.clock.elapsed() + Duration::from_millis(wait_ms.into()) }
+        Question::new(filter, call, ask, self.clock.elapsed() + Duration::from_millis(wait_ms.into()))
     }
 }
 

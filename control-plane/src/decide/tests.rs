@@ -153,7 +153,7 @@ impl Scene {
             versions: vec!["2025-11-25".into()],
             ..v1::Ask::default()
         };
-        Question { filter, call, ask, deadline: self.clock.elapsed() + Duration::from_secs(2) }
+        Question::new(filter, call, ask, self.clock.elapsed() + Duration::from_secs(2))
     }
 
     async fn last_at(&self) -> u64 {
@@ -243,11 +243,10 @@ async fn a_slow_disk_fills_the_share_and_one_more_call_is_refused_at_once() {
 async fn a_large_body_waits_for_the_large_one_before_it_and_a_light_one_does_not() {
     let scene = Scene::on(Arc::new(Memory::new())).await;
     let of_size = |counter, bytes: usize| {
-        let mut question = scene.question(counter);
-        let padding = bytes - question.ask.body.len();
-        question.ask.body = [question.ask.body.as_ref(), &vec![b' '; padding]].concat().into();
-        question.deadline = scene.clock.elapsed() + Duration::from_secs(1);
-        question
+        let Question { filter, call, mut ask, .. } = scene.question(counter);
+        let padding = bytes - ask.body.len();
+        ask.body = [ask.body.as_ref(), &vec![b' '; padding]].concat().into();
+        Question::new(filter, call, ask, scene.clock.elapsed() + Duration::from_secs(1))
     };
     let working = scene.decide.heavy.turn(LIGHT_BYTES_MAX + 1).await;
     let (light, large) = (of_size(1, LIGHT_BYTES_MAX), of_size(2, LIGHT_BYTES_MAX + 1));
