@@ -28,7 +28,7 @@ use agentgate_policies::Trouble;
 use agentgate_proto::v1;
 use heavy::Heavy;
 use once::{Begun, Once};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -44,8 +44,8 @@ pub struct Question {
     filter: Arc<Filter>,
     call: CallId,
     ask: v1::Ask,
-    /// Of `ask`: computed once, compared and recorded as it is.
-    request: Digest,
+    /// Of `ask`. Computed by the first who needs it, so that a stream reads on while a large body is hashed.
+    request: OnceLock<Digest>,
     /// Monotonic: until when the asker waits.
     deadline: Duration,
 }
@@ -95,7 +95,11 @@ pub struct Decide {
 impl Question {
     #[must_use]
     pub fn new(filter: Arc<Filter>, call: CallId, ask: v1::Ask, deadline: Duration) -> Self {
-        Self { request: reading::request_digest(&ask), filter, call, ask, deadline }
+        Self { filter, call, ask, request: OnceLock::new(), deadline }
+    }
+
+    fn request(&self) -> Digest {
+        *self.request.get_or_init(|| reading::request_digest(&self.ask))
     }
 }
 
@@ -122,7 +126,7 @@ impl Decide {
     /// Decides a call once. It runs to its end whether or not anybody still waits: `rpc.rs` spawns it.
     pub async fn decide(&self, question: &Question) -> Result<Decided, Undecided> {
         let started = self.clock.elapsed();
-        let answer = match self.once.begin(question.call.digest(), question.request) {
+        let answer = match self.once.begin(question.call.digest(), question.request()) {
             Begun::First(claim) => claim.settle(self.first(question).await),
             Begun::Known(answer) => Ok(answer),
             Begun::Joined(other) => other.await.unwrap_or(Err(Undecided::Draining)),
@@ -185,7 +189,7 @@ impl Decide {
     async fn recorded(&self, question: &Question) -> Result<Decided, Undecided> {
         let found = self.session.find(&question.call.digest()).await.map_err(record::unavailable)?;
         let found = found.ok_or_else(|| Undecided::Journal("the record of this call is not a decision".into()))?;
-        if found.record.request_digest.as_ref() != question.request.as_bytes() {
+        if found.record.request_digest.as_ref() != question.request().as_bytes() {
             return Err(Undecided::Reused);
         }
         Ok(record::answer(&found.record, found.body.as_ref(), found.sequence))

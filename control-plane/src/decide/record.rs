@@ -45,7 +45,7 @@ impl Recording {
         let (stored, reference) = body::seal(&key, &body);
         let mut record = v1::DecisionRecord {
             call_id: digest_bytes(&id),
-            request_digest: digest_bytes(&question.request),
+            request_digest: digest_bytes(&question.request()),
             verdict: 0,
             step: step.into(),
             settle_version: SETTLE_VERSION,
