@@ -5,6 +5,8 @@ use super::disk::{Disk, RealDisk};
 use super::durable::Durable;
 use super::frame::{Kind, Place};
 use super::group::{Job, Parts, Queue};
+use super::index::IndexError;
+use super::lock;
 use super::overlay::Mark;
 use super::recovery::{self, RecoverError, Recovered};
 use super::scan::{self, walk};
@@ -93,7 +95,7 @@ impl Embedded {
         }
         let failed = |source| OpenError::Io { directory: directory.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
-        let lock = lock(&directory)?;
+        let lock = locked(&directory)?;
         let layout = |kind: Kind| Layout { disk: Arc::clone(disk), directory: directory.join(kind.noun()), kind, segment_bytes };
         let (records, bodies) = (layout(Kind::Records), layout(Kind::Bodies));
         let index_directory = directory.join("index");
@@ -102,6 +104,7 @@ impl Embedded {
         let Recovered { index, mark, logs, opening } =
             recovery::recover(&records, &bodies, &index_directory, damage_note.exists()).map_err(|error| match error {
                 RecoverError::Io(source) => failed(source),
+                RecoverError::Index(IndexError::Held) => OpenError::Locked(directory.clone()),
                 RecoverError::Index(error) => OpenError::Index { directory: directory.clone(), reason: error.to_string() },
             })?;
         let segments = |layout| Segments::new(layout);
@@ -217,10 +220,10 @@ fn ended() -> AppendError {
     AppendError::Unknown("its writer has ended".to_owned())
 }
 
-fn lock(directory: &Path) -> Result<File, OpenError> {
+fn locked(directory: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Io { directory: directory.to_owned(), source };
     let file = File::options().create(true).truncate(false).write(true).open(directory.join("lock")).map_err(failed)?;
-    match file.try_lock() {
+    match lock::lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed(source)),

@@ -4,11 +4,13 @@
 //! place is checked there. sled panics where it meets damage, so every step into it catches that.
 
 use super::frame::{Location, Place};
+use super::lock::lock;
 use super::overlay::{Indexed, Mark};
 use super::record::Stream;
 use super::segments::Tail;
 use super::{Position, Sequence, Version};
 use agentgate_core::digest::Digest;
+use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +18,9 @@ use thiserror::Error;
 
 /// sled holds several times this in memory: the control plane has 100 MB for everything.
 const CACHE_BYTES: u64 = 4 << 20;
+
+/// The file in its folder that sled locks.
+const SLED_FILE: &str = "db";
 
 /// Raised when a key or a value changes its form: the index is then built anew.
 const FORM: &[u8] = b"agentgate/index/1";
@@ -39,6 +44,8 @@ pub(super) enum IndexError {
     Sled(#[from] sled::Error),
     #[error("sled panicked: {0}")]
     Panic(String),
+    #[error("somebody else holds it")]
+    Held,
     #[error("it is being opened again")]
     Closed,
     #[error("it holds what it cannot hold")]
@@ -50,14 +57,16 @@ pub(super) enum IndexError {
 impl IndexError {
     /// Whether the index itself is wrong, and not only the disk or the moment.
     pub(super) fn is_spoiled(&self) -> bool {
-        !matches!(self, IndexError::Closed | IndexError::Sled(sled::Error::Io(_)))
+        !matches!(self, IndexError::Held | IndexError::Closed | IndexError::Sled(sled::Error::Io(_)))
     }
 }
 
 // === impl Index ===
 
 impl Index {
+    /// Waits for the file that sled locks: an index that was just closed may not have let go of it.
     pub(super) fn open(directory: &Path) -> Result<Self, IndexError> {
+        released(&directory.join(SLED_FILE))?;
         caught(|| {
             let config = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES).flush_every_ms(None);
             let index = Self { db: config.open()? };
@@ -153,6 +162,18 @@ impl Index {
             None => Ok(None),
         })
     }
+}
+
+fn released(file: &Path) -> Result<(), IndexError> {
+    let told = match File::open(file) {
+        Ok(file) => lock(&file),
+        // None yet, or one that sled itself will speak of.
+        Err(_) => Ok(()),
+    };
+    told.map_err(|error| match error {
+        TryLockError::WouldBlock => IndexError::Held,
+        TryLockError::Error(error) => IndexError::Sled(sled::Error::Io(error)),
+    })
 }
 
 fn caught<T>(step: impl FnOnce() -> Result<T, IndexError>) -> Result<T, IndexError> {

@@ -205,6 +205,8 @@ fn trusted_index(
             }
             "it speaks of other segments".to_owned()
         }
+        // It may be a sound one: it is not this one's to remove.
+        Err(error @ IndexError::Held) => return Err(error.into()),
         Err(error) => error.to_string(),
     };
     opening.index_rebuilt = Some(reason);

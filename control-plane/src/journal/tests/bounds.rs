@@ -6,7 +6,9 @@ use crate::journal::contract::one;
 use crate::journal::disk::Disk;
 use crate::journal::embedded::{Embedded, OpenError, Settings};
 use crate::journal::group::{QUEUE_BYTES_MAX, QUEUE_CHANGES_MAX};
+use crate::journal::lock::lock;
 use crate::journal::{AppendError, Change, Journal as _};
+use std::fs::File;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -58,6 +60,31 @@ async fn a_journal_is_opened_once() {
     assert!(matches!(Embedded::open(small(directory.path())), Err(OpenError::Locked(_))));
     drop(journal);
     drop(open(directory.path()));
+}
+
+#[tokio::test]
+async fn an_index_that_somebody_holds_is_waited_for_and_never_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    append_each(&journal, 1..=30).await;
+    drop(journal);
+    let hold = || {
+        let file = File::open(directory.path().join("journal/index/db")).unwrap();
+        lock(&file).unwrap();
+        file
+    };
+    let held = hold();
+    assert!(matches!(Embedded::open(small(directory.path())), Err(OpenError::Locked(_))));
+    drop(held);
+    let held = hold();
+    let opening = std::thread::spawn({
+        let settings = small(directory.path());
+        move || Embedded::open(settings)
+    });
+    drop(held);
+    let journal = opening.join().unwrap().unwrap();
+    assert_eq!(journal.opening().index_rebuilt, None);
+    check_holds(&journal, 30).await;
 }
 
 #[tokio::test]
