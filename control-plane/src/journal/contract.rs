@@ -19,6 +19,13 @@ pub(super) fn id(name: &str) -> Digest {
     Digest::of("test/id", name.as_bytes())
 }
 
+/// An id as a filter counts them: those of one family share their first bytes.
+pub(super) fn counted(family: u8, counter: u64) -> Digest {
+    let mut id = [family; 32];
+    id.iter_mut().skip(20).zip(counter.to_be_bytes()).for_each(|(byte, of_counter)| *byte = of_counter);
+    Digest::from_bytes(id)
+}
+
 pub(super) fn stream(name: &str) -> Stream {
     Stream(Digest::of("test/stream", name.as_bytes()))
 }
@@ -79,6 +86,7 @@ backends!(
     a_failed_change_fails_alone_and_whole,
     one_change_may_write_a_stream_twice,
     an_id_is_written_once_for_ever,
+    ids_that_are_counted_come_in_any_order_and_once,
     refusals_are_looked_for_in_a_fixed_order,
     a_moved_epoch_fences_a_change_off,
     a_change_that_nobody_waits_for_happens,
@@ -186,6 +194,22 @@ async fn an_id_is_written_once_for_ever(journal: &dyn Journal) {
     assert_eq!(journal.append(beside).await, Err(AppendError::Duplicate(first)));
     assert_eq!(journal.find(id("x")).await, Ok(Some(first)));
     assert_eq!(journal.find(id("new")).await, Ok(None));
+}
+
+async fn ids_that_are_counted_come_in_any_order_and_once(journal: &dyn Journal) {
+    const COUNT: u64 = 1600;
+    // Three families side by side, each out of order: every number below COUNT, since 7 divides none of its factors.
+    let ids: Vec<_> = (0..COUNT).map(|number| counted((number % 3) as u8, number * 7 % COUNT)).collect();
+    let append = |id: &Digest| journal.append(change(vec![Write { id: *id, ..write("a", Expected::Any, "") }]));
+    let told: Vec<_> = ids.iter().map(append).collect();
+    for (told, sequence) in told.into_iter().zip(1..) {
+        assert_eq!(told.await, stood(&[(sequence, sequence)]));
+    }
+    let again: Vec<_> = ids.iter().rev().map(append).collect();
+    for (told, sequence) in again.into_iter().zip((1..=COUNT).rev()) {
+        assert_eq!(told.await, Err(AppendError::Duplicate(Position { sequence, version: sequence })));
+    }
+    assert_eq!(append(&counted(1, COUNT)).await, stood(&[(COUNT + 1, COUNT + 1)]));
 }
 
 async fn refusals_are_looked_for_in_a_fixed_order(journal: &dyn Journal) {

@@ -3,18 +3,12 @@
 
 use super::durable::Durable;
 use super::frame::{GroupDraft, Kind, Location, Place, RecordHead};
+use super::known::Known;
 use super::overlay::{Indexed, Mark, RecordEntry};
 use super::record::Stream;
 use super::{AppendError, Appended, Change, Epochs, Expected, Position, ReadError, Sequence, Version};
 use agentgate_core::digest::Digest;
 use std::collections::{HashMap, HashSet};
-
-/// Streams whose version the writer remembers: some 4 MB.
-const STREAMS_REMEMBERED_MAX: usize = 32_768;
-
-/// The newest versions that the writer knows, so that it rarely asks the index.
-#[derive(Debug, Default)]
-pub(super) struct Versions(HashMap<Stream, Version>);
 
 /// A group, and what it makes of the journal once it is durable.
 #[derive(Debug)]
@@ -72,7 +66,7 @@ impl Draft {
         change: &Change,
         addresses: &[Digest],
         durable: &Durable,
-        known: &mut Versions,
+        known: &mut Known,
     ) -> Result<Appended, Refused> {
         self.admit(change, durable, known)?;
         let is_kept = Self::are_kept(change, addresses, durable)?;
@@ -97,11 +91,11 @@ impl Draft {
         Ok(Appended { positions })
     }
 
-    fn admit(&mut self, change: &Change, durable: &Durable, known: &mut Versions) -> Result<(), Refused> {
+    fn admit(&mut self, change: &Change, durable: &Durable, known: &mut Known) -> Result<(), Refused> {
         for write in &change.writes {
             let found = match self.ids.get(&write.id) {
                 Some(position) => Some(*position),
-                None => durable.position(&write.id)?,
+                None => known.position(&write.id, durable)?,
             };
             if let Some(position) = found {
                 return Err(Refused::Duplicate(position));
@@ -138,7 +132,7 @@ impl Draft {
         are_kept.collect::<Result<Vec<_>, ReadError>>().map(|are_kept| are_kept.into_iter().all(|is_kept| is_kept))
     }
 
-    fn version(&mut self, stream: Stream, durable: &Durable, known: &mut Versions) -> Result<Version, ReadError> {
+    fn version(&mut self, stream: Stream, durable: &Durable, known: &mut Known) -> Result<Version, ReadError> {
         if let Some(version) = self.versions.get(&stream) {
             return Ok(*version);
         }
@@ -149,8 +143,8 @@ impl Draft {
     }
 
     /// What the index must learn, now that the places are known.
-    pub(super) fn indexed(self, records: Place, bodies: Place, mark: Mark, known: &mut Versions) -> Indexed {
-        known.extend(self.versions);
+    pub(super) fn indexed(self, records: Place, bodies: Place, mark: Mark, known: &mut Known) -> Indexed {
+        known.wrote(self.versions, self.entries.iter().map(|entry| entry.id));
         let placed = |place: Place, location: Location| Location {
             place: Place { offset: place.offset.saturating_add(location.place.offset), ..place },
             ..location
@@ -172,31 +166,6 @@ fn in_group((offset, length): (u32, u32)) -> Location {
 /// Cannot be: `CHANGE_BYTES_MAX` lies far below. Said, so that it would be refused and not cut short.
 fn too_long() -> Refused {
     Refused::Unreadable(ReadError::Unavailable("a group cannot hold this many bytes".to_owned()))
-}
-
-// === impl Versions ===
-
-impl Versions {
-    fn version(&mut self, stream: Stream, durable: &Durable) -> Result<Version, ReadError> {
-        if let Some(version) = self.0.get(&stream) {
-            return Ok(*version);
-        }
-        let version = durable.version(stream)?;
-        self.extend(HashMap::from([(stream, version)]));
-        Ok(version)
-    }
-
-    fn extend(&mut self, versions: HashMap<Stream, Version>) {
-        if self.0.len() + versions.len() > STREAMS_REMEMBERED_MAX {
-            self.0.clear();
-        }
-        self.0.extend(versions);
-    }
-
-    /// The journal was opened again.
-    pub(super) fn forget(&mut self) {
-        self.0.clear();
-    }
 }
 
 // === impl Refused ===

@@ -193,6 +193,14 @@ impl Durable {
         }
     }
 
+    /// The highest id of a family.
+    pub(super) fn last_id(&self, family: &[u8]) -> Result<Option<Digest>, ReadError> {
+        // The overlay first: what leaves it is in the index already.
+        let newest = locked(&self.overlay).last_id(family);
+        let indexed = self.asked(|index| index.last_id(family))?;
+        Ok(newest.max(indexed))
+    }
+
     /// Like `position`, for those who must know whether a change happened that they were told nothing of.
     pub(super) fn find(&self, id: &Digest) -> Result<Option<Position>, ReadError> {
         let found = self.position(id)?;

@@ -1,10 +1,11 @@
 //! The writer: one thread that takes whatever is waiting, puts it into one group, makes it durable with one write and one
 //! sync per file, and answers. It refuses to answer before that, and to write at all while anything is in doubt.
 
-use super::draft::{Draft, Refused, Versions};
+use super::draft::{Draft, Refused};
 use super::durable::{Durable, Fault};
 use super::frame::{GroupDraft, GroupHead, Heading, Kind};
 use super::index::Index;
+use super::known::Known;
 use super::overlay::Mark;
 use super::recovery::{self, LEARN_ENTRIES_MAX, Recovered, recover};
 use super::segments::{Active, Log};
@@ -73,7 +74,7 @@ struct Writer {
     weight: Arc<AtomicUsize>,
     /// What did not fit into the last group.
     carried: Option<Job>,
-    known: Versions,
+    known: Known,
     is_sealed: bool,
     flusher: Flusher,
     /// Something waits for the index; much does.
@@ -102,7 +103,7 @@ impl Queue {
             jobs: waiting,
             weight: Arc::clone(&weight),
             carried: None,
-            known: Versions::default(),
+            known: Known::default(),
             is_sealed: false,
             flusher: Flusher::start()?,
             some,

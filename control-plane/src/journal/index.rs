@@ -119,6 +119,17 @@ impl Index {
         })
     }
 
+    /// The highest id that begins with `family`.
+    pub(super) fn last_id(&self, family: &[u8]) -> Result<Option<Digest>, IndexError> {
+        caught(|| match self.db.scan_prefix(key(ID, &[family])).next_back().transpose()? {
+            Some((key, _)) => {
+                let id = key.get(1..).and_then(|id| id.try_into().ok()).map(Digest::from_bytes);
+                id.map(Some).ok_or(IndexError::Form)
+            }
+            None => Ok(None),
+        })
+    }
+
     pub(super) fn body(&self, address: &Digest) -> Result<Option<Location>, IndexError> {
         self.lookup(&key(BODY, &[address.as_bytes()]), decode_location)
     }

@@ -11,6 +11,7 @@ pub mod embedded;
 mod frame;
 mod group;
 mod index;
+mod known;
 mod lock;
 pub mod memory;
 mod overlay;

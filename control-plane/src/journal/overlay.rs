@@ -43,7 +43,7 @@ pub(super) struct Overlay {
     groups: VecDeque<Arc<Indexed>>,
     streams: BTreeMap<(Stream, Version), Location>,
     sequences: BTreeMap<Sequence, Location>,
-    ids: HashMap<Digest, Position>,
+    ids: BTreeMap<Digest, Position>,
     bodies: HashMap<Digest, Location>,
 }
 
@@ -78,12 +78,12 @@ impl Overlay {
         self.groups.push_back(group);
     }
 
-    /// The oldest groups, as many as together hold at most `entries_max` entries, but one at least.
     /// Forgets everything: the index has read it from the segments.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
+    /// The oldest groups, as many as together hold at most `entries_max` entries, but one at least.
     pub(super) fn oldest(&self, entries_max: usize) -> Vec<Arc<Indexed>> {
         let mut entries = 0;
         let fits = |group: &&Arc<Indexed>| {
@@ -112,6 +112,12 @@ impl Overlay {
         self.ids.get(id).copied()
     }
 
+    /// The highest id that begins with `family`.
+    pub(super) fn last_id(&self, family: &[u8]) -> Option<Digest> {
+        let [first, last] = [0, u8::MAX].map(|fill| filled(family, fill));
+        self.ids.range(first..=last).next_back().map(|(id, _)| *id)
+    }
+
     pub(super) fn body(&self, address: &Digest) -> Option<Location> {
         self.bodies.get(address).copied()
     }
@@ -131,4 +137,10 @@ impl Overlay {
         let range = cursor.saturating_add(1)..;
         self.sequences.range(range).take(limit).map(|(sequence, location)| (*sequence, *location)).collect()
     }
+}
+
+fn filled(family: &[u8], fill: u8) -> Digest {
+    let mut id = [fill; 32];
+    id.iter_mut().zip(family).for_each(|(byte, of_family)| *byte = *of_family);
+    Digest::from_bytes(id)
 }

@@ -1,10 +1,11 @@
 //! Any changes, in any order, with restarts in between: the embedded journal answers as the one in memory does.
 
 use super::small;
-use crate::journal::contract::{id, stream};
+use crate::journal::contract::{counted, id, stream};
 use crate::journal::embedded::Embedded;
 use crate::journal::memory::Memory;
 use crate::journal::{Change, Epochs, Expected, Journal, Stream, Write, body_address};
+use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -31,12 +32,20 @@ fn body(number: u8) -> Bytes {
     Bytes::from(vec![number; usize::from(number) * 100])
 }
 
+/// Half of them strangers to each other, half counted.
+fn any_id() -> impl Strategy<Value = Digest> {
+    prop_oneof![
+        (0..60_u32).prop_map(|name| id(&name.to_string())),
+        (0..2_u8, 0..30_u64).prop_map(|(family, counter)| counted(family, counter))
+    ]
+}
+
 fn any_write() -> impl Strategy<Value = Write> {
     let expected = prop_oneof![Just(Expected::Any), (0..6_u64).prop_map(Expected::Exactly)];
-    (any_stream(), expected, 0..60_u32, 0..900_usize).prop_map(|(stream, expected, name, length)| Write {
+    (any_stream(), expected, any_id(), 0..900_usize).prop_map(|(stream, expected, id, length)| Write {
         stream,
         expected,
-        id: id(&name.to_string()),
+        id,
         record: vec![b'r'; length].into(),
     })
 }
@@ -110,8 +119,8 @@ async fn play(steps: Vec<Step>) {
     }
     assert_eq!(embedded.health().head, memory.health().head);
     assert_eq!(embedded.verify().await.unwrap(), []);
-    for name in 0..60 {
-        let id = id(&name.to_string());
+    let names = (0..60).map(|name| id(&name.to_string()));
+    for id in names.chain((0..60).map(|number| counted(number % 2, u64::from(number / 2)))) {
         assert_eq!(embedded.find(id).await, memory.find(id).await);
     }
     for number in 0..30 {
