@@ -2,28 +2,22 @@
 //!
 //! Loading says whether a bundle could serve, not whether it does what its author meant: for that its cases are tried.
 
-use crate::cases::{self, Case, CaseReport};
-use crate::engine::{self, Document};
-use crate::evaluator::Evaluator;
-use crate::folder::{self, FILE_BYTES_MAX, FILES_MAX};
+use crate::cases::{self, Case};
+use crate::engine::{self, Document, Engine, INSTRUCTIONS_MAX};
+use crate::folder::{self, FILE_BYTES_MAX, FILES_MAX, SourceFile};
 use crate::lint::{self, Fault, SETS};
+use crate::questions;
 use crate::syntax::Module;
 use crate::table::Table;
 use crate::yaml::YamlError;
 use agentgate_core::digest::{Digest, Digester};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use thiserror::Error;
 
 /// The first line of a bundle's bytes.
 const MAGIC: &[u8] = b"agentgate policy 1\n";
 const TABLE: &str = "tools.yaml";
-
-/// One file, by its path inside the folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceFile {
-    pub path: String,
-    pub bytes: Vec<u8>,
-}
 
 /// A policy that could serve. Clones share it.
 #[derive(Clone, Debug)]
@@ -97,7 +91,7 @@ impl Bundle {
         parts.files = files;
         let bundle = Self(Arc::new(parts));
         // Compiles it, which no other step does.
-        Evaluator::new(&bundle)?;
+        bundle.engine(INSTRUCTIONS_MAX)?;
         Ok(bundle)
     }
 
@@ -148,18 +142,19 @@ impl Bundle {
         self.0.cases.len()
     }
 
-    /// Tries each case on a fresh evaluator and says which lines of Rego they reached.
-    #[must_use]
-    pub fn try_cases(&self) -> CaseReport {
-        cases::try_all(self, &self.0.cases)
+    pub(crate) fn all_cases(&self) -> &[Case] {
+        &self.0.cases
     }
 
-    pub(crate) fn rego(&self) -> &[(String, String)] {
-        &self.0.rego
-    }
-
-    pub(crate) fn data(&self) -> Document {
-        Document::object([("tools", self.0.table.document())])
+    /// An engine that has compiled it and can be asked the `questions`.
+    pub(crate) fn engine(&self, limit: NonZeroU32) -> Result<Engine, BundleError> {
+        let wrong = |what| BundleError::Rego { what };
+        let mut rego = self.0.rego.clone();
+        rego.push((questions::PATH.to_owned(), questions::rego(|set| self.declares(set))));
+        let data = Document::object([("tools", self.0.table.document())]);
+        let mut engine = Engine::new(&rego, data, limit).map_err(wrong)?;
+        engine.evaluate(questions::READY, Document::object([])).map_err(|failure| wrong(failure.to_string()))?;
+        Ok(engine)
     }
 
     /// Whether any rule contributes to the set of this name.

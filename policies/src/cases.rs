@@ -1,12 +1,10 @@
-//! Cases: what a policy is given and what it has to answer, written by its author beside it. They are settled by the same
-//! law as any call; there is no other way to pass.
+//! Cases: what a policy is given and what it has to answer, written by its author beside it. Here they are read; `trial`
+//! tries them.
 
-use crate::bundle::Bundle;
-use crate::evaluator::{Evaluator, Trouble};
 use crate::input;
-use crate::table::{parse_scope, scope_name};
+use crate::table::parse_scope;
 use crate::yaml::{self, Map, Yaml, YamlError};
-use agentgate_core::decide::{Decision, Facts, Scope, Verdict, settle};
+use agentgate_core::decide::{Facts, Scope};
 use agentgate_core::id::{Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Kind, Message, Method, RequestId, Version};
@@ -40,15 +38,15 @@ const ASKER: &str = "spiffe://agentgate.local/filter/case";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
-    file: String,
-    line: usize,
-    name: String,
-    facts: Facts,
-    want: Want,
+    pub file: String,
+    pub line: usize,
+    pub name: String,
+    pub facts: Facts,
+    pub want: Want,
 }
 
 #[derive(Clone, Debug)]
-enum Want {
+pub(crate) enum Want {
     Decision {
         verdict: String,
         rule: String,
@@ -60,31 +58,6 @@ enum Want {
         list: Vec<String>,
         hidden: Vec<String>,
     },
-}
-
-/// What came of a bundle's cases.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CaseReport {
-    pub rows: Vec<CaseRow>,
-    pub coverage: Vec<Coverage>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaseRow {
-    pub file: String,
-    pub line: usize,
-    pub name: String,
-    /// What was wanted and what came instead, if it did not pass.
-    pub failure: Option<String>,
-}
-
-/// The lines of one file of Rego that hold something to evaluate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Coverage {
-    pub file: String,
-    pub reached: usize,
-    /// Lines that no case reached, in order.
-    pub missed: Vec<u32>,
 }
 
 /// Reads one file of cases: a list.
@@ -100,74 +73,6 @@ pub(crate) fn read(path: &str, text: &str) -> Result<Vec<Case>, YamlError> {
         cases.push(case);
     }
     Ok(cases)
-}
-
-/// Tries all of them on one evaluator.
-pub(crate) fn try_all(bundle: &Bundle, cases: &[Case]) -> CaseReport {
-    let mut evaluator = match Evaluator::new(bundle) {
-        Ok(evaluator) => evaluator,
-        Err(error) => {
-            let failed = |case: &Case| case.row(Some(error.to_string()));
-            return CaseReport { rows: cases.iter().map(failed).collect(), coverage: Vec::new() };
-        }
-    };
-    evaluator.watch_lines();
-    let rows = cases.iter().map(|case| case.row(case.try_on(&mut evaluator).err())).collect();
-    let lines = evaluator.lines().unwrap_or_default();
-    let coverage = lines
-        .into_iter()
-        .map(|lines| Coverage { file: lines.path, reached: lines.reached.len(), missed: lines.missed })
-        .collect();
-    CaseReport { rows, coverage }
-}
-
-// === impl Case ===
-
-impl Case {
-    fn row(&self, failure: Option<String>) -> CaseRow {
-        CaseRow { file: self.file.clone(), line: self.line, name: self.name.clone(), failure }
-    }
-
-    fn try_on(&self, evaluator: &mut Evaluator) -> Result<(), String> {
-        match &self.want {
-            Want::Hidden { list, hidden } => {
-                let came = evaluator.hidden(&self.facts, list).map_err(|trouble| trouble.to_string())?;
-                if came == *hidden { Ok(()) } else { Err(format!("wanted `{hidden:?}` hidden, but hidden are `{came:?}`")) }
-            }
-            Want::Decision { verdict, rule, reason, scope } => {
-                let decision = decide(evaluator, &self.facts)?;
-                let wanted = (verdict.as_str(), rule.as_str());
-                let came = (verdict_name(decision.verdict), decision.rule.as_str());
-                let told = |reason: &str| decision.reason == reason;
-                let agrees = scope.is_none_or(|scope| decision.scope == Some(scope)) && reason.as_deref().is_none_or(told);
-                if wanted == came && agrees {
-                    return Ok(());
-                }
-                let scope = decision.scope.map_or("none", scope_name);
-                let (verdict, by) = came;
-                Err(format!(
-                    "wanted `{}` by `{}`, came `{verdict}` by `{by}` (scope {scope}): {}",
-                    wanted.0, wanted.1, decision.reason
-                ))
-            }
-        }
-    }
-}
-
-fn decide(evaluator: &mut Evaluator, facts: &Facts) -> Result<Decision, String> {
-    match evaluator.opinion(facts) {
-        Ok(opinion) => Ok(settle(facts, Ok(&opinion))),
-        Err(Trouble::Evaluation(error)) => Ok(settle(facts, Err(&error))),
-        Err(Trouble::Unavailable(why)) => Err(why),
-    }
-}
-
-const fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Allow(_) => "allow",
-        Verdict::Pending => "pending",
-        Verdict::Deny(_) => "deny",
-    }
 }
 
 fn read_case(path: &str, yaml: &Yaml) -> Result<Case, YamlError> {
@@ -313,21 +218,6 @@ fn read_want(yaml: &Yaml, list: Option<&Yaml>) -> Result<Want, YamlError> {
 
 fn texts(yaml: &Yaml) -> Result<Vec<String>, YamlError> {
     yaml.list()?.iter().map(|element| Ok(element.text()?.to_owned())).collect()
-}
-
-// === impl CaseReport ===
-
-impl CaseReport {
-    /// Whether every case came out as wanted.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.failed() == 0
-    }
-
-    #[must_use]
-    pub fn failed(&self) -> usize {
-        self.rows.iter().filter(|row| row.failure.is_some()).count()
-    }
 }
 
 #[cfg(test)]

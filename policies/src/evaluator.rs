@@ -3,9 +3,10 @@
 //! INVARIANT: what a rule contributed is read whole or the evaluation failed. Nothing is skipped, guessed or cut.
 
 use crate::bundle::{Bundle, BundleError};
-use crate::engine::{Answer, Document, Engine, Failure, INSTRUCTIONS_MAX, Inexact, Lines};
+use crate::engine::{Answer, Engine, Failure, INSTRUCTIONS_MAX, Inexact, Lines};
 use crate::input;
-use crate::lint::{HIDDEN, PACKAGE, SETS};
+use crate::lint::HIDDEN;
+use crate::questions::{HIDING, OPINION};
 use crate::table;
 use agentgate_core::decide::{EvaluationError, Facts, Finding, Opinion, Scope};
 use agentgate_core::id::RuleName;
@@ -21,10 +22,6 @@ pub(crate) const FINDINGS_MAX: usize = 64;
 
 /// Names that only the gate itself gives to its rules.
 const RESERVED: &str = "gate.";
-
-/// The rules by which the engine is asked: its own file beside the policy's, so that one evaluation answers all sets.
-const OPINION: &str = "data.agentgate.gate.opinion";
-const HIDING: &str = "data.agentgate.gate.hidden";
 
 /// One thread's own. Two of them share nothing that is written to.
 #[derive(Debug)]
@@ -54,14 +51,7 @@ impl Evaluator {
     }
 
     pub(crate) fn with_limit(bundle: &Bundle, limit: NonZeroU32) -> Result<Self, BundleError> {
-        let wrong = |what| BundleError::Rego { what };
-        let mut rego = bundle.rego().to_vec();
-        rego.push(("gate.rego".to_owned(), questions(bundle)));
-        let mut engine = Engine::new(&rego, bundle.data(), limit).map_err(wrong)?;
-        // The engine compiles on its first evaluation; this one needs no call.
-        let ready = engine.evaluate("data.agentgate.gate.ready", Document::object([]));
-        ready.map_err(|failure| wrong(failure.to_string()))?;
-        Ok(Self { engine, hides: bundle.declares(HIDDEN) })
+        Ok(Self { engine: bundle.engine(limit)?, hides: bundle.declares(HIDDEN) })
     }
 
     /// # Errors
@@ -106,14 +96,6 @@ impl Evaluator {
     pub(crate) fn lines(&self) -> Result<Vec<Lines>, String> {
         Ok(self.engine.lines()?.into_iter().filter(|lines| lines.path.starts_with("rego/")).collect())
     }
-}
-
-/// A set that no rule contributes to is not even empty, so only those that are there are asked for.
-fn questions(bundle: &Bundle) -> String {
-    let declared = SETS.iter().filter(|set| bundle.declares(set));
-    let sets: Vec<_> = declared.map(|set| format!("\"{set}\": data.{PACKAGE}.{set}")).collect();
-    let hidden = if bundle.declares(HIDDEN) { format!("data.{PACKAGE}.{HIDDEN}") } else { "set()".to_owned() };
-    format!("package agentgate.gate\n\nready := true\nopinion := {{{}}}\nhidden := {hidden}\n", sets.join(", "))
 }
 
 /// The findings of one set, without doubles and in one order, whatever the order of the rules.

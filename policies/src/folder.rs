@@ -1,7 +1,6 @@
 //! Reads a policy folder from the disk, whole and within bounds. It follows no link that leads out of the folder and takes
 //! no hidden file; whether the files make a policy is not its business.
 
-use crate::bundle::SourceFile;
 use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -15,6 +14,13 @@ pub const FILE_BYTES_MAX: usize = 1024 * 1024;
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Folders inside each other: `rego/lib/…` is as deep as it gets.
 const DEPTH_MAX: usize = 4;
+
+/// One file, by its path inside the folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    pub path: String,
+    pub bytes: Vec<u8>,
+}
 
 #[derive(Debug, Error)]
 pub enum FolderError {

@@ -10,13 +10,16 @@ mod evaluator;
 pub mod folder;
 mod input;
 mod lint;
+mod questions;
 mod syntax;
 mod table;
+mod trial;
 mod yaml;
 
-pub use bundle::{Bundle, BundleError, SourceFile};
-pub use cases::{CaseReport, CaseRow, Coverage};
+pub use bundle::{Bundle, BundleError};
 pub use evaluator::{Evaluator, Trouble};
+pub use folder::SourceFile;
+pub use trial::{CaseReport, CaseRow, Coverage};
 
 /// The engine and the evaluator of it that decided, as a record names them.
 pub const ENGINE: &str = "regorus 0.14.1 interpreter";

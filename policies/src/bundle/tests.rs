@@ -1,7 +1,7 @@
 //! What a policy folder is, and what it is not.
 
-use super::{Bundle, BundleError, MAGIC, SourceFile};
-use crate::folder::{self, FILE_BYTES_MAX, FILES_MAX};
+use super::{Bundle, BundleError, MAGIC};
+use crate::folder::{self, FILE_BYTES_MAX, FILES_MAX, SourceFile};
 use std::path::Path;
 
 const REGO: &str = "package agentgate.platform\n\nallow contains {\"rule\": \"r\", \"reason\": \"x\"} if input.tool == \"a\"\n";

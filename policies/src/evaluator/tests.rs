@@ -1,9 +1,9 @@
 //! What becomes of what rules contribute, and of what they should not have.
 
 use super::{Evaluator, FINDINGS_MAX, REASON_BYTES_MAX, Trouble};
-use crate::bundle::{Bundle, SourceFile};
+use crate::bundle::Bundle;
 use crate::engine::INSTRUCTIONS_MAX;
-use crate::folder;
+use crate::folder::{self, SourceFile};
 use crate::input::tests::facts;
 use agentgate_core::decide::{EvaluationError, Facts, Opinion, Scope};
 use agentgate_core::json::{Json, Number, Object};
