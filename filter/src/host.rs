@@ -13,11 +13,11 @@ use crate::exchange::{Action, Effect, Event, Origin};
 use crate::gate::{Bodies, ContextId, Gate, Order};
 use crate::grpc_service;
 use abi::{Buffer, Direction, Hosted, Level, Map};
+use agentgate_core::error::chain;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action as HostAction, ContextType};
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::error::Error;
 use std::rc::Rc;
 
 /// Deadlines, heartbeats and reopening move in steps of this.
@@ -407,16 +407,4 @@ fn names(headers: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<Vec<u8>> {
 
 fn now() -> Moment {
     Moment::from_micros(abi::monotonic_ns().unwrap_or_default() / 1_000)
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -9,6 +9,7 @@ extern crate alloc;
 pub mod canonical;
 pub mod decide;
 pub mod digest;
+pub mod error;
 pub mod fold;
 pub mod id;
 pub mod json;
