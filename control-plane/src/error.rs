@@ -14,7 +14,7 @@ impl From<TraceError> for Status {
     fn from(error: TraceError) -> Self {
         let code = match &error {
             TraceError::Malformed(_) => Code::InvalidArgument,
-            TraceError::Absent(_) => Code::NotFound,
+            TraceError::Absent(_) | TraceError::NotAmongNewest { .. } => Code::NotFound,
             TraceError::Ambiguous { .. } => Code::FailedPrecondition,
             TraceError::Behind { .. } | TraceError::Crowded { .. } => Code::ResourceExhausted,
             TraceError::Unavailable(_) => Code::Unavailable,

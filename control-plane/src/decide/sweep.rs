@@ -68,10 +68,15 @@ impl Decide {
         let stream = Stream::subject(&subject.tenant, &subject.principal);
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.session.turn_of(stream).await.map_err(|error| Setback::Journal(error.to_string()))?;
-            let at_us = self.session.moment().micros();
-            let record = v1::Record { at_us, what: Some(v1::record::What::Flood(flood.clone())) }.encode_to_vec().into();
+            let at = self.session.moment();
+            let record =
+                v1::Record { at_us: at.micros(), what: Some(v1::record::What::Flood(flood.clone())) }.encode_to_vec().into();
             match turn.append(Draft { id: flood_id(stream, &flood), record, body: Some(stored.clone()), fence: None }).await {
-                Ok(_) | Err(Setback::Duplicate(_)) => return Ok(()),
+                Ok(position) => {
+                    self.session.flooded(position.sequence, at, &flood, &names);
+                    return Ok(());
+                }
+                Err(Setback::Duplicate(_)) => return Ok(()),
                 Err(Setback::Moved | Setback::Fenced(_)) => {}
                 Err(error @ Setback::Journal(_)) => return Err(error),
             }

@@ -35,7 +35,7 @@ pub struct Session {
     moments: Moments,
     subjects: Mutex<turn::Subjects>,
     view: Mutex<view::View>,
-    tails: tokio::sync::broadcast::Sender<v1::CallTrace>,
+    tails: tokio::sync::broadcast::Sender<v1::TailTracesResponse>,
     tailing: Arc<tokio::sync::Semaphore>,
 }
 
@@ -85,6 +85,9 @@ impl Session {
         for (decision, outcome) in &recent.decisions {
             view.recover(decision, outcome.as_ref());
         }
+        for flood in recent.floods {
+            view.flooded(flood);
+        }
         tracing::info!(head = journal.health().head, open_calls = view.open_calls(), "the journal was read");
         Ok(Self {
             subjects: Mutex::new(turn::Subjects::new(limits.subjects_max as usize)),
@@ -123,13 +126,23 @@ impl Session {
     /// A decision is durable.
     pub fn decided(&self, recorded: &Recorded) {
         let trace = trace::line(recorded);
-        let _ = self.tails.send(trace.clone());
+        self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
         self.view().decided(recorded, trace);
+    }
+
+    /// The record of a flood is durable.
+    pub fn flooded(&self, sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) {
+        let trace = trace::flood(sequence, at, flood, names);
+        self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
+        self.view().flooded(trace);
     }
 
     /// An outcome is durable.
     pub fn ended(&self, ended: &Ended) {
-        self.view().ended(ended);
+        let changed = self.view().ended(ended);
+        if let Some(trace) = changed {
+            self.tell(v1::TailTracesResponse { trace: None, ended: Some(trace) });
+        }
     }
 
     /// The allowed call that still waits for its outcome.
@@ -167,6 +180,11 @@ impl Session {
     #[must_use]
     pub fn outcome_deadline(&self) -> Duration {
         self.limits.outcome_deadline()
+    }
+
+    fn tell(&self, news: v1::TailTracesResponse) {
+        // An error says that nobody follows.
+        let _ = self.tails.send(news);
     }
 
     fn view(&self) -> MutexGuard<'_, view::View> {

@@ -1,6 +1,6 @@
 //! The past, read from the journal: one decision with its body, its outcome, or everything backwards from a place.
 
-use super::{Ended, Recorded, Source, outcome_id};
+use super::{Ended, Recorded, Source, outcome_id, trace};
 use crate::body::{self, BodyError};
 use crate::config::Limits;
 use crate::journal::{Journal, ReadError, Record, Sequence};
@@ -49,10 +49,11 @@ pub struct Found {
 #[derive(Debug)]
 pub(super) struct Recent {
     pub(super) last_at: Time,
-    /// Decisions after this sequence are all in `decisions`.
+    /// Decisions after this sequence are all in `decisions`, and floods in `floods`.
     pub(super) floor: Sequence,
     /// Oldest first.
     pub(super) decisions: Vec<(Recorded, Option<Ended>)>,
+    pub(super) floods: Vec<v1::CallTrace>,
 }
 
 /// Reads a record of our own making.
@@ -117,6 +118,33 @@ pub(super) async fn found(
     Ok(Found { sequence: record.sequence, at, stream: record.stream, record: decision, body })
 }
 
+/// The line of the flood at `sequence`.
+pub(super) async fn flood(journal: &dyn Journal, sequence: Sequence) -> Result<Option<v1::CallTrace>, PastError> {
+    if sequence == 0 || sequence > journal.health().head {
+        return Ok(None);
+    }
+    for record in range(journal, sequence, sequence.saturating_add(1)).await? {
+        if let (at, What::Flood(flood)) = parse(&record)? {
+            return flooded(journal, sequence, at, &flood).await.map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The line of a flood. Whose it was may have been erased.
+pub(super) async fn flooded(
+    journal: &dyn Journal,
+    sequence: Sequence,
+    at: Time,
+    flood: &v1::FloodRecord,
+) -> Result<v1::CallTrace, PastError> {
+    let names = match &flood.body {
+        Some(reference) => body_of(journal, sequence, Some(reference)).await?,
+        None => None,
+    };
+    Ok(trace::flood(sequence, at, flood, &names.unwrap_or_default()))
+}
+
 /// A body, or none when it was erased.
 pub(super) async fn body_of<M: Message + Default>(
     journal: &dyn Journal,
@@ -154,7 +182,7 @@ pub(super) async fn outcomes(
 pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Recent, PastError> {
     let end = journal.health().head.saturating_add(1);
     let deadline_us = u64::try_from(limits.outcome_deadline().as_micros()).unwrap_or(u64::MAX).saturating_add(SLACK_US);
-    let mut recent = Recent { last_at: Time::from_micros(0), floor: 0, decisions: Vec::new() };
+    let mut recent = Recent { last_at: Time::from_micros(0), floor: 0, decisions: Vec::new(), floods: Vec::new() };
     let mut ended: HashMap<Digest, Ended> = HashMap::new();
     let mut left_out: Sequence = 0;
     for (from, to) in windows(end) {
@@ -179,7 +207,11 @@ pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Rec
                     }
                 }
                 What::Outcome(outcome) => note(&mut ended, &outcome),
-                What::Policy(_) | What::Flood(_) => {}
+                What::Flood(_) if recent.floods.len() >= limits.recent_traces_max as usize => {
+                    left_out = left_out.max(record.sequence);
+                }
+                What::Flood(flood) => recent.floods.push(flooded(journal, record.sequence, at, &flood).await?),
+                What::Policy(_) => {}
             }
         }
         recent.last_at = recent.last_at.max(newest);

@@ -53,9 +53,7 @@ impl Trace for TraceRpc {
                 };
                 let Some(next) = next else { return };
                 let last = next.is_err();
-                let message =
-                    next.map(|trace| v1::TailTracesResponse { trace: Some(trace) }).map_err(|error: TraceError| error.into());
-                if sender.send(message).await.is_err() || last {
+                if sender.send(next.map_err(|error: TraceError| error.into())).await.is_err() || last {
                     return;
                 }
             }

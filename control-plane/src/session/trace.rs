@@ -4,9 +4,9 @@ use super::past::{self, Found, PastError};
 use super::{Recorded, Session};
 use crate::journal::Sequence;
 use agentgate_core::id::{CallId, Epoch};
+use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
-use std::collections::BTreeMap;
 use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
@@ -29,6 +29,11 @@ pub enum TraceError {
     Malformed(String),
     #[error("no call `{0}`; `agentgate trace list` shows which there are")]
     Absent(String),
+    #[error(
+        "no call among the newest {among} has an id that begins with `{id}`; older ones are found by their whole id, as the \
+         refusal quotes it, or by the sequence that `agentgate trace list` shows"
+    )]
+    NotAmongNewest { id: String, among: usize },
     #[error("`{id}` begins {count} call ids; write more of it")]
     Ambiguous { id: String, count: usize },
     #[error("{missed} traces were missed, since this reader was too slow; list them, then follow again")]
@@ -44,7 +49,7 @@ pub enum TraceError {
 /// A follower of traces.
 #[derive(Debug)]
 pub struct Tail {
-    traces: Receiver<v1::CallTrace>,
+    traces: Receiver<v1::TailTracesResponse>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -66,6 +71,7 @@ pub(super) fn line(recorded: &Recorded) -> v1::CallTrace {
         reason: body.reason.clone(),
         outcome: v1::OutcomeKind::Unspecified.into(),
         duration_us: 0,
+        flood: None,
     }
 }
 
@@ -79,6 +85,21 @@ fn line_of(found: &Found) -> v1::CallTrace {
             verdict: found.record.verdict,
             ..v1::CallTrace::default()
         },
+    }
+}
+
+/// A flood in one line: what it stands for, and what all of it was refused for.
+pub(super) fn flood(sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) -> v1::CallTrace {
+    v1::CallTrace {
+        sequence,
+        at_us: at.micros(),
+        tenant: names.tenant.clone(),
+        principal: names.principal.clone(),
+        verdict: v1::Verdict::Deny.into(),
+        rule: format!("gate.{}", flood.reason),
+        reason: "unreadable calls beyond the rate up to which each has a record of its own".into(),
+        flood: Some(v1::Flood { count: flood.count, from_us: flood.from_us, to_us: flood.to_us }),
+        ..v1::CallTrace::default()
     }
 }
 
@@ -127,12 +148,20 @@ impl Session {
     ) -> Result<Sequence, TraceError> {
         for (from, to) in past::windows(before) {
             for record in past::range(self.journal.as_ref(), from, to).await?.iter().rev() {
-                let (at, What::Decision(decision)) = past::parse(record)? else { continue };
-                let found = past::found(self.journal.as_ref(), record, at, decision).await?;
-                let mut trace = line_of(&found);
-                if wanted(&trace, request) {
-                    self.add_outcome(&found, &mut trace).await?;
-                    traces.push(trace);
+                match past::parse(record)? {
+                    (at, What::Decision(decision)) => {
+                        let found = past::found(self.journal.as_ref(), record, at, decision).await?;
+                        let mut trace = line_of(&found);
+                        if wanted(&trace, request) {
+                            self.add_outcome(&found, &mut trace).await?;
+                            traces.push(trace);
+                        }
+                    }
+                    (at, What::Flood(flood)) => {
+                        let trace = past::flooded(self.journal.as_ref(), record.sequence, at, &flood).await?;
+                        traces.extend(wanted(&trace, request).then_some(trace));
+                    }
+                    (_, What::Outcome(_) | What::Policy(_)) => continue,
                 }
                 if traces.len() >= size {
                     return Ok(record.sequence);
@@ -156,14 +185,17 @@ impl Session {
         Ok(())
     }
 
-    /// One call, whole: by call id, by the unique beginning of one, or by sequence.
+    /// One call, whole: by call id, by the unique beginning of one of the newest, or by sequence.
     ///
     /// # Errors
     /// When there is none, or several, or the journal cannot be read.
     pub async fn show(&self, id: &str) -> Result<v1::ShowTraceResponse, TraceError> {
         let absent = || TraceError::Absent(id.into());
         let sequence = self.resolve(id).await?;
-        let found = past::decision(self.journal.as_ref(), sequence).await?.ok_or_else(absent)?;
+        let Some(found) = past::decision(self.journal.as_ref(), sequence).await? else {
+            let flood = past::flood(self.journal.as_ref(), sequence).await?.ok_or_else(absent)?;
+            return Ok(v1::ShowTraceResponse { trace: Some(flood), ..v1::ShowTraceResponse::default() });
+        };
         let mut trace = line_of(&found);
         self.add_outcome(&found, &mut trace).await?;
         let mut outcomes = Vec::new();
@@ -190,22 +222,23 @@ impl Session {
         if let Some(sequence) = self.whole(&call_id).await? {
             return Ok(sequence);
         }
-        let begun: BTreeMap<Sequence, ()> = {
+        let (among, begun): (usize, Vec<Sequence>) = {
             let view = self.view();
-            let (recent, _) = view.recent(Sequence::MAX);
-            recent.filter(|trace| trace.call_id.starts_with(&call_id)).map(|trace| (trace.sequence, ())).collect()
+            let recent = || view.recent(Sequence::MAX).0;
+            let begun = recent().filter(|trace| trace.call_id.starts_with(&call_id)).map(|trace| trace.sequence);
+            (recent().count(), begun.collect())
         };
-        match (begun.len(), begun.first_key_value()) {
-            (1, Some((sequence, ()))) => Ok(*sequence),
-            (0, _) | (_, None) => Err(TraceError::Absent(id.into())),
-            (count, Some(_)) => Err(TraceError::Ambiguous { id: id.into(), count }),
+        match *begun.as_slice() {
+            [sequence] => Ok(sequence),
+            [] if is_whole(&call_id) => Err(TraceError::Absent(id.into())),
+            [] => Err(TraceError::NotAmongNewest { id: id.into(), among }),
+            [_, _, ..] => Err(TraceError::Ambiguous { id: id.into(), count: begun.len() }),
         }
     }
 
     /// A whole call id names no asker, since its epoch is random: each configured one is tried.
     async fn whole(&self, call_id: &str) -> Result<Option<Sequence>, TraceError> {
-        let Some((epoch, counter)) = call_id.split_once('-') else { return Ok(None) };
-        let (Some(epoch), Ok(counter)) = (epoch_of(epoch), counter.parse()) else { return Ok(None) };
+        let Some((epoch, counter)) = parts(call_id) else { return Ok(None) };
         for asker in &self.askers {
             let call = CallId { asker: asker.clone(), epoch, counter };
             let found = self.journal.find(call.digest()).await.map_err(|error| TraceError::from(PastError::Read(error)))?;
@@ -228,6 +261,15 @@ impl Session {
     }
 }
 
+fn is_whole(call_id: &str) -> bool {
+    parts(call_id).is_some()
+}
+
+fn parts(call_id: &str) -> Option<(Epoch, u64)> {
+    let (epoch, counter) = call_id.split_once('-')?;
+    Some((epoch_of(epoch)?, counter.parse().ok()?))
+}
+
 fn epoch_of(hex: &str) -> Option<Epoch> {
     if hex.len() != EPOCH_DIGITS {
         return None;
@@ -238,10 +280,10 @@ fn epoch_of(hex: &str) -> Option<Epoch> {
 // === impl Tail ===
 
 impl Tail {
-    /// The next trace. None: this replica leaves.
-    pub async fn next(&mut self) -> Option<Result<v1::CallTrace, TraceError>> {
+    /// The next trace, or one that has got its outcome. None: this replica leaves.
+    pub async fn next(&mut self) -> Option<Result<v1::TailTracesResponse, TraceError>> {
         match self.traces.recv().await {
-            Ok(trace) => Some(Ok(trace)),
+            Ok(news) => Some(Ok(news)),
             Err(RecvError::Lagged(missed)) => Some(Err(TraceError::Behind { missed })),
             Err(RecvError::Closed) => None,
         }

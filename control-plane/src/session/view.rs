@@ -24,7 +24,7 @@ pub(super) struct View {
     recent_max: usize,
     open_max: usize,
     outcome_deadline: Duration,
-    /// Every decision after `floor` is here.
+    /// Every decision and every flood after `floor` is here.
     recent: BTreeMap<Sequence, v1::CallTrace>,
     floor: Sequence,
     open: HashMap<Digest, OpenCall>,
@@ -61,29 +61,43 @@ impl View {
             self.oldest.insert(recorded.sequence, id);
             self.open.insert(id, open);
         }
-        if recorded.sequence > self.floor {
-            self.recent.insert(recorded.sequence, trace);
+        self.remember(trace);
+        self.say();
+    }
+
+    pub(super) fn flooded(&mut self, trace: v1::CallTrace) {
+        self.remember(trace);
+        self.say();
+    }
+
+    fn remember(&mut self, trace: v1::CallTrace) {
+        if trace.sequence > self.floor {
+            self.recent.insert(trace.sequence, trace);
         }
         while self.recent.len() > self.recent_max
             && let Some((sequence, _)) = self.recent.pop_first()
         {
             self.floor = sequence;
         }
-        self.say();
     }
 
-    pub(super) fn ended(&mut self, ended: &Ended) {
-        if let Some(open) = self.open.remove(&ended.call) {
+    /// The call's line as it is now, if this is news.
+    pub(super) fn ended(&mut self, ended: &Ended) -> Option<v1::CallTrace> {
+        let open = self.open.remove(&ended.call);
+        if let Some(open) = &open {
             self.oldest.remove(&open.sequence);
         }
-        if let Some(trace) = self.recent.get_mut(&ended.decision) {
-            // A report amends the unknown, and never the other way round.
-            if ended.kind != v1::OutcomeKind::Unknown || trace.outcome() == v1::OutcomeKind::Unspecified {
-                trace.set_outcome(ended.kind);
-                trace.duration_us = ended.duration_us;
-            }
-        }
+        let changed = match self.recent.get_mut(&ended.decision) {
+            Some(trace) => amend(trace, ended).then(|| trace.clone()),
+            None => open.map(|open| {
+                let mut trace = v1::CallTrace { sequence: open.sequence, ..v1::CallTrace::default() };
+                trace.set_verdict(v1::Verdict::Allow);
+                amend(&mut trace, ended);
+                trace
+            }),
+        };
         self.say();
+        changed
     }
 
     pub(super) fn open_call(&self, call: &Digest) -> Option<&OpenCall> {
@@ -115,4 +129,15 @@ impl View {
         metrics::gauge!("agentgate_open_calls").set(gauge(self.open.len()));
         metrics::gauge!("agentgate_recent_traces").set(gauge(self.recent.len()));
     }
+}
+
+/// A report amends the unknown, and never the other way round. True: the line says something else now.
+fn amend(trace: &mut v1::CallTrace, ended: &Ended) -> bool {
+    if ended.kind == v1::OutcomeKind::Unknown && trace.outcome() != v1::OutcomeKind::Unspecified {
+        return false;
+    }
+    let changed = trace.outcome() != ended.kind || trace.duration_us != ended.duration_us;
+    trace.set_outcome(ended.kind);
+    trace.duration_us = ended.duration_us;
+    changed
 }

@@ -133,9 +133,10 @@ async fn what_the_filter_could_not_read_is_recorded_as_a_denial() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_unreadable_calls_becomes_one_record() {
-    let limits = Limits { malformed_per_subject_per_s_max: 3, ..Limits::default() };
+    let limits = Limits { malformed_per_subject_per_s_max: 3, recent_traces_max: 2, ..Limits::default() };
     let interval = limits.flood_interval();
-    let world = World::with(Setup { limits, ..Setup::default() }).await;
+    let setup = || Setup { limits: limits.clone(), ..Setup::default() };
+    let world = World::with(setup()).await;
     let mut vm = world.vm().await;
     for counter in 1..=3 {
         assert_ne!(vm.decided(ask(counter, "[]")).await.sequence, 0, "up to the rate, each has a record");
@@ -161,4 +162,21 @@ async fn a_flood_of_unreadable_calls_becomes_one_record() {
     assert_eq!((flood.reason.as_str(), flood.count), ("batch", 11));
     let heard = vm.hear().await.unwrap();
     assert!(matches!(&heard, v1::converse_response::Message::Acknowledged(done) if done.counters == [14]), "{heard:?}");
+
+    let line = flood_line(&world).await;
+    let said = line.flood.as_ref().map(|flood| (flood.count, flood.to_us >= flood.from_us));
+    assert_eq!((line.sequence, line.verdict(), line.rule.as_str(), said), (5, Verdict::Deny, "gate.batch", Some((11, true))));
+    assert_eq!(show(&world, 5).await, v1::ShowTraceResponse { trace: Some(line.clone()), ..Default::default() });
+    for counter in 20..=22 {
+        vm.decided(call(counter, "read_note")).await;
+    }
+    assert_eq!(flood_line(&world).await, line, "from the journal");
+    let world = world.killed_and_restarted(&setup()).await;
+    assert_eq!(flood_line(&world).await, line, "of an earlier life");
+}
+
+async fn flood_line(world: &World) -> v1::CallTrace {
+    let request = v1::ListTracesRequest { rule: "gate.batch".into(), ..v1::ListTracesRequest::default() };
+    let listed = world.operator(TraceClient::new).await.list_traces(request).await.unwrap().into_inner();
+    listed.traces.into_iter().find(|trace| trace.flood.is_some()).unwrap()
 }

@@ -68,7 +68,10 @@ async fn a_call_is_found_by_each_of_its_names() {
         assert_eq!(shown.trace.unwrap().call_id, format!("{epoch}-1"), "by {id}");
         assert_eq!(shown.body.unwrap().ask.unwrap().body, call(1, "read_note").body);
     }
-    assert_eq!(show("09090909-").await.unwrap_err().code(), Code::NotFound);
+    for (id, says) in [("09090909-", "no call among the newest 2"), (&format!("{epoch}-9"), "no call `0707")] {
+        let absent = show(id).await.unwrap_err();
+        assert!(absent.code() == Code::NotFound && absent.message().contains(says), "{absent:?}");
+    }
     assert_eq!(show(&"09".repeat(16)).await.unwrap().into_inner().trace.unwrap().call_id, format!("{}-1", "09".repeat(16)));
     for (id, code) in
         [("4711", Code::NotFound), ("1", Code::NotFound), ("zebra", Code::InvalidArgument), ("", Code::InvalidArgument)]
@@ -90,6 +93,13 @@ async fn a_follower_sees_each_call_and_a_slow_one_is_told_what_it_missed() {
     let decided = vm.decided(call(1, "read_note")).await;
     let seen = tail.message().await.unwrap().unwrap().trace.unwrap();
     assert_eq!((seen.sequence, seen.target.as_str()), (decided.sequence, "read_note"));
+    vm.report(vec![outcome(1, OutcomeKind::Completed)]).await;
+    let ended = tail.message().await.unwrap().unwrap().ended.unwrap();
+    assert_eq!(ended.outcome(), OutcomeKind::Completed);
+    assert_eq!(
+        v1::CallTrace { outcome: 0, duration_us: ended.duration_us, ..ended },
+        v1::CallTrace { duration_us: ended.duration_us, ..seen }
+    );
 
     // Nobody reads while so much happens that no window holds it.
     let filler = "x".repeat(200_000);
