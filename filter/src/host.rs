@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::conversation::{Input, StreamId};
 use crate::count::Count;
-use crate::exchange::{Action, Effect, Event, Origin};
+use crate::exchange::{Action, Answerer, Effect, Event};
 use crate::gate::{Bodies, ContextId, Gate, Order};
 use crate::grpc_service;
 use abi::{Buffer, Direction, Hosted, Level, Map};
@@ -223,12 +223,12 @@ impl HttpContext for Http {
 
     fn on_http_response_headers(&mut self, _count: usize, end: bool) -> HostAction {
         let Ok(headers) = abi::headers(Map::ResponseHeaders) else { return self.broken() };
-        let origin = match abi::property("response\0code_details") {
-            Ok(details) if details == VIA_UPSTREAM => Origin::Upstream,
-            Ok(details) => Origin::Local(String::from_utf8_lossy(&details).into_owned()),
-            Err(_) => Origin::Local("unknown".to_owned()),
+        let answerer = match abi::property("response\0code_details") {
+            Ok(details) if details == VIA_UPSTREAM => Answerer::Upstream,
+            Ok(details) => Answerer::Local(String::from_utf8_lossy(&details).into_owned()),
+            Err(_) => Answerer::Local("unknown".to_owned()),
         };
-        self.event(Event::ResponseHeaders { headers, origin, end })
+        self.event(Event::ResponseHeaders { headers, answerer, end })
     }
 
     fn on_http_response_body(&mut self, size: usize, end: bool) -> HostAction {

@@ -39,7 +39,7 @@ pub enum Event {
     Answered(Answered),
     ResponseHeaders {
         headers: Vec<(Vec<u8>, Vec<u8>)>,
-        origin: Origin,
+        answerer: Answerer,
         end: bool,
     },
     /// `size` and `bytes` are of all that the host holds of the answer's body: what came last, and what was paused before.
@@ -64,7 +64,7 @@ pub enum Event {
 
 /// Whose answer it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum Answerer {
     Upstream,
     /// Envoy made it itself, for this reason.
     Local(String),

@@ -11,7 +11,7 @@ mod reply;
 mod response;
 
 pub use budget::{Budget, Hold};
-pub use event::{Action, Effect, Event, Origin, Step};
+pub use event::{Action, Answerer, Effect, Event, Step};
 pub use reply::Reply;
 
 use crate::clock::Moment;
@@ -84,8 +84,8 @@ impl Exchange {
             Event::RequestTrailers { names, body } => self.request_trailers(&names, body, &mut effects),
             Event::Answered(answered) => self.answered(answered, now, &mut effects),
             Event::Gone => self.gone(now, &mut effects),
-            Event::ResponseHeaders { headers, origin, end } => match &mut self.state {
-                State::Released(answering) => answering.headers(&headers, origin, end, now, &mut effects),
+            Event::ResponseHeaders { headers, answerer, end } => match &mut self.state {
+                State::Released(answering) => answering.headers(&headers, answerer, end, now, &mut effects),
                 State::Begun | State::Reading(_) | State::Asking(_) | State::Passing | State::Refused => Action::Continue,
             },
             Event::ResponseBody { size, bytes, end } => match &mut self.state {

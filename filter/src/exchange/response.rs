@@ -4,7 +4,7 @@
 
 use super::list::{Allowed, JsonList, Judged, SseList, names, read_list};
 use super::observed::{Found, Look, Observed, Tally};
-use super::{Action, Effect, Hold, Origin, reply};
+use super::{Action, Answerer, Effect, Hold, reply};
 use crate::clock::Moment;
 use crate::conversation::Listed;
 use crate::count::Count;
@@ -59,7 +59,7 @@ impl Answering {
     pub(super) fn headers(
         &mut self,
         headers: &[(Vec<u8>, Vec<u8>)],
-        origin: Origin,
+        answerer: Answerer,
         end: bool,
         now: Moment,
         effects: &mut Vec<Effect>,
@@ -67,7 +67,7 @@ impl Answering {
         if !matches!(self.mode, Mode::Waiting) {
             return Action::Continue;
         }
-        if let Origin::Local(why) = origin {
+        if let Answerer::Local(why) = answerer {
             self.finish(v1::OutcomeKind::Cut, format!("no answer of the server: {why}"), now, effects);
             return Action::Continue;
         }

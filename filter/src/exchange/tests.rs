@@ -1,6 +1,6 @@
 //! Exchanges as scripts: what happens, and what is to be done. Each table is one exchange; its rows are in order.
 
-use super::{Action, Budget, Effect, Event, Exchange, Origin};
+use super::{Action, Answerer, Budget, Effect, Event, Exchange};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::conversation::{Answered, Cause, Listed, Undecided};
@@ -100,8 +100,8 @@ fn clone(event: &Event) -> Event {
         Event::RequestBody { size, whole } => Event::RequestBody { size: *size, whole: whole.clone() },
         Event::RequestTrailers { names, body } => Event::RequestTrailers { names: names.clone(), body: body.clone() },
         Event::Answered(answered) => Event::Answered(answered.clone()),
-        Event::ResponseHeaders { headers, origin, end } => {
-            Event::ResponseHeaders { headers: headers.clone(), origin: origin.clone(), end: *end }
+        Event::ResponseHeaders { headers, answerer, end } => {
+            Event::ResponseHeaders { headers: headers.clone(), answerer: answerer.clone(), end: *end }
         }
         Event::ResponseBody { size, bytes, end } => Event::ResponseBody { size: *size, bytes: bytes.clone(), end: *end },
         Event::ResponseTrailers { names, bytes } => Event::ResponseTrailers { names: names.clone(), bytes: bytes.clone() },
@@ -152,7 +152,7 @@ fn head(status: &str, content_type: &str) -> Event {
 }
 
 fn response(headers: &[(&str, &str)], end: bool) -> Event {
-    Event::ResponseHeaders { headers: pairs(headers), origin: Origin::Upstream, end }
+    Event::ResponseHeaders { headers: pairs(headers), answerer: Answerer::Upstream, end }
 }
 
 fn chunk(bytes: &str, end: bool) -> Event {

@@ -5,7 +5,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::conversation::Input;
 use crate::count::Count;
-use crate::exchange::{Action, Effect, Event, Origin};
+use crate::exchange::{Action, Answerer, Effect, Event};
 use agentgate_proto::v1::{self, converse_request, converse_response};
 use prost::Message as _;
 use std::rc::Rc;
@@ -152,7 +152,7 @@ fn list(gate: &mut Gate) -> (Action, Vec<Order>) {
     ask(gate, 10, LIST_CALL);
     gate.stream(answer(1, v1::Verdict::Allow), &HELD, now(1));
     let headers = vec![(b":status".to_vec(), b"200".to_vec()), (b"content-type".to_vec(), b"application/json".to_vec())];
-    gate.http(10, Event::ResponseHeaders { headers, origin: Origin::Upstream, end: false }, &HELD, now(2));
+    gate.http(10, Event::ResponseHeaders { headers, answerer: Answerer::Upstream, end: false }, &HELD, now(2));
     let event = Event::ResponseBody { size: LIST.len(), bytes: Some(LIST.into()), end: true };
     gate.http(10, event, &HELD, now(2))
 }
@@ -179,7 +179,7 @@ fn a_list_that_cannot_be_asked_about_is_settled_by_its_own_callback() {
     gate.stream(Input::Tick, &HELD, now(1));
     gate.stream(Input::Opened(None), &HELD, now(1));
     let headers = vec![(b":status".to_vec(), b"200".to_vec()), (b"content-type".to_vec(), b"application/json".to_vec())];
-    gate.http(10, Event::ResponseHeaders { headers, origin: Origin::Upstream, end: false }, &HELD, now(2));
+    gate.http(10, Event::ResponseHeaders { headers, answerer: Answerer::Upstream, end: false }, &HELD, now(2));
     let event = Event::ResponseBody { size: LIST.len(), bytes: Some(LIST.into()), end: true };
     let (action, orders) = gate.http(10, event, &HELD, now(2));
     // A resume within the callback would be lost, so the callback itself continues.

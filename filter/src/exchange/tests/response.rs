@@ -134,7 +134,7 @@ fn a_result_too_large_to_look_into_still_flows() {
 fn an_answer_of_envoy_itself_is_no_result() {
     let local = Event::ResponseHeaders {
         headers: pairs(&[(":status", "503"), ("content-type", "application/json")]),
-        origin: Origin::Local("upstream_reset_before_response_started".to_owned()),
+        answerer: Answerer::Local("upstream_reset_before_response_started".to_owned()),
         end: false,
     };
     for body in [CALL, LIST_CALL] {
