@@ -185,6 +185,7 @@ impl Session {
     fn tell(&self, news: v1::TailTracesResponse) {
         // An error says that nobody follows.
         let _ = self.tails.send(news);
+        trace::behind(self.tails.len());
     }
 
     fn view(&self) -> MutexGuard<'_, view::View> {

@@ -16,9 +16,8 @@ use thiserror::Error;
 /// Records read at once when going backwards.
 const WINDOW: u64 = 256;
 
-/// Records looked at when the process starts: five minutes of 650 calls and outcomes a second. A journal that holds more
-/// within the outcome deadline leaves the older of them without an outcome.
-const RECOVERED_RECORDS_MAX: u64 = 400_000;
+/// Of the records that may be read at start, the part that is read even when the outcome deadline is covered by fewer.
+const READ_ANYWAY_PART: u64 = 8;
 
 /// Decisions are recorded in an order that may differ from their `at` by no more than a call takes.
 const SLACK_US: u64 = 60_000_000;
@@ -79,11 +78,11 @@ pub(super) async fn range(journal: &dyn Journal, from: Sequence, before: Sequenc
     Ok(records)
 }
 
-/// The windows of the journal before `before`, newest first.
-pub(super) fn windows(before: Sequence) -> impl Iterator<Item = (Sequence, Sequence)> {
-    let mut end = before;
+/// The windows of the journal from `first` on and before `before`, newest first.
+pub(super) fn windows(first: Sequence, before: Sequence) -> impl Iterator<Item = (Sequence, Sequence)> {
+    let (first, mut end) = (first.max(1), before);
     std::iter::from_fn(move || {
-        let (from, to) = (end.saturating_sub(WINDOW).max(1), end);
+        let (from, to) = (end.saturating_sub(WINDOW).max(first), end);
         end = from;
         (from < to).then_some((from, to))
     })
@@ -178,14 +177,17 @@ pub(super) async fn outcomes(
     Ok(outcomes)
 }
 
-/// Everything that a new process has to know: backwards until both the traces and the outcome deadline are covered.
+/// Everything that a new process has to know: backwards until both the traces and the outcome deadline are covered, or as
+/// many records were read as may be. Older calls are then left without an outcome, until somebody reports them.
 pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Recent, PastError> {
     let end = journal.health().head.saturating_add(1);
     let deadline_us = u64::try_from(limits.outcome_deadline().as_micros()).unwrap_or(u64::MAX).saturating_add(SLACK_US);
     let mut recent = Recent { last_at: Time::from_micros(0), floor: 0, decisions: Vec::new(), floods: Vec::new() };
     let mut ended: HashMap<Digest, Ended> = HashMap::new();
     let mut left_out: Sequence = 0;
-    for (from, to) in windows(end) {
+    let records_max = u64::from(limits.recovered_records_max);
+    let first = end.saturating_sub(records_max).max(1);
+    for (from, to) in windows(first, end) {
         let mut newest = Time::from_micros(0);
         for record in range(journal, from, to).await?.iter().rev() {
             let (at, what) = parse(record)?;
@@ -217,9 +219,12 @@ pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Rec
         recent.last_at = recent.last_at.max(newest);
         recent.floor = from.saturating_sub(1).max(left_out);
         let covered = recent.last_at.micros_since(newest) > deadline_us;
-        let read_enough = recent.decisions.len() >= limits.recent_traces_max as usize || end - from >= RECOVERED_RECORDS_MAX / 8;
-        if (covered && read_enough) || end - from >= RECOVERED_RECORDS_MAX {
+        let traced = recent.decisions.len() >= limits.recent_traces_max as usize;
+        if covered && (traced || end - from >= records_max / READ_ANYWAY_PART) {
             break;
+        }
+        if !covered && from == first && first > 1 {
+            tracing::warn!(records_max, "not all calls that may be open were read; limits.recovered_records_max bounds them");
         }
     }
     recent.decisions.reverse();

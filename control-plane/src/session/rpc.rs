@@ -10,9 +10,6 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-/// Traces on their way to one follower.
-const SENDING_MAX: usize = 16;
-
 #[derive(Debug)]
 pub struct TraceRpc {
     session: Arc<Session>,
@@ -43,7 +40,8 @@ impl Trace for TraceRpc {
     async fn tail_traces(&self, _: Request<v1::TailTracesRequest>) -> Result<Response<Self::TailTracesStream>, Status> {
         let mut tail = self.session.tail()?;
         let mut leaving = self.leaving.clone();
-        let (sender, receiver) = mpsc::channel(SENDING_MAX);
+        // From hand to hand: what waits is with the tail, which is bounded and counted.
+        let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
                 let next = tokio::select! {

@@ -70,9 +70,14 @@ pub(super) fn line(recorded: &Recorded) -> v1::CallTrace {
         rule: body.rule.clone(),
         reason: body.reason.clone(),
         outcome: v1::OutcomeKind::Unspecified.into(),
-        duration_us: 0,
+        duration_us: None,
         flood: None,
     }
+}
+
+/// A duration as people read it. Records write zero where there is none to know: nothing was released, or nobody reported.
+pub(super) fn known(duration_us: u64) -> Option<u64> {
+    (duration_us != 0).then_some(duration_us)
 }
 
 /// The line of a call whose body may be gone: then it says when and what, and no more.
@@ -146,7 +151,7 @@ impl Session {
         request: &v1::ListTracesRequest,
         traces: &mut Vec<v1::CallTrace>,
     ) -> Result<Sequence, TraceError> {
-        for (from, to) in past::windows(before) {
+        for (from, to) in past::windows(1, before) {
             for record in past::range(self.journal.as_ref(), from, to).await?.iter().rev() {
                 match past::parse(record)? {
                     (at, What::Decision(decision)) => {
@@ -180,7 +185,7 @@ impl Session {
         let reported = outcomes.iter().find(|(_, _, outcome)| outcome.kind() != v1::OutcomeKind::Unknown);
         if let Some((_, _, outcome)) = reported.or(outcomes.last()) {
             trace.outcome = outcome.kind;
-            trace.duration_us = outcome.duration_us;
+            trace.duration_us = known(outcome.duration_us);
         }
         Ok(())
     }
@@ -261,6 +266,11 @@ impl Session {
     }
 }
 
+/// How many traces a follower has not read yet: the slowest one's when something is decided, anybody's when it reads on.
+pub(super) fn behind(traces: usize) {
+    metrics::gauge!("agentgate_tail_behind").set(f64::from(u32::try_from(traces).unwrap_or(u32::MAX)));
+}
+
 fn is_whole(call_id: &str) -> bool {
     parts(call_id).is_some()
 }
@@ -282,7 +292,9 @@ fn epoch_of(hex: &str) -> Option<Epoch> {
 impl Tail {
     /// The next trace, or one that has got its outcome. None: this replica leaves.
     pub async fn next(&mut self) -> Option<Result<v1::TailTracesResponse, TraceError>> {
-        match self.traces.recv().await {
+        let news = self.traces.recv().await;
+        behind(self.traces.len());
+        match news {
             Ok(news) => Some(Ok(news)),
             Err(RecvError::Lagged(missed)) => Some(Err(TraceError::Behind { missed })),
             Err(RecvError::Closed) => None,

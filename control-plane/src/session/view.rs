@@ -136,8 +136,9 @@ fn amend(trace: &mut v1::CallTrace, ended: &Ended) -> bool {
     if ended.kind == v1::OutcomeKind::Unknown && trace.outcome() != v1::OutcomeKind::Unspecified {
         return false;
     }
-    let changed = trace.outcome() != ended.kind || trace.duration_us != ended.duration_us;
+    let duration_us = trace::known(ended.duration_us);
+    let changed = trace.outcome() != ended.kind || trace.duration_us != duration_us;
     trace.set_outcome(ended.kind);
-    trace.duration_us = ended.duration_us;
+    trace.duration_us = duration_us;
     changed
 }

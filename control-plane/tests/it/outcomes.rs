@@ -46,7 +46,7 @@ async fn an_outcome_is_recorded_once_and_acknowledged_every_time() {
     assert_eq!(world.head(), head + 2, "nothing more was recorded");
     for (sequence, kind) in [(first.sequence, OutcomeKind::Completed), (second.sequence, OutcomeKind::Failed)] {
         let shown = becomes(&world, sequence, kind).await;
-        assert_eq!((shown.outcomes.len(), shown.trace.unwrap().duration_us), (1, 1_234));
+        assert_eq!((shown.outcomes.len(), shown.trace.unwrap().duration_us), (1, Some(1_234)));
     }
     assert!(show(&world, denied.sequence).await.outcomes.is_empty());
 }
@@ -71,10 +71,11 @@ async fn a_call_without_a_report_is_unknown_at_its_deadline_and_a_late_report_am
     world.running.decide.sweep(false).await;
     assert!(show(&world, decided.sequence).await.outcomes.is_empty(), "a second before");
     world.hands.advance(S);
-    becomes(&world, decided.sequence, OutcomeKind::Unknown).await;
+    let unknown = becomes(&world, decided.sequence, OutcomeKind::Unknown).await;
+    assert_eq!(unknown.trace.unwrap().duration_us, None, "nobody knows how long it took");
     assert_eq!(vm.report(vec![outcome(1, OutcomeKind::Completed)]).await, [1]);
     let amended = becomes(&world, decided.sequence, OutcomeKind::Completed).await;
-    assert_eq!(amended.outcomes.len(), 2, "both are on record");
+    assert_eq!((amended.outcomes.len(), amended.trace.unwrap().duration_us), (2, Some(1_234)), "both are on record");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ pub fn shared_domain(traces: &[CallTrace]) -> Option<&str> {
 pub fn cells(trace: &CallTrace, shared_domain: Option<&str>, now: Time) -> Vec<Cell> {
     let (verdict, palette) = verdict(trace.verdict());
     let outcome_name = outcome(trace.outcome());
-    let took = if trace.duration_us == 0 { String::new() } else { span(trace.duration_us) };
+    let took = trace.duration_us.map(span).unwrap_or_default();
     vec![
         Cell::new(Palette::Dim, trace.sequence.to_string()),
         Cell::plain(brief(now, trace.at_us)),

@@ -144,7 +144,7 @@ mod tests {
         };
         let mut read = call(9, 90_000, "read_note", Verdict::Allow, "tools.open");
         read.set_outcome(OutcomeKind::Completed);
-        read.duration_us = 12_345;
+        read.duration_us = Some(12_345);
         let list = CallTrace { method: "tools/list".into(), ..call(11, 5, "", Verdict::Allow, "methods.list") };
         let broken = CallTrace { method: String::new(), ..call(12, 0, "", Verdict::Deny, "gate.not_json") };
         vec![broken, list, call(10, 60, "send\u{1b}", Verdict::Pending, "tools.gated"), read]

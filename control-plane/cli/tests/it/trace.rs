@@ -25,7 +25,7 @@ pub(crate) fn calls() -> Vec<v1::CallTrace> {
     };
     let mut read = call(1, "read_note", v1::Verdict::Allow, "tools.open", "read_note is open");
     read.set_outcome(v1::OutcomeKind::Completed);
-    read.duration_us = 12_345;
+    read.duration_us = Some(12_345);
     vec![
         call(4, "drop\u{202e}\n\u{1b}[2J", v1::Verdict::Deny, "tools.unknown", "no such tool"),
         call(3, "send_note", v1::Verdict::Pending, "tools.gated", "send_note needs approval"),
