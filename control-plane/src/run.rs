@@ -119,6 +119,9 @@ pub fn main() -> Result<(), RunError> {
             running.write_ready(&path)?;
         }
         tracing::info!(filters = %running.filters, operators = %running.operators, metrics = %running.metrics, "serving");
+        if let Some(why) = running.status.unready() {
+            tracing::error!(why, "serving, but no call can be decided");
+        }
         let failed = tokio::select! {
             () = told_to_leave() => None,
             failed = running.listeners.join_next() => failed,
@@ -184,8 +187,10 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let (to_filters, to_operators, shown) = (listening.clone(), listening, Arc::clone(&status));
     listeners.spawn(async move { to_filters.filters(on_filters, gate).await.map_err(|error| chain(&error)) });
     listeners.spawn(async move { to_operators.operators(on_operators, trace, shown).await.map_err(|error| chain(&error)) });
-    let shown = Arc::clone(&status);
-    listeners.spawn(async move { server::metrics(on_metrics, shown, leaving).await.map_err(|error| error.to_string()) });
+    let (shown, limits, ticking) = (Arc::clone(&status), config.limits.clone(), clock.clone());
+    listeners.spawn(async move {
+        server::plain(on_metrics, shown, &limits, ticking, leaving).await.map_err(|error| error.to_string())
+    });
     let mut chores = JoinSet::new();
     chores.spawn(policy.watch());
     chores.spawn(Arc::clone(&decide).sweeping());

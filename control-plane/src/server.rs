@@ -1,5 +1,8 @@
-//! The three listeners: filters and operators over mutual TLS, metrics over plain HTTP. Connections, handshakes, streams and
-//! messages are bounded; a listener serves nobody whom its gate in `identity/rpc.rs` does not know.
+//! The three listeners: filters and operators over mutual TLS, and beside them a plain one. Connections, handshakes, streams
+//! and messages are bounded; a listener serves nobody whom its gate in `identity/rpc.rs` does not know.
+
+mod plain;
+mod streams;
 
 use crate::clock::Clock;
 use crate::config::Limits;
@@ -10,14 +13,13 @@ use crate::status::{Status, rpc::StatusRpc};
 use agentgate_proto::v1::gate_server::GateServer;
 use agentgate_proto::v1::status_server::StatusServer;
 use agentgate_proto::v1::trace_server::TraceServer;
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use streams::Streams;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -27,6 +29,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::InterceptorLayer;
 use tonic::transport::server::Connected;
 use tonic::transport::{Error, Server};
+
+pub use plain::plain;
 
 /// Windows large enough that one body of the largest size never waits for a window update.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -72,7 +76,12 @@ impl Listening {
         let gate = GateServer::new(rpc).max_decoding_message_size(bytes).max_encoding_message_size(bytes);
         let layer = InterceptorLayer::new(gate::filters_only(Arc::clone(&self.identity)));
         let (incoming, leaving) = (self.accept(listener, "filters"), self.leaving.clone());
-        self.server().layer(layer).add_service(gate).serve_with_incoming_shutdown(incoming, left(leaving)).await
+        self.server()
+            .layer(Streams("filters"))
+            .layer(layer)
+            .add_service(gate)
+            .serve_with_incoming_shutdown(incoming, left(leaving))
+            .await
     }
 
     /// Serves operators, with health and reflection.
@@ -92,6 +101,7 @@ impl Listening {
         let layer = InterceptorLayer::new(gate::operators_only(Arc::clone(&self.identity)));
         let (incoming, leaving) = (self.accept(listener, "operators"), self.leaving.clone());
         self.server()
+            .layer(Streams("operators"))
             .layer(layer)
             .add_service(TraceServer::new(trace))
             .add_service(StatusServer::new(StatusRpc(status)))
@@ -122,46 +132,37 @@ impl Listening {
             let mut leaving = listening.leaving.clone();
             loop {
                 let Ok(permit) = Arc::clone(&places).acquire_owned().await else { return };
-                let accepted = tokio::select! {
-                    accepted = listener.accept() => accepted,
+                let (stream, _) = tokio::select! {
+                    accepted = accept(&listener, name, &listening.clock) => accepted,
                     _ = leaving.wait_for(|leaving| *leaving) => return,
                 };
-                match accepted {
-                    Ok((stream, _)) => {
-                        let (listening, sender) = (listening.clone(), sender.clone());
-                        tokio::spawn(async move {
-                            if let Some(connection) = listening.shake_hands(stream, Place::take(name, permit)).await {
-                                // The server is gone when nobody receives: the connection closes.
-                                let _ = sender.send(Ok(connection)).await;
-                            }
-                        });
+                let deadline = listening.clock.elapsed() + Duration::from_millis(listening.limits.handshake_ms_max.into());
+                let (listening, sender, place) = (listening.clone(), sender.clone(), Place::take(name, permit));
+                tokio::spawn(async move {
+                    if let Some(connection) = listening.shake_hands(stream, place, deadline).await {
+                        // The server is gone when nobody receives: the connection closes.
+                        let _ = sender.send(Ok(connection)).await;
                     }
-                    Err(error) => {
-                        tracing::warn!(%error, listener = name, "cannot accept a connection");
-                        // Out of file descriptors, most likely: the next attempt would fail as fast as this one.
-                        listening.clock.sleep(Duration::from_millis(100)).await;
-                    }
-                }
+                });
             }
         });
         ReceiverStream::new(receiver)
     }
 
-    async fn shake_hands(&self, stream: TcpStream, place: Place) -> Option<Connection> {
+    async fn shake_hands(&self, stream: TcpStream, place: Place, deadline: Duration) -> Option<Connection> {
         let (server, generation) = self.identity.trust.server();
-        let deadline = Duration::from_millis(self.limits.handshake_ms_max.into());
         let shaken = async {
             stream.set_nodelay(true)?;
             TlsAcceptor::from(server).accept(stream).await
         };
-        let failed = match tokio::time::timeout(deadline, shaken).await {
-            Ok(Ok(stream)) => {
+        let failed = match self.clock.before(deadline, shaken).await {
+            Some(Ok(stream)) => {
                 let peer = Arc::new(Peer::new(stream.get_ref().1.peer_certificates(), generation, self.clock.elapsed()));
                 metrics::counter!("agentgate_connections_total", "listener" => place.listener).increment(1);
                 return Some(Connection { stream, peer, _place: place });
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it took too long".into(),
+            Some(Err(error)) => error.to_string(),
+            None => "it took too long".into(),
         };
         metrics::counter!("agentgate_handshakes_failed_total").increment(1);
         tracing::debug!(why = failed, listener = place.listener, "a handshake failed");
@@ -169,24 +170,18 @@ impl Listening {
     }
 }
 
-/// Serves `/metrics`, `/healthz` (the process lives) and `/readyz` (calls can be decided).
-///
-/// # Errors
-/// When the listener fails.
-pub async fn metrics(listener: TcpListener, status: Arc<Status>, leaving: watch::Receiver<bool>) -> io::Result<()> {
-    let also_leaving = leaving.clone();
-    let ready = move || {
-        let unready = if *also_leaving.borrow() { Some("this replica leaves".to_owned()) } else { status.unready() };
-        std::future::ready(match unready {
-            None => (StatusCode::OK, "ready\n".to_owned()),
-            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-        })
-    };
-    let router = Router::new()
-        .route("/metrics", get(|| std::future::ready(crate::telemetry::metrics().render())))
-        .route("/healthz", get(|| std::future::ready("alive\n")))
-        .route("/readyz", get(ready));
-    axum::serve(listener, router).with_graceful_shutdown(left(leaving)).await
+/// The next connection. One that cannot be accepted is logged, and then the next one is tried.
+async fn accept(listener: &TcpListener, name: &'static str, clock: &Clock) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, listener = name, "cannot accept a connection");
+                // Out of file descriptors, most likely: the next attempt would fail as fast as this one.
+                clock.sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
 }
 
 async fn left(mut leaving: watch::Receiver<bool>) {

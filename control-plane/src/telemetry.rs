@@ -9,7 +9,7 @@ const DURATION_BUCKETS: [f64; 14] =
     [0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 /// Every metric, by name and meaning.
-const COUNTERS: [(&str, &str); 11] = [
+const COUNTERS: [(&str, &str); 12] = [
     ("agentgate_asks_total", "Asks by what was answered: a verdict, or the cause for which there is none"),
     ("agentgate_outcomes_total", "Outcomes recorded, by kind"),
     ("agentgate_decisions_folded_again_total", "Decisions taken again, because the subject or the policy moved"),
@@ -19,18 +19,24 @@ const COUNTERS: [(&str, &str); 11] = [
     ("agentgate_rpcs_refused_total", "Rpcs refused because of who called"),
     ("agentgate_handshakes_failed_total", "Connections whose TLS handshake failed or took too long"),
     ("agentgate_connections_total", "Connections accepted, by listener"),
+    ("agentgate_connections_cut_total", "Connections that were cut because they took too long, by listener"),
     ("agentgate_certificate_reloads_failed_total", "Changed certificate files that could not be used"),
     ("agentgate_policy_edits_refused_total", "Contents of the policy folder that were not put in force"),
 ];
-const GAUGES: [(&str, &str); 9] = [
+const GAUGES: [(&str, &str); 11] = [
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
-    ("agentgate_connections", "Open connections, by listener; bounded by limits.connections_max each"),
+    (
+        "agentgate_connections",
+        "Open connections, by listener; bounded by limits.connections_max each, by limits.metrics_connections_max for metrics",
+    ),
+    ("agentgate_streams", "Open rpcs, by listener; bounded by limits.streams_per_connection_max a connection"),
     ("agentgate_open_calls", "Allowed calls without an outcome; bounded by limits.open_calls_max"),
     ("agentgate_recent_traces", "Traces in memory; bounded by limits.recent_traces_max"),
     ("agentgate_subjects", "Subjects whose version is in memory; bounded by limits.subjects_max"),
     ("agentgate_recent_calls", "Answers in memory for repeated asks; bounded by limits.recent_calls_max"),
     ("agentgate_filter_vms", "Filter VMs remembered, the silent ones too; the oldest is forgotten first"),
     ("agentgate_tails", "Operators that follow traces; bounded by limits.tails_max"),
+    ("agentgate_tail_behind", "Traces that a follower has not read yet; bounded by limits.tail_behind_max"),
     ("agentgate_policy_epoch", "The global control epoch"),
 ];
 
