@@ -178,9 +178,14 @@ impl Policy {
     }
 }
 
-/// A bundle whose cases all pass.
+/// A bundle whose cases all pass, and that has some: without, nothing is shown to work.
 fn load(files: Vec<SourceFile>) -> Result<Bundle, String> {
     let bundle = Bundle::load(files).map_err(|error| crate::cause::chain(&error))?;
+    if bundle.cases() == 0 {
+        return Err(
+            "it has no case, so nothing is shown to work; write one in `cases/*.yaml`: what is given, what is wanted".into()
+        );
+    }
     let report = bundle.try_cases();
     let Some(first) = report.rows.iter().find(|row| row.failure.is_some()) else { return Ok(bundle) };
     let (failed, place) = (report.failed(), format!("{}:{}", first.file, first.line));

@@ -49,6 +49,33 @@ async fn a_journal_that_cannot_write_puts_nothing_in_force() {
 }
 
 #[tokio::test]
+async fn a_folder_comes_into_force_with_its_cases_and_not_without_any() {
+    let folder = tempfile::tempdir().unwrap();
+    for inner in ["rego", "cases"] {
+        std::fs::create_dir(folder.path().join(inner)).unwrap();
+        for entry in std::fs::read_dir(default_folder().join(inner)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), folder.path().join(inner).join(entry.file_name())).unwrap();
+        }
+    }
+    std::fs::copy(default_folder().join("tools.yaml"), folder.path().join("tools.yaml")).unwrap();
+    let with = policy(&Arc::new(Memory::new()), folder.path()).await;
+    with.try_folder().await;
+    assert!(with.now().in_force.is_some() && with.refused().is_none());
+
+    std::fs::remove_dir_all(folder.path().join("cases")).unwrap();
+    let without = policy(&Arc::new(Memory::new()), folder.path()).await;
+    without.try_folder().await;
+    assert!(without.now().in_force.is_none());
+    let why = without.refused().unwrap().why;
+    assert!(why.contains("no case") && why.contains("write one in `cases/*.yaml`"), "{why}");
+    // Nor does it replace one that is in force.
+    let before = with.now().in_force.unwrap().bundle.digest();
+    with.try_folder().await;
+    assert_eq!((with.now().in_force.unwrap().bundle.digest(), with.refused().unwrap().why), (before, why));
+}
+
+#[tokio::test]
 async fn a_folder_that_is_not_there_is_told() {
     let journal = Arc::new(Memory::new());
     let policy = policy(&journal, Path::new("no/such/folder")).await;

@@ -39,6 +39,7 @@ impl Status {
             filters: self.filters(),
             in_flight: self.decide.in_flight(),
             certificates: self.certificates(),
+            unready: self.unready().unwrap_or_default(),
         }
     }
 
@@ -48,10 +49,11 @@ impl Status {
         if let Some(why) = self.journal.health().unavailable {
             return Some(format!("the journal cannot write: {why}"));
         }
-        if self.policy.now().in_force.is_none() {
-            return Some("no policy is in force".into());
+        if self.policy.now().in_force.is_some() {
+            return None;
         }
-        None
+        let why = self.policy.refused().map_or_else(|| "its folder was not read yet".into(), |edit| edit.why);
+        Some(format!("no policy is in force: {why}"))
     }
 
     fn policy(&self) -> v1::PolicyStatus {

@@ -1,6 +1,7 @@
 //! The policy folder changes while the process runs.
 
-use crate::world::{Setup, World, call, eventually};
+use crate::world::{Setup, World, call, copy, eventually, visit};
+use agentgate_control_plane::journal::memory::Memory;
 use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::undecided::Cause;
 use agentgate_proto::v1::{PolicyStatus, ShowStatusRequest, Verdict};
@@ -66,16 +67,44 @@ async fn a_folder_that_went_bad_leaves_the_policy_on_record_in_force() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_any_policy_nothing_is_allowed() {
+async fn without_any_policy_nothing_is_allowed_and_the_replica_says_why_it_is_not_ready() {
     let world = World::new().await;
-    fs::remove_dir_all(world.path().join("policies")).unwrap();
-    let World { directory, clock, hands, running, .. } = world;
-    drop(running);
-    let journal = std::sync::Arc::new(agentgate_control_plane::journal::memory::Memory::new());
-    let world = World::on(directory, clock, hands, journal, &Setup::default()).await;
-    let undecided = world.vm().await.undecided(call(1, "read_note")).await;
-    assert_eq!(undecided.cause(), Cause::Policy);
-    assert!(status(&world).await.refused_edit.contains("policies"));
-    let malformed = world.vm().await.decided(crate::world::ask(2, "[]")).await;
-    assert_eq!(malformed.verdict(), Verdict::Deny, "what cannot be read needs no policy to be refused");
+    assert_eq!(visit(world.running.metrics, "/readyz").await, ("200 OK".into(), "ready\n".into()));
+    for (edit, why) in [
+        (Edit::Away, "policies"),
+        (Edit::Emptied("cases"), "it has no case, so nothing is shown to work; write one in `cases/*.yaml`"),
+        (Edit::Emptied("rego"), "rego/*.rego"),
+    ] {
+        let (clock, journal) = (world.clock.clone(), std::sync::Arc::new(Memory::new()));
+        let (directory, hands) = (tempfile::tempdir().unwrap(), std::sync::Arc::clone(&world.hands));
+        copy(world.path(), directory.path());
+        edit.make(&directory.path().join("policies"));
+        let other = World::on(directory, clock, hands, journal, &Setup::default()).await;
+        let undecided = other.vm().await.undecided(call(1, "read_note")).await;
+        assert_eq!(undecided.cause(), Cause::Policy);
+        let told = other.operator(StatusClient::new).await.show_status(ShowStatusRequest {}).await.unwrap().into_inner();
+        let named = told.unready.starts_with("no policy is in force: ") && told.unready.contains(why);
+        assert!(named && told.policy.unwrap().refused_edit.contains(why), "{}", told.unready);
+        assert_eq!(
+            visit(other.running.metrics, "/readyz").await,
+            ("503 Service Unavailable".into(), format!("{}\n", told.unready))
+        );
+        let malformed = other.vm().await.decided(crate::world::ask(2, "[]")).await;
+        assert_eq!(malformed.verdict(), Verdict::Deny, "what cannot be read needs no policy to be refused");
+    }
+}
+
+/// What somebody did to the policy folder.
+enum Edit {
+    Away,
+    Emptied(&'static str),
+}
+
+impl Edit {
+    fn make(&self, policies: &std::path::Path) {
+        match self {
+            Self::Away => fs::remove_dir_all(policies).unwrap(),
+            Self::Emptied(inner) => fs::remove_dir_all(policies.join(inner)).unwrap(),
+        }
+    }
 }

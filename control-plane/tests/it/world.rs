@@ -23,8 +23,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status, Streaming};
@@ -201,7 +204,7 @@ fn validity(now: Time, valid_for: Duration) -> Validity {
     Validity { not_before, not_after: now.plus_micros(u64::try_from(valid_for.as_micros()).unwrap()) }
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -214,8 +217,19 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A channel with the certificate `name` of a directory (none: without one), trusting the authority of `trusted`.
-pub(crate) async fn connect(to: SocketAddr, identity: Option<(&Path, &str)>, trusted: &Path) -> Result<Channel, String> {
+/// A GET over plain HTTP: the status and the body.
+pub(crate) async fn visit(to: SocketAddr, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.lines().next().unwrap().trim_start_matches("HTTP/1.1 ");
+    (status.to_owned(), body.to_owned())
+}
+
+/// TLS with the certificate `name` of a directory (none: without one), trusting the authority of `trusted`.
+pub(crate) fn tls(identity: Option<(&Path, &str)>, trusted: &Path) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(trusted.join("authority.pem")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -230,14 +244,21 @@ pub(crate) async fn connect(to: SocketAddr, identity: Option<(&Path, &str)>, tru
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(config));
+    tokio_rustls::TlsConnector::from(Arc::new(config))
+}
+
+/// A TLS connection on what is connected already.
+pub(crate) async fn shake_hands(tls: &TlsConnector, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+    stream.set_nodelay(true)?;
+    tls.connect(ServerName::try_from("localhost").unwrap(), stream).await
+}
+
+/// A channel with the certificate `name` of a directory (none: without one), trusting the authority of `trusted`.
+pub(crate) async fn connect(to: SocketAddr, identity: Option<(&Path, &str)>, trusted: &Path) -> Result<Channel, String> {
+    let tls = tls(identity, trusted);
     let dial = move |_: Uri| {
         let tls = tls.clone();
-        async move {
-            let stream = TcpStream::connect(to).await?;
-            stream.set_nodelay(true)?;
-            tls.connect(ServerName::try_from("localhost").unwrap(), stream).await.map(TokioIo::new)
-        }
+        async move { shake_hands(&tls, TcpStream::connect(to).await?).await.map(TokioIo::new) }
     };
     let endpoint = Endpoint::from_shared(format!("http://{to}")).unwrap();
     endpoint.connect_with_connector(tower::service_fn(dial)).await.map_err(|error| format!("{error:?}"))

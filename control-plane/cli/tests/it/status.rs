@@ -28,6 +28,7 @@ pub(crate) fn well() -> v1::ShowStatusResponse {
             last_heard_us: NOW - 1_500_000,
         }],
         in_flight: 3,
+        unready: String::new(),
         certificates: vec![v1::CertificateStatus {
             name: "control plane".into(),
             subject: "spiffe://agentgate.local/control-plane".into(),
