@@ -12,6 +12,7 @@ mod calls;
 mod certificates;
 mod documents;
 mod failures;
+mod framing;
 mod laptop;
 mod mesh;
 mod policy;

@@ -149,38 +149,6 @@ fn pipelined_calls_of_one_id_get_a_verdict_each() {
 }
 
 #[test]
-fn two_requests_framed_as_one_are_never_read_as_one() {
-    let smuggled = post(CALL);
-    let framed = |headers: &[(&str, &[u8])], body: &[u8]| request("POST", "/mcp", &[&HEADERS, headers].concat(), body);
-    let length = CALL.len().to_string();
-    let cases: [(&str, Vec<u8>); 4] = [
-        ("both framings", framed(&[("content-length", length.as_bytes()), ("transfer-encoding", b"chunked")], b"0\r\n\r\n")),
-        ("two lengths", framed(&[("content-length", b"0"), ("content-length", length.as_bytes())], CALL.as_bytes())),
-        ("an obsolete fold", framed(&[("content-length", b"0\r\n 5")], CALL.as_bytes())),
-        ("a length with a sign", framed(&[("content-length", b"+5")], CALL.as_bytes())),
-    ];
-    let world = world();
-    for (name, first) in cases {
-        let mut connection = Connection::open(world.stack.gate).unwrap();
-        connection.send(&[first.as_slice(), smuggled.as_slice()].concat()).unwrap();
-        connection.finish();
-        let answer = connection.rest();
-        assert_eq!(world.upstream().unwrap().take(), (vec![], vec![]), "{name}: {}", String::from_utf8_lossy(&answer));
-    }
-}
-
-#[test]
-fn a_chunked_call_is_read_whole() {
-    let world = world();
-    let (first, second) = CALL.split_at(20);
-    let chunked = format!("{:x}\r\n{first}\r\n{:x}\r\n{second}\r\n0\r\n\r\n", first.len(), second.len());
-    let headers = [&HEADERS[..], &[("transfer-encoding", b"chunked")]].concat();
-    let answer = world.http1(&request("POST", "/mcp", &headers, chunked.as_bytes())).unwrap();
-    assert_eq!(answer.text(), RESULT);
-    assert_eq!(world.upstream().unwrap().take().0[0].body, CALL.as_bytes());
-}
-
-#[test]
 fn paths_that_a_server_might_take_for_the_gated_one_do_not_pass() {
     let world = world();
     for path in OTHER_PATHS {
