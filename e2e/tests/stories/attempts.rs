@@ -19,6 +19,8 @@ struct Attempt {
     headers: Vec<(String, Vec<u8>)>,
     body: Vec<u8>,
     expect: String,
+    /// What the gate says instead, where Envoy joined or removed headers before it looked.
+    behind_envoy: Option<String>,
     http1_only: bool,
 }
 
@@ -27,6 +29,7 @@ struct Attempt {
 struct Route {
     versions: Option<String>,
     query_keys: Option<String>,
+    origins: Option<String>,
 }
 
 /// How an attempt is sent.
@@ -58,7 +61,11 @@ fn check(route: &Route, attempts: &[Attempt]) {
         for over in attempt.ways() {
             let answer = over(attempt, world.stack.gate).unwrap_or_default();
             let (arrived, bytes) = upstream.take();
-            let right = if refused { bytes.is_empty() } else { answer.status == 200 && attempt.is_all_of(&arrived) };
+            let right = if refused {
+                bytes.is_empty() && attempt.is_named_in(&answer)
+            } else {
+                answer.status == 200 && attempt.is_all_of(&arrived)
+            };
             if !right {
                 let bytes = String::from_utf8_lossy(&bytes);
                 wrong.push(format!("{attempt}: {} {}; at the tool: {bytes:.200}", answer.status, answer.text()));
@@ -105,14 +112,14 @@ fn attempts() -> BTreeMap<Route, Vec<Attempt>> {
 impl Route {
     fn of(line: &Value) -> Self {
         let list = |name: &str| line.get(name).map(ToString::to_string);
-        Self { versions: list("versions"), query_keys: list("query_keys") }
+        Self { versions: list("versions"), query_keys: list("query_keys"), origins: list("origins") }
     }
 
     fn edits(&self) -> Vec<Edit> {
         let field = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!(r#", "{name}": {value}"#));
-        let fields = [field("versions", &self.versions), field("query_keys", &self.query_keys)].into_iter().flatten();
+        let fields = [field("versions", &self.versions), field("query_keys", &self.query_keys), field("origins", &self.origins)];
         let server = r#""server": "notes""#;
-        vec![Edit::new(server, fields.fold(server.to_owned(), |all, field| all + &field))]
+        vec![Edit::new(server, fields.into_iter().flatten().fold(server.to_owned(), |all, field| all + &field))]
     }
 }
 
@@ -129,6 +136,7 @@ impl Attempt {
             headers: headers.map(|header| (header[0].as_str().unwrap().to_owned(), bytes(&header[1]))).collect(),
             body: line.get("body").map(bytes).unwrap_or_default(),
             expect: text("expect"),
+            behind_envoy: line["behind_envoy"].as_str().map(ToOwned::to_owned),
             http1_only: line["http1_only"] == true,
         }
     }
@@ -163,6 +171,12 @@ impl Attempt {
         let stream =
             http2::Stream { method: &self.method, path: &self.path, headers: self.headers(), body, trailers: Vec::new() };
         http2::exchange(address, &stream).ok()
+    }
+
+    /// Whether the gate says why it refused this one. Envoy's own refusals name nothing.
+    fn is_named_in(&self, answer: &http1::Answer) -> bool {
+        let said = &answer.json()["error"]["data"]["reason"];
+        said.is_null() || said == self.behind_envoy.as_ref().unwrap_or(&self.expect)
     }
 
     /// Whether it arrived once, as it was sent, and nothing beside it.

@@ -15,6 +15,7 @@ mod failures;
 mod framing;
 mod laptop;
 mod mesh;
+mod origin;
 mod policy;
 mod rust_sdk;
 mod session;

@@ -7,9 +7,13 @@
 //!   "held_bytes_max": 67108864,
 //!   "routes": [ { "path": "/mcp", "server": "notes",
 //!                 "versions": ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
-//!                 "query_keys": [], "denied": "result", "limits": { "body_bytes_max": 1048576 } } ] }
+//!                 "query_keys": [], "origins": [], "denied": "result", "limits": { "body_bytes_max": 1048576 } } ] }
 //! ```
 //! `routes` must be there, each with `path` and `server`; all else is shown with its default.
+//!
+//! `origins` are the web pages that may call, as a browser writes them: `https://tools.example`, `http://localhost:6274`. An agent
+//! sends no Origin header and needs no entry. Where the list is empty, whatever comes from a browser is refused with HTTP 403:
+//! a page that had its name point at this machine could otherwise call every tool that an agent may.
 
 mod field;
 
@@ -33,6 +37,8 @@ pub const HELD_BYTES_MAX_DEFAULT: u64 = 64 * 1_024 * 1_024;
 pub const HELD_BYTES_MAX: std::ops::RangeInclusive<u64> = 1..=256 * 1_024 * 1_024;
 /// A configuration is written by people; more routes than this are a mistake.
 pub const ROUTES_MAX: usize = 256;
+/// Each is compared with every request that names one.
+pub const ORIGINS_MAX: usize = 64;
 
 const BOUNDS: Bounds = Bounds { depth_max: 8, number_bytes_max: 20, values_max: 10_000 };
 
@@ -62,6 +68,8 @@ pub struct Route {
     pub path: String,
     pub server: Server,
     pub rules: Rules,
+    /// Compared byte for byte with the Origin header, where there is one.
+    pub origins: Vec<String>,
     pub denied: Denied,
 }
 
@@ -98,6 +106,10 @@ pub enum ConfigError {
     Twice { field: String, value: String },
     #[error("`{field}`: `{value}` must begin with a slash and have no query, fragment, `;`, `%`, `//` or dot segment")]
     Path { field: String, value: String },
+    #[error(
+        "`{field}`: `{value}` is no origin as a browser writes it: `scheme://host` or `scheme://host:port`, in lower case and with nothing behind"
+    )]
+    Origin { field: String, value: String },
     #[error("`{field}` is longer than {max} bytes")]
     TooLong { field: String, max: usize },
     #[error("`{field}` is no name")]
@@ -166,7 +178,7 @@ fn routes(root: &Fields<'_>) -> Result<Vec<Rc<Route>>, ConfigError> {
 
 impl Route {
     fn of(fields: &Fields<'_>) -> Result<Self, ConfigError> {
-        fields.only(&["path", "server", "versions", "query_keys", "denied", "limits"])?;
+        fields.only(&["path", "server", "versions", "query_keys", "origins", "denied", "limits"])?;
         let limits = fields.object("limits")?;
         limits.only(&["body_bytes_max"])?;
         let body_bytes_max = limits.number("body_bytes_max", BODY_BYTES_MAX)?.unwrap_or(BODY_BYTES_MAX_DEFAULT);
@@ -183,6 +195,7 @@ impl Route {
                 query_keys: fields.texts("query_keys")?.unwrap_or_default(),
                 limits: Limits { body_bytes_max: size(body_bytes_max), ..Limits::default() },
             },
+            origins: origins(fields)?,
             denied: fields
                 .choice("denied", &[("result", Denied::Result), ("error", Denied::Error), ("http_403", Denied::Http403)])?
                 .unwrap_or(Denied::Result),
@@ -209,6 +222,28 @@ fn versions(fields: &Fields<'_>) -> Result<Vec<Version>, ConfigError> {
         versions.push(version);
     }
     Ok(versions)
+}
+
+fn origins(fields: &Fields<'_>) -> Result<Vec<String>, ConfigError> {
+    let origins = fields.texts("origins")?.unwrap_or_default();
+    if origins.len() > ORIGINS_MAX {
+        return Err(ConfigError::TooMany { field: fields.name("origins"), max: ORIGINS_MAX });
+    }
+    match origins.iter().enumerate().find(|(_, origin)| !is_origin(origin)) {
+        Some((index, value)) => {
+            Err(ConfigError::Origin { field: fields.name(&format!("origins[{index}]")), value: value.clone() })
+        }
+        None => Ok(origins),
+    }
+}
+
+/// What a browser may send for one page. Never `null`, which any page can have it send, and no pattern: it would match nothing.
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let (is_scheme, is_host) =
+        (|byte| small(byte) || matches!(byte, b'+' | b'-' | b'.'), |byte| small(byte) || b"-._:[]".contains(&byte));
+    !scheme.is_empty() && scheme.bytes().all(is_scheme) && !host.is_empty() && host.bytes().all(is_host)
 }
 
 /// A path that Envoy's normalisation leaves as it is, so that what is compared is what the server sees.

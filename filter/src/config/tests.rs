@@ -30,6 +30,7 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     assert_eq!(config.unnamed_paths, UnnamedPaths::Refuse);
     assert_eq!(config.routes[0].rules.versions, Version::ALL);
     assert_eq!(config.routes[0].rules.limits.body_bytes_max, 1_048_576);
+    assert_eq!(config.routes[0].origins, [""; 0]);
     assert_eq!(config.routes[0].denied, Denied::Result);
 }
 
@@ -50,7 +51,7 @@ fn a_fault_is_named_with_its_field() {
         (r#"{"routes":[{"path":"/mcp","server":"a"},{"path":"/mcp","server":"b"}]}"#, "`routes[1].path` is named twice: `/mcp`"),
         (
             r#"{"routes":[{"path":"/mcp","server":"a","verions":[]}]}"#,
-            "`routes[0].verions` is unknown: path, server, versions, query_keys, denied, limits are known here",
+            "`routes[0].verions` is unknown: path, server, versions, query_keys, origins, denied, limits are known here",
         ),
         (
             r#"{"routes":[{"path":"/mcp","server":"a","versions":["2024-11-05"]}]}"#,
@@ -98,6 +99,42 @@ fn routes_have_a_bound() {
         let routes: Vec<String> = (0..count).map(|n| format!(r#"{{"path":"/{n}","server":"a"}}"#)).collect();
         let json = format!(r#"{{"routes":[{}]}}"#, routes.join(","));
         assert_eq!(Config::parse(json.as_bytes()).is_ok(), taken, "{count}");
+    }
+}
+
+#[test]
+fn origins_have_a_bound() {
+    for (count, taken) in [(64, true), (65, false)] {
+        let origins: Vec<String> = (0..count).map(|n| format!(r#""https://{n}.example""#)).collect();
+        let json = format!(r#"{{"routes":[{{"path":"/mcp","server":"a","origins":[{}]}}]}}"#, origins.join(","));
+        assert_eq!(Config::parse(json.as_bytes()).is_ok(), taken, "{count}");
+    }
+}
+
+#[test]
+fn an_origin_is_one_that_a_browser_can_send() {
+    for (origin, taken) in [
+        ("https://tools.example", true),
+        ("http://localhost:6274", true),
+        ("http://[::1]:6274", true),
+        ("vscode-webview://0a1b", true),
+        ("https://tools.example/", false),
+        ("https://tools.example/mcp", false),
+        ("https://Tools.example", false),
+        ("https://*.example", false),
+        ("https://a.example, https://b.example", false),
+        ("https://me@tools.example", false),
+        ("https://", false),
+        ("://tools.example", false),
+        ("tools.example", false),
+        ("null", false),
+        ("*", false),
+        ("", false),
+    ] {
+        let json = format!(r#"{{"routes":[{{"path":"/mcp","server":"a","origins":["{origin}"]}}]}}"#);
+        let parsed = Config::parse(json.as_bytes());
+        assert_eq!(parsed.is_ok(), taken, "{origin}: {parsed:?}");
+        assert!(taken || parsed.unwrap_err().to_string().starts_with("`routes[0].origins"), "{origin}");
     }
 }
 

@@ -18,7 +18,7 @@ use crate::clock::Moment;
 use crate::config::{Config, Route, UnnamedPaths, is_plain};
 use crate::conversation::Answered;
 use crate::count::Count;
-use agentgate_core::mcp::{self, Head, Malformed, Message, Unread, is_read, is_stripped};
+use agentgate_core::mcp::{self, Head, Malformed, Message, Unread, check_origin, is_read, is_stripped};
 use agentgate_proto::{ask, v1};
 use response::Answering;
 use std::rc::Rc;
@@ -153,9 +153,13 @@ impl Exchange {
         // A preflight calls nothing; everything else on a named path is a call. With a query it may be one to some servers.
         let route = route.filter(|route| head.method != b"OPTIONS" || head.path != route.path.as_bytes());
         head.headers.retain(|(name, _)| is_read(name));
+        let origin = route.as_ref().map_or(Ok(()), |route| check_origin(&head, &route.origins));
         let reading = Reading { head, peer, route };
         let has_room = self.hold.set(reading.head_bytes());
         self.state = State::Reading(Box::new(reading));
+        if let Err(reason) = origin {
+            return self.unread(&Unread { reason, id: None, version: None }, None, effects);
+        }
         if !has_room {
             return self.too_large(false, effects);
         }

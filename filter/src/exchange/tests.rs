@@ -167,3 +167,4 @@ fn hidden(tools: &[&str], buffer: &str) -> Event {
 const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read"}}"#;
 const ASKED: &str = r#"pause | ask 9 of notes for {"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read"}}"#;
 const RELEASED: &str = "continue | calls_allowed | resume request";
+const CUT: &str = "pause | report cut 0 0B (the stream ended before the answer did)";

@@ -3,6 +3,7 @@
 //! It looks only at headers for which `is_read` holds, so that filter and control plane come to the same end.
 
 use crate::id::Handle;
+use crate::mcp::origin::ORIGIN;
 use crate::mcp::{Head, Malformed, Rules, Version};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -44,11 +45,12 @@ pub(super) struct Headers<'a> {
     pub(super) handle: Option<Handle>,
 }
 
-/// Whether the parser looks at the header of this name (lower case). Only these travel to the control plane.
+/// Whether the parser, or the check of the origin, looks at the header of this name (lower case). Only these travel to the
+/// control plane.
 #[must_use]
 pub fn is_read(name: &[u8]) -> bool {
     let is = |known: &str| name.len() == known.len() && begins(name, known);
-    is(CONNECTION) || SINGLE.into_iter().any(is) || begins(name, PARAM_PREFIX)
+    is(CONNECTION) || is(ORIGIN) || SINGLE.into_iter().any(is) || begins(name, PARAM_PREFIX)
 }
 
 /// The value of an `Mcp-Name` header, `=?base64?…?=` decoded. None: it cannot be decoded.

@@ -9,6 +9,8 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
     // The head.
+    #[error("the Origin header came twice, or is not among the `origins` that the route takes")]
+    Origin,
     #[error("the HTTP method is not one that MCP has")]
     HttpMethod,
     #[error("a request of this HTTP method has no body")]
@@ -145,7 +147,8 @@ impl Malformed {
         Self::OF_MCP.into_iter().chain(Fault::ALL.into_iter().map(Self::Json))
     }
 
-    const OF_MCP: [Self; 46] = [
+    const OF_MCP: [Self; 47] = [
+        Self::Origin,
         Self::HttpMethod,
         Self::BodyUnexpected,
         Self::Query,
@@ -198,6 +201,7 @@ impl Malformed {
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
+            Self::Origin => "origin",
             Self::HttpMethod => "http_method",
             Self::BodyUnexpected => "body_unexpected",
             Self::Query => "query",
@@ -262,6 +266,7 @@ impl Unread {
     #[must_use]
     pub fn answer(&self) -> Answer {
         let (http_status, code) = match self.reason {
+            Malformed::Origin => (403, INVALID_REQUEST),
             Malformed::HttpMethod | Malformed::WrongEra => (405, INVALID_REQUEST),
             Malformed::ContentType | Malformed::Charset | Malformed::ContentEncoding => (415, INVALID_REQUEST),
             Malformed::BodyTooLarge => (413, INVALID_REQUEST),

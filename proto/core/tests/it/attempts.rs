@@ -1,6 +1,6 @@
 //! Every attempt of `vectors/attempts.json` is read, or refused, as its line says; and every reason has a line.
 
-use agentgate_core::mcp::{Head, Limits, Malformed, Rules, Version, read};
+use agentgate_core::mcp::{Head, Limits, Malformed, Rules, Version, check_origin, read};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -35,24 +35,35 @@ pub(crate) fn head_of(attempt: &Value) -> Head {
     }
 }
 
+/// The texts of a list that the route of an attempt may have.
+fn texts(attempt: &Value, field: &str) -> Option<Vec<String>> {
+    Some(attempt.get(field)?.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect())
+}
+
 fn rules_of(attempt: &Value) -> Rules {
-    let texts = |field: &str| -> Option<Vec<String>> {
-        Some(attempt.get(field)?.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect())
-    };
     let version = |text: &String| Version::parse(text.as_bytes()).unwrap();
     Rules {
-        versions: texts("versions").map_or(Version::ALL.to_vec(), |names| names.iter().map(version).collect()),
-        query_keys: texts("query_keys").unwrap_or_default(),
+        versions: texts(attempt, "versions").map_or(Version::ALL.to_vec(), |names| names.iter().map(version).collect()),
+        query_keys: texts(attempt, "query_keys").unwrap_or_default(),
         limits: Limits::default(),
     }
+}
+
+fn reading_of(attempt: &Value) -> Result<(), Malformed> {
+    let head = head_of(attempt);
+    check_origin(&head, &texts(attempt, "origins").unwrap_or_default())?;
+    read(&head, &bytes_of(&attempt["body"]), &rules_of(attempt))?;
+    Ok(())
 }
 
 #[test]
 fn every_attempt_is_read_or_refused_as_its_line_says() {
     let mut wrong = Vec::new();
     for attempt in attempts() {
-        let read = read(&head_of(&attempt), &bytes_of(&attempt["body"]), &rules_of(&attempt));
-        let reason = read.map_or_else(|unread| unread.reason.reason(), |_| "ok");
+        let reason = match reading_of(&attempt) {
+            Ok(()) => "ok",
+            Err(malformed) => malformed.reason(),
+        };
         if attempt["expect"] != reason {
             wrong.push(format!("{}: expected {}, found {reason}", attempt["name"], attempt["expect"]));
         }

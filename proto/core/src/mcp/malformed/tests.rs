@@ -32,6 +32,7 @@ fn a_refusal_is_answered_as_the_protocol_has_it() {
         (Malformed::Json(Fault::NotJson), None, session, 400, -32_700),
         (Malformed::Batch, None, session, 400, -32_600),
         (Malformed::HttpMethod, None, None, 405, -32_600),
+        (Malformed::Origin, None, None, 403, -32_600),
         (Malformed::ContentType, None, None, 415, -32_600),
         (Malformed::BodyTooLarge, None, None, 413, -32_600),
     ] {

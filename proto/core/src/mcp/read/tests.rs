@@ -108,7 +108,7 @@ fn only_what_is_read_can_change_what_is_read() {
     assert_eq!(read(&noisy, CALL.as_bytes(), &rules()), plain);
     noisy.headers.retain(|(name, _)| is_read(name));
     assert_eq!(read(&noisy, CALL.as_bytes(), &rules()), plain);
-    for name in ["content-type", "content_type", "Mcp-Name", "mcp_param_x", "mcp-param-", "connection"] {
+    for name in ["content-type", "content_type", "Mcp-Name", "mcp_param_x", "mcp-param-", "connection", "origin"] {
         assert!(is_read(name.as_bytes()), "{name}");
     }
     for name in ["accept", "authorization", "x-mcp-name", "mcp", "last-event-id"] {
