@@ -60,7 +60,7 @@ pub struct Client {
     endpoint: String,
 }
 
-/// Calls as they are decided, until either side leaves.
+/// Calls as they are decided and as they end, until either side leaves.
 #[derive(Debug)]
 pub struct Tail {
     stream: Streaming<v1::TailTracesResponse>,
@@ -139,10 +139,10 @@ impl Client {
 // === impl Tail ===
 
 impl Tail {
-    /// The next call; none when the control plane ends the stream.
-    pub async fn next(&mut self) -> Result<Option<v1::CallTrace>, Failure> {
+    /// The next call or outcome; none when the control plane ends the stream.
+    pub async fn next(&mut self) -> Result<Option<v1::TailTracesResponse>, Failure> {
         match self.stream.message().await {
-            Ok(message) => Ok(message.map(|message| message.trace.unwrap_or_default())),
+            Ok(message) => Ok(message),
             Err(status) => Err(refused(&self.endpoint, status)),
         }
     }

@@ -62,9 +62,23 @@ pub fn size(bytes: u64) -> String {
     format!("{bytes} B")
 }
 
+/// A count that is read at a glance: `1,204`.
+#[must_use]
+pub fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{DAY_US, SECOND_US, absolute, brief, relative, size, span};
+    use super::{DAY_US, SECOND_US, absolute, brief, grouped, relative, size, span};
     use agentgate_core::time::Time;
 
     #[test]
@@ -99,6 +113,13 @@ mod tests {
         assert_eq!(brief(now, now.micros() - SECOND_US), "19:05:51.123Z");
         assert_eq!(brief(now, now.micros() - DAY_US), "2026-11-21 19:05");
         assert_eq!(absolute(now.micros()), "2026-11-22 19:05:52.123Z");
+    }
+
+    #[test]
+    fn counts_are_shown_in_groups_of_three() {
+        for (count, shown) in [(0, "0"), (999, "999"), (1_204, "1,204"), (100_000, "100,000"), (1_000_000, "1,000,000")] {
+            assert_eq!(grouped(count), shown);
+        }
     }
 
     #[test]

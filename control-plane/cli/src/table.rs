@@ -1,6 +1,7 @@
 //! Tables and lists of names and values. Everything that is put into them is escaped here, so that nobody can forget it.
 //!
-//! A table never wraps: on a narrow terminal columns are cut, and then left out, least important first. JSON has it all.
+//! A table never wraps: on a narrow terminal the least important column gives way first. It is cut, then left out, and only then
+//! does the next one give way. JSON has it all.
 
 use crate::screen::{Charset, Palette, Screen};
 use crate::text::{escape, shorten};
@@ -10,11 +11,11 @@ use unicode_width::UnicodeWidthStr as _;
 /// The room between two columns.
 const GAP: usize = 2;
 
-/// No column is cut to less: less of a name says nothing.
+/// No column is cut to less while there is another to leave out: less of a name says nothing.
 const FLOOR_COLUMNS: usize = 16;
 
-/// Columns that matter no more than this are left out before any other is cut.
-const SPARE: u8 = 2;
+/// Those that always stay are cut to no less than this.
+const STUMP_COLUMNS: usize = 4;
 
 /// One column: its title, and how much it matters.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +24,10 @@ pub struct Column {
     /// What has to be seen whole: it is never cut, only left out.
     pub whole: bool,
     pub right: bool,
-    /// Columns with the least are left out first; `u8::MAX` stays.
+    /// Columns with the least give way first; `u8::MAX` stays.
     pub keep: u8,
+    /// Nobody else gives way for more than so many columns of it: one endless name costs its neighbours nothing.
+    pub wish: usize,
 }
 
 /// One value and its meaning.
@@ -52,17 +55,28 @@ pub struct Pairs<'a> {
 impl Column {
     #[must_use]
     pub const fn cut(title: &'static str, keep: u8) -> Self {
-        Self { title, whole: false, right: false, keep }
+        Self { title, whole: false, right: false, keep, wish: usize::MAX }
     }
 
     #[must_use]
     pub const fn whole(title: &'static str, keep: u8) -> Self {
-        Self { title, whole: true, right: false, keep }
+        Self { title, whole: true, right: false, keep, wish: usize::MAX }
     }
 
     #[must_use]
     pub const fn right(title: &'static str, keep: u8) -> Self {
-        Self { title, whole: true, right: true, keep }
+        Self { title, whole: true, right: true, keep, wish: usize::MAX }
+    }
+
+    #[must_use]
+    pub const fn wishing(self, wish: usize) -> Self {
+        Self { wish, ..self }
+    }
+
+    /// What it is cut to before it is left out.
+    fn floor(&self, natural: usize) -> usize {
+        let floor = if self.keep == u8::MAX { STUMP_COLUMNS } else { FLOOR_COLUMNS };
+        if self.whole { natural } else { floor.max(self.title.width()).min(natural) }
     }
 }
 
@@ -129,28 +143,48 @@ impl Table {
     fn plan(&self, screen: &Screen) -> Vec<usize> {
         let room = usize::from(screen.columns);
         let natural: Vec<usize> = (0..self.columns.len()).map(|at| self.natural(at, screen)).collect();
-        let mut widths = natural.clone();
-        while taken(&widths) > room {
-            let floor = |column: &Column| FLOOR_COLUMNS.max(column.title.width());
-            let shown = self.columns.iter().zip(widths.iter_mut()).filter(|(_, width)| **width > 0);
-            let (spare, cuttable): (Vec<_>, Vec<_>) = shown.partition(|(column, _)| column.keep <= SPARE);
-            let widest = cuttable.into_iter().filter(|(column, width)| !column.whole && **width > floor(column));
-            if let (true, Some((_, width))) = (spare.is_empty(), widest.max_by_key(|(_, width)| **width)) {
-                *width -= 1;
-                continue;
-            }
-            let shown = self.columns.iter().zip(widths.iter_mut()).filter(|(_, width)| **width > 0);
-            let droppable = shown.filter(|(column, _)| column.keep < u8::MAX);
-            let Some((_, width)) = droppable.min_by_key(|(column, _)| column.keep) else {
-                break;
-            };
-            *width = 0;
-            // What was cut to keep that column may be shown again.
-            for (width, natural) in widths.iter_mut().zip(&natural).filter(|(width, _)| **width > 0) {
-                *width = *natural;
+        let wishes =
+            self.columns.iter().zip(&natural).map(|(column, natural)| column.wish.max(column.title.width()).min(*natural));
+        let mut widths: Vec<usize> = wishes.collect();
+        self.give_way(&mut widths, room);
+        self.cut_the_rest(&mut widths, room);
+        self.deal_out(&mut widths, &natural, room);
+        widths
+    }
+
+    /// From the least important column on: cut as far as needed, left out where that is not enough.
+    fn give_way(&self, widths: &mut [usize], room: usize) {
+        let mut order: Vec<(usize, &Column)> =
+            self.columns.iter().enumerate().filter(|(_, column)| column.keep < u8::MAX).collect();
+        order.sort_by_key(|(_, column)| column.keep);
+        for (at, column) in order {
+            let excess = taken(widths).saturating_sub(room);
+            if let Some(width) = widths.get_mut(at) {
+                let spare = width.saturating_sub(column.floor(*width));
+                *width = if excess <= spare { *width - excess } else { 0 };
             }
         }
-        widths
+    }
+
+    /// Of those that stay, the widest gives way first.
+    fn cut_the_rest(&self, widths: &mut [usize], room: usize) {
+        while taken(widths) > room {
+            let shown = self.columns.iter().zip(widths.iter_mut()).filter(|(column, width)| **width > column.floor(**width));
+            let Some((_, width)) = shown.max_by_key(|(_, width)| **width) else { return };
+            *width -= 1;
+        }
+    }
+
+    /// Room that is left goes to whoever was cut, the most important first.
+    fn deal_out(&self, widths: &mut [usize], natural: &[usize], room: usize) {
+        let mut order: Vec<(usize, &Column)> = self.columns.iter().enumerate().collect();
+        order.sort_by_key(|(_, column)| std::cmp::Reverse(column.keep));
+        for (at, _) in order {
+            let left = room.saturating_sub(taken(widths));
+            if let (Some(width), Some(natural)) = (widths.get_mut(at).filter(|width| **width > 0), natural.get(at)) {
+                *width += left.min(natural.saturating_sub(*width));
+            }
+        }
     }
 
     /// How wide a column would like to be.
@@ -229,8 +263,8 @@ mod tests {
     use crate::screen::Charset;
     use unicode_width::UnicodeWidthStr as _;
 
-    const COLUMNS: [Column; 4] =
-        [Column::right("SEQ", 9), Column::whole("VERDICT", u8::MAX), Column::cut("TOOL", u8::MAX), Column::cut("WHY", 3)];
+    const COLUMNS: [Column; 4] = [Column::right("SEQ", 9), Column::whole("VERDICT", u8::MAX), TOOL, Column::cut("WHY", 3)];
+    const TOOL: Column = Column::cut("TOOL", u8::MAX).wishing(16);
 
     fn check(columns: u16, charset: Charset, wanted: &str) {
         let screen = Screen { color: false, charset, columns, terminal: false };
@@ -257,7 +291,7 @@ SEQ  VERDICT  TOOL            WHY
     }
 
     #[test]
-    fn a_narrower_one_cuts_the_widest_column() {
+    fn a_narrower_one_grants_no_more_than_is_wished() {
         check(
             47,
             Charset::Ascii,

@@ -1,21 +1,25 @@
-//! One call in one line, and the words of verdicts and outcomes. Shared by list, show and tail.
+//! One call, or a flood of them, in one line; and the words of verdicts and outcomes. Shared by list, show and tail.
 
-use crate::moment::{brief, relative, span};
+use crate::moment::{brief, grouped, relative, span};
 use crate::output::moment_json;
-use crate::screen::Palette;
+use crate::screen::{Palette, Screen};
 use crate::table::{Cell, Column};
 use agentgate_core::time::Time;
-use agentgate_proto::v1::{CallTrace, OutcomeKind, Verdict};
+use agentgate_proto::v1::{CallTrace, Flood, OutcomeKind, Verdict};
 use serde_json::{Value, json};
 
-/// The columns of a list and of a tail, in the order of [`cells`].
+/// A call and a rule of ordinary length are seen whole before anything else is; what is longer takes the room that is left.
+const CALL_COLUMNS: usize = 32;
+const RULE_COLUMNS: usize = 24;
+
+/// The columns of a list, in the order of [`cells`]. Verdict, call and rule are the last to go.
 pub const COLUMNS: [Column; 9] = [
     Column::right("SEQ", u8::MAX),
     Column::whole("TIME", 6),
     Column::whole("AGE", 1),
     Column::whole("VERDICT", u8::MAX),
-    Column::cut("CALL", u8::MAX),
-    Column::cut("RULE", 9),
+    Column::cut("CALL", u8::MAX).wishing(CALL_COLUMNS),
+    Column::cut("RULE", u8::MAX).wishing(RULE_COLUMNS),
     Column::whole("OUTCOME", 8),
     Column::right("TOOK", 4),
     Column::cut("PRINCIPAL", 5),
@@ -30,19 +34,18 @@ pub fn shared_domain(traces: &[CallTrace]) -> Option<&str> {
 }
 
 #[must_use]
-pub fn cells(trace: &CallTrace, shared_domain: Option<&str>, now: Time) -> Vec<Cell> {
+pub fn cells(trace: &CallTrace, shared_domain: Option<&str>, now: Time, screen: &Screen) -> Vec<Cell> {
     let (verdict, palette) = verdict(trace.verdict());
     let outcome_name = outcome(trace.outcome());
-    let took = trace.duration_us.map(span).unwrap_or_default();
     vec![
         Cell::new(Palette::Dim, trace.sequence.to_string()),
         Cell::plain(brief(now, trace.at_us)),
         Cell::new(Palette::Dim, relative(now, trace.at_us)),
         Cell::new(palette, verdict),
-        Cell::plain(call(trace)),
+        Cell::plain(call(trace, screen)),
         Cell::plain(trace.rule.clone()),
         Cell::new(outcome_palette(trace.outcome()), outcome_name.unwrap_or("-")),
-        Cell::new(Palette::Dim, took),
+        Cell::new(Palette::Dim, trace.duration_us.map_or_else(|| "-".to_owned(), span)),
         Cell::plain(short(&trace.principal, shared_domain)),
     ]
 }
@@ -65,7 +68,12 @@ pub fn to_json(trace: &CallTrace) -> Value {
         "reason": trace.reason,
         "outcome": outcome(trace.outcome()),
         "duration_us": trace.duration_us,
+        "flood": trace.flood.as_ref().map(flood_json),
     })
+}
+
+fn flood_json(flood: &Flood) -> Value {
+    json!({ "count": flood.count, "from": moment_json(flood.from_us), "to": moment_json(flood.to_us) })
 }
 
 /// A verdict's name and what it means for who reads it. What is not a verdict is shown as the refusal that it was.
@@ -108,14 +116,34 @@ pub fn absent(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-/// What was called, where: `notes/read_note` for a tool, `notes tools/list` for anything else.
-pub fn call(trace: &CallTrace) -> String {
-    match (trace.method.as_str(), trace.target.as_str()) {
-        ("tools/call", target) if !target.is_empty() => format!("{}/{target}", trace.server),
-        ("", _) => format!("{} (unreadable)", trace.server),
-        (method, "") => format!("{} {method}", trace.server),
-        (method, target) => format!("{} {method} {target}", trace.server),
+/// What was called, where: `notes/read_note` for a tool, `notes tools/list` for anything else. A flood says how many.
+#[must_use]
+pub fn call(trace: &CallTrace, screen: &Screen) -> String {
+    if let Some(flood) = &trace.flood {
+        return times(flood, screen);
     }
+    match (trace.server.as_str(), trace.method.as_str(), trace.target.as_str()) {
+        // Its names were erased, or are not told.
+        ("", _, _) => "-".to_owned(),
+        (server, "tools/call", target) if !target.is_empty() => format!("{server}/{target}"),
+        (server, "", _) => format!("{server} (unreadable)"),
+        (server, method, "") => format!("{server} {method}"),
+        (server, method, target) => format!("{server} {method} {target}"),
+    }
+}
+
+/// `×1,204 in 10s`.
+#[must_use]
+pub fn times(flood: &Flood, screen: &Screen) -> String {
+    let lasted = flood.to_us.saturating_sub(flood.from_us);
+    let when = if lasted == 0 { "at once".to_owned() } else { format!("in {}", span(lasted)) };
+    format!("{}{} {when}", screen.sign("×", "x"), grouped(flood.count))
+}
+
+/// How many calls these lines stand for.
+#[must_use]
+pub fn counted(traces: &[CallTrace]) -> u64 {
+    traces.iter().map(|trace| trace.flood.as_ref().map_or(1, |flood| flood.count)).sum()
 }
 
 fn domain(principal: &str) -> Option<&str> {

@@ -3,6 +3,7 @@
 use super::line;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::moment::grouped;
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
 use crate::table::Table;
@@ -80,13 +81,23 @@ fn render(traces: &[v1::CallTrace], next: &str, filtered: bool, now: Time, scree
     let mut table = Table::new(&line::COLUMNS);
     let shared = line::shared_domain(traces);
     for trace in traces {
-        table.row(line::cells(trace, shared, now));
+        table.row(line::cells(trace, shared, now, screen));
     }
-    let count = traces.len();
-    let calls = if count == 1 { "call" } else { "calls" };
-    let more = if next.is_empty() { "" } else { "; there are more: raise --limit" };
-    let foot = format!("{count} {calls}{more}; one in full: agentgate trace show SEQ");
-    format!("{}{}\n", table.render(screen), screen.paint(Palette::Dim, &foot))
+    let mut foot = vec![match (line::counted(traces), traces.len()) {
+        (1, _) => "1 call".to_owned(),
+        (calls, lines) if calls == lines as u64 => format!("{} calls", grouped(calls)),
+        (calls, 1) => format!("{} calls in 1 line", grouped(calls)),
+        (calls, lines) => format!("{} calls in {} lines", grouped(calls), grouped(lines as u64)),
+    }];
+    if !next.is_empty() {
+        foot.push("there are more: raise --limit".to_owned());
+    }
+    foot.push("one in full: agentgate trace show SEQ".to_owned());
+    // On a narrow terminal each on a line of its own, not broken by the terminal somewhere.
+    let length = foot.iter().map(|part| part.len() + 2).sum::<usize>().saturating_sub(2);
+    let foot = foot.join(if length <= usize::from(screen.columns) { "; " } else { "\n" });
+    let foot = foot.lines().map(|line| screen.paint(Palette::Dim, line) + "\n");
+    table.render(screen) + &foot.collect::<String>()
 }
 
 fn to_json(traces: &[v1::CallTrace], next: &str) -> Value {
@@ -126,7 +137,7 @@ mod tests {
     use super::render;
     use crate::screen::{Charset, Screen};
     use agentgate_core::time::Time;
-    use agentgate_proto::v1::{CallTrace, OutcomeKind, Verdict};
+    use agentgate_proto::v1::{CallTrace, Flood, OutcomeKind, Verdict};
 
     const NOW: u64 = 1_795_374_352_123_000;
 
@@ -147,7 +158,9 @@ mod tests {
         read.duration_us = Some(12_345);
         let list = CallTrace { method: "tools/list".into(), ..call(11, 5, "", Verdict::Allow, "methods.list") };
         let broken = CallTrace { method: String::new(), ..call(12, 0, "", Verdict::Deny, "gate.not_json") };
-        vec![broken, list, call(10, 60, "send\u{1b}", Verdict::Pending, "tools.gated"), read]
+        let flood = Flood { count: 1_204, from_us: NOW - 12_000_000, to_us: NOW - 2_000_000 };
+        let flood = CallTrace { flood: Some(flood), server: String::new(), ..call(13, 0, "", Verdict::Deny, "gate.not_json") };
+        vec![flood, broken, list, call(10, 60, "send\u{1b}", Verdict::Pending, "tools.gated"), read]
     }
 
     fn check(columns: u16, wanted: &str) {
@@ -163,11 +176,12 @@ mod tests {
             "
 SEQ  TIME              AGE     VERDICT  CALL                RULE           OUTCOME      TOOK  PRINCIPAL
 ----------------------------------------------------------------------------------------------------------
- 12  19:05:52.123Z     now     deny     notes (unreadable)  gate.not_json  -                  agent/laptop
- 11  19:05:47.123Z     5s ago  allow    notes tools/list    methods.list   -                  agent/laptop
- 10  19:04:52.123Z     1m ago  pending  notes/send\\u{1b}    tools.gated    -                  agent/laptop
+ 13  19:05:52.123Z     now     deny     x1,204 in 10s       gate.not_json  -               -  agent/laptop
+ 12  19:05:52.123Z     now     deny     notes (unreadable)  gate.not_json  -               -  agent/laptop
+ 11  19:05:47.123Z     5s ago  allow    notes tools/list    methods.list   -               -  agent/laptop
+ 10  19:04:52.123Z     1m ago  pending  notes/send\\u{1b}    tools.gated    -               -  agent/laptop
   9  2026-11-21 18:05  1d ago  allow    notes/read_note     tools.open     completed  12.3ms  agent/laptop
-4 calls; one in full: agentgate trace show SEQ
+1,208 calls in 5 lines; one in full: agentgate trace show SEQ
 ",
         );
         check(
@@ -175,23 +189,40 @@ SEQ  TIME              AGE     VERDICT  CALL                RULE           OUTCO
             "
 SEQ  TIME              VERDICT  CALL                RULE           OUTCOME
 ----------------------------------------------------------------------------
+ 13  19:05:52.123Z     deny     x1,204 in 10s       gate.not_json  -
  12  19:05:52.123Z     deny     notes (unreadable)  gate.not_json  -
  11  19:05:47.123Z     allow    notes tools/list    methods.list   -
  10  19:04:52.123Z     pending  notes/send\\u{1b}    tools.gated    -
   9  2026-11-21 18:05  allow    notes/read_note     tools.open     completed
-4 calls; one in full: agentgate trace show SEQ
+1,208 calls in 5 lines; one in full: agentgate trace show SEQ
 ",
         );
         check(
-            50,
+            60,
             "
-SEQ  VERDICT  CALL                RULE
------------------------------------------------
- 12  deny     notes (unreadable)  gate.not_json
- 11  allow    notes tools/list    methods.list
- 10  pending  notes/send\\u{1b}    tools.gated
-  9  allow    notes/read_note     tools.open
-4 calls; one in full: agentgate trace show SEQ
+SEQ  VERDICT  CALL                RULE           OUTCOME
+----------------------------------------------------------
+ 13  deny     x1,204 in 10s       gate.not_json  -
+ 12  deny     notes (unreadable)  gate.not_json  -
+ 11  allow    notes tools/list    methods.list   -
+ 10  pending  notes/send\\u{1b}    tools.gated    -
+  9  allow    notes/read_note     tools.open     completed
+1,208 calls in 5 lines
+one in full: agentgate trace show SEQ
+",
+        );
+        check(
+            40,
+            "
+SEQ  VERDICT  CALL          RULE
+----------------------------------------
+ 13  deny     x1,204 in 1~  gate.not_js~
+ 12  deny     notes (unre~  gate.not_js~
+ 11  allow    notes tools~  methods.list
+ 10  pending  notes/send\\~  tools.gated
+  9  allow    notes/read_~  tools.open
+1,208 calls in 5 lines
+one in full: agentgate trace show SEQ
 ",
         );
     }

@@ -19,7 +19,7 @@ pub enum Verb {
     List(list::Arguments),
     /// Show one call in full: facts, rule, reason, arguments, outcome
     Show(show::Arguments),
-    /// Watch calls as they are decided, until ctrl-C
+    /// Watch calls as they are decided and outcomes as they arrive, until ctrl-C (in JSON, `event` says which a line is)
     Tail,
 }
 

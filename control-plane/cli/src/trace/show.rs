@@ -26,14 +26,39 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
         return Err(Failure::new(Exit::Unreachable, "the control plane's answer holds no call"));
     };
     let now = desk.now;
-    desk.answer(|screen| render(trace, &answer, now, screen), || to_json(trace, &answer))
+    desk.answer(
+        |screen| match &trace.flood {
+            Some(flood) => render_flood(trace, flood, now, screen),
+            None => render(trace, &answer, now, screen),
+        },
+        || to_json(trace, &answer),
+    )
+}
+
+/// What is known of a flood: its calls were counted, and nothing else of them was kept.
+fn render_flood(trace: &v1::CallTrace, flood: &v1::Flood, now: Time, screen: &Screen) -> String {
+    let mut pairs = Pairs::new(screen);
+    pairs.heading("Verdict");
+    verdict(trace, &mut pairs);
+    pairs.heading("Flood");
+    pairs.pair("calls", Palette::Plain, &line::times(flood, screen));
+    pairs.pair("from", Palette::Plain, &absolute(flood.from_us));
+    pairs.pair("to", Palette::Plain, &format!("{} ({})", absolute(flood.to_us), relative(now, flood.to_us)));
+    pairs.pair("sequence", Palette::Plain, &trace.sequence.to_string());
+    pairs.pair("tenant", Palette::Plain, &trace.tenant);
+    pairs.pair("principal", Palette::Plain, &trace.principal);
+    pairs.finish()
 }
 
 fn render(trace: &v1::CallTrace, answer: &v1::ShowTraceResponse, now: Time, screen: &Screen) -> String {
     let decision = answer.decision.clone().unwrap_or_default();
     let mut pairs = Pairs::new(screen);
     pairs.heading("Verdict");
-    verdict(trace, &decision, &mut pairs);
+    verdict(trace, &mut pairs);
+    pairs.pair("step", Palette::Plain, &decision.step);
+    if !decision.enforced {
+        pairs.pair("enforced", Palette::Waiting, "no: the call went on whatever the verdict");
+    }
     pairs.heading("Call");
     call(trace, answer.body.as_ref(), now, &mut pairs);
     pairs.heading("Arguments");
@@ -50,15 +75,11 @@ fn render(trace: &v1::CallTrace, answer: &v1::ShowTraceResponse, now: Time, scre
     pairs.finish()
 }
 
-fn verdict(trace: &v1::CallTrace, decision: &v1::DecisionRecord, pairs: &mut Pairs<'_>) {
+fn verdict(trace: &v1::CallTrace, pairs: &mut Pairs<'_>) {
     let (name, palette) = line::verdict(trace.verdict());
     pairs.pair("verdict", palette, name);
     pairs.pair("rule", Palette::Plain, &trace.rule);
     pairs.pair("reason", Palette::Plain, &trace.reason);
-    pairs.pair("step", Palette::Plain, &decision.step);
-    if !decision.enforced {
-        pairs.pair("enforced", Palette::Waiting, "no: the call went on whatever the verdict");
-    }
 }
 
 fn call(trace: &v1::CallTrace, body: Option<&v1::DecisionBody>, now: Time, pairs: &mut Pairs<'_>) {
@@ -191,7 +212,8 @@ fn outcome_json(event: &v1::OutcomeEvent) -> Value {
         "kind": line::outcome(record.kind()),
         "http_status": record.http_status,
         "result_bytes": record.result_bytes,
-        "duration_us": record.duration_us,
+        // A call that was released took longer than nothing.
+        "duration_us": Some(record.duration_us).filter(|took| *took != 0),
         "shown": record.shown,
         "detail": event.body.as_ref().and_then(|body| line::absent(&body.detail)),
         "hidden": event.body.as_ref().map(|body| body.hidden.clone()),

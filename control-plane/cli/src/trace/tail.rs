@@ -1,17 +1,31 @@
-//! `agentgate trace tail`: calls as they are decided, one a line, until ctrl-C or until the control plane leaves.
+//! `agentgate trace tail`: calls as they are decided and outcomes as they arrive, one a line, until ctrl-C or until the control
+//! plane leaves.
 
 use super::line;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
-use crate::moment::absolute;
+use crate::moment::{absolute, span};
 use crate::output::{Desk, Output};
 use crate::screen::{Palette, Screen};
 use crate::text::shorten;
-use agentgate_proto::v1::CallTrace;
+use agentgate_proto::v1::{CallTrace, TailTracesResponse};
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
+use unicode_width::UnicodeWidthStr as _;
 
-/// A call and its rule get so many columns each at most; what is cut is in `trace show`.
-const CALL_COLUMNS: usize = 32;
+/// A call gets no more than this, and no more than half of what verdict and time leave; what is cut is in `trace show`.
+const CALL_COLUMNS_MAX: usize = 32;
+
+/// Terminals from here on see the time, and from there on its milliseconds as well.
+const CLOCK_FROM_COLUMNS: u16 = 72;
+const MILLIS_FROM_COLUMNS: u16 = 100;
+
+/// What one line tells of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    Decided,
+    Ended,
+}
 
 pub(super) async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     leave_at_ctrl_c().map_err(|error| Failure::new(Exit::Local, error))?;
@@ -19,8 +33,10 @@ pub(super) async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Fail
     if desk.output == Output::Table && desk.screen.terminal {
         desk.write(&format!("{}\n", desk.screen.paint(Palette::Dim, "waiting for calls; ctrl-C ends this")))?;
     }
-    while let Some(trace) = tail.next().await? {
-        desk.answer(|screen| render(&trace, screen), || line::to_json(&trace))?;
+    while let Some(news) = tail.next().await? {
+        for (event, trace) in told(&news) {
+            desk.answer(|screen| render(event, trace, screen), || to_json(event, trace))?;
+        }
     }
     Err(Failure::new(Exit::Unreachable, "the control plane ended the tail")
         .then("it is probably restarting; run `agentgate trace tail` again"))
@@ -41,20 +57,155 @@ fn leave_at_ctrl_c() -> std::io::Result<()> {
     Ok(())
 }
 
-/// A line is not a table: the next call is not known yet, so widths are fixed.
-fn render(trace: &CallTrace, screen: &Screen) -> String {
-    let (verdict, palette) = line::verdict(trace.verdict());
-    let time = absolute(trace.at_us);
-    let clock = time.split_once(' ').map_or(time.as_str(), |(_, clock)| clock);
-    let call = shorten(&line::call(trace), CALL_COLUMNS, screen.charset);
-    let pad = " ".repeat(CALL_COLUMNS.saturating_sub(unicode_width::UnicodeWidthStr::width(call.as_str())));
-    let head = format!("{:>6}  {clock}  {verdict:<8} {call}{pad}  ", trace.sequence);
-    let room = usize::from(screen.columns).saturating_sub(unicode_width::UnicodeWidthStr::width(head.as_str()));
-    let why = match trace.reason.as_str() {
-        "" => trace.rule.clone(),
-        reason => format!("{}: {reason}", trace.rule),
+fn told(news: &TailTracesResponse) -> impl Iterator<Item = (Event, &CallTrace)> {
+    let decided = news.trace.iter().map(|trace| (Event::Decided, trace));
+    decided.chain(news.ended.iter().map(|trace| (Event::Ended, trace)))
+}
+
+/// A line is not a table: the next call is not known yet, so widths are those of the screen.
+fn render(event: Event, trace: &CallTrace, screen: &Screen) -> String {
+    let clock = clock(event, trace, screen);
+    let (word, palette, why) = match event {
+        Event::Decided => {
+            let (verdict, palette) = line::verdict(trace.verdict());
+            let why = [trace.rule.as_str(), trace.reason.as_str()];
+            (verdict, palette, why.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
+        }
+        Event::Ended => {
+            let outcome = line::outcome(trace.outcome()).unwrap_or("unreadable");
+            let took = trace.duration_us.map(|took| format!(", took {}", span(took))).unwrap_or_default();
+            ("ended", line::outcome_palette(trace.outcome()), format!("{outcome}{took}"))
+        }
     };
-    let why = shorten(&why, room, screen.charset);
-    let sequence = screen.paint(Palette::Dim, &format!("{:>6}  {clock}", trace.sequence));
-    format!("{sequence}  {} {call}{pad}  {why}\n", screen.paint(palette, &format!("{verdict:<8}")))
+    let before = format!("{:>6}  {clock}", trace.sequence);
+    let word = format!("{word:<7}");
+    let left = usize::from(screen.columns).saturating_sub(before.width() + word.width() + 4);
+    let call_columns = CALL_COLUMNS_MAX.min((left / 2).saturating_sub(1));
+    let call = shorten(&line::call(trace, screen), call_columns, screen.charset);
+    let pad = " ".repeat(call_columns.saturating_sub(call.width()));
+    let why = shorten(&why, left.saturating_sub(call_columns), screen.charset);
+    let shown = match event {
+        Event::Decided => format!("{}  {call}{pad}  {why}", screen.paint(palette, &word)),
+        Event::Ended => format!("{}  {call}{pad}  {}", screen.paint(Palette::Dim, &word), screen.paint(palette, &why)),
+    };
+    format!("{}{}\n", screen.paint(Palette::Dim, &before), shown.trim_end())
+}
+
+/// When it was decided, and the gap after it. A line of an outcome has the same room and leaves it empty: the time of the decision
+/// would be read as its own.
+fn clock(event: Event, trace: &CallTrace, screen: &Screen) -> String {
+    let time = absolute(trace.at_us);
+    let whole = time.split_once(' ').map_or(time.as_str(), |(_, clock)| clock);
+    let shown = match screen.columns {
+        ..CLOCK_FROM_COLUMNS => return String::new(),
+        CLOCK_FROM_COLUMNS..MILLIS_FROM_COLUMNS => whole.split_once('.').map_or(whole, |(seconds, _)| seconds),
+        MILLIS_FROM_COLUMNS.. => whole,
+    };
+    match event {
+        Event::Decided => format!("{shown}  "),
+        Event::Ended => " ".repeat(shown.width() + 2),
+    }
+}
+
+/// The line of the call as the list has it, and what it tells.
+fn to_json(event: Event, trace: &CallTrace) -> Value {
+    let mut value = line::to_json(trace);
+    if let Some(fields) = value.as_object_mut() {
+        let event = match event {
+            Event::Decided => "decided",
+            Event::Ended => "ended",
+        };
+        fields.insert("event".to_owned(), event.into());
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Event, render};
+    use crate::screen::{Charset, Screen};
+    use agentgate_proto::v1::{CallTrace, Flood, OutcomeKind, Verdict};
+    use unicode_width::UnicodeWidthStr as _;
+
+    const AT: u64 = 1_795_374_352_123_000;
+
+    fn lines() -> Vec<(Event, CallTrace)> {
+        let call = |sequence: u64, target: &str, verdict: Verdict, rule: &str, reason: &str| CallTrace {
+            sequence,
+            at_us: AT,
+            server: "notes".into(),
+            method: "tools/call".into(),
+            target: target.into(),
+            verdict: verdict.into(),
+            rule: rule.into(),
+            reason: reason.into(),
+            ..Default::default()
+        };
+        let read = call(9, "read_note", Verdict::Allow, "tool_open", "reading is open");
+        let mut ended = CallTrace { duration_us: Some(12_345), ..read.clone() };
+        ended.set_outcome(OutcomeKind::Completed);
+        let mut old = CallTrace { sequence: 3, ..Default::default() };
+        old.set_outcome(OutcomeKind::NotReleased);
+        let flood = Flood { count: 1_204, from_us: AT - 10_000_000, to_us: AT };
+        let flood = CallTrace { flood: Some(flood), ..call(11, "", Verdict::Deny, "gate.duplicate_key", "too many") };
+        let longest = call(10, "search_all_of_the_notes_at_once", Verdict::Pending, "tool_gated", "it asks for an approval");
+        vec![
+            (Event::Decided, read),
+            (Event::Ended, ended),
+            (Event::Decided, longest),
+            (Event::Ended, old),
+            (Event::Decided, flood),
+        ]
+    }
+
+    fn check(columns: u16, wanted: &str) {
+        let screen = Screen { color: false, charset: Charset::Unicode, columns, terminal: false };
+        let text: String = lines().iter().map(|(event, trace)| render(*event, trace, &screen)).collect();
+        assert_eq!(text, wanted.trim_start_matches('\n'), "\n{text}");
+        assert!(text.lines().all(|line| line.width() <= usize::from(columns)));
+    }
+
+    #[test]
+    fn verdict_call_and_rule_are_the_last_to_go() {
+        check(
+            110,
+            "
+     9  19:05:52.123Z  allow    notes/read_note                   tool_open: reading is open
+     9                 ended    notes/read_note                   completed, took 12.3ms
+    10  19:05:52.123Z  pending  notes/search_all_of_the_notes_a…  tool_gated: it asks for an approval
+     3                 ended    -                                 not_released
+    11  19:05:52.123Z  deny     ×1,204 in 10s                     gate.duplicate_key: too many
+",
+        );
+        check(
+            80,
+            "
+     9  19:05:52  allow    notes/read_note           tool_open: reading is open
+     9            ended    notes/read_note           completed, took 12.3ms
+    10  19:05:52  pending  notes/search_all_of_the…  tool_gated: it asks for an…
+     3            ended    -                         not_released
+    11  19:05:52  deny     ×1,204 in 10s             gate.duplicate_key: too ma…
+",
+        );
+        check(
+            60,
+            "
+     9  allow    notes/read_note      tool_open: reading is…
+     9  ended    notes/read_note      completed, took 12.3ms
+    10  pending  notes/search_all_o…  tool_gated: it asks f…
+     3  ended    -                    not_released
+    11  deny     ×1,204 in 10s        gate.duplicate_key: t…
+",
+        );
+        check(
+            40,
+            "
+     9  allow    notes/re…  tool_open: …
+     9  ended    notes/re…  completed, …
+    10  pending  notes/se…  tool_gated:…
+     3  ended    -          not_released
+    11  deny     ×1,204 i…  gate.duplic…
+",
+        );
+    }
 }

@@ -83,6 +83,14 @@ impl Answers {
     }
 }
 
+/// A call that has its outcome is told twice: as it was decided, and as it ended.
+fn news(trace: v1::CallTrace) -> impl Iterator<Item = v1::TailTracesResponse> {
+    let ended = Some(trace.clone()).filter(|trace| trace.outcome() != v1::OutcomeKind::Unspecified);
+    let decided = v1::CallTrace { outcome: 0, duration_us: None, ..trace };
+    let ended = ended.map(|trace| v1::TailTracesResponse { trace: None, ended: Some(trace) });
+    [v1::TailTracesResponse { trace: Some(decided), ended: None }].into_iter().chain(ended)
+}
+
 fn tls(directory: &Path, name: &str) -> rustls::ServerConfig {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = rustls::RootCertStore::empty();
@@ -187,7 +195,7 @@ impl Trace for Answers {
     type TailTracesStream = Pin<Box<dyn Stream<Item = std::result::Result<v1::TailTracesResponse, tonic::Status>> + Send>>;
 
     async fn tail_traces(&self, _: Request<v1::TailTracesRequest>) -> Result<Self::TailTracesStream> {
-        let answers = self.traces.clone().into_iter().map(|trace| Ok(v1::TailTracesResponse { trace: Some(trace) }));
+        let answers = self.traces.clone().into_iter().flat_map(news).map(Ok);
         let stream: Self::TailTracesStream = if self.endless {
             Box::pin(tokio_stream::iter(answers.collect::<Vec<_>>().into_iter().cycle()))
         } else {

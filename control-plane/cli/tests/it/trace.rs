@@ -182,19 +182,48 @@ fn a_tail_writes_one_line_a_call_and_says_when_the_other_side_leaves() {
     let output = double.agentgate(&["trace", "tail"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let lines = text(&output.stdout);
-    assert_eq!(lines.lines().count(), 4, "{lines}");
+    assert_eq!(lines.lines().count(), 5, "{lines}");
     assert!(lines.contains("     1  19:05:53.123Z  allow    notes/read_note"), "{lines}");
+    assert!(lines.ends_with("  ended    notes/read_note                   completed, took 12.3ms\n"), "{lines}");
     assert!(!lines.contains('\x1b'), "{lines}");
     assert!(text(&output.stderr).contains("the control plane ended the tail"), "{output:?}");
 
     let output = double.agentgate(&["trace", "tail", "--output", "json"]);
-    let lines = text(&output.stdout);
-    for (line, call) in lines.lines().zip(calls()) {
-        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        assert_eq!(line["sequence"], call.sequence);
+    let lines: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (line, call) in lines.iter().zip(calls()) {
+        assert_eq!((&line["sequence"], &line["event"]), (&call.sequence.into(), &"decided".into()));
         assert_eq!(line["target"], call.target, "programs get the exact text");
+        assert!(line["outcome"].is_null() && line["duration_us"].is_null(), "{line}");
     }
-    assert_eq!(lines.lines().count(), 4);
+    let ended = lines.last().expect("a line");
+    assert_eq!(
+        [&ended["event"], &ended["outcome"], &ended["sequence"]],
+        [&"ended".into(), &"completed".into(), &serde_json::json!(1)]
+    );
+    assert_eq!(lines.len(), 5);
+}
+
+#[test]
+fn a_flood_is_one_line_that_says_how_many() {
+    let flood = v1::Flood { count: 1_204, from_us: AT, to_us: AT + 10_000_000 };
+    let flood = v1::CallTrace {
+        sequence: 5,
+        principal: "spiffe://agentgate.local/agent/laptop".into(),
+        verdict: v1::Verdict::Deny.into(),
+        rule: "gate.batch".into(),
+        flood: Some(flood),
+        ..Default::default()
+    };
+    let shown = v1::ShowTraceResponse { trace: Some(flood.clone()), ..Default::default() };
+    let double = Answers { traces: vec![flood], shown: Some(shown), ..Default::default() }.serve();
+    let list = text(&double.agentgate(&["trace", "list"]).stdout);
+    assert!(list.contains("×1,204 in 10s  gate.batch") && list.contains("1,204 calls in 1 line"), "{list}");
+    let one = text(&double.agentgate(&["trace", "show", "5"]).stdout);
+    assert!(one.contains("  calls        ×1,204 in 10s\n") && !one.contains("erased"), "{one}");
+    let answer = json(&double.agentgate(&["trace", "list", "--output", "json"]));
+    let wanted = serde_json::json!({ "count": 1_204, "from": "2026-11-22T19:05:52.123Z", "to": "2026-11-22T19:06:02.123Z" });
+    assert_eq!(answer["traces"][0]["flood"], wanted);
 }
 
 #[test]
