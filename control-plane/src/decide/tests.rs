@@ -213,6 +213,27 @@ async fn a_journal_that_cannot_write_gives_no_verdict_and_the_call_can_be_asked_
 }
 
 #[tokio::test]
+async fn as_many_answers_as_may_be_come_from_memory_and_older_ones_from_the_journal() {
+    let memory = Arc::new(Memory::new());
+    let limits = Limits { recent_calls_max: 2, ..Limits::default() };
+    let scene = Scene::within(limits, Arc::clone(&memory) as Arc<dyn Journal>).await;
+    let mut first = Vec::new();
+    for counter in 1..=3 {
+        first.push(scene.decide.decide(&scene.question(counter)).await.unwrap());
+    }
+    // What is in memory needs no journal.
+    memory.refuse(Some("the disk is full"));
+    for (counter, remembered) in [(1, false), (2, true), (3, true)] {
+        let again = scene.decide.decide(&scene.question(counter)).await;
+        assert_eq!(again.is_ok(), remembered, "{counter}: {again:?}");
+    }
+    memory.refuse(None);
+    for (counter, first) in (1..).zip(first) {
+        assert_eq!(scene.decide.decide(&scene.question(counter)).await.unwrap(), first, "decided once");
+    }
+}
+
+#[tokio::test]
 async fn a_slow_disk_fills_the_share_and_one_more_call_is_refused_at_once() {
     let shared = Shared::new(0);
     let limits = Limits { in_flight_per_subject_max: 2, ..Limits::default() };

@@ -1,12 +1,13 @@
 //! Stories about turns, and about what a new process reads of the past. Pages and followers are in `tests/it`.
 
-use super::{Draft, Session, Setback};
+use super::{Draft, Ended, Recorded, Session, Setback};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::identity::Subject;
 use crate::journal::{Change, Expected, Journal, Memory, Stream, Write};
 use crate::session::PastError;
 use agentgate_core::digest::Digest;
+use agentgate_core::id::{CallId, Epoch};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use bytes::Bytes;
@@ -73,6 +74,27 @@ async fn forgotten_subjects_are_read_again() {
     session.turn(&subject("z")).await.unwrap().append(draft("z4")).await.unwrap();
     held.append(draft("x4")).await.unwrap();
     also.append(draft("y4")).await.unwrap();
+}
+
+#[tokio::test]
+async fn of_too_many_open_calls_the_oldest_are_closed() {
+    let limits = Limits { open_calls_max: 2, ..Limits::default() };
+    let session = session(&Arc::new(Memory::new()), limits).await.unwrap();
+    let call = |counter| CallId { asker: "spiffe://a/filter/x".try_into().unwrap(), epoch: Epoch([1; 16]), counter };
+    for (counter, overdue) in [(1, &[][..]), (2, &[]), (3, &[1]), (4, &[1, 2])] {
+        let mut record = v1::DecisionRecord::default();
+        record.set_verdict(v1::Verdict::Allow);
+        let at = Time::from_micros(1_000_000);
+        let (stream, body) = (Stream::global(), v1::DecisionBody::default());
+        session.decided(&Recorded { sequence: counter, at, stream, call: call(counter), record, body });
+        let closed: Vec<u64> = session.overdue(|_| false).iter().map(|open| open.call.counter).collect();
+        assert_eq!(closed, overdue, "{counter} are open");
+    }
+    for counter in [1, 2] {
+        let (call, kind) = (call(counter).digest(), v1::OutcomeKind::Unknown);
+        session.ended(&Ended { call, decision: counter, kind, duration_us: 0 });
+    }
+    assert!(session.overdue(|_| false).is_empty(), "as many as may be are left");
 }
 
 #[tokio::test]

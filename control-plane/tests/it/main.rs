@@ -11,8 +11,10 @@
 mod conversation;
 mod drain;
 mod identity;
+mod limits;
 mod outcomes;
 mod policy;
+mod raw;
 mod refusals;
 mod traces;
 mod world;
