@@ -3,7 +3,7 @@
 use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
-use crate::{authority, client, policy, trace};
+use crate::{authority, client, policy, status, trace};
 use clap::{Parser, Subcommand};
 
 /// AgentGate's command line, for operators and policy authors
@@ -37,5 +37,5 @@ pub enum Verb {
     #[command(subcommand)]
     Policy(policy::Verb),
     /// Show how the control plane is: policy, journal, filters, certificates
-    Status,
+    Status(status::Arguments),
 }

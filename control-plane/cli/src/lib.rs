@@ -60,7 +60,7 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Authority(verb) => authority::verb::run(verb, desk),
         Verb::Trace(verb) => wait(async { trace::run(verb, &Client::connect(&arguments.connection).await?, desk).await }),
         Verb::Policy(verb) => policy::run(verb, desk),
-        Verb::Status => wait(async { status::run(&Client::connect(&arguments.connection).await?, desk).await }),
+        Verb::Status(verb) => wait(async { status::run(verb, &Client::connect(&arguments.connection).await?, desk).await }),
     }
 }
 

@@ -10,7 +10,9 @@ use crate::text::hex;
 use crate::trace::line::absent;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
+use clap::Args;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A certificate with less of its life left than one part in so many is due.
 const DUE_SHARE: u64 = 5;
@@ -23,6 +25,15 @@ const SILENT_US: u64 = 60_000_000;
 
 const FILTERS: [Column; 5] = [
     Column::cut("FILTER", u8::MAX),
+    Column::whole("VMS", u8::MAX),
+    Column::whole("HEARD", u8::MAX),
+    Column::cut("NODE", 4),
+    Column::cut("VERSION", 3),
+];
+
+/// With `--verbose`: each VM by itself.
+const VMS: [Column; 5] = [
+    Column::cut("FILTER", u8::MAX),
     Column::whole("HEARD", u8::MAX),
     Column::cut("NODE", 4),
     Column::whole("VERSION", 3),
@@ -32,13 +43,20 @@ const FILTERS: [Column; 5] = [
 const CERTIFICATES: [Column; 4] =
     [Column::cut("CERTIFICATE", u8::MAX), Column::whole("EXPIRES", u8::MAX), Column::whole("AT", 4), Column::cut("SUBJECT", 3)];
 
-pub async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Show each VM of a filter by itself
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let status = client.show_status().await?;
-    desk.answer(|screen| render(&status, screen), || to_json(&status))
+    desk.answer(|screen| render(&status, arguments.verbose, screen), || to_json(&status))
 }
 
 /// Distances are from the control plane's own now: its clock stamped everything that is shown here.
-fn render(status: &v1::ShowStatusResponse, screen: &Screen) -> String {
+fn render(status: &v1::ShowStatusResponse, verbose: bool, screen: &Screen) -> String {
     let now = Time::from_micros(status.now_us);
     let mut pairs = Pairs::new(screen);
     pairs.heading("Control plane");
@@ -46,12 +64,16 @@ fn render(status: &v1::ShowStatusResponse, screen: &Screen) -> String {
     pairs.pair("replica", Palette::Plain, &status.replica);
     let up = span(status.now_us.saturating_sub(status.started_at_us));
     pairs.pair("up", Palette::Plain, &format!("{up}, since {}", absolute(status.started_at_us)));
+    match status.unready.as_str() {
+        "" => pairs.pair("ready", Palette::Good, "yes"),
+        why => pairs.pair("ready", Palette::Bad, &format!("no call can be decided: {why}")),
+    }
     pairs.pair("in flight", Palette::Plain, &counted(status.in_flight, "call"));
     policy(&status.policy.clone().unwrap_or_default(), now, &mut pairs);
     journal(&status.journal.clone().unwrap_or_default(), &mut pairs);
     let mut text = pairs.finish();
     text.push('\n');
-    text += &filters(&status.filters, now, screen);
+    text += &filters(&status.filters, verbose, now, screen);
     text.push('\n');
     text + &certificates(&status.certificates, now, screen)
 }
@@ -83,22 +105,56 @@ fn journal(journal: &v1::JournalStatus, pairs: &mut Pairs<'_>) {
     }
 }
 
-fn filters(filters: &[v1::FilterStatus], now: Time, screen: &Screen) -> String {
-    if filters.is_empty() {
+fn filters(vms: &[v1::FilterStatus], verbose: bool, now: Time, screen: &Screen) -> String {
+    if vms.is_empty() {
         return format!("{}\n", screen.paint(Palette::Waiting, "No filter was heard of: nothing asks this control plane"));
     }
-    let mut table = Table::new(&FILTERS);
-    for filter in filters {
-        let silent = now.micros().saturating_sub(filter.last_heard_us) > SILENT_US;
-        table.row(vec![
-            Cell::plain(filter.asker.clone()),
-            Cell::new(if silent { Palette::Waiting } else { Palette::Good }, relative(now, filter.last_heard_us)),
-            Cell::plain(filter.node.clone()),
-            Cell::plain(filter.filter_version.clone()),
-            Cell::new(Palette::Dim, hex(&filter.epoch)),
-        ]);
+    let mut table = Table::new(if verbose { &VMS } else { &FILTERS });
+    if verbose {
+        vms.iter().for_each(|vm| table.row(vm_cells(vm, now)));
+    } else {
+        let mut filters: BTreeMap<&str, Vec<&v1::FilterStatus>> = BTreeMap::new();
+        vms.iter().for_each(|vm| filters.entry(&vm.asker).or_default().push(vm));
+        filters.iter().for_each(|(asker, vms)| table.row(filter_cells(asker, vms, now)));
     }
     table.render(screen)
+}
+
+/// A filter, with all of its VMs: an Envoy has one for each of its threads.
+fn filter_cells(asker: &str, vms: &[&v1::FilterStatus], now: Time) -> Vec<Cell> {
+    let silent = vms.iter().filter(|vm| is_silent(vm, now)).count();
+    let (said, palette) = match silent {
+        0 => (vms.len().to_string(), Palette::Plain),
+        silent => (format!("{}, {silent} silent", vms.len()), Palette::Waiting),
+    };
+    let last_heard_us = vms.iter().map(|vm| vm.last_heard_us).max().unwrap_or_default();
+    let versions = distinct(vms.iter().map(|vm| vm.filter_version.as_str()));
+    vec![
+        Cell::plain(asker),
+        Cell::new(palette, said),
+        Cell::new(if silent == vms.len() { Palette::Waiting } else { Palette::Good }, relative(now, last_heard_us)),
+        Cell::plain(distinct(vms.iter().map(|vm| vm.node.as_str())).join(", ")),
+        Cell::new(if versions.len() > 1 { Palette::Waiting } else { Palette::Plain }, versions.join(", ")),
+    ]
+}
+
+fn vm_cells(vm: &v1::FilterStatus, now: Time) -> Vec<Cell> {
+    vec![
+        Cell::plain(vm.asker.clone()),
+        Cell::new(if is_silent(vm, now) { Palette::Waiting } else { Palette::Good }, relative(now, vm.last_heard_us)),
+        Cell::plain(vm.node.clone()),
+        Cell::plain(vm.filter_version.clone()),
+        Cell::new(Palette::Dim, hex(&vm.epoch)),
+    ]
+}
+
+fn is_silent(vm: &v1::FilterStatus, now: Time) -> bool {
+    now.micros().saturating_sub(vm.last_heard_us) > SILENT_US
+}
+
+/// Each once, in order.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn certificates(certificates: &[v1::CertificateStatus], now: Time, screen: &Screen) -> String {
@@ -164,6 +220,7 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
         "replica": status.replica,
         "started_at": moment_json(status.started_at_us),
         "now": moment_json(status.now_us),
+        "unready": absent(&status.unready),
         "in_flight": status.in_flight,
         "policy": {
             "digest": absent(&hex(&policy.digest)),

@@ -175,14 +175,17 @@ impl Table {
         }
     }
 
-    /// Room that is left goes to whoever was cut, the most important first.
+    /// Room that is left goes to whoever was cut or left out, the most important first.
     fn deal_out(&self, widths: &mut [usize], natural: &[usize], room: usize) {
         let mut order: Vec<(usize, &Column)> = self.columns.iter().enumerate().collect();
         order.sort_by_key(|(_, column)| std::cmp::Reverse(column.keep));
-        for (at, _) in order {
+        for (at, column) in order {
             let left = room.saturating_sub(taken(widths));
-            if let (Some(width), Some(natural)) = (widths.get_mut(at).filter(|width| **width > 0), natural.get(at)) {
+            let (Some(width), Some(natural)) = (widths.get_mut(at), natural.get(at)) else { continue };
+            if *width > 0 {
                 *width += left.min(natural.saturating_sub(*width));
+            } else if column.floor(*natural) + GAP <= left {
+                *width = (left - GAP).min(*natural);
             }
         }
     }

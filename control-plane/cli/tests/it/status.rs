@@ -49,12 +49,39 @@ fn a_healthy_control_plane_fits_on_one_screen() {
         "  in flight    3 calls\n",
         "  holds        7 rules, 1 case\n",
         "  head         4711 (3.0 MiB)\n",
-        "spiffe://agentgate.local/filter/laptop  1s ago  envoy-1  0.1.0    01010101010101010101010101010101\n",
+        "  ready        yes\n",
+        "spiffe://agentgate.local/filter/laptop  1    1s ago  envoy-1  0.1.0\n",
         "control plane  in 14h   2026-11-23 09:05:52.123Z  spiffe://agentgate.local/control-plane\n",
     ] {
         assert!(shown.contains(line), "{line} in\n{shown}");
     }
     assert!(shown.lines().count() <= 24, "{shown}");
+}
+
+#[test]
+fn the_vms_of_a_filter_are_one_line_and_each_is_told_of_who_asks() {
+    let vm = |asker: &str, epoch: u8, node: &str, heard_us: u64| v1::FilterStatus {
+        asker: format!("spiffe://agentgate.local/filter/{asker}"),
+        epoch: vec![epoch; 16].into(),
+        node: node.into(),
+        filter_version: "0.1.0".into(),
+        last_heard_us: heard_us,
+    };
+    let filters =
+        vec![vm("b", 1, "x", NOW - 1_500_000), vm("a", 2, "x", NOW), vm("b", 3, "y", NOW - 2 * HOUR), vm("b", 4, "x", NOW)];
+    let double = Answers { status: v1::ShowStatusResponse { filters, ..well() }, ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["status"]).stdout);
+    let lines: Vec<&str> = shown.lines().filter(|line| line.contains("filter/")).collect();
+    let wanted = [
+        "spiffe://agentgate.local/filter/a  1            now    x     0.1.0",
+        "spiffe://agentgate.local/filter/b  3, 1 silent  now    x, y  0.1.0",
+    ];
+    assert_eq!(lines, wanted, "{shown}");
+    let shown = text(&double.agentgate(&["status", "--verbose"]).stdout);
+    assert!(shown.contains("filter/b  2h ago  y     0.1.0    03030303030303030303030303030303\n"), "{shown}");
+    let answer = json(&double.agentgate(&["status", "--output", "json"]));
+    assert_eq!(answer["filters"].as_array().map(Vec::len), Some(4));
+    assert!(answer["unready"].is_null());
 }
 
 #[test]
@@ -71,6 +98,7 @@ fn what_is_wrong_is_named_with_what_to_do() {
     check(edit, "  edit refused 1m ago: case `x` fails\\u{1b}\n  next         agentgate policy test DIR");
     check(v1::ShowStatusResponse { policy: None, ..well() }, "every call is refused");
     check(v1::ShowStatusResponse { filters: vec![], ..well() }, "No filter was heard of");
+    check(v1::ShowStatusResponse { unready: "no policy".into(), ..well() }, "ready        no call can be decided: no policy");
     let mut journal = well();
     journal.journal.get_or_insert_default().unavailable = "disk full".into();
     check(journal, "disk full; every call is refused");
