@@ -10,6 +10,7 @@ use crate::decide::rpc::GateRpc;
 use crate::identity::{Identity, Peer, rpc as gate};
 use crate::session::rpc::TraceRpc;
 use crate::status::{Status, rpc::StatusRpc};
+use crate::telemetry::Counted;
 use agentgate_proto::v1::gate_server::GateServer;
 use agentgate_proto::v1::status_server::StatusServer;
 use agentgate_proto::v1::trace_server::TraceServer;
@@ -62,6 +63,7 @@ pub struct Connection {
 struct Place {
     listener: &'static str,
     _permit: OwnedSemaphorePermit,
+    _connection: Counted,
 }
 
 // === impl Listening ===
@@ -193,14 +195,8 @@ async fn left(mut leaving: watch::Receiver<bool>) {
 
 impl Place {
     fn take(listener: &'static str, permit: OwnedSemaphorePermit) -> Self {
-        metrics::gauge!("agentgate_connections", "listener" => listener).increment(1.0);
-        Self { listener, _permit: permit }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        metrics::gauge!("agentgate_connections", "listener" => self.listener).decrement(1.0);
+        let connection = Counted::by(metrics::gauge!("agentgate_connections", "listener" => listener));
+        Self { listener, _permit: permit, _connection: connection }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the process says of itself: log lines to stderr, and metrics for Prometheus. Names end with their unit.
 
+use metrics::Gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::OnceLock;
 use tracing::Level;
@@ -40,6 +41,10 @@ const GAUGES: [(&str, &str); 11] = [
     ("agentgate_policy_epoch", "The global control epoch"),
 ];
 
+/// One of what a gauge counts, until it is dropped.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
 /// Log lines of `level` and above go to stderr. Only the first call counts.
 pub fn log(level: Level) {
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(level).with_ansi(false).finish();
@@ -70,4 +75,20 @@ fn describe() {
         metrics::describe_gauge!(name, meaning);
     }
     metrics::describe_histogram!("agentgate_ask_duration_seconds", "From an ask's arrival to its durable answer");
+}
+
+// === impl Counted ===
+
+impl Counted {
+    #[must_use]
+    pub fn by(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }

@@ -1,5 +1,6 @@
 //! Streams: counts the rpcs that are open, from the first byte of a request to the last of its answer. It changes nothing.
 
+use crate::telemetry::Counted;
 use axum::body::{Bytes, HttpBody};
 use axum::http::{Request, Response};
 use http_body::{Frame, SizeHint};
@@ -20,14 +21,10 @@ pub(super) struct Counting<S> {
 
 /// The body of an answer, which ends its stream.
 #[derive(Debug)]
-pub(super) struct Counted<B> {
+pub(super) struct Answer<B> {
     body: B,
-    _one: One,
+    _stream: Counted,
 }
-
-/// One stream, counted until it is dropped.
-#[derive(Debug)]
-struct One(&'static str);
 
 // === impl Streams ===
 
@@ -46,7 +43,7 @@ where
     S: Service<Request<Q>, Response = Response<B>>,
     S::Future: Send + 'static,
 {
-    type Response = Response<Counted<B>>;
+    type Response = Response<Answer<B>>;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
 
@@ -55,14 +52,15 @@ where
     }
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
-        let (one, answering) = (One::begin(self.listener), self.inner.call(request));
-        Box::pin(async move { answering.await.map(|response| response.map(|body| Counted { body, _one: one })) })
+        let stream = Counted::by(metrics::gauge!("agentgate_streams", "listener" => self.listener));
+        let answering = self.inner.call(request);
+        Box::pin(async move { answering.await.map(|response| response.map(|body| Answer { body, _stream: stream })) })
     }
 }
 
-// === impl Counted ===
+// === impl Answer ===
 
-impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Counted<B> {
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Answer<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -76,20 +74,5 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Counted<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-// === impl One ===
-
-impl One {
-    fn begin(listener: &'static str) -> Self {
-        metrics::gauge!("agentgate_streams", "listener" => listener).increment(1.0);
-        Self(listener)
-    }
-}
-
-impl Drop for One {
-    fn drop(&mut self) {
-        metrics::gauge!("agentgate_streams", "listener" => self.0).decrement(1.0);
     }
 }

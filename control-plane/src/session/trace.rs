@@ -3,6 +3,7 @@
 use super::past::{self, Found, PastError};
 use super::{Recorded, Session};
 use crate::journal::Sequence;
+use crate::telemetry::Counted;
 use agentgate_core::id::{CallId, Epoch};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -50,7 +51,7 @@ pub enum TraceError {
 #[derive(Debug)]
 pub struct Tail {
     traces: Receiver<v1::TailTracesResponse>,
-    _place: OwnedSemaphorePermit,
+    _place: (OwnedSemaphorePermit, Counted),
 }
 
 /// One call in one line.
@@ -261,8 +262,8 @@ impl Session {
     pub fn tail(&self) -> Result<Tail, TraceError> {
         let crowded = |_| TraceError::Crowded { max: self.limits.tails_max };
         let place = std::sync::Arc::clone(&self.tailing).try_acquire_owned().map_err(crowded)?;
-        metrics::gauge!("agentgate_tails").increment(1.0);
-        Ok(Tail { traces: self.tails.subscribe(), _place: place })
+        let counted = Counted::by(metrics::gauge!("agentgate_tails"));
+        Ok(Tail { traces: self.tails.subscribe(), _place: (place, counted) })
     }
 }
 
@@ -299,12 +300,6 @@ impl Tail {
             Err(RecvError::Lagged(missed)) => Some(Err(TraceError::Behind { missed })),
             Err(RecvError::Closed) => None,
         }
-    }
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        metrics::gauge!("agentgate_tails").decrement(1.0);
     }
 }
 

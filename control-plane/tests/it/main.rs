@@ -10,6 +10,7 @@
 
 mod conversation;
 mod drain;
+mod gauges;
 mod identity;
 mod limits;
 mod outcomes;

@@ -1,0 +1,151 @@
+//! Every bound of the control plane, and how full it is: what piles up behind a bound has a gauge. The list of bounds comes
+//! from the configuration and from the source: a new one without a row here fails.
+
+use crate::world::{Setup, World, ask, call, outcome, visit};
+use agentgate_control_plane::config::DOCUMENTED;
+use agentgate_proto::v1::trace_client::TraceClient;
+use agentgate_proto::v1::{self, OutcomeKind};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// What is behind a bound.
+#[derive(Clone, Copy, Debug)]
+enum Behind {
+    /// A queue, a view, a cache or a count, and the gauge that tells how full it is.
+    Gauge(&'static str),
+    /// Nothing that stays: it bounds one message, one answer, one wait, one attempt or a rate.
+    Nothing,
+}
+
+use Behind::{Gauge, Nothing};
+
+const LIMITS: [(&str, Behind); 25] = [
+    ("in_flight_per_tenant_max", Gauge("agentgate_calls_in_flight")),
+    ("in_flight_per_subject_max", Gauge("agentgate_calls_in_flight")),
+    ("deciding_max", Gauge("agentgate_calls_deciding")),
+    ("deadline_ms_max", Nothing),
+    ("body_bytes_max", Nothing),
+    ("message_bytes_max", Nothing),
+    ("connections_max", Gauge("agentgate_connections{listener=\"filters\"}")),
+    ("streams_per_connection_max", Gauge("agentgate_streams{listener=\"filters\"}")),
+    ("messages_per_stream_max", Gauge("agentgate_messages_under_way")),
+    ("handshake_ms_max", Nothing),
+    ("metrics_connections_max", Gauge("agentgate_connections{listener=\"metrics\"}")),
+    ("metrics_connection_ms_max", Nothing),
+    ("keepalive_s", Nothing),
+    ("outcome_deadline_s", Nothing),
+    ("silence_s", Nothing),
+    ("malformed_per_subject_per_s_max", Nothing),
+    ("flood_interval_s", Nothing),
+    ("recent_calls_max", Gauge("agentgate_recent_calls")),
+    ("recent_traces_max", Gauge("agentgate_recent_traces")),
+    ("subjects_max", Gauge("agentgate_subjects")),
+    ("open_calls_max", Gauge("agentgate_open_calls")),
+    ("recovered_records_max", Nothing),
+    ("tails_max", Gauge("agentgate_tails")),
+    ("tail_behind_max", Gauge("agentgate_tail_behind")),
+    ("drain_s", Nothing),
+];
+
+const CONSTS: [(&str, Behind); 24] = [
+    ("decide/flood.rs SUBJECTS_MAX", Gauge("agentgate_flood_subjects")),
+    ("decide/heavy.rs HEAVY_AT_ONCE_MAX", Gauge("agentgate_heavy_calls")),
+    ("decide/heavy.rs LIGHT_BYTES_MAX", Nothing),
+    ("decide/mod.rs ATTEMPTS_MAX", Nothing),
+    ("decide/once.rs JOINED_MAX", Gauge("agentgate_calls_joined")),
+    ("decide/rpc.rs SAID_MAX", Gauge("agentgate_messages_said")),
+    ("identity/view.rs VMS_MAX", Gauge("agentgate_filter_vms")),
+    ("journal/embedded.rs READS_MAX", Gauge("agentgate_journal_reads")),
+    ("journal/group.rs GROUP_BYTES_MAX", Nothing),
+    ("journal/group.rs QUEUE_BYTES_MAX", Gauge("agentgate_journal_queued_bytes")),
+    ("journal/group.rs QUEUE_CHANGES_MAX", Gauge("agentgate_journal_queued_changes")),
+    ("journal/known.rs FAMILY_IDS_MAX", Gauge("agentgate_journal_known_ids")),
+    ("journal/known.rs IDS_MAX", Gauge("agentgate_journal_known_ids")),
+    ("journal/known.rs STREAMS_MAX", Gauge("agentgate_journal_known_streams")),
+    ("journal/lock.rs LOOKS_MAX", Nothing),
+    ("journal/mod.rs CHANGE_BYTES_MAX", Nothing),
+    ("journal/mod.rs CONFLICT_RECORDS_MAX", Nothing),
+    ("journal/mod.rs PAGE_BYTES_MAX", Nothing),
+    ("journal/overlay.rs OVERLAY_ENTRIES_MAX", Gauge("agentgate_journal_overlay_entries")),
+    ("journal/recovery.rs LEARN_ENTRIES_MAX", Nothing),
+    ("journal/segments.rs OPEN_FILES_MAX", Gauge("agentgate_journal_open_files")),
+    ("server.rs HEADERS_BYTES_MAX", Nothing),
+    ("session/trace.rs LOOKED_AT_MAX", Nothing),
+    ("session/trace.rs PAGE_MAX", Nothing),
+];
+
+/// Gauges that their rooms still owe. This list only shrinks: one that is there must leave it.
+const OWED: [&str; 13] = [
+    "agentgate_calls_deciding",
+    "agentgate_calls_joined",
+    "agentgate_flood_subjects",
+    "agentgate_heavy_calls",
+    "agentgate_messages_said",
+    "agentgate_messages_under_way",
+    "agentgate_journal_known_ids",
+    "agentgate_journal_known_streams",
+    "agentgate_journal_open_files",
+    "agentgate_journal_overlay_entries",
+    "agentgate_journal_queued_bytes",
+    "agentgate_journal_queued_changes",
+    "agentgate_journal_reads",
+];
+
+/// The consts of the control plane's source that end in `_MAX`, by file.
+fn consts(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if ["tests", "tests.rs", "contract.rs"].contains(&name) {
+            continue;
+        }
+        if path.is_dir() {
+            consts(&path, found);
+            continue;
+        }
+        let file = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap().display().to_string();
+        let text = fs::read_to_string(&path).unwrap();
+        let declared = text.lines().filter_map(|line| line.trim_start().split_once("const ")?.1.split_once(':'));
+        found.extend(declared.filter(|(name, _)| name.ends_with("_MAX")).map(|(name, _)| format!("{file} {name}")));
+    }
+}
+
+#[test]
+fn every_bound_has_a_row() {
+    let documented: toml::Table = toml::from_str(DOCUMENTED).unwrap();
+    let limits: BTreeSet<&str> = documented["limits"].as_table().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(limits, LIMITS.iter().map(|(name, _)| *name).collect(), "the limits of the configuration and their rows");
+    let mut found = BTreeSet::new();
+    consts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    let rows: BTreeSet<String> = CONSTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(found, rows, "the consts that bound something and their rows");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_piles_up_has_a_gauge() {
+    let world = World::with(Setup { embedded: true, ..Setup::default() }).await;
+    let mut vm = world.vm().await;
+    let mut operator = world.operator(TraceClient::new).await;
+    let _tail = operator.tail_traces(v1::TailTracesRequest {}).await.unwrap();
+    for counter in 1..=30 {
+        vm.decided(call(counter, "read_note")).await;
+        vm.decided(ask(100 + counter, "[]")).await;
+    }
+    vm.decided(ask(99, &" ".repeat(100_000))).await;
+    vm.report(vec![outcome(1, OutcomeKind::Completed)]).await;
+
+    let (_, shown) = visit(world.running.metrics, "/metrics").await;
+    let is_there = |gauge: &str| {
+        let kind = format!("# TYPE {} gauge", gauge.split('{').next().unwrap());
+        let has_value = |line: &str| line.strip_prefix(gauge).is_some_and(|value| value.trim().parse::<f64>().is_ok());
+        shown.lines().any(|line| line == kind) && shown.lines().any(has_value)
+    };
+    for (bound, behind) in LIMITS.iter().chain(&CONSTS) {
+        if let Gauge(gauge) = behind {
+            let (there, owed) = (is_there(gauge), OWED.contains(gauge));
+            assert!(there || owed, "`{bound}` has no gauge `{gauge}` in\n{shown}");
+            assert!(!(there && owed), "`{gauge}` is there: take it off the list of those that are owed");
+        }
+    }
+}
