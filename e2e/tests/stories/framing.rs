@@ -33,13 +33,13 @@ fn telling(stat_prefix: &str) -> Edit {
     Edit::new(&line, format!("{line}                {reason}\n"))
 }
 
-/// The first answer to this request, with a call behind it on the same connection.
-fn answered(address: SocketAddr, framing: &Framing) -> Answer {
+/// Sends this request, with a call behind it on the same connection.
+fn sent(address: SocketAddr, framing: &Framing) -> Connection {
     let length: Vec<(&str, &[u8])> = framing.length.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
     let first = request("POST", "/mcp", &[&HEADERS[..], &length].concat(), framing.body.as_bytes());
     let mut connection = Connection::open(address).unwrap();
     connection.send(&[first, post(CALL)].concat()).unwrap();
-    connection.answer().unwrap()
+    connection
 }
 
 #[test]
@@ -51,18 +51,19 @@ fn two_requests_framed_as_one_are_refused_by_envoy_itself_with_the_gate_and_with
     let plain = Plain::edited(vec![telling("plain")], |_| Reply::json(RESULT)).unwrap();
     for framing in framings() {
         for (envoy, upstream) in [(world.stack.gate, world.upstream().unwrap()), (plain.address, &plain.upstream)] {
-            let answer = answered(envoy, &framing);
+            let answer = sent(envoy, &framing).answer().unwrap();
             assert_eq!((answer.status, answer.text().as_str()), (400, framing.envoy_says), "{}", framing.name);
             assert_eq!(upstream.take(), (vec![], vec![]), "{}", framing.name);
         }
         // So the refusal shows nothing of the gate. That there is something to refuse shows the tool server alone, which takes
         // these bytes for two requests: what it finds behind the first one holds the whole call.
-        answered(plain.upstream.address, &framing);
+        let connection = sent(plain.upstream.address, &framing);
         let arrived = eventually(framing.name, || {
             let arrived = plain.upstream.arrived();
             (arrived.last()?.body == CALL.as_bytes()).then_some(arrived)
         });
         assert!(arrived.unwrap().len() >= 2, "{}", framing.name);
+        drop(connection);
         plain.upstream.take();
     }
     assert_eq!(world.stack.envoy.stat("wasmcustom.agentgate.calls_malformed").unwrap(), 0, "the filter saw one of them");
