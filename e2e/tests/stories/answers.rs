@@ -3,8 +3,8 @@
 
 use crate::wire::{CALL, HEADERS, RESULT, post, world_http2};
 use agentgate_e2e::http1::{Answer, Connection, request};
-use agentgate_e2e::upstream::{Arrived, Part, Reply};
-use agentgate_e2e::{World, eventually, http2};
+use agentgate_e2e::upstream::{Arrived, Part, Protocol, Reply};
+use agentgate_e2e::{World, WorldPlan, eventually, http2};
 use serde_json::Value;
 
 /// Two tools, the second of which only the control run may show where the list is withheld.
@@ -170,4 +170,28 @@ fn what_a_client_needs_to_log_in_passes_untouched(world: &World) {
         assert_eq!(upstream.take().0, [], "{method} {path}: {answer:?}");
         assert!(matches!(answer.status, 400 | 403), "{method} {path}: {answer:?}");
     }
+}
+
+/// Hiding is a courtesy: nothing on a session's own stream says which request an answer belongs to, so no list is looked for there.
+/// What protects is the verdict on the call, whoever told the client of the tool.
+#[test]
+fn a_list_that_is_replayed_is_not_shortened_and_its_hidden_tool_is_refused_all_the_same() {
+    let list = LIST.replace(r#""secret""#, r#""delete_note""#);
+    let script = move |request: &Arrived| match request.method.as_str() {
+        "GET" => Reply::events([Part::event(&list)]),
+        _ if request.json()["method"] == "tools/list" => Reply::json(list.clone()),
+        _ => Reply::json(RESULT),
+    };
+    let world = WorldPlan::recorder(Protocol::Http1, script).unwrap().start().unwrap();
+    let listed = world.http1(&post(&CALL.replace("tools/call", "tools/list"))).unwrap();
+    assert!(listed.status == 200 && !listed.text().contains("delete_note"), "{listed:?}");
+
+    let resumed = [&HEADERS[..], &[("mcp-session-id", b"s-1"), ("last-event-id", b"7")]].concat();
+    let replayed = world.http1(&request("GET", "/mcp", &resumed, b"")).unwrap();
+    assert!(replayed.status == 200 && replayed.text().contains("delete_note"), "{replayed:?}");
+
+    world.upstream().unwrap().take();
+    let refused = world.http1(&post(&CALL.replace("search", "delete_note"))).unwrap();
+    assert_eq!(refused.json()["result"]["_meta"]["agentgate/verdict"]["verdict"], "deny", "{refused:?}");
+    assert_eq!(world.upstream().unwrap().take(), (vec![], vec![]));
 }

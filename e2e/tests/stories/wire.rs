@@ -243,6 +243,22 @@ fn without_the_gate_a_route_with_retries_executes_one_call_four_times() {
     assert_eq!(plain.upstream.take().0.len(), 4);
 }
 
+/// A mirror is made behind every filter, from the route alone: no header lets a filter allow a call and stop its mirror, and no
+/// property tells it of one. So the shipped configuration has none, and this is what one would do.
+#[test]
+fn a_mirror_on_the_route_executes_an_allowed_call_twice_and_a_refused_one_never() {
+    let mut plan = recording(|_| Reply::json(RESULT));
+    let route = "            timeout: 0s\n";
+    let mirror = "request_mirror_policies: [{cluster: server}]";
+    plan.stack.edits.push(Edit::new(route, format!("{route}                            {mirror}\n")));
+    let world = plan.start().unwrap();
+    world.http1(&post(REFUSED)).unwrap();
+    assert_eq!(world.upstream().unwrap().take(), (vec![], vec![]));
+    assert_eq!(world.http1(&post(CALL)).unwrap().text(), RESULT);
+    let arrived = world.upstream().unwrap().until_arrived(2).unwrap();
+    assert!(arrived.len() == 2 && arrived.iter().all(|request| request.body == CALL.as_bytes()), "{arrived:?}");
+}
+
 #[test]
 fn without_the_gate_all_of_this_reaches_the_tool() {
     let plain = Plain::start(|_| Reply::json(RESULT)).unwrap();
