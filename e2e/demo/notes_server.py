@@ -5,17 +5,14 @@ It knows nothing of AgentGate and guards nothing: whatever reaches it, it does.
 
 import argparse
 import json
-import os
-import socket
 import sqlite3
-import sys
-import threading
 from pathlib import Path
 
 import anyio
-import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+
+from serving import serve
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY, title TEXT NOT NULL, text TEXT NOT NULL);
@@ -91,12 +88,6 @@ def notes_server(store: sqlite3.Connection) -> MCPServer:
     return server
 
 
-def end_with_parent() -> None:
-    """Whoever started this server holds its standard input open; when that closes, there is nobody left to serve."""
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
 def main() -> None:
     options = argparse.ArgumentParser(description="notes over MCP, for the demo and the stories")
     options.add_argument("--store", type=Path, required=True, help="the SQLite file")
@@ -105,14 +96,8 @@ def main() -> None:
     options.add_argument("--json", action="store_true", help="answer with JSON where the SDK would stream")
     given = options.parse_args()
 
-    listener = socket.create_server(("127.0.0.1", given.port))
     app = notes_server(open_store(given.store)).streamable_http_app(json_response=given.json)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    if given.ready_file:
-        unfinished = given.ready_file.with_suffix(".tmp")
-        unfinished.write_text(str(listener.getsockname()[1]))
-        unfinished.rename(given.ready_file)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    serve(app, given.port, given.ready_file)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,18 @@ they are a result of their own, and the client calls again with the answers.
 """
 
 import argparse
-import os
-import socket
 import sys
-import threading
 from pathlib import Path
 from typing import Annotated
 
-import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.resolve import Elicit, Resolve, Sample
 from mcp_types import CreateMessageResult, SamplingMessage, TextContent
 from pydantic import BaseModel
+
+# A script finds only what lies beside it, and this lies with the demo.
+sys.path.append(str(Path(__file__).parents[1] / "demo"))
+from serving import serve
 
 
 class Choice(BaseModel):
@@ -54,24 +54,12 @@ def asking_server() -> MCPServer:
     return server
 
 
-def end_with_parent() -> None:
-    """Whoever started this server holds its standard input open; when that closes, there is nobody left to serve."""
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
 def main() -> None:
     options = argparse.ArgumentParser(description="an MCP server that asks back, for the stories")
     options.add_argument("--ready-file", type=Path, required=True, help="receives the port once it listens")
     given = options.parse_args()
 
-    listener = socket.create_server(("127.0.0.1", 0))
-    app = asking_server().streamable_http_app()
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    unfinished = given.ready_file.with_suffix(".tmp")
-    unfinished.write_text(str(listener.getsockname()[1]))
-    unfinished.rename(given.ready_file)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    serve(asking_server().streamable_http_app(), ready_file=given.ready_file)
 
 
 if __name__ == "__main__":
