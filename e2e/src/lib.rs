@@ -32,4 +32,4 @@ pub use places::Places;
 pub use plain::Plain;
 pub use process::Process;
 pub use stack::{Plan, Ports, Stack, Stranger};
-pub use world::{World, WorldPlan};
+pub use world::{World, WorldPlan, directory};

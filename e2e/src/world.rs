@@ -186,8 +186,12 @@ impl Drop for World {
     }
 }
 
-pub(crate) fn directory() -> Result<TempDir, Broken> {
-    let directory = tempfile::Builder::new().prefix("agentgate-").tempdir().doing("a directory for this world")?;
+/// A directory that is gone when it is dropped, and when this program is killed.
+///
+/// # Errors
+/// It cannot be made, or nobody would remove it.
+pub fn directory() -> Result<TempDir, Broken> {
+    let directory = tempfile::Builder::new().prefix("agentgate-").tempdir().doing("a directory of our own")?;
     reaper::remove(directory.path())?;
     Ok(directory)
 }

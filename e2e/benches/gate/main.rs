@@ -81,7 +81,7 @@ fn run(arguments: &Arguments) -> Result<(), Broken> {
     let begun = now();
     let say = |line: String| eprintln!("{:5.0}s  {line}", begun.elapsed().as_secs_f64());
     let places = Places::found()?;
-    let directory = tempfile::Builder::new().prefix("agentgate-bench-").tempdir().doing("a directory")?;
+    let directory = agentgate_e2e::directory()?;
     load::sharpen_timers();
     say("looking at the machine".into());
     let machine = machine::Machine::look(directory.path())?;

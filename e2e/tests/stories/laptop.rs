@@ -1,8 +1,9 @@
-//! `try` as a person runs it: what it shows, and that nothing is left of it, however it ends.
+//! `try` as a person runs it: what it shows, and that nothing is left of it, however it ends; nor of `bench`.
 
 use agentgate_e2e::{Places, eventually};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 fn laptop() -> Command {
@@ -23,19 +24,33 @@ fn a_tour_shows_every_kind_of_verdict_and_a_denial_in_full() {
     }
 }
 
+fn bench() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["--gates", "ours"]).current_dir(Places::found().unwrap().repository);
+    command
+}
+
 #[test]
-fn a_tour_that_is_killed_leaves_no_process_and_no_directory() {
-    let mut tour = laptop().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let parent = tour.id();
+fn a_tour_and_a_bench_that_are_ended_early_leave_no_process_and_no_directory() {
+    ended_early(laptop(), Signal::KILL);
+    ended_early(laptop(), Signal::INT);
+    ended_early(bench(), Signal::TERM);
+    ended_early(bench(), Signal::INT);
+}
+
+fn ended_early(mut program: Command, signal: Signal) {
+    let mut running = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let parent = running.id();
     let directory = eventually("the control plane runs", || children_of(parent).into_iter().find_map(directory_of)).unwrap();
     eventually("Envoy runs", || fs::exists(format!("{directory}/gate/admin-address")).ok().filter(|exists| *exists)).unwrap();
     let children = children_of(parent);
     assert!(children.len() >= 4, "{children:?}");
-    kill_process(pid(parent), Signal::KILL).unwrap();
-    tour.wait().unwrap();
-    eventually("all of them are gone", || children.iter().all(|child| test_kill_process(pid(*child)).is_err()).then_some(()))
-        .unwrap();
-    eventually("their directory is gone", || (!fs::exists(&directory).unwrap()).then_some(())).unwrap();
+    kill_process(pid(parent), signal).unwrap();
+    running.wait().unwrap();
+    let all_gone = || children.iter().all(|child| test_kill_process(pid(*child)).is_err()).then_some(());
+    eventually(format_args!("all of {program:?} are gone after {signal:?}"), all_gone).unwrap();
+    let directory = Path::new(&directory).ancestors().find(|above| above.parent() == Some(&std::env::temp_dir())).unwrap();
+    eventually("their directory is gone", || (!fs::exists(directory).unwrap()).then_some(())).unwrap();
 }
 
 /// The control plane, Envoy, the notes, and the shell that cleans up.
