@@ -35,12 +35,12 @@ pub(crate) fn run() -> Result<(), Broken> {
     let world = WorldPlan::notes(&[])?.start_saying(|what| progress.say(what))?;
     progress.say("an MCP client, through the gate\n");
     drive(&world)?;
-    show(&world.stack.cli)?;
+    show(&as_wide_as_the_terminal(&world.stack.cli))?;
     drop(world);
     println!("Done in {:.1} s; everything was ended and removed. What to try next:", progress.elapsed().as_secs_f32());
-    println!("  ./justw up      leaves it running and prints the address to point your own agent at");
-    println!("  ./justw test    runs every test");
-    println!("  policies/README.md says how the policy that decided this is written, and how to try an edit of it");
+    println!("  ./justw up           leaves it running, for your own agent, and prints its address");
+    println!("  ./justw test         runs every test");
+    println!("  policies/README.md   how the policy that decided this is written, and tried");
     Ok(())
 }
 
@@ -59,7 +59,8 @@ fn stops() -> [Stop; 6] {
 fn drive(world: &World) -> Result<(), Broken> {
     let mut client = world.client(Mode::Auto)?;
     let shown = client.tools()?;
-    println!("  tools/list                  shown     {}", names(&shown));
+    println!("  what was called    and what the client was told\n");
+    line("tools/list", "shown", "what may be called, or asked for", &names(&shown));
     for stop in stops() {
         visit(&mut client, &stop)?;
     }
@@ -71,7 +72,7 @@ fn drive(world: &World) -> Result<(), Broken> {
 fn visit(client: &mut McpClient, stop: &Stop) -> Result<(), Broken> {
     let answer = client.call(stop.tool, &stop.arguments)?;
     let told = told(&answer).doing(format_args!("`{}` was answered {answer}", stop.tool))?;
-    println!("  {:<27} {:<9} {}: {}", stop.tool, told.name(), stop.because, first_line(&answer));
+    line(stop.tool, told.name(), stop.because, said(&answer));
     if told == stop.told { Ok(()) } else { Err(Broken(format!("`{}` should have been {}", stop.tool, stop.told.name()))) }
 }
 
@@ -85,17 +86,15 @@ fn malformed(world: &World) -> Result<(), Broken> {
         ("connection", b"close"),
     ];
     let answer = world.http1(&http1::request("POST", "/mcp", &headers, TWO_NAMES.as_bytes()))?;
-    let said = answer.json();
-    let refused = answer.status >= 400 || said.get("error").is_some() || said["result"]["isError"] == true;
-    println!(
-        "  raw bytes, `name` twice     malformed what two servers read differently is not read: {}",
-        shorten(&answer.text())
-    );
+    let told = answer.json();
+    let refused = answer.status >= 400 || told.get("error").is_some() || told["result"]["isError"] == true;
+    line("`name` twice", "malformed", "what two servers would read differently is not read", said(&told));
     if refused { Ok(()) } else { Err(Broken("the malformed call should have been refused".into())) }
 }
 
 /// The operator's side: every call with its verdict, and one denial in full.
 fn show(cli: &Cli) -> Result<(), Broken> {
+    println!("What the control plane has on record of it, newest first, and one denial in full:\n");
     println!("$ agentgate trace list\n{}", cli.text(&["trace", "list"])?);
     let listed = cli.json(&["trace", "list"])?;
     let traces = listed.as_array().or_else(|| listed["traces"].as_array()).doing("`trace list` prints a list")?;
@@ -116,15 +115,45 @@ fn told(answer: &Value) -> Option<Told> {
     }
 }
 
-fn first_line(answer: &Value) -> String {
-    let text = answer["text"].as_str().or_else(|| answer["error"]["message"].as_str());
-    shorten(text.unwrap_or_default())
+fn said(answer: &Value) -> &str {
+    answer["text"].as_str().or_else(|| answer["error"]["message"].as_str()).unwrap_or_default()
 }
 
-fn shorten(text: &str) -> String {
-    const SHOWN_MAX: usize = 72;
-    let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() <= SHOWN_MAX { line.into() } else { line.chars().take(SHOWN_MAX).chain(['…']).collect() }
+/// What was called, what became of it and why; below it what the client was told, in the 80 columns that every terminal has.
+fn line(called: &str, became: &str, because: &str, said: &str) {
+    println!("  {called:<17}  {became:<9}  {because}");
+    for line in wrapped(said) {
+        println!("  {:<17}  {line}", "");
+    }
+}
+
+/// Broken between words; what is longer than an answer of ours is not shown whole.
+fn wrapped(text: &str) -> Vec<String> {
+    const COLUMNS: usize = 58;
+    const LINES_MAX: usize = 5;
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let full = lines.len() == LINES_MAX;
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() || line.chars().count() + 1 + word.chars().count() <= COLUMNS {
+            *line += if line.is_empty() { "" } else { " " };
+            *line += word;
+        } else if full {
+            *line += " …";
+            break;
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+/// It writes into a pipe here, and would take that for a wide one.
+fn as_wide_as_the_terminal(cli: &Cli) -> Cli {
+    let mut cli = cli.clone();
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    cli.environment.extend(size.ok().filter(|size| size.ws_col > 0).map(|size| ("COLUMNS", size.ws_col.to_string())));
+    cli
 }
 
 fn names(shown: &Value) -> String {
