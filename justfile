@@ -26,7 +26,7 @@ wasm:
 try: (timed "programs" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
     @target/debug/laptop try
 
-# Leave everything running in .run/, to point your own MCP client at (`just up --help` names the ports)
+# Leave everything running in .run/, to point your own MCP client at (`./justw up --help` names the ports)
 up *OPTIONS: (timed "programs" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
     @target/debug/laptop up {{ OPTIONS }}
 
