@@ -128,10 +128,8 @@ async fn whatever_piles_up_has_a_gauge() {
     let mut vm = world.vm().await;
     let mut operator = world.operator(TraceClient::new).await;
     let _tail = operator.tail_traces(v1::TailTracesRequest {}).await.unwrap();
-    for counter in 1..=30 {
-        vm.decided(call(counter, "read_note")).await;
-        vm.decided(ask(100 + counter, "[]")).await;
-    }
+    vm.decided(call(1, "read_note")).await;
+    vm.decided(ask(2, "[]")).await;
     vm.decided(ask(99, &" ".repeat(100_000))).await;
     vm.report(vec![outcome(1, OutcomeKind::Completed)]).await;
 
