@@ -190,6 +190,11 @@ impl Document {
         Self(Value::from(members.into_iter().map(|(key, value)| (Value::from(key), value.0)).collect::<BTreeMap<_, _>>()))
     }
 
+    /// A member of an object, shared with it.
+    pub(crate) fn member(&self, key: &str) -> Option<Self> {
+        self.0.as_object().ok()?.get(&Value::from(key)).cloned().map(Self)
+    }
+
     pub(crate) fn of_object(object: &Object) -> Result<Self, Inexact> {
         let members: Result<BTreeMap<_, _>, _> =
             object.iter().map(|(key, value)| Ok((Value::from(key), Self::of_json(value)?.0))).collect();

@@ -6,7 +6,6 @@
 use crate::engine::{Document, Inexact};
 use crate::syntax::Step;
 use agentgate_core::decide::Facts;
-use agentgate_core::json::Json;
 use agentgate_core::mcp::{Kind, Message, Method};
 
 /// Raised whenever a field changes its meaning or goes; a field more is no new version.
@@ -99,14 +98,13 @@ fn members(facts: &Facts, message: &Message) -> Result<Vec<(&'static str, Docume
     if let (Some(name), Some(target)) = (target_name(message.method), &message.target) {
         members.push((name, Document::text(target)));
     }
-    if let Some(params) = &message.params {
-        members.push(("params", Document::of_object(params)?));
-    }
+    let params = message.params.as_ref().map(Document::of_object).transpose()?;
     if takes_arguments(message.method) {
-        let written = message.params.as_ref().and_then(|params| params.get("arguments"));
         // A call without arguments has none, as if it had written `{}`.
-        members.push(("arguments", Document::of_json(written.unwrap_or(&Json::Object(Default::default())))?));
+        let written = params.as_ref().and_then(|params| params.member("arguments"));
+        members.push(("arguments", written.unwrap_or_else(|| Document::object([]))));
     }
+    members.extend(params.map(|params| ("params", params)));
     Ok(members)
 }
 
