@@ -3,6 +3,7 @@
 //! A builtin that fails is an error here, never `undefined`. The engine is given no clock and no way out; what looks at the
 //! world all the same is refused by `lint`, from what `read` found.
 
+use crate::panics;
 use crate::syntax::{self, Module, Shape, Step, Use, What};
 use agentgate_core::json::{Json, Number, Object};
 use regorus::unstable::{Expr, Literal, Query, Rule, RuleAssign, RuleHead};
@@ -10,7 +11,6 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{LimitError, Value};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use thiserror::Error;
 
@@ -135,11 +135,10 @@ impl Engine {
         self.inner.set_input(input.0);
         // Some builtins panic on values that an agent may send (`strings.count` of an empty text): that is a failure too,
         // and the next call must find an engine.
-        let evaluation = AssertUnwindSafe(|| self.inner.eval_rule(rule.to_owned()));
-        match std::panic::catch_unwind(evaluation) {
-            Ok(Ok(value)) => Ok(Answer::of(&value)),
-            Ok(Err(error)) => Err(Failure::of(error.downcast_ref(), &error.to_string())),
-            Err(_) => {
+        match panics::catch(|| self.inner.eval_rule(rule.to_owned())) {
+            Some(Ok(value)) => Ok(Answer::of(&value)),
+            Some(Err(error)) => Err(Failure::of(error.downcast_ref(), &error.to_string())),
+            None => {
                 self.inner = self.fresh.clone();
                 Err(Failure::Error("the engine gave up in the middle of a builtin".to_owned()))
             }

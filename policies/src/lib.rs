@@ -10,6 +10,7 @@ mod evaluator;
 pub mod folder;
 mod input;
 mod lint;
+pub mod panics;
 mod questions;
 mod syntax;
 mod table;
