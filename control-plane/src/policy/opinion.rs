@@ -1,5 +1,5 @@
-//! Opinions: one evaluator a thread, on the thread that asks. An evaluation takes less than a tenth of a millisecond, and
-//! a hop to another thread and back costs half of that again; a shared evaluator scales negatively.
+//! Opinions: one evaluator a thread, on the thread that asks. No call waits for the evaluation of another, and there is no
+//! queue between them that would need a bound.
 
 use super::InForce;
 use agentgate_core::decide::{Facts, Opinion};
