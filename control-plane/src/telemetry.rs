@@ -11,7 +11,7 @@ const DURATION_BUCKETS: [f64; 14] =
 
 /// Every metric, by name and meaning.
 const COUNTERS: [(&str, &str); 12] = [
-    ("agentgate_asks_total", "Asks by what was answered: a verdict, or the cause for which there is none"),
+    ("agentgate_asks_total", "Asks by what was answered: a verdict (allow, pending, deny), or the cause for which there is none"),
     ("agentgate_outcomes_total", "Outcomes recorded, by kind"),
     ("agentgate_decisions_folded_again_total", "Decisions taken again, because the subject or the policy moved"),
     ("agentgate_malformed_counted_total", "Unreadable calls beyond the rate, counted into one record for an interval"),
@@ -24,7 +24,7 @@ const COUNTERS: [(&str, &str); 12] = [
     ("agentgate_certificate_reloads_failed_total", "Changed certificate files that could not be used"),
     ("agentgate_policy_edits_refused_total", "Contents of the policy folder that were not put in force"),
 ];
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 25] = [
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
     (
         "agentgate_connections",
@@ -34,7 +34,24 @@ const GAUGES: [(&str, &str); 11] = [
     ("agentgate_open_calls", "Allowed calls without an outcome; bounded by limits.open_calls_max"),
     ("agentgate_recent_traces", "Traces in memory; bounded by limits.recent_traces_max"),
     ("agentgate_subjects", "Subjects whose version is in memory; bounded by limits.subjects_max"),
+    ("agentgate_calls_deciding", "Calls being decided; bounded by limits.deciding_max"),
+    ("agentgate_calls_joined", "Repeated asks that wait for the first one's answer"),
+    ("agentgate_heavy_calls", "Calls with a large body that are read or judged"),
+    ("agentgate_messages_under_way", "Asks, listings and reports under way; bounded by limits.messages_per_stream_max a stream"),
+    ("agentgate_messages_said", "Answers that wait for their stream"),
+    ("agentgate_flood_subjects", "Subjects whose rate of unreadable calls is watched; the oldest is forgotten first"),
+    ("agentgate_flood_leftover", "Counts of forgotten subjects that wait to be recorded"),
     ("agentgate_recent_calls", "Answers in memory for repeated asks; bounded by limits.recent_calls_max"),
+    ("agentgate_journal_queued_changes", "Changes that wait for the journal's writer; bounded, and refused as overloaded beyond"),
+    ("agentgate_journal_queued_bytes", "What they weigh together; bounded likewise"),
+    (
+        "agentgate_journal_overlay_entries",
+        "Durable records and bodies that the index does not know yet; at the bound the writer waits for it",
+    ),
+    ("agentgate_journal_known_streams", "Streams whose version the writer knows by heart"),
+    ("agentgate_journal_known_ids", "Ids that the writer knows by heart, and their families"),
+    ("agentgate_journal_reads", "Reads under way; more wait"),
+    ("agentgate_journal_open_files", "Segments that readers hold open, by kind"),
     ("agentgate_filter_vms", "Filter VMs remembered, the silent ones too; the oldest is forgotten first"),
     ("agentgate_tails", "Operators that follow traces; bounded by limits.tails_max"),
     ("agentgate_tail_behind", "Traces that a follower has not read yet; bounded by limits.tail_behind_max"),
@@ -65,6 +82,11 @@ pub fn metrics() -> &'static PrometheusHandle {
         describe();
         handle
     })
+}
+
+/// A count as a gauge takes it.
+pub fn number(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 fn describe() {

@@ -101,6 +101,7 @@ impl Queue {
         metrics::gauge!("agentgate_calls_in_flight").increment(1.0);
         if self.deciding < self.deciding_max {
             self.deciding += 1;
+            self.say();
             return Ok(None);
         }
         let (sender, receiver) = oneshot::channel();
@@ -122,6 +123,11 @@ impl Queue {
             }
         }
         self.deciding = self.deciding.saturating_sub(1);
+        self.say();
+    }
+
+    fn say(&self) {
+        metrics::gauge!("agentgate_calls_deciding").set(f64::from(self.deciding));
     }
 
     fn pop(&mut self) -> Option<oneshot::Sender<()>> {

@@ -4,6 +4,7 @@
 use crate::bounded::Bounded;
 use crate::config::Limits;
 use crate::identity::Subject;
+use crate::telemetry::number;
 use agentgate_core::mcp::Malformed;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -15,13 +16,24 @@ use tokio::sync::watch;
 /// Subjects whose rate is watched. The one that came first is forgotten first, and then begins anew.
 const SUBJECTS_MAX: usize = 4_096;
 
+/// Counts of forgotten subjects that wait to be recorded. When there are more, a new subject's refusals are not counted
+/// but recorded one by one.
+const LEFTOVER_MAX: usize = 4_096;
+
 #[derive(Debug)]
 pub struct Flood {
     per_s_max: u32,
     interval: Duration,
     subjects: Mutex<Bounded<Subject, Window>>,
-    /// Counts whose subject was forgotten before their interval ended.
-    leftover: Mutex<Vec<(Subject, Counts)>>,
+    leftover: Mutex<Leftover>,
+}
+
+/// Counts whose subject was forgotten before their interval ended, and those that the journal did not take.
+#[derive(Debug, Default)]
+struct Leftover {
+    counts: Vec<(Subject, Counts)>,
+    /// The journal did not take some: until it does, what is counted stays where it is.
+    is_owed: bool,
 }
 
 #[derive(Debug)]
@@ -67,10 +79,16 @@ impl Flood {
     pub(super) fn count(&self, subject: &Subject, reason: &'static str, elapsed: Duration, at: Time) -> Option<Counted> {
         let mut subjects = self.lock();
         if subjects.get(subject).is_none() {
-            let window = Window { second: elapsed.as_secs(), in_second: 0, counts: None };
-            if let Some((subject, Window { counts: Some(counts), .. })) = subjects.put(subject.clone(), window) {
-                self.leftover.lock().unwrap_or_else(PoisonError::into_inner).push((subject, counts));
+            let mut leftover = self.leftover();
+            if leftover.counts.len() >= LEFTOVER_MAX {
+                return None;
             }
+            let window = Window { second: elapsed.as_secs(), in_second: 0, counts: None };
+            let forgotten = subjects.put(subject.clone(), window);
+            if let Some((subject, Window { counts: Some(counts), .. })) = forgotten {
+                leftover.counts.push((subject, counts));
+            }
+            say(subjects.len(), &leftover);
         }
         let window = subjects.get_mut(subject)?;
         if window.second != elapsed.as_secs() {
@@ -89,8 +107,12 @@ impl Flood {
 
     /// Counts whose interval is over, or all of them at the end.
     pub(super) fn due(&self, elapsed: Duration, all: bool) -> Vec<(Subject, Counts)> {
-        let mut due = std::mem::take(&mut *self.leftover.lock().unwrap_or_else(PoisonError::into_inner));
         let mut subjects = self.lock();
+        let Leftover { counts: mut due, is_owed } = std::mem::take(&mut *self.leftover());
+        say(subjects.len(), &Leftover::default());
+        if is_owed && !all {
+            return due;
+        }
         for (subject, window) in subjects.iter_mut() {
             let over = |counts: &mut Counts| all || elapsed.saturating_sub(counts.since) >= self.interval;
             if let Some(counts) = window.counts.take_if(over) {
@@ -102,12 +124,24 @@ impl Flood {
 
     /// Counts that could not be recorded are tried again.
     pub(super) fn keep(&self, subject: Subject, counts: Counts) {
-        self.leftover.lock().unwrap_or_else(PoisonError::into_inner).push((subject, counts));
+        let mut leftover = self.leftover();
+        leftover.counts.push((subject, counts));
+        leftover.is_owed = true;
+    }
+
+    /// Taken after the subjects, never before them.
+    fn leftover(&self) -> MutexGuard<'_, Leftover> {
+        self.leftover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Bounded<Subject, Window>> {
         self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn say(subjects: usize, leftover: &Leftover) {
+    metrics::gauge!("agentgate_flood_subjects").set(number(subjects));
+    metrics::gauge!("agentgate_flood_leftover").set(number(leftover.counts.len()));
 }
 
 // === impl Counts ===
@@ -122,4 +156,76 @@ impl Counts {
 pub(super) fn uncounted(malformed: &Malformed) -> v1::Decided {
     let rule = agentgate_core::id::RuleName::of_gate(malformed.reason()).to_string();
     v1::Decided { verdict: v1::Verdict::Deny.into(), rule, reason: malformed.to_string(), sequence: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subject(number: usize) -> Subject {
+        let principal = format!("spiffe://agentgate.local/agent/{number}").as_str().try_into().unwrap();
+        Subject { tenant: "default".try_into().unwrap(), principal }
+    }
+
+    /// One call each is recorded, the next are counted, for 10 s.
+    fn flood() -> Flood {
+        Flood::new(&Limits { malformed_per_subject_per_s_max: 1, flood_interval_s: 10, ..Limits::default() })
+    }
+
+    fn is_counted(flood: &Flood, number: usize, at_s: u64) -> bool {
+        flood.count(&subject(number), "reason", Duration::from_secs(at_s), Time::from_micros(1)).is_some()
+    }
+
+    #[test]
+    fn counts_of_forgotten_subjects_wait_up_to_a_bound() {
+        let flood = flood();
+        let all = SUBJECTS_MAX + LEFTOVER_MAX;
+        for number in 0..all {
+            assert!(!is_counted(&flood, number, 0), "{number}: the first is recorded");
+            assert!(is_counted(&flood, number, 0), "{number}: the second is counted");
+        }
+        // No room to forget one more: a stranger's calls are recorded, whoever is watched is counted still.
+        assert!(!is_counted(&flood, all, 0));
+        assert!(!is_counted(&flood, all, 0));
+        assert!(is_counted(&flood, all - 1, 0));
+        assert_eq!(flood.due(Duration::from_secs(1), false).len(), LEFTOVER_MAX);
+        assert!(!is_counted(&flood, all, 1));
+        assert!(is_counted(&flood, all, 1));
+        assert_eq!(flood.due(Duration::ZERO, true).len(), SUBJECTS_MAX + 1);
+    }
+
+    #[test]
+    fn what_the_journal_did_not_take_is_due_before_anything_else() {
+        let flood = flood();
+        for number in [1, 1, 2, 2] {
+            is_counted(&flood, number, 0);
+        }
+        let due = |at_s: u64, all: bool| flood.due(Duration::from_secs(at_s), all);
+        assert_eq!(due(9, false).len(), 0);
+        for (subject, counts) in due(10, false) {
+            flood.keep(subject, counts);
+        }
+        for number in [1, 1, 2, 2] {
+            is_counted(&flood, number, 11);
+        }
+        let owed = due(30, false);
+        assert_eq!(owed.iter().map(|(_, counts)| counts.reasons["reason"]).collect::<Vec<_>>(), [1, 1]);
+        owed.into_iter().for_each(|(subject, counts)| flood.keep(subject, counts));
+        assert_eq!(due(31, false).len(), 2);
+        assert_eq!(due(32, false).len(), 2);
+        assert_eq!(due(33, false).len(), 0);
+    }
+
+    #[test]
+    fn all_are_due_at_the_end() {
+        let flood = flood();
+        for number in [1, 1, 2, 2] {
+            is_counted(&flood, number, 0);
+        }
+        let (subject, counts) = flood.due(Duration::from_secs(10), false).remove(0);
+        flood.keep(subject, counts);
+        is_counted(&flood, 2, 10);
+        is_counted(&flood, 2, 10);
+        assert_eq!(flood.due(Duration::from_secs(10), true).len(), 2);
+    }
 }

@@ -1,8 +1,9 @@
 //! Heavy calls: bodies so large that reading and judging them takes milliseconds. They go one at a time, on a thread that
 //! holds nobody else up, so that whoever sends large bodies delays large bodies, and no heartbeat.
 
+use crate::telemetry::Counted;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A body up to this size is read and judged in some hundred microseconds, where it came in.
 pub(super) const LIGHT_BYTES_MAX: usize = 32 * 1024;
@@ -15,7 +16,7 @@ pub(super) struct Heavy(Semaphore);
 
 /// The right to work for long. Light calls need none.
 #[derive(Debug)]
-pub(super) struct Turn<'a>(Option<tokio::sync::SemaphorePermit<'a>>);
+pub(super) struct Turn<'a>(Option<(SemaphorePermit<'a>, Counted)>);
 
 // === impl Heavy ===
 
@@ -29,7 +30,8 @@ impl Heavy {
         if body_bytes <= LIGHT_BYTES_MAX {
             return Some(Turn(None));
         }
-        self.0.acquire().await.ok().map(|permit| Turn(Some(permit)))
+        let permit = self.0.acquire().await.ok()?;
+        Some(Turn(Some((permit, Counted::by(metrics::gauge!("agentgate_heavy_calls"))))))
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::{Decided, Undecided};
 use crate::bounded::Bounded;
+use crate::telemetry::{Counted, number};
 use agentgate_core::digest::Digest;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ struct Calls {
 #[derive(Debug)]
 struct Running {
     request: Digest,
-    joined: Vec<oneshot::Sender<Answer>>,
+    joined: Vec<(oneshot::Sender<Answer>, Counted)>,
 }
 
 /// How an ask begins.
@@ -63,7 +64,7 @@ impl Once {
                 return Begun::Reused;
             }
             let (sender, receiver) = oneshot::channel();
-            running.joined.push(sender);
+            running.joined.push((sender, Counted::by(metrics::gauge!("agentgate_calls_joined"))));
             return Begun::Joined(receiver);
         }
         calls.running.insert(call, Running { request, joined: Vec::new() });
@@ -81,9 +82,9 @@ impl Claim {
         if let Some(running) = calls.running.remove(&self.call) {
             if let Ok(decided) = &answer {
                 calls.decided.put(self.call, (running.request, decided.clone()));
-                metrics::gauge!("agentgate_recent_calls").set(f64::from(u32::try_from(calls.decided.len()).unwrap_or(u32::MAX)));
+                metrics::gauge!("agentgate_recent_calls").set(number(calls.decided.len()));
             }
-            for joined in running.joined {
+            for (joined, _) in running.joined {
                 // Whoever left meanwhile has nobody to tell.
                 let _ = joined.send(answer.clone());
             }

@@ -6,16 +6,19 @@ use crate::clock::Clock;
 use crate::config::{Filter, Limits};
 use crate::error::Hangup;
 use crate::identity::{Identity, Peer, Refused, Vm};
+use crate::telemetry::Counted;
 use agentgate_core::id::{CallId, Epoch};
 use agentgate_proto::v1::converse_request::Message as Heard;
 use agentgate_proto::v1::converse_response::Message as Said;
 use agentgate_proto::v1::gate_server::Gate;
 use agentgate_proto::v1::{self, undecided::Cause};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Answers of one conversation on their way into its stream.
@@ -38,7 +41,12 @@ pub struct GateRpc {
     pub leaving: watch::Receiver<bool>,
 }
 
-type Out = mpsc::Sender<Result<v1::ConverseResponse, Status>>;
+/// What is said, and that it waits for its stream.
+type Saying = (Result<v1::ConverseResponse, Status>, Counted);
+type Out = mpsc::Sender<Saying>;
+
+/// One message's place among those of its stream.
+type Slot = (OwnedSemaphorePermit, Counted);
 
 /// One filter VM's stream.
 struct Conversation {
@@ -51,7 +59,7 @@ struct Conversation {
 
 #[tonic::async_trait]
 impl Gate for GateRpc {
-    type ConverseStream = ReceiverStream<Result<v1::ConverseResponse, Status>>;
+    type ConverseStream = Pin<Box<dyn Stream<Item = Result<v1::ConverseResponse, Status>> + Send>>;
 
     async fn converse(&self, request: Request<Streaming<v1::ConverseRequest>>) -> Result<Response<Self::ConverseStream>, Status> {
         let peer = peer(&request)?;
@@ -59,7 +67,7 @@ impl Gate for GateRpc {
         let slots = Arc::new(Semaphore::new(self.limits.messages_per_stream_max as usize));
         let conversation = Conversation { gate: self.clone(), peer, said, slots, known: None };
         tokio::spawn(conversation.run(request.into_inner()));
-        Ok(Response::new(ReceiverStream::new(stream)))
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream).map(|(said, _)| said))))
     }
 
     async fn decide(&self, request: Request<v1::DecideRequest>) -> Result<Response<v1::DecideResponse>, Status> {
@@ -121,7 +129,7 @@ impl Conversation {
             }
         };
         if let Some(hangup) = ended {
-            let _ = self.said.send(Err(hangup.into())).await;
+            let _ = self.said.send(saying(Err(hangup.into()))).await;
         }
     }
 
@@ -216,8 +224,9 @@ impl Conversation {
     }
 
     /// Room for one more message under way; until there is, the stream is read no further.
-    async fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.slots).acquire_owned().await.ok()
+    async fn slot(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+        Some((permit, Counted::by(metrics::gauge!("agentgate_messages_under_way"))))
     }
 
     async fn say(&self, message: Said) {
@@ -234,7 +243,11 @@ async fn left_or_old(leaving: &mut watch::Receiver<bool>, clock: &Clock, old: Du
 
 /// A filter that left is told nothing; what it asked is on record.
 async fn tell(said: &Out, message: Said) {
-    let _ = said.send(Ok(v1::ConverseResponse { message: Some(message) })).await;
+    let _ = said.send(saying(Ok(v1::ConverseResponse { message: Some(message) }))).await;
+}
+
+fn saying(message: Result<v1::ConverseResponse, Status>) -> Saying {
+    (message, Counted::by(metrics::gauge!("agentgate_messages_said")))
 }
 
 /// The other end of the connection that a request came on.
@@ -269,11 +282,34 @@ fn undecided_to_wire(undecided: &Undecided) -> v1::Undecided {
     v1::Undecided { cause: cause.into(), detail: undecided.to_string() }
 }
 
+fn verdict(verdict: v1::Verdict) -> &'static str {
+    match verdict {
+        v1::Verdict::Unspecified => "unspecified",
+        v1::Verdict::Allow => "allow",
+        v1::Verdict::Pending => "pending",
+        v1::Verdict::Deny => "deny",
+    }
+}
+
+fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Unspecified => "unspecified",
+        Cause::Overloaded => "overloaded",
+        Cause::Expired => "expired",
+        Cause::Contended => "contended",
+        Cause::Journal => "journal",
+        Cause::Policy => "policy",
+        Cause::Draining => "draining",
+        Cause::Identity => "identity",
+        Cause::Reused => "reused",
+    }
+}
+
 /// Counts an answer, and how long it took.
 pub(super) fn count(answer: &Result<Decided, Undecided>, took: Duration) {
     let label = match answer {
-        Ok(decided) => decided.verdict().as_str_name(),
-        Err(undecided) => undecided_to_wire(undecided).cause().as_str_name(),
+        Ok(decided) => verdict(decided.verdict()),
+        Err(undecided) => cause(undecided_to_wire(undecided).cause()),
     };
     metrics::counter!("agentgate_asks_total", "answer" => label).increment(1);
     metrics::histogram!("agentgate_ask_duration_seconds").record(took.as_secs_f64());

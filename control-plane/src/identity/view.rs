@@ -1,6 +1,7 @@
 //! Which filter VMs are heard of: by message, never by an open stream, since a dead VM's stream may survive it.
 
 use crate::bounded::Bounded;
+use crate::telemetry::number;
 use agentgate_core::id::{Asker, Epoch};
 use agentgate_core::time::Time;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,7 +45,7 @@ impl Heard {
         let zero = AtomicU64::new;
         let vm = Arc::new(Vm { asker: asker.clone(), epoch, node, version, heard_us: zero(0), heard_at_us: zero(0) });
         vms.put((asker.clone(), epoch), Arc::clone(&vm));
-        metrics::gauge!("agentgate_filter_vms").set(f64::from(u32::try_from(vms.len()).unwrap_or(u32::MAX)));
+        metrics::gauge!("agentgate_filter_vms").set(number(vms.len()));
         vm
     }
 

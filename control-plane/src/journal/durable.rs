@@ -109,6 +109,11 @@ impl Durable {
         entries
     }
 
+    /// How many entries wait for the index.
+    pub(super) fn waiting(&self) -> usize {
+        locked(&self.overlay).entries()
+    }
+
     /// Waits until the index has caught up so far that the overlay may grow. False: nothing may be written now.
     pub(super) fn wait_for_room(&self) -> bool {
         let mut overlay = locked(&self.overlay);

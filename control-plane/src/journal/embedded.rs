@@ -15,6 +15,7 @@ use super::{
     AppendError, Appended, BoxFuture, CHANGE_BYTES_MAX, Change, FRAME_BYTES, Health, Journal, Position, ReadError, Record,
     Sequence, Stream, Version, body_address,
 };
+use crate::telemetry::Counted;
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::fs::{DirBuilder, File, TryLockError};
@@ -163,6 +164,7 @@ impl Embedded {
         Box::pin(async move {
             let unavailable = |error: &dyn std::error::Error| ReadError::Unavailable(error.to_string());
             let _turn = self.reads.acquire().await.map_err(|error| unavailable(&error))?;
+            let _counted = Counted::by(metrics::gauge!("agentgate_journal_reads"));
             tokio::task::spawn_blocking(move || read(&durable)).await.map_err(|error| unavailable(&error))?
         })
     }

@@ -10,6 +10,7 @@ use super::overlay::Mark;
 use super::recovery::{self, LEARN_ENTRIES_MAX, Recovered, recover};
 use super::segments::{Active, Log};
 use super::{AppendError, Appended, Change};
+use crate::telemetry::number;
 use agentgate_core::digest::Digest;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select, tick};
 use std::io;
@@ -208,6 +209,7 @@ impl Writer {
             next = self.jobs.try_recv().ok();
         }
         let failure = if draft.is_empty() { None } else { self.write(draft).err() };
+        self.say();
         for (answer, result) in answers {
             // Even a refusal may rest on a write of this very group.
             let told = match &failure {
@@ -217,6 +219,15 @@ impl Writer {
             // A caller who went away is no reason to stop.
             let _ = answer.send(told);
         }
+    }
+
+    fn say(&self) {
+        let (streams, ids) = self.known.len();
+        metrics::gauge!("agentgate_journal_queued_changes").set(number(self.jobs.len()));
+        metrics::gauge!("agentgate_journal_queued_bytes").set(number(self.weight.load(Ordering::Relaxed)));
+        metrics::gauge!("agentgate_journal_known_streams").set(number(streams));
+        metrics::gauge!("agentgate_journal_known_ids").set(number(ids));
+        metrics::gauge!("agentgate_journal_overlay_entries").set(number(self.parts.durable.waiting()));
     }
 
     /// Makes the draft durable and tells the readers.

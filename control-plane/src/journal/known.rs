@@ -75,13 +75,18 @@ impl Known {
         }
     }
 
+    /// How many streams and ids are known.
+    pub(super) fn len(&self) -> (usize, usize) {
+        (self.versions.len(), self.ids.saturating_add(self.families.len()))
+    }
+
     /// The journal was opened again.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
 
     fn family<E>(&mut self, id: &Digest, last: impl FnOnce() -> Result<Option<Digest>, E>) -> Result<&Family, E> {
-        if self.ids.saturating_add(self.families.len()) >= IDS_MAX {
+        if self.len().1 >= IDS_MAX {
             self.families.clear();
             self.ids = 0;
         }

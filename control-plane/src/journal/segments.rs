@@ -4,6 +4,7 @@
 
 use super::disk::{Disk, File};
 use super::frame::{GroupHead, Kind, Location, Place};
+use crate::telemetry::number;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::io;
@@ -261,6 +262,7 @@ impl Segments {
             open.clear();
         }
         open.insert(segment, Arc::clone(&file));
+        metrics::gauge!("agentgate_journal_open_files", "kind" => self.layout.kind.noun()).set(number(open.len()));
         Ok(file)
     }
 }

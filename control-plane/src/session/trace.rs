@@ -3,7 +3,7 @@
 use super::past::{self, Found, PastError};
 use super::{Recorded, Session};
 use crate::journal::Sequence;
-use crate::telemetry::Counted;
+use crate::telemetry::{Counted, number};
 use agentgate_core::id::{CallId, Epoch};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -269,7 +269,7 @@ impl Session {
 
 /// How many traces a follower has not read yet: the slowest one's when something is decided, anybody's when it reads on.
 pub(super) fn behind(traces: usize) {
-    metrics::gauge!("agentgate_tail_behind").set(f64::from(u32::try_from(traces).unwrap_or(u32::MAX)));
+    metrics::gauge!("agentgate_tail_behind").set(number(traces));
 }
 
 fn is_whole(call_id: &str) -> bool {

@@ -6,6 +6,7 @@
 
 use super::At;
 use crate::journal::{AppendError, Change, Epochs, Expected, Journal, Position, ReadError, Sequence, Stream, Write};
+use crate::telemetry::number;
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
@@ -77,7 +78,7 @@ impl Subjects {
         let line = Line::default();
         self.lines.insert(stream, Arc::clone(&line));
         self.order.push_back(stream);
-        metrics::gauge!("agentgate_subjects").set(f64::from(u32::try_from(self.lines.len()).unwrap_or(u32::MAX)));
+        metrics::gauge!("agentgate_subjects").set(number(self.lines.len()));
         line
     }
 

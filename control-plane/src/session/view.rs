@@ -3,6 +3,7 @@
 use super::{Ended, Recorded, trace};
 use crate::config::Limits;
 use crate::journal::{Sequence, Stream};
+use crate::telemetry::number;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::CallId;
 use agentgate_core::time::Time;
@@ -125,9 +126,8 @@ impl View {
     }
 
     fn say(&self) {
-        let gauge = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
-        metrics::gauge!("agentgate_open_calls").set(gauge(self.open.len()));
-        metrics::gauge!("agentgate_recent_traces").set(gauge(self.recent.len()));
+        metrics::gauge!("agentgate_open_calls").set(number(self.open.len()));
+        metrics::gauge!("agentgate_recent_traces").set(number(self.recent.len()));
     }
 }
 

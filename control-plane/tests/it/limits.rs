@@ -20,7 +20,7 @@ async fn world(limits: Limits) -> World {
     World::with(Setup { limits, ..Setup::default() }).await
 }
 
-fn subject() -> Subject {
+pub(crate) fn subject() -> Subject {
     let principal = "spiffe://agentgate.local/agent/laptop".try_into().unwrap();
     Subject { tenant: "default".try_into().unwrap(), principal }
 }
