@@ -142,6 +142,11 @@ impl SseList {
         matches!(self.state, SseState::Asked { .. })
     }
 
+    /// Whether a list has been passed on, as its caller may see it.
+    pub(super) fn is_shown(&self) -> bool {
+        matches!(self.state, SseState::Known(_))
+    }
+
     /// Whether the stream ended while it waited.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.state, SseState::Asked { ended: true, .. })

@@ -91,6 +91,11 @@ impl Observed {
         }
     }
 
+    /// Whether a stream's answer has gone by, whole. What follows it, if anything, is no part of it.
+    pub(super) fn has_answer(&self) -> bool {
+        matches!(self.look, Look::Sse(_)) && self.found != Found::Nothing
+    }
+
     /// At the end of the body: what was found, and what could not be looked into.
     pub(super) fn end(&self) -> (Found, &'static str) {
         match &self.look {

@@ -250,6 +250,9 @@ impl Answering {
                 let why = why.clone();
                 self.finish(v1::OutcomeKind::Withheld, why, now, effects);
             }
+            // Many clients leave a stream once they have their answer.
+            Mode::Observing(observed) if observed.has_answer() => self.end_observed(now, effects),
+            Mode::Sse(list) if list.is_shown() => self.finish_sse(now, effects),
             Mode::Waiting | Mode::Observing(_) | Mode::Json(_) | Mode::Sse(_) => {
                 self.finish(v1::OutcomeKind::Cut, "the stream ended before the answer did".to_owned(), now, effects);
             }
@@ -321,11 +324,15 @@ impl Answering {
 
     fn end_sse(&mut self, hold: &mut Hold, now: Moment, effects: &mut Vec<Effect>) -> Action {
         hold.release();
+        self.finish_sse(now, effects);
+        Action::Continue
+    }
+
+    fn finish_sse(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if let Mode::Sse(list) = &mut self.mode {
             let (hidden, shown) = (std::mem::take(&mut list.sums.hidden), list.sums.shown);
             self.finish_list(hidden, shown, now, effects);
         }
-        Action::Continue
     }
 
     fn withhold(&mut self, why: &str, head_held: bool, effects: &mut Vec<Effect>) -> Action {

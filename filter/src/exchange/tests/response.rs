@@ -109,6 +109,48 @@ fn progress_flows_before_the_result_and_the_worst_message_counts() {
 }
 
 #[test]
+fn a_client_that_leaves_a_stream_once_it_has_its_answer_had_it() {
+    let answer = format!("data: {RESULT}\n\n");
+    let failure = "data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":1,\"message\":\"m\"}}\n\n";
+    let cut = |size: usize| format!("cut 200 {size}B (the stream ended before the answer did)");
+    for (body, report) in [
+        (answer.as_str(), format!("completed 200 {}B digest", answer.len())),
+        (failure, format!("failed 200 {}B digest", failure.len())),
+        (PROGRESS, cut(PROGRESS.len())),
+        (&answer[..answer.len() - 1], cut(answer.len() - 1)),
+        ("", cut(0)),
+    ] {
+        after(
+            CALL,
+            &[
+                (head("200", "text/event-stream"), "continue"),
+                (chunk(body, false), "continue"),
+                (Event::Gone, &format!("pause | report {report}")),
+            ],
+        );
+    }
+    // A body of a stated length ends with its length.
+    after(
+        CALL,
+        &[
+            (head("200", "application/json"), "continue"),
+            (chunk(RESULT, false), "continue"),
+            (Event::Gone, &format!("pause | report {}", cut(RESULT.len()))),
+        ],
+    );
+    let (list, short) = (format!("data: {LIST}\n\n"), format!("data: {SHORT}\n\n"));
+    after(
+        LIST_CALL,
+        &[
+            (head("200", "text/event-stream"), "continue | -response content-length"),
+            (chunk(&list, false), &format!("pause | body={list} | listing a+b")),
+            (hidden(&["b"], &list), &format!("continue | body={short} | resume response")),
+            (Event::Gone, &format!("pause | lists_filtered | report completed 200 {}B digest hidden b shown 1", list.len())),
+        ],
+    );
+}
+
+#[test]
 fn a_result_too_large_to_look_into_still_flows() {
     let large = "x".repeat(401);
     after(
