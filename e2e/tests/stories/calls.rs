@@ -1,6 +1,6 @@
 //! One call at a time, with a client and a server that we did not write, in both eras: allowed, pending, refused, unknown, and the list.
 
-use agentgate_e2e::{Mode, World, WorldPlan};
+use agentgate_e2e::{Mode, World, WorldPlan, eventually};
 use serde_json::{Value, json};
 
 /// What the client should make of one call.
@@ -45,6 +45,11 @@ fn check(mode: Mode, version: &str) {
         assert_eq!((&trace["verdict"], &trace["rule"]), (&json!(case.verdict), &json!(case.rule)), "{}: {trace}", case.tool);
         if case.verdict == "allow" {
             assert_eq!((&answer["is_error"], told), (&json!(false), &Value::Null), "{}: {answer}", case.tool);
+            let ended = eventually(format_args!("the outcome of {} is on record", case.tool), || {
+                world.newest_trace(case.tool).ok().filter(|trace| !trace["outcome"].is_null())
+            });
+            // However soon the client left the stream that carried its answer.
+            assert_eq!(ended.unwrap()["outcome"], "completed", "{}", case.tool);
         } else {
             assert_eq!((&answer["is_error"], &told["verdict"]), (&json!(true), &json!(case.verdict)), "{}: {answer}", case.tool);
             assert_eq!((&told["rule"], &told["call_id"]), (&trace["rule"], &trace["call_id"]), "{}: {answer}", case.tool);
