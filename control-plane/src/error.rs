@@ -20,7 +20,7 @@ impl From<TraceError> for Status {
             TraceError::Unavailable(_) => Code::Unavailable,
             TraceError::Damaged(_) => Code::DataLoss,
         };
-        Self::new(code, crate::cause::chain(&error))
+        Self::new(code, agentgate_core::error::chain(&error))
     }
 }
 

@@ -4,7 +4,6 @@
 
 pub mod body;
 pub mod bounded;
-pub mod cause;
 pub mod clock;
 pub mod config;
 pub mod decide;

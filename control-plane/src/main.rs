@@ -1,6 +1,6 @@
 //! The binary: parse, run, exit code.
 
-use agentgate_control_plane::{cause, run};
+use agentgate_control_plane::run;
 use agentgate_policies::panics;
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match run::main() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("agentgate-control-plane: {}", cause::chain(&error));
+            eprintln!("agentgate-control-plane: {}", agentgate_core::error::chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,7 @@
 //! The only place that knows everything: reads the command line, builds the rooms, joins them, and ends them in order.
 
 use crate::body::{self, Keys};
-use crate::cause::chain;
+use agentgate_core::error::chain;
 use crate::clock::Clock;
 use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
 use crate::decide::Decide;

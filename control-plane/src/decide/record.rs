@@ -83,7 +83,7 @@ pub(super) fn answer(record: &v1::DecisionRecord, body: Option<&v1::DecisionBody
 }
 
 pub(super) fn unavailable(error: impl std::error::Error) -> Undecided {
-    Undecided::Journal(crate::cause::chain(&error))
+    Undecided::Journal(agentgate_core::error::chain(&error))
 }
 
 fn step(verdict: &Verdict) -> &'static str {

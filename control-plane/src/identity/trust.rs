@@ -107,7 +107,7 @@ impl Trust {
                 true
             }
             Err(error) => {
-                let trouble = crate::cause::chain(&error);
+                let trouble = agentgate_core::error::chain(&error);
                 let known = self.read(|now| now.trouble.as_deref() == Some(&trouble));
                 if !known {
                     tracing::warn!(trouble, "the new certificates are not used; the old ones stay in force");

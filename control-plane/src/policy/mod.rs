@@ -111,7 +111,7 @@ impl Policy {
     /// The folder's content under a digest of it; a folder that cannot be read is content too.
     async fn look(&self) -> Option<(Digest, Result<Vec<SourceFile>, String>)> {
         let directory = self.folder.directory.clone();
-        let content = tokio::task::spawn_blocking(move || folder::read(&directory).map_err(|error| crate::cause::chain(&error)));
+        let content = tokio::task::spawn_blocking(move || folder::read(&directory).map_err(|error| agentgate_core::error::chain(&error)));
         let content = content.await.ok()?;
         let mut digester = Digester::new("agentgate/policy-folder/1");
         match &content {
@@ -134,7 +134,7 @@ impl Policy {
         };
         match self.put_in_force(bundle).await {
             Ok(()) => *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None,
-            Err(error) => self.refuse(crate::cause::chain(&error)),
+            Err(error) => self.refuse(agentgate_core::error::chain(&error)),
         }
     }
 
@@ -180,7 +180,7 @@ impl Policy {
 
 /// A bundle whose cases all pass, and that has some: without, nothing is shown to work.
 fn load(files: Vec<SourceFile>) -> Result<Bundle, String> {
-    let bundle = Bundle::load(files).map_err(|error| crate::cause::chain(&error))?;
+    let bundle = Bundle::load(files).map_err(|error| agentgate_core::error::chain(&error))?;
     if bundle.cases() == 0 {
         return Err(
             "it has no case, so nothing is shown to work; write one in `cases/*.yaml`: what is given, what is wanted".into()

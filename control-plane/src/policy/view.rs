@@ -53,6 +53,6 @@ async fn bundle(journal: &dyn Journal, policy: &v1::PolicyRecord) -> Result<Resu
     Ok(match Bundle::from_bytes(&bytes) {
         Ok(bundle) if bundle.digest().as_bytes().as_slice() == policy.digest.as_ref() => Ok(bundle),
         Ok(_) => Err("its bundle is another one".into()),
-        Err(error) => Err(crate::cause::chain(&error)),
+        Err(error) => Err(agentgate_core::error::chain(&error)),
     })
 }
