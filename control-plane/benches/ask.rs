@@ -16,14 +16,9 @@ mod world;
 use agentgate_proto::v1::converse_request::Message as Said;
 use agentgate_proto::v1::converse_response::Message as Heard;
 use agentgate_proto::v1::{self, OutcomeKind};
-use mimalloc::MiMalloc;
 use std::time::Duration;
 use tokio::time::Instant;
 use world::{Setup, World, call, outcome};
-
-/// As in the binary.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 const WARM_UP: u64 = 500;
 const ONE_BY_ONE: u64 = 5_000;

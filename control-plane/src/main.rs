@@ -2,12 +2,7 @@
 
 use agentgate_control_plane::run;
 use agentgate_policies::panics;
-use mimalloc::MiMalloc;
 use std::process::ExitCode;
-
-/// A policy engine, gRPC and a journal allocate in small pieces and on several threads.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     panics::tell(|place| tracing::error!(place, "the policy engine gave up in the middle of a builtin"));
