@@ -1,7 +1,6 @@
 //! The only place that knows everything: reads the command line, builds the rooms, joins them, and ends them in order.
 
 use crate::body::{self, Keys};
-use agentgate_core::error::chain;
 use crate::clock::Clock;
 use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
 use crate::decide::Decide;
@@ -15,6 +14,7 @@ use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
 use crate::status::Status;
 use crate::telemetry;
+use agentgate_core::error::chain;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

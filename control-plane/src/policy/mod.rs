@@ -111,7 +111,8 @@ impl Policy {
     /// The folder's content under a digest of it; a folder that cannot be read is content too.
     async fn look(&self) -> Option<(Digest, Result<Vec<SourceFile>, String>)> {
         let directory = self.folder.directory.clone();
-        let content = tokio::task::spawn_blocking(move || folder::read(&directory).map_err(|error| agentgate_core::error::chain(&error)));
+        let content =
+            tokio::task::spawn_blocking(move || folder::read(&directory).map_err(|error| agentgate_core::error::chain(&error)));
         let content = content.await.ok()?;
         let mut digester = Digester::new("agentgate/policy-folder/1");
         match &content {
