@@ -2,7 +2,7 @@
 
 use crate::double::{Answers, command, json, text};
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Output;
 use std::thread;
 use tonic::Code;
@@ -41,9 +41,10 @@ fn an_answer_that_is_no_has_its_own_exit_code() {
 
 #[test]
 fn nobody_there_is_told_apart_from_not_permitted() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let nobody = format!("https://{}", free.local_addr().expect("an address"));
-    drop(free);
+    // A client's own port: it stays taken, and nobody listens on it.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+    let nobody = format!("https://{}", client.local_addr().expect("an address"));
     let double = Answers::default().serve();
     let stranger = Answers::default().serve();
     check(&double.agentgate(&["status", "--endpoint", &nobody]), 3, &["cannot reach", "is it running?", "AGENTGATE_ENDPOINT"]);
