@@ -131,11 +131,13 @@ impl Durable {
     /// Lets the index learn all that waits for it, at most `entries_max` entries at once.
     pub(super) fn learn(&self, entries_max: usize) -> Result<(), IndexError> {
         loop {
+            // Before the groups: nobody opens the index again while it is held, so these are groups that it may not know.
+            let index = self.index()?;
             let groups = locked(&self.overlay).oldest(entries_max);
             let Some(last) = groups.last() else { return Ok(()) };
-            let learned = self.index()?.learn(&groups, last.mark);
+            let learned = index.learn(&groups, last.mark);
             match &learned {
-                Ok(()) => locked(&self.overlay).forget(groups.len()),
+                Ok(()) => locked(&self.overlay).forget(&groups),
                 Err(error) => self.distrust(error),
             }
             // Whoever looked before this line waits by now, and hears it.

@@ -94,9 +94,12 @@ impl Overlay {
         self.groups.iter().take_while(fits).map(Arc::clone).collect()
     }
 
-    /// The index knows the oldest `count` groups now.
-    pub(super) fn forget(&mut self, count: usize) {
-        for group in self.groups.drain(..count.min(self.groups.len())) {
+    /// The index knows these now, which were the oldest. Whichever is not there any more was cleared since, and what stands
+    /// in its place the index may not know.
+    pub(super) fn forget(&mut self, learned: &[Arc<Indexed>]) {
+        let is_learned = |(group, learned): &(&Arc<Indexed>, &Arc<Indexed>)| Arc::ptr_eq(group, learned);
+        let count = self.groups.iter().zip(learned).take_while(is_learned).count();
+        for group in self.groups.drain(..count) {
             for entry in &group.records {
                 self.streams.remove(&(entry.stream, entry.position.version));
                 self.sequences.remove(&entry.position.sequence);
@@ -143,4 +146,46 @@ fn filled(family: &[u8], fill: u8) -> Digest {
     let mut id = [fill; 32];
     id.iter_mut().zip(family).for_each(|(byte, of_family)| *byte = *of_family);
     Digest::from_bytes(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::contract::{id, stream};
+
+    fn group(sequence: Sequence) -> Arc<Indexed> {
+        let place = Place { segment: 1, offset: 0 };
+        let position = Position { sequence, version: sequence };
+        let name = sequence.to_string();
+        let record = RecordEntry { stream: stream("a"), id: id(&name), position, location: Location { place, length: 1 } };
+        let bodies = vec![(id(&name), record.location)];
+        Arc::new(Indexed { records: vec![record], bodies, place, mark: Mark { head: sequence, ..Mark::START } })
+    }
+
+    fn sequences(overlay: &Overlay) -> Vec<Sequence> {
+        let sequences: Vec<_> = overlay.after(0, 100).into_iter().map(|(sequence, _)| sequence).collect();
+        for sequence in &sequences {
+            let name = id(&sequence.to_string());
+            assert!(overlay.position(&name).is_some() && overlay.body(&name).is_some(), "{sequence}");
+        }
+        assert_eq!((overlay.entries(), overlay.groups.len()), (2 * sequences.len(), sequences.len()));
+        sequences
+    }
+
+    #[test]
+    fn what_was_learned_is_forgotten_and_what_came_since_is_not() {
+        for is_cleared in [false, true] {
+            let mut overlay = Overlay::default();
+            (1..=2).for_each(|sequence| overlay.push(group(sequence)));
+            let learned = overlay.oldest(100);
+            if is_cleared {
+                overlay.clear();
+            }
+            (3..=4).for_each(|sequence| overlay.push(group(sequence)));
+            overlay.forget(&learned);
+            assert_eq!(sequences(&overlay), [3, 4], "cleared: {is_cleared}");
+            overlay.forget(&learned);
+            assert_eq!(sequences(&overlay), [3, 4], "twice, cleared: {is_cleared}");
+        }
+    }
 }
