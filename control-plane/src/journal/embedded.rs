@@ -32,7 +32,7 @@ pub use super::recovery::Opening;
 pub use super::scan::Damage;
 
 /// Reads at once. They come from the machine's memory as a rule; more would only take threads.
-const READS_MAX: usize = 8;
+pub(super) const READS_MAX: usize = 8;
 
 /// What an embedded journal needs to know.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ pub struct Embedded {
     pub(super) durable: Arc<Durable>,
     bytes: Arc<AtomicU64>,
     change_bytes_max: usize,
-    reads: Semaphore,
+    reads: Arc<Semaphore>,
     opening: Opening,
     /// Held as long as the journal is open.
     _lock: File,
@@ -128,7 +128,7 @@ impl Embedded {
             bytes: Arc::clone(&bytes),
         };
         let queue = Queue::start(parts).map_err(failed)?;
-        Ok(Self { queue, durable, bytes, change_bytes_max, reads: Semaphore::new(READS_MAX), opening, _lock: lock })
+        Ok(Self { queue, durable, bytes, change_bytes_max, reads: Arc::new(Semaphore::new(READS_MAX)), opening, _lock: lock })
     }
 
     /// What opening found and did.
@@ -156,16 +156,21 @@ impl Embedded {
         answered
     }
 
-    fn reading<'a, T: Send + 'static>(
+    /// A read keeps its turn until it ends, also when nobody waits for it any more: it holds a thread all the same.
+    pub(super) fn reading<'a, T: Send + 'static>(
         &'a self,
         read: impl FnOnce(&Durable) -> Result<T, ReadError> + Send + 'static,
     ) -> BoxFuture<'a, Result<T, ReadError>> {
         let durable = Arc::clone(&self.durable);
         Box::pin(async move {
             let unavailable = |error: &dyn std::error::Error| ReadError::Unavailable(error.to_string());
-            let _turn = self.reads.acquire().await.map_err(|error| unavailable(&error))?;
-            let _counted = Counted::by(metrics::gauge!("agentgate_journal_reads"));
-            tokio::task::spawn_blocking(move || read(&durable)).await.map_err(|error| unavailable(&error))?
+            let turn = Arc::clone(&self.reads).acquire_owned().await.map_err(|error| unavailable(&error))?;
+            let counted = Counted::by(metrics::gauge!("agentgate_journal_reads"));
+            let read = move || {
+                let _until_it_ends = (turn, counted);
+                read(&durable)
+            };
+            tokio::task::spawn_blocking(read).await.map_err(|error| unavailable(&error))?
         })
     }
 }

@@ -1,15 +1,17 @@
 //! Every queue has its bound, and opening reads no more than it must.
 
 use super::disks::{FailingDisk, Fault};
-use super::{append_each, check_holds, numbered, open, small};
+use super::{DEADLINE, append_each, check_holds, numbered, open, small};
 use crate::journal::contract::one;
 use crate::journal::disk::Disk;
-use crate::journal::embedded::{Embedded, OpenError, Settings};
+use crate::journal::embedded::{Embedded, OpenError, READS_MAX, Settings};
 use crate::journal::group::{QUEUE_BYTES_MAX, QUEUE_CHANGES_MAX};
 use crate::journal::lock::lock;
 use crate::journal::{AppendError, Change, Journal as _};
 use std::fs::File;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
 
 #[tokio::test]
 async fn a_full_queue_refuses_and_keeps_what_it_took() {
@@ -36,6 +38,32 @@ async fn a_full_queue_refuses_and_keeps_what_it_took() {
         assert!((fits..fits + 1500).contains(&taken), "{taken} of {fits}");
         assert!(journal.append(one("a", "later")).await.is_ok());
     }
+}
+
+#[tokio::test]
+async fn a_read_that_nobody_waits_for_keeps_its_turn_until_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = open(directory.path());
+    let (began, beginning) = mpsc::channel();
+    let mut ends = Vec::new();
+    for number in 0..READS_MAX * 5 {
+        let (end, ended) = mpsc::channel::<()>();
+        let began = began.clone();
+        let stalled = journal.reading(move |_| {
+            began.send(number).unwrap();
+            // Until the other side is dropped.
+            let _ = ended.recv();
+            Ok(())
+        });
+        // Whoever asked turns away at once.
+        assert!(pin!(stalled).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        ends.push(end);
+    }
+    let mut next = pin!(journal.reading(|_| Ok(())));
+    assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    drop((began, ends));
+    assert_eq!(tokio::time::timeout(DEADLINE, next).await.unwrap(), Ok(()), "a read that ended gave its turn away");
+    assert_eq!(beginning.into_iter().count(), READS_MAX, "the others found no turn");
 }
 
 #[tokio::test]
