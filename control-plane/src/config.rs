@@ -310,7 +310,7 @@ impl Default for TlsFile {
             certificate: "control-plane.pem".into(),
             key: "control-plane.key".into(),
             authority: "authority.pem".into(),
-            connection_age_s_max: 3_600,
+            connection_age_s_max: 600,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod error;
 pub mod identity;
 pub mod journal;
 pub mod policy;
+pub mod rarely;
 pub mod run;
 pub mod server;
 pub mod session;

@@ -171,6 +171,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         limits: limits.clone(),
         connection_age_max,
         leaving: leaving.clone(),
+        failed: Arc::default(),
     };
     let gate = GateRpc {
         decide: Arc::clone(&decide),

@@ -8,12 +8,14 @@ use crate::clock::Clock;
 use crate::config::Limits;
 use crate::decide::rpc::GateRpc;
 use crate::identity::{Identity, Peer, rpc as gate};
+use crate::rarely::Rarely;
 use crate::session::rpc::TraceRpc;
 use crate::status::{Status, rpc::StatusRpc};
 use crate::telemetry::Counted;
 use agentgate_proto::v1::gate_server::GateServer;
 use agentgate_proto::v1::status_server::StatusServer;
 use agentgate_proto::v1::trace_server::TraceServer;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -48,13 +50,16 @@ pub struct Listening {
     pub limits: Limits,
     pub connection_age_max: Duration,
     pub leaving: watch::Receiver<bool>,
+    /// Handshakes that failed.
+    pub failed: Arc<Rarely>,
 }
 
 /// A connection whose other end was verified.
-#[derive(Debug)]
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     peer: Arc<Peer>,
+    /// Until the other end's certificate is outlived. None: it is.
+    useful: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     _place: Place,
 }
 
@@ -161,13 +166,17 @@ impl Listening {
             Some(Ok(stream)) => {
                 let peer = Arc::new(Peer::new(stream.get_ref().1.peer_certificates(), generation, self.clock.elapsed()));
                 metrics::counter!("agentgate_connections_total", "listener" => place.listener).increment(1);
-                return Some(Connection { stream, peer, _place: place });
+                let ending = Arc::clone(&peer);
+                let useful = Some(Box::pin(async move { ending.ended().await }) as _);
+                return Some(Connection { stream, peer, useful, _place: place });
             }
             Some(Err(error)) => error.to_string(),
             None => "it took too long".into(),
         };
         metrics::counter!("agentgate_handshakes_failed_total").increment(1);
-        tracing::debug!(why = failed, listener = place.listener, "a handshake failed");
+        if let Some(more) = self.failed.told(self.clock.elapsed()) {
+            tracing::warn!(why = failed, listener = place.listener, more, "a handshake failed");
+        }
         None
     }
 }
@@ -202,6 +211,12 @@ impl Place {
 
 // === impl Connection ===
 
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
 impl Connected for Connection {
     type ConnectInfo = Arc<Peer>;
 
@@ -212,7 +227,14 @@ impl Connected for Connection {
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if self.useful.as_mut().is_some_and(|useful| useful.as_mut().poll(context).is_ready()) {
+            self.useful = None;
+        }
+        match self.useful {
+            Some(_) => Pin::new(&mut self.stream).poll_read(context, buffer),
+            // As if the other side had left.
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 

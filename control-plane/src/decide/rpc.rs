@@ -129,6 +129,9 @@ impl Conversation {
             }
         };
         if let Some(hangup) = ended {
+            if let Hangup::Refused(why) = &hangup {
+                self.gate.identity.tell(why);
+            }
             let _ = self.said.send(saying(Err(hangup.into()))).await;
         }
     }
@@ -138,9 +141,16 @@ impl Conversation {
         let Some((reporter, vm)) = &self.known else { return self.hello(message).await };
         vm.heard(self.gate.clock.elapsed(), self.gate.clock.now());
         let reporter = reporter.clone();
+        let filter = match self.gate.identity.filter(&self.peer) {
+            Ok(filter) => filter,
+            Err(refused) => {
+                self.turn_away(message, &refused).await;
+                return Err(refused.into());
+            }
+        };
         match message {
             Heard::Hello(_) => return Err(Hangup::SecondHello),
-            Heard::Ask(ask) => self.ask(reporter, ask).await,
+            Heard::Ask(ask) => self.ask(filter, reporter.epoch, ask).await,
             Heard::Listing(listing) => self.listing(reporter, listing).await,
             Heard::Report(report) => self.report(reporter, report).await,
             Heard::Ping(ping) => self.say(Said::Echo(v1::Echo { number: ping.number })).await,
@@ -162,17 +172,29 @@ impl Conversation {
         Ok(())
     }
 
-    async fn ask(&self, reporter: Reporter, ask: v1::Ask) {
+    /// The last message before the end: who asks is told why, and a report is repeated under the next certificate.
+    async fn turn_away(&self, message: Heard, refused: &Refused) {
+        match message {
+            Heard::Ask(ask) => self.say(Said::Answer(answer_to_wire(ask.counter, Err(refused.clone().into())))).await,
+            Heard::Listing(listing) => {
+                let result = Some(v1::listed::Result::Undecided(undecided_to_wire(&refused.clone().into())));
+                self.say(Said::Listed(v1::Listed { counter: listing.counter, result })).await;
+            }
+            Heard::Hello(_) | Heard::Report(_) | Heard::Ping(_) => {}
+        }
+    }
+
+    async fn ask(&self, filter: Arc<Filter>, epoch: Epoch, ask: v1::Ask) {
         let counter = ask.counter;
-        let filter = match self.gate.identity.filter(&self.peer) {
-            Ok(filter) => filter,
-            Err(refused) => return self.say(Said::Answer(answer_to_wire(counter, Err(refused.into())))).await,
-        };
-        let question = self.gate.question(filter, reporter.epoch, ask);
+        let question = self.gate.question(filter, epoch, ask);
         let (Some(slot), decide, said) = (self.slot().await, Arc::clone(&self.gate.decide), self.said.clone()) else { return };
+        let identity = Arc::clone(&self.gate.identity);
         // Spawned: a decision runs to its end even when this conversation is cut.
         tokio::spawn(async move {
             let answer = decide.decide(&question).await;
+            if let Err(Undecided::Identity(why)) = &answer {
+                identity.tell(why);
+            }
             tell(&said, Said::Answer(answer_to_wire(counter, answer))).await;
             drop(slot);
         });
@@ -181,13 +203,8 @@ impl Conversation {
     async fn listing(&self, reporter: Reporter, listing: v1::Listing) {
         let counter = listing.counter;
         let (Some(slot), gate, said) = (self.slot().await, self.gate.clone(), self.said.clone()) else { return };
-        let trusted = self.gate.identity.filter(&self.peer);
         tokio::spawn(async move {
-            let listed = match trusted {
-                Ok(_) => gate.decide.listing(&reporter, &listing).await,
-                Err(refused) => Err(refused.into()),
-            };
-            let result = match listed {
+            let result = match gate.decide.listing(&reporter, &listing).await {
                 Ok(tools) => v1::listed::Result::Hidden(v1::Hidden { tools }),
                 Err(undecided) => v1::listed::Result::Undecided(undecided_to_wire(&undecided)),
             };
@@ -197,10 +214,6 @@ impl Conversation {
     }
 
     async fn report(&self, reporter: Reporter, report: v1::Report) {
-        if self.gate.identity.filter(&self.peer).is_err() {
-            // Not acknowledged: the filter repeats it under its next certificate.
-            return;
-        }
         let (Some(slot), decide, said) = (self.slot().await, Arc::clone(&self.gate.decide), self.said.clone()) else { return };
         tokio::spawn(async move {
             let mut entries = JoinSet::new();

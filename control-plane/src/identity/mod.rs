@@ -9,6 +9,7 @@ mod view;
 
 use crate::clock::Clock;
 use crate::config::{Callers, Config, Filter};
+use crate::rarely::Rarely;
 use agentgate_core::decide::Facts;
 use agentgate_core::id::{Asker, Principal, Server, SpiffeId, Tenant};
 use agentgate_core::mcp::{Malformed, Message};
@@ -69,6 +70,27 @@ pub struct Identity {
     pub trust: Arc<Trust>,
     pub heard: Arc<Heard>,
     clock: Clock,
+    refused: Rarely,
+}
+
+// === impl Refused ===
+
+impl Refused {
+    /// Whether another certificate, on another connection, is all that is needed.
+    #[must_use]
+    pub fn is_outlived(&self) -> bool {
+        match self {
+            Refused::Expired { .. } | Refused::Untrusted { .. } => true,
+            Refused::Nobody
+            | Refused::Nameless(_)
+            | Refused::Early { .. }
+            | Refused::NotAFilter(_)
+            | Refused::NotAnOperator(_)
+            | Refused::Server { .. }
+            | Refused::NoPeer(_)
+            | Refused::ForeignPeer { .. } => false,
+        }
+    }
 }
 
 // === impl Identity ===
@@ -82,6 +104,7 @@ impl Identity {
             trust,
             heard: Arc::default(),
             clock,
+            refused: Rarely::default(),
         }
     }
 
@@ -99,6 +122,13 @@ impl Identity {
     pub fn operator(&self, peer: &Peer) -> Result<SpiffeId, Refused> {
         let identity = peer.identity(&self.trust, self.clock.now())?;
         if self.operators.contains(identity) { Ok(identity.clone()) } else { Err(Refused::NotAnOperator(identity.clone())) }
+    }
+
+    /// Somebody was turned away: a line of the log now and then.
+    pub fn tell(&self, why: &Refused) {
+        if let Some(more) = self.refused.told(self.clock.elapsed()) {
+            tracing::warn!(%why, more, "somebody was turned away");
+        }
     }
 
     pub fn askers(&self) -> impl Iterator<Item = &Asker> {

@@ -6,6 +6,7 @@ use agentgate_core::time::Time;
 use rustls::pki_types::CertificateDer;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -19,6 +20,7 @@ pub struct Peer {
     /// The generation of the trust roots that this chain was last verified under.
     verified: AtomicU64,
     since: Duration,
+    over: Notify,
 }
 
 #[derive(Debug)]
@@ -36,13 +38,23 @@ impl Peer {
     pub fn new(chain: Option<&[CertificateDer<'_>]>, generation: u64, since: Duration) -> Self {
         let chain: Vec<_> = chain.unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
         let read = chain.first().ok_or(Refused::Nobody).and_then(|leaf| read(leaf));
-        Self { chain, read, verified: AtomicU64::new(generation), since }
+        Self { chain, read, verified: AtomicU64::new(generation), since, over: Notify::new() }
     }
 
     /// When its connection was opened, monotonic.
     #[must_use]
     pub fn since(&self) -> Duration {
         self.since
+    }
+
+    /// Its connection is of no use any more: whoever renewed the certificate shows the new one on the next.
+    pub fn end(&self) {
+        self.over.notify_one();
+    }
+
+    /// Waits for `end`.
+    pub async fn ended(&self) {
+        self.over.notified().await;
     }
 
     /// Who this is, if the certificate is valid at `now` and under the roots that are trusted now.

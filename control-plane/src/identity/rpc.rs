@@ -8,7 +8,14 @@ use tonic::{Extensions, Request, Status};
 /// Lets only filters in.
 pub fn filters_only(identity: Arc<Identity>) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
     move |request| {
-        identity.filter(&*peer(request.extensions())?).map_err(refused)?;
+        let peer = peer(request.extensions())?;
+        if let Err(why) = identity.filter(&peer) {
+            if why.is_outlived() {
+                // A proxy keeps a connection for as long as it may; the next one is opened under the next certificate.
+                peer.end();
+            }
+            return Err(refused(&identity, why));
+        }
         Ok(request)
     }
 }
@@ -16,7 +23,8 @@ pub fn filters_only(identity: Arc<Identity>) -> impl Fn(Request<()>) -> Result<R
 /// Lets only operators in.
 pub fn operators_only(identity: Arc<Identity>) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
     move |request| {
-        identity.operator(&*peer(request.extensions())?).map_err(refused)?;
+        let peer = peer(request.extensions())?;
+        identity.operator(&peer).map_err(|why| refused(&identity, why))?;
         Ok(request)
     }
 }
@@ -26,8 +34,8 @@ fn peer(extensions: &Extensions) -> Result<Arc<Peer>, Status> {
     extensions.get::<Arc<Peer>>().cloned().ok_or_else(|| Refused::Nobody.into())
 }
 
-fn refused(why: Refused) -> Status {
+fn refused(identity: &Identity, why: Refused) -> Status {
     metrics::counter!("agentgate_rpcs_refused_total").increment(1);
-    tracing::debug!(%why, "refused an rpc");
+    identity.tell(&why);
     why.into()
 }

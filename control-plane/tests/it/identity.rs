@@ -6,6 +6,7 @@ use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::undecided::Cause;
 use agentgate_proto::v1::{CertificateStatus, ShowStatusRequest};
 use std::time::Duration;
+use tonic::Code;
 
 async fn certificates(world: &World) -> Vec<CertificateStatus> {
     let mut client = world.operator(StatusClient::new).await;
@@ -46,6 +47,10 @@ async fn a_certificate_that_expires_on_an_open_connection_asks_no_more() {
     let refused = vm.undecided(call(3, "read_note")).await;
     assert_eq!(refused.cause(), Cause::Identity);
     assert!(refused.detail.contains("expired"), "{}", refused.detail);
+    let ended = vm.hear().await.unwrap_err();
+    assert_eq!(ended.code(), Code::PermissionDenied, "{ended:?}");
+    certificate(world.path(), "filter/laptop", world.clock.now(), DAY);
+    assert_eq!(world.vm_of("filter-laptop", EPOCH).await.decided(call(4, "read_note")).await.verdict(), Verdict::Allow);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,27 @@ fn a_whole_authority_is_exchanged_under_load_and_no_call_is_refused() {
     wrong_ones_in_its_place_are_noticed(&world, &new, &trusts);
 }
 
+/// The connection under it would live for an hour.
+#[test]
+fn a_certificate_that_was_outlived_is_replaced_without_a_restart() {
+    let mut world = recording(|_| Reply::json(RESULT)).start().unwrap();
+    let (own, certs) = (world.stack.certificates.clone(), world.directory().join("gate/certs"));
+    let gate = world.stack.gate;
+    let passes = || http1::exchange(gate, &post(CALL)).is_ok_and(|answer| answer.text() == RESULT);
+    let updates = "cluster.agentgate.client_ssl_socket_factory.ssl_context_update_by_sds";
+    let before = world.stack.envoy.stat(updates).unwrap();
+    place(&own.issue("filter/laptop", &["--valid-for", "8s", "--force"]).unwrap(), &certs, "filter-laptop");
+    world.stack.envoy.until_stat(updates, |read| read > before).unwrap();
+    // Its next connections are opened under it.
+    world.stack.control_plane.end().unwrap();
+    world.stack.control_plane.begin().unwrap();
+    eventually("calls pass under the short certificate", || passes().then_some(())).unwrap();
+    eventually("and are refused when it is outlived", || (!passes()).then_some(())).unwrap();
+    assert!(fs::read_to_string(world.stack.control_plane.log()).unwrap().contains("expired at"), "the log says why");
+    place(&own.issue("filter/laptop", &["--force"]).unwrap(), &certs, "filter-laptop");
+    eventually("the next one is used", || passes().then_some(())).unwrap();
+}
+
 /// Envoy reads what lies there again and again: what should not be able to ask is not, and the right one is, without a restart.
 fn wrong_ones_in_its_place_are_noticed(world: &World, authority: &Certificates, certs: &Path) {
     let passes = || http1::exchange(world.stack.gate, &post(CALL)).is_ok_and(|answer| answer.text() == RESULT);
