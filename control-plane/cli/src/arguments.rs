@@ -3,16 +3,13 @@
 use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
-use crate::{authority, client, policy, status, trace};
+use crate::{authority, policy, status, trace};
 use clap::{Parser, Subcommand};
 
 /// AgentGate's command line, for operators and policy authors
 #[derive(Debug, Parser)]
 #[command(name = "agentgate", version, after_help = EXIT_CODES, max_term_width = 110, disable_help_subcommand = true)]
 pub struct Arguments {
-    #[command(flatten)]
-    pub connection: client::Connection,
-
     /// How to show the answer: a table for people, or JSON for programs (one object; for `tail` one a line)
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM", help_heading = "Showing the answer")]
     pub output: Output,
@@ -31,8 +28,7 @@ pub enum Verb {
     #[command(subcommand)]
     Authority(authority::verb::Verb),
     /// Read what was asked, answered and done
-    #[command(subcommand)]
-    Trace(trace::Verb),
+    Trace(trace::Arguments),
     /// Try policies out before they are in force
     #[command(subcommand)]
     Policy(policy::Verb),

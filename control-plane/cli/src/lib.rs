@@ -58,9 +58,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroun
 fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     match &arguments.verb {
         Verb::Authority(verb) => authority::verb::run(verb, desk),
-        Verb::Trace(verb) => wait(async { trace::run(verb, &Client::connect(&arguments.connection).await?, desk).await }),
+        Verb::Trace(verb) => wait(async { trace::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Policy(verb) => policy::run(verb, desk),
-        Verb::Status(verb) => wait(async { status::run(verb, &Client::connect(&arguments.connection).await?, desk).await }),
+        Verb::Status(verb) => wait(async { status::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
     }
 }
 

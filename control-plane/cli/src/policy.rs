@@ -13,9 +13,6 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
-/// Beyond so many cases only those that fail are listed; all of them are in JSON.
-const LISTED_MAX: usize = 60;
-
 const CASES: [Column; 3] = [Column::whole("", u8::MAX), Column::cut("CASE", u8::MAX), Column::cut("WHERE", 1)];
 
 const COVERAGE: [Column; 3] =
@@ -32,6 +29,9 @@ pub struct TestArguments {
     /// The folder: `rego/*.rego`, `tools.yaml` and `cases/*.yaml`
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    /// List the cases that pass as well
+    #[arg(long, short)]
+    verbose: bool,
 }
 
 pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -60,7 +60,7 @@ fn test(arguments: &TestArguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     if live {
         desk.write("\x1b[2K\r")?;
     }
-    desk.answer(|screen| render(&bundle, &report, screen), || to_json(&bundle, &report))?;
+    desk.answer(|screen| render(&bundle, &report, arguments.verbose, screen), || to_json(&bundle, &report))?;
     if report.passed() && cases > 0 {
         return Ok(());
     }
@@ -77,7 +77,7 @@ fn test(arguments: &TestArguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     }))
 }
 
-fn render(bundle: &Bundle, report: &CaseReport, screen: &Screen) -> String {
+fn render(bundle: &Bundle, report: &CaseReport, verbose: bool, screen: &Screen) -> String {
     let mut pairs = Pairs::new(screen);
     pairs.heading("Policy");
     pairs.pair("digest", Palette::Plain, &hex(bundle.digest().as_bytes()));
@@ -85,14 +85,9 @@ fn render(bundle: &Bundle, report: &CaseReport, screen: &Screen) -> String {
     pairs.pair("cases", Palette::Plain, &bundle.cases().to_string());
     let mut text = pairs.finish();
     let failed: Vec<&CaseRow> = report.rows.iter().filter(|row| row.failure.is_some()).collect();
-    let all = report.rows.len() <= LISTED_MAX;
-    let listed: Vec<&CaseRow> = if all { report.rows.iter().collect() } else { failed.clone() };
+    let listed: Vec<&CaseRow> = if verbose { report.rows.iter().collect() } else { failed.clone() };
     if !listed.is_empty() {
         text += &format!("\n{}", table(&listed, screen));
-    }
-    if !all {
-        let passing = report.rows.len() - failed.len();
-        text += &format!("{}\n", screen.paint(Palette::Dim, &format!("{passing} cases that pass are not listed")));
     }
     if !failed.is_empty() {
         text += &format!("\n{}", failures(&failed, screen));

@@ -1,6 +1,6 @@
 //! `agentgate status`: on one screen, how the control plane is and what needs a hand.
 
-use crate::client::Client;
+use crate::client::{Client, Connection};
 use crate::failure::Failure;
 use crate::moment::{absolute, relative, size, span};
 use crate::output::{Desk, moment_json};
@@ -44,7 +44,10 @@ const CERTIFICATES: [Column; 4] =
     [Column::cut("CERTIFICATE", u8::MAX), Column::whole("EXPIRES", u8::MAX), Column::whole("AT", 4), Column::cut("SUBJECT", 3)];
 
 #[derive(Debug, Args)]
+#[command(override_usage = "agentgate status [OPTIONS]")]
 pub struct Arguments {
+    #[command(flatten)]
+    pub connection: Connection,
     /// Show each VM of a filter by itself
     #[arg(long, short)]
     verbose: bool,
@@ -107,7 +110,9 @@ fn journal(journal: &v1::JournalStatus, pairs: &mut Pairs<'_>) {
 
 fn filters(vms: &[v1::FilterStatus], verbose: bool, now: Time, screen: &Screen) -> String {
     if vms.is_empty() {
-        return format!("{}\n", screen.paint(Palette::Waiting, "No filter was heard of: nothing asks this control plane"));
+        let said = screen.paint(Palette::Waiting, "No filter was heard of: nothing asks this control plane");
+        let why = "A filter that is refused, or whose TLS handshake fails, looks like this too: the control plane's log tells.";
+        return format!("{said}\n{}\n", screen.paint(Palette::Dim, why));
     }
     let mut table = Table::new(if verbose { &VMS } else { &FILTERS });
     if verbose {

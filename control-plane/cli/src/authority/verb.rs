@@ -10,7 +10,7 @@ use agentgate_core::time::Time;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -77,19 +77,59 @@ pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
             let made = super::init(&Init { directory, trust_domain, validity, force: writing.force })?;
             let directory = directory.display();
             let next = format!("agentgate authority issue control-plane --directory {directory} --dns localhost --ip 127.0.0.1");
-            desk.answer(|screen| render("authority", &made, &next, screen), || to_json(&made))
+            desk.answer(|screen| render("authority", &made, &[next], screen), || to_json(&made))
         }
         Verb::Issue(arguments) => {
             let IssueArguments { name, directory, dns, ip, valid_for, writing } = arguments;
             let validity = writing.validity(*valid_for, desk.now);
             let made = super::issue(&Issue { directory, name, dns, ip, validity, force: writing.force })?;
-            let next = format!("openssl x509 -noout -text -in {}", made.certificate.display());
+            let next = next_of(name, &made, &directory.join("authority.pem"));
             desk.answer(|screen| render("certificate", &made, &next, screen), || to_json(&made))
         }
     }
 }
 
-fn render(what: &str, made: &Issued, next: &str, screen: &Screen) -> String {
+/// What a certificate of this name is for, and so what is done with it.
+fn next_of(name: &str, made: &Issued, authority: &Path) -> Vec<String> {
+    let Issued { identity, certificate, key, .. } = made;
+    match name.split('/').next() {
+        Some("operator") => vec![
+            format!("name `{identity}` as an [[operator]] of the control plane; then, with its operators' address:"),
+            "export AGENTGATE_ENDPOINT=https://127.0.0.1:9444".to_owned(),
+            format!("export AGENTGATE_AUTHORITY={}", word(authority)),
+            format!("export AGENTGATE_CERTIFICATE={}", word(certificate)),
+            format!("export AGENTGATE_KEY={}", word(key)),
+        ],
+        Some("filter") => vec![
+            format!("name `{identity}` as a [[filter]] of the control plane; then, where Envoy starts:"),
+            format!("cp {} {} {} certs/", word(certificate), word(key), word(authority)),
+        ],
+        Some("control-plane") => vec![
+            "name them in the control plane's configuration, in [tls]:".to_owned(),
+            format!("certificate = {:?}", absolute(certificate)),
+            format!("key = {:?}", absolute(key)),
+            format!("authority = {:?}", absolute(authority)),
+        ],
+        Some(_) | None => vec![
+            format!("name `{identity}` as the `principal` of a [[filter]] of the control plane;"),
+            "or have the workload show this certificate, where the [[filter]] has `peers`".to_owned(),
+        ],
+    }
+}
+
+/// A path that holds from wherever it is used.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
+}
+
+/// The same as a word of a shell.
+fn word(path: &Path) -> String {
+    let path = absolute(path);
+    let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+fn render(what: &str, made: &Issued, next: &[String], screen: &Screen) -> String {
     let Validity { not_before, not_after } = made.validity;
     let line = |name: &str, value: &str| {
         format!("  {} {}\n", screen.paint(Palette::Dim, &format!("{name:<12}")), escape(value, screen.charset))
@@ -102,7 +142,10 @@ fn render(what: &str, made: &Issued, next: &str, screen: &Screen) -> String {
     text += &line("certificate", &made.certificate.display().to_string());
     text += &line("key", &format!("{} (readable by you alone)", made.key.display()));
     text += &line("valid", &format!("{not_before} to {not_after}"));
-    text + &line("next", next)
+    for (at, step) in next.iter().enumerate() {
+        text += &line(if at == 0 { "next" } else { "" }, step);
+    }
+    text
 }
 
 fn to_json(made: &Issued) -> Value {

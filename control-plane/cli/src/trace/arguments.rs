@@ -18,6 +18,9 @@ const BOUNDS: Bounds = Bounds { depth_max: 64, number_bytes_max: 1_024, values_m
 /// The arguments (or the parameters, where a method has no arguments) of the JSON-RPC call in a body.
 #[must_use]
 pub(super) fn render(body: &[u8], screen: &Screen) -> String {
+    if body.is_empty() {
+        return screen.paint(Palette::Dim, "no body was read");
+    }
     let read = match read(body, BOUNDS, Keys::Exact) {
         Ok(read) => read,
         Err(fault) => return unreadable(body, &fault.to_string(), screen),
@@ -117,7 +120,7 @@ mod tests {
     fn what_cannot_be_read_is_shown_as_it_is() {
         check(b"{\"a\":1,\x1b[2J", "the body is not JSON; its 11 bytes begin:\n{\"a\":1,\\u{1b}[2J");
         check(b"\xff\xfe", "the body is not UTF-8; its 2 bytes begin:\n\u{fffd}\u{fffd}");
-        check(b"", "the body is empty; its 0 bytes begin:\n");
+        check(b"", "no body was read");
     }
 
     #[test]

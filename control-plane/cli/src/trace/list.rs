@@ -18,10 +18,12 @@ const PAGE_SIZE_MAX: u32 = 500;
 /// More than this belongs into a file of its own, page by page.
 const LIMIT_MAX: u32 = 100_000;
 
+// Written out, because clap would count what the environment gives among what was typed.
 #[derive(Debug, Args)]
+#[command(override_usage = "agentgate trace list [OPTIONS]")]
 pub struct Arguments {
-    /// Only calls of this principal (a SPIFFE ID)
-    #[arg(long, value_name = "ID")]
+    /// Only calls of this principal (a whole SPIFFE ID)
+    #[arg(long, value_name = "ID", value_parser = whole_id)]
     principal: Option<String>,
     /// Only calls of this session (the handle that the agent wrote)
     #[arg(long, value_name = "HANDLE")]
@@ -48,6 +50,15 @@ enum VerdictName {
     Allow,
     Pending,
     Deny,
+}
+
+/// The table leaves out a trust domain that all of its lines share; only the lines know which.
+fn whole_id(text: &str) -> Result<String, String> {
+    if text.starts_with("spiffe://") {
+        return Ok(text.to_owned());
+    }
+    Err("a whole SPIFFE ID is wanted, like `spiffe://agentgate.local/agent/laptop`; `agentgate trace show SEQ` has a call's"
+        .to_owned())
 }
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {

@@ -8,10 +8,18 @@ mod list;
 mod show;
 mod tail;
 
-use crate::client::Client;
+use crate::client::{Client, Connection};
 use crate::failure::Failure;
 use crate::output::Desk;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -20,6 +28,7 @@ pub enum Verb {
     /// Show one call in full: facts, rule, reason, arguments, outcome
     Show(show::Arguments),
     /// Watch calls as they are decided and outcomes as they arrive, until ctrl-C (in JSON, `event` says which a line is)
+    #[command(override_usage = "agentgate trace tail [OPTIONS]")]
     Tail,
 }
 

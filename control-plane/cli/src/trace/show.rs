@@ -14,6 +14,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 #[derive(Debug, Args)]
+#[command(override_usage = "agentgate trace show [OPTIONS] <ID>")]
 pub struct Arguments {
     /// A sequence as `trace list` shows it, a call id as a refusal quotes it, or the unique beginning of one
     #[arg(value_name = "ID")]
@@ -106,6 +107,9 @@ fn call(trace: &v1::CallTrace, body: Option<&v1::DecisionBody>, now: Time, pairs
         let head = ask.head.clone().unwrap_or_default();
         let request = [head.method.as_ref(), b" ", head.path.as_ref()].concat();
         plain(pairs, "request", String::from_utf8_lossy(&request).trim());
+        for header in head.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(b"origin")) {
+            plain(pairs, "origin", &String::from_utf8_lossy(&header.value));
+        }
         plain(pairs, "body", &size(u64::try_from(ask.body.len()).unwrap_or(u64::MAX)));
     }
 }

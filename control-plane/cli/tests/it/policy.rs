@@ -60,6 +60,16 @@ fn cases_that_pass_end_with_zero_and_those_that_fail_with_one() {
 }
 
 #[test]
+fn a_case_that_passes_is_listed_when_asked_for() {
+    let folder = folder(REGO, &format!("{PASSES}{FAILS}"));
+    for (more, listed) in [(&[][..], false), (&["--verbose"], true)] {
+        let out = text(&test(folder.path(), more).stdout);
+        assert_eq!(out.contains("a ping is allowed"), listed, "{out}");
+        assert!(out.contains("a list is allowed too"), "{out}");
+    }
+}
+
+#[test]
 fn every_case_and_line_is_there_for_programs() {
     let report = json(&test(folder(REGO, &format!("{PASSES}{FAILS}")).path(), &["--output", "json"]));
     assert_eq!(report["passed"], false);

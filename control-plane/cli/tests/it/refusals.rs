@@ -99,3 +99,53 @@ fn a_failure_for_programs_is_json_as_well() {
     assert_eq!(failure["error"]["exit"], "not_permitted");
     assert_eq!(failure["error"]["messages"][0], "not an operator");
 }
+
+#[test]
+fn a_verb_that_reaches_no_control_plane_takes_no_connection() {
+    let double = Answers::default().serve();
+    for (arguments, wanted) in [
+        (&["authority", "init"][..], "Usage: agentgate authority init --directory <DIR>\n"),
+        (&["authority", "issue"], "Usage: agentgate authority issue --directory <DIR> <NAME>\n"),
+        (&["policy", "test"], "Usage: agentgate policy test <DIR>\n"),
+        (&["trace", "show"], "Usage: agentgate trace show [OPTIONS] <ID>\n"),
+        (&["trace", "list", "--what"], "Usage: agentgate trace list [OPTIONS]\n"),
+        (&["trace", "tail", "what"], "Usage: agentgate trace tail [OPTIONS]\n"),
+        (&["status", "--what"], "Usage: agentgate status [OPTIONS]\n"),
+    ] {
+        check(&double.agentgate(arguments), 2, &[wanted]);
+        let verb = if arguments[0] == "status" { &arguments[..1] } else { &arguments[..2] };
+        let help = text(&double.agentgate(&[verb, &["--help"]].concat()).stdout);
+        let reaches = matches!(arguments[0], "trace" | "status");
+        assert_eq!(help.contains("--endpoint <URL>"), reaches, "{arguments:?}: {help}");
+    }
+}
+
+#[test]
+fn a_principal_is_asked_for_by_its_whole_id() {
+    let double = Answers::default().serve();
+    check(&double.agentgate(&["trace", "list", "--principal", "agent/laptop"]), 2, &["a whole SPIFFE ID is wanted"]);
+    assert!(double.asked.lock().expect("unpoisoned").is_empty());
+}
+
+#[test]
+fn a_new_certificate_says_what_it_is_for() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path().join("o'clock pki");
+    let run = |words: &[&str]| {
+        let output = command(&[words, &["--directory", &place.display().to_string()]].concat()).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        text(&output.stdout)
+    };
+    assert!(run(&["authority", "init"]).contains("agentgate authority issue control-plane"));
+    for (name, wanted) in [
+        ("operator/me", &["[[operator]]", "export AGENTGATE_ENDPOINT=https://", r"o'\''clock pki/operator-me.key'"][..]),
+        ("filter/laptop", &["[[filter]]", "certs/"]),
+        ("control-plane", &["[tls]", "o'clock pki/authority.pem\""]),
+        ("agent/laptop", &["`principal`", "`peers`"]),
+    ] {
+        let said = run(&["authority", "issue", name]);
+        for word in wanted {
+            assert!(said.contains(word), "{word} in\n{said}");
+        }
+    }
+}

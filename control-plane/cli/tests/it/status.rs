@@ -97,7 +97,7 @@ fn what_is_wrong_is_named_with_what_to_do() {
     policy.refused_edit_at_us = NOW - 60_000_000;
     check(edit, "  edit refused 1m ago: case `x` fails\\u{1b}\n  next         agentgate policy test DIR");
     check(v1::ShowStatusResponse { policy: None, ..well() }, "every call is refused");
-    check(v1::ShowStatusResponse { filters: vec![], ..well() }, "No filter was heard of");
+    check(v1::ShowStatusResponse { filters: vec![], ..well() }, "the control plane's log tells");
     check(v1::ShowStatusResponse { unready: "no policy".into(), ..well() }, "ready        no call can be decided: no policy");
     let mut journal = well();
     journal.journal.get_or_insert_default().unavailable = "disk full".into();

@@ -36,10 +36,11 @@ pub(crate) fn calls() -> Vec<v1::CallTrace> {
 
 pub(crate) fn shown() -> v1::ShowTraceResponse {
     let trace = calls()[2].clone();
+    let origin = v1::Header { name: "origin".into(), value: "https://elsewhere.example\u{1b}".into() };
     let ask = v1::Ask {
         counter: 2,
         server: "notes".into(),
-        head: Some(v1::Head { method: "POST".into(), path: "/mcp".into(), headers: vec![] }),
+        head: Some(v1::Head { method: "POST".into(), path: "/mcp".into(), headers: vec![origin] }),
         body: r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"write_note","arguments":{"path":"../x\u001b[2J","n":1.00}}}"#.into(),
         ..Default::default()
     };
@@ -138,6 +139,7 @@ fn one_call_is_shown_in_full() {
         "  reason       the path leaves the folder\n",
         "  call id      000102030405060708090a0b0c0d0e0f-2\n",
         "  request      POST /mcp\n",
+        "  origin       https://elsewhere.example\\u{1b}\n",
         "    \"path\": \"../x\\u{1b}[2J\",\n",
         "    \"n\": 1.00\n",
         &format!("  policy       {}\n", "ab".repeat(32)),
