@@ -93,6 +93,7 @@ impl Line {
             ["./justw", name] if LOOKED_UP.contains(name) => Some(Self::Recipe((*name).to_owned())),
             ["source", ".run/env"] => Some(Self::Source),
             ["agentgate", "trace", "tail", ..] => Some(Self::Follows(command.to_owned())),
+            ["mkdir" | "cp", ..] => Some(Self::Runs(command.to_owned())),
             ["agentgate", "authority" | "policy" | "status" | "trace", ..] => Some(Self::Runs(command.to_owned())),
             _ => None,
         }
@@ -111,8 +112,12 @@ impl Desk {
     fn new(places: Places) -> Result<Self, Broken> {
         let directory = tempfile::Builder::new().prefix("agentgate-documents-").tempdir().doing("a directory")?;
         // Documents name it as it lies in the repository.
-        let policies = directory.path().join("policies");
-        std::os::unix::fs::symlink(places.repository.join("policies"), policies).doing("the policies")?;
+        for part in ["policies", "envoy"] {
+            std::os::unix::fs::symlink(places.repository.join(part), directory.path().join(part)).doing(part)?;
+        }
+        let module = directory.path().join("target/wasm32-wasip1/wasm/agentgate_filter.wasm");
+        fs::create_dir_all(module.with_file_name("")).doing("the module's directory")?;
+        std::os::unix::fs::symlink(&places.filter, module).doing("the module")?;
         Ok(Self { places, directory })
     }
 
