@@ -82,12 +82,8 @@ impl Session {
             tracing::warn!(journal = %recent.last_at, clock = %clock.now(), "the clock is behind the journal; records keep the journal's time until it has caught up");
         }
         let mut view = view::View::new(&limits, recent.floor);
-        for (decision, outcome) in &recent.decisions {
-            view.recover(decision, outcome.as_ref());
-        }
-        for flood in recent.floods {
-            view.flooded(flood);
-        }
+        recent.open.into_iter().for_each(|open| view.wait_for(open));
+        recent.decisions.into_iter().chain(recent.floods).for_each(|trace| view.recover(trace));
         tracing::info!(head = journal.health().head, open_calls = view.open_calls(), "the journal was read");
         Ok(Self {
             subjects: Mutex::new(turn::Subjects::new(limits.subjects_max as usize)),

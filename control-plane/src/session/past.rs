@@ -1,6 +1,6 @@
 //! The past, read from the journal: one decision with its body, its outcome, or everything backwards from a place.
 
-use super::{Ended, Recorded, Source, outcome_id, trace};
+use super::{Ended, OpenCall, Recorded, Source, outcome_id, trace, view};
 use crate::body::{self, BodyError};
 use crate::config::Limits;
 use crate::journal::{Journal, ReadError, Record, Sequence};
@@ -44,15 +44,29 @@ pub struct Found {
     pub body: Option<v1::DecisionBody>,
 }
 
-/// What the process has to know of the time before it started.
+/// What the process has to know of the time before it started. No body is in it: a body may be as large as a call.
 #[derive(Debug)]
 pub(super) struct Recent {
     pub(super) last_at: Time,
     /// Decisions after this sequence are all in `decisions`, and floods in `floods`.
     pub(super) floor: Sequence,
-    /// Oldest first.
-    pub(super) decisions: Vec<(Recorded, Option<Ended>)>,
+    pub(super) decisions: Vec<v1::CallTrace>,
     pub(super) floods: Vec<v1::CallTrace>,
+    /// At most as many as may be open; they are the newest ones.
+    pub(super) open: Vec<OpenCall>,
+}
+
+/// Recovery on its way backwards.
+struct Reading<'a> {
+    journal: &'a dyn Journal,
+    limits: &'a Limits,
+    recent: Recent,
+    /// Outcomes whose decision was not met yet.
+    ended: HashMap<Digest, Ended>,
+    /// The newest decision or flood for whose line there was no room.
+    left_out: Sequence,
+    /// Open calls for which there was no room.
+    open_left_out: u64,
 }
 
 /// Reads a record of our own making.
@@ -182,42 +196,17 @@ pub(super) async fn outcomes(
 pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Recent, PastError> {
     let end = journal.health().head.saturating_add(1);
     let deadline_us = u64::try_from(limits.outcome_deadline().as_micros()).unwrap_or(u64::MAX).saturating_add(SLACK_US);
-    let mut recent = Recent { last_at: Time::from_micros(0), floor: 0, decisions: Vec::new(), floods: Vec::new() };
-    let mut ended: HashMap<Digest, Ended> = HashMap::new();
-    let mut left_out: Sequence = 0;
+    let mut reading = Reading::new(journal, limits);
     let records_max = u64::from(limits.recovered_records_max);
     let first = end.saturating_sub(records_max).max(1);
     for (from, to) in windows(first, end) {
         let mut newest = Time::from_micros(0);
         for record in range(journal, from, to).await?.iter().rev() {
-            let (at, what) = parse(record)?;
-            newest = newest.max(at);
-            match what {
-                What::Decision(decision) => {
-                    let traced = recent.decisions.len() < limits.recent_traces_max as usize;
-                    let open = decision.verdict() == v1::Verdict::Allow && !ended.contains_key(&digest(&decision.call_id));
-                    if !traced {
-                        left_out = left_out.max(record.sequence);
-                    }
-                    if !traced && !open {
-                        continue;
-                    }
-                    let outcome = ended.remove(&digest(&decision.call_id));
-                    // An erased body names no VM that could still report: nothing is open behind it.
-                    if let Some(recorded) = found(journal, record, at, decision).await?.recorded() {
-                        recent.decisions.push((recorded, outcome));
-                    }
-                }
-                What::Outcome(outcome) => note(&mut ended, &outcome),
-                What::Flood(_) if recent.floods.len() >= limits.recent_traces_max as usize => {
-                    left_out = left_out.max(record.sequence);
-                }
-                What::Flood(flood) => recent.floods.push(flooded(journal, record.sequence, at, &flood).await?),
-                What::Policy(_) => {}
-            }
+            newest = newest.max(reading.take(record).await?);
         }
+        let recent = &mut reading.recent;
         recent.last_at = recent.last_at.max(newest);
-        recent.floor = from.saturating_sub(1).max(left_out);
+        recent.floor = from.saturating_sub(1).max(reading.left_out);
         let covered = recent.last_at.micros_since(newest) > deadline_us;
         let traced = recent.decisions.len() >= limits.recent_traces_max as usize;
         if covered && (traced || end - from >= records_max / READ_ANYWAY_PART) {
@@ -227,8 +216,11 @@ pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Rec
             tracing::warn!(records_max, "not all calls that may be open were read; limits.recovered_records_max bounds them");
         }
     }
-    recent.decisions.reverse();
-    Ok(recent)
+    if reading.open_left_out > 0 {
+        let (left_out, open_max) = (reading.open_left_out, limits.open_calls_max);
+        tracing::warn!(left_out, open_max, "not all open calls were taken up; limits.open_calls_max bounds them");
+    }
+    Ok(reading.recent)
 }
 
 /// Going backwards, a report stands before (after, in time) the unknown that it amends.
@@ -244,6 +236,60 @@ fn note(ended: &mut HashMap<Digest, Ended>, outcome: &v1::OutcomeRecord) {
 /// A digest of our own records. One of another length is no call's.
 fn digest(bytes: &[u8]) -> Digest {
     Digest::try_from(bytes).unwrap_or_else(|_| Digest::of("agentgate/unreadable/1", bytes))
+}
+
+// === impl Reading ===
+
+impl<'a> Reading<'a> {
+    fn new(journal: &'a dyn Journal, limits: &'a Limits) -> Self {
+        let (decisions, floods, open) = (Vec::new(), Vec::new(), Vec::new());
+        let recent = Recent { last_at: Time::from_micros(0), floor: 0, decisions, floods, open };
+        Self { journal, limits, recent, ended: HashMap::new(), left_out: 0, open_left_out: 0 }
+    }
+
+    async fn take(&mut self, record: &Record) -> Result<Time, PastError> {
+        let (at, what) = parse(record)?;
+        match what {
+            What::Decision(decision) => self.decision(record, at, decision).await?,
+            What::Outcome(outcome) => note(&mut self.ended, &outcome),
+            What::Flood(_) if self.recent.floods.len() >= self.limits.recent_traces_max as usize => {
+                self.left_out = self.left_out.max(record.sequence);
+            }
+            What::Flood(flood) => self.recent.floods.push(flooded(self.journal, record.sequence, at, &flood).await?),
+            What::Policy(_) => {}
+        }
+        Ok(at)
+    }
+
+    /// Of the body stays what the line and the open call say, and nothing else, before the next one is read.
+    async fn decision(&mut self, record: &Record, at: Time, decision: v1::DecisionRecord) -> Result<(), PastError> {
+        let traced = self.recent.decisions.len() < self.limits.recent_traces_max as usize;
+        let ended = self.ended.remove(&digest(&decision.call_id));
+        let mut open = decision.verdict() == v1::Verdict::Allow && ended.is_none();
+        if !traced {
+            self.left_out = self.left_out.max(record.sequence);
+        }
+        if open && self.recent.open.len() >= self.limits.open_calls_max as usize {
+            self.open_left_out += 1;
+            open = false;
+        }
+        if !traced && !open {
+            return Ok(());
+        }
+        // An erased body names no VM that could still report: nothing is open behind it.
+        let Some(recorded) = found(self.journal, record, at, decision).await?.recorded() else { return Ok(()) };
+        if open {
+            self.recent.open.push(OpenCall::of(&recorded, self.limits.outcome_deadline()));
+        }
+        if traced {
+            let mut line = trace::line(&recorded);
+            if let Some(ended) = &ended {
+                view::amend(&mut line, ended);
+            }
+            self.recent.decisions.push(line);
+        }
+        Ok(())
+    }
 }
 
 // === impl Found ===

@@ -1,6 +1,7 @@
 //! Stories about turns, and about what a new process reads of the past. Pages and followers are in `tests/it`.
 
-use super::{Draft, Ended, Recorded, Session, Setback};
+use super::{Draft, Ended, Recorded, Session, Setback, Source, outcome_id, past};
+use crate::body;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::identity::Subject;
@@ -80,7 +81,6 @@ async fn forgotten_subjects_are_read_again() {
 async fn of_too_many_open_calls_the_oldest_are_closed() {
     let limits = Limits { open_calls_max: 2, ..Limits::default() };
     let session = session(&Arc::new(Memory::new()), limits).await.unwrap();
-    let call = |counter| CallId { asker: "spiffe://a/filter/x".try_into().unwrap(), epoch: Epoch([1; 16]), counter };
     for (counter, overdue) in [(1, &[][..]), (2, &[]), (3, &[1]), (4, &[1, 2])] {
         let mut record = v1::DecisionRecord::default();
         record.set_verdict(v1::Verdict::Allow);
@@ -109,5 +109,90 @@ async fn a_record_of_an_unknown_kind_stops_the_start() {
         journal.append(Change { fence: None, writes: vec![write], bodies: Vec::new() }).await.unwrap();
         let error = session(&journal, Limits::default()).await.unwrap_err();
         assert!(error.to_string().contains(says), "{error}");
+    }
+}
+
+fn call(counter: u64) -> CallId {
+    CallId { asker: "spiffe://a/filter/x".try_into().unwrap(), epoch: Epoch([1; 16]), counter }
+}
+
+/// Records a decision as the room that decides does, on a call of so many bytes.
+async fn decide(session: &Session, counter: u64, verdict: v1::Verdict, target: &str, bytes: usize) {
+    let call = call(counter);
+    let ask = v1::Ask { counter, server: "notes".into(), body: vec![b'x'; bytes].into(), ..v1::Ask::default() };
+    let (asker, epoch) = (call.asker.to_string(), Bytes::copy_from_slice(&call.epoch.0));
+    let body = v1::DecisionBody { asker, epoch, target: target.into(), ask: Some(ask), ..v1::DecisionBody::default() };
+    let (stored, reference) = body::seal(&[7; 32], &body);
+    let call_id = body::digest_bytes(&call.digest());
+    let mut record = v1::DecisionRecord { call_id, body: Some(reference), ..v1::DecisionRecord::default() };
+    record.set_verdict(verdict);
+    let at = session.moment();
+    let what = Some(v1::record::What::Decision(record.clone()));
+    let encoded = v1::Record { at_us: at.micros(), what }.encode_to_vec().into();
+    let turn = session.turn(&subject("x")).await.unwrap();
+    let stream = turn.stream();
+    let draft = Draft { id: call.digest(), record: encoded, body: Some(stored), fence: None };
+    let sequence = turn.append(draft).await.unwrap().sequence;
+    session.decided(&Recorded { sequence, at, stream, call, record, body });
+}
+
+async fn end(session: &Session, counter: u64, source: Source) {
+    let (call, decision) = (call(counter).digest(), session.find(&call(counter).digest()).await.unwrap().unwrap().sequence);
+    let kind = match source {
+        Source::Reported => v1::OutcomeKind::Completed,
+        Source::Unknown => v1::OutcomeKind::Unknown,
+    };
+    let call_id = body::digest_bytes(&call);
+    let mut outcome = v1::OutcomeRecord { call_id, decision, duration_us: 5, ..v1::OutcomeRecord::default() };
+    outcome.set_kind(kind);
+    let record = v1::Record { at_us: 1, what: Some(v1::record::What::Outcome(outcome)) }.encode_to_vec().into();
+    let draft = Draft { id: outcome_id(&call, source), record, body: None, fence: None };
+    session.turn(&subject("x")).await.unwrap().append(draft).await.unwrap();
+    session.ended(&Ended { call, decision, kind, duration_us: 5 });
+}
+
+fn seen(session: &Session) -> (Vec<v1::CallTrace>, u64, Vec<super::OpenCall>) {
+    let view = session.view();
+    let (recent, floor) = view.recent(u64::MAX);
+    (recent.cloned().collect(), floor, view.overdue(Time::from_micros(u64::MAX), |_| true))
+}
+
+#[tokio::test]
+async fn a_new_process_sees_what_the_last_one_saw_and_holds_no_bodies() {
+    const BODY_BYTES: usize = 1 << 20;
+    for recent_traces_max in [3, 100] {
+        let limits = Limits { recent_traces_max, ..Limits::default() };
+        let journal = Arc::new(Memory::new());
+        let before = session(&journal, limits.clone()).await.unwrap();
+        for counter in 1..=8 {
+            let verdict = if counter % 2 == 0 { v1::Verdict::Deny } else { v1::Verdict::Allow };
+            decide(&before, counter, verdict, "read_note", BODY_BYTES).await;
+        }
+        end(&before, 1, Source::Reported).await;
+        end(&before, 5, Source::Unknown).await;
+        end(&before, 5, Source::Reported).await;
+        let after = session(&journal, limits.clone()).await.unwrap();
+        let (traces, _, open) = seen(&after);
+        assert_eq!(traces.len(), 8.min(recent_traces_max as usize));
+        assert_eq!(open.iter().map(|open| open.call.counter).collect::<Vec<_>>(), [3, 7]);
+        assert_eq!(seen(&after), seen(&before), "{recent_traces_max} traces");
+        let recent = past::recent(journal.as_ref(), &limits).await.unwrap();
+        let held = format!("{recent:?}").len();
+        assert!(held < BODY_BYTES / 16, "{held} bytes are held of {recent_traces_max} traces");
+    }
+}
+
+#[tokio::test]
+async fn as_many_open_calls_as_may_be_are_taken_up_the_newest_ones() {
+    for (open_calls_max, taken) in [(3, &[1, 2, 3][..]), (2, &[2, 3])] {
+        let journal = Arc::new(Memory::new());
+        let before = session(&journal, Limits::default()).await.unwrap();
+        for counter in 1..=3 {
+            decide(&before, counter, v1::Verdict::Allow, "read_note", 1).await;
+        }
+        let after = session(&journal, Limits { open_calls_max, ..Limits::default() }).await.unwrap();
+        let (traces, _, open) = seen(&after);
+        assert_eq!(open.iter().map(|open| open.call.counter).collect::<Vec<_>>(), taken);
+        assert_eq!(traces.len(), 3, "each has its line");
     }
 }

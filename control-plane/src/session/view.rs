@@ -47,22 +47,24 @@ impl View {
         }
     }
 
-    pub(super) fn recover(&mut self, decision: &Recorded, outcome: Option<&Ended>) {
-        self.decided(decision, trace::line(decision));
-        if let Some(ended) = outcome {
-            self.ended(ended);
-        }
+    /// A decision of the time before this process.
+    pub(super) fn recover(&mut self, trace: v1::CallTrace) {
+        self.remember(trace);
+        self.say();
     }
 
     pub(super) fn decided(&mut self, recorded: &Recorded, trace: v1::CallTrace) {
         if recorded.record.verdict() == v1::Verdict::Allow {
-            let deadline = recorded.at.plus_micros(u64::try_from(self.outcome_deadline.as_micros()).unwrap_or(u64::MAX));
-            let open = OpenCall { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), deadline };
-            let id = recorded.call.digest();
-            self.oldest.insert(recorded.sequence, id);
-            self.open.insert(id, open);
+            self.wait_for(OpenCall::of(recorded, self.outcome_deadline));
         }
         self.remember(trace);
+        self.say();
+    }
+
+    pub(super) fn wait_for(&mut self, open: OpenCall) {
+        let id = open.call.digest();
+        self.oldest.insert(open.sequence, id);
+        self.open.insert(id, open);
         self.say();
     }
 
@@ -131,8 +133,17 @@ impl View {
     }
 }
 
+// === impl OpenCall ===
+
+impl OpenCall {
+    pub(super) fn of(recorded: &Recorded, outcome_deadline: Duration) -> Self {
+        let deadline = recorded.at.plus_micros(u64::try_from(outcome_deadline.as_micros()).unwrap_or(u64::MAX));
+        Self { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), deadline }
+    }
+}
+
 /// A report amends the unknown, and never the other way round. True: the line says something else now.
-fn amend(trace: &mut v1::CallTrace, ended: &Ended) -> bool {
+pub(super) fn amend(trace: &mut v1::CallTrace, ended: &Ended) -> bool {
     if ended.kind == v1::OutcomeKind::Unknown && trace.outcome() != v1::OutcomeKind::Unspecified {
         return false;
     }
