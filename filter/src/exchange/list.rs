@@ -2,6 +2,7 @@
 //!
 //! What cannot be read is not shown, and what nobody answered for is not shown either.
 
+use super::observed::{Answer, Found};
 use agentgate_core::mcp::response::{self, Response, ServerMessage, Unreadable};
 use agentgate_core::mcp::{Era, Limits, sse};
 
@@ -35,12 +36,13 @@ pub(super) struct SseList {
     reader: sse::Reader,
     limits: Limits,
     era: Era,
-    pub(super) state: SseState,
+    answer: Answer,
+    state: SseState,
     pub(super) sums: Shown,
 }
 
 #[derive(Debug)]
-pub(super) enum SseState {
+enum SseState {
     Flowing,
     /// The question was sent. The host's buffer begins with this many bytes of complete events.
     Asked {
@@ -103,9 +105,9 @@ impl Allowed {
 // === impl SseList ===
 
 impl SseList {
-    pub(super) fn new(limits: Limits, era: Era) -> Self {
+    pub(super) fn new(limits: Limits, era: Era, answer: Answer) -> Self {
         let reader = sse::Reader::new(limits.body_bytes_max);
-        Self { reader, limits, era, state: SseState::Flowing, sums: Shown::default() }
+        Self { reader, limits, era, answer, state: SseState::Flowing, sums: Shown::default() }
     }
 
     /// Bytes that came while nothing was waited for.
@@ -142,9 +144,26 @@ impl SseList {
         matches!(self.state, SseState::Asked { .. })
     }
 
-    /// Whether a list has been passed on, as its caller may see it.
+    /// What of `buffer` came while it waited.
+    pub(super) fn came_meanwhile<'a>(&self, buffer: &'a [u8]) -> &'a [u8] {
+        match &self.state {
+            SseState::Asked { complete, .. } => buffer.get(*complete..).unwrap_or_default(),
+            SseState::Flowing | SseState::Known(_) => &[],
+        }
+    }
+
+    /// Whether a list, or an answer that names no tool, has been passed on.
     pub(super) fn is_shown(&self) -> bool {
-        matches!(self.state, SseState::Known(_))
+        match &self.state {
+            SseState::Flowing => self.answer.found() != Found::Nothing,
+            SseState::Asked { .. } => false,
+            SseState::Known(_) => true,
+        }
+    }
+
+    /// What the stream brought, now that it is over.
+    pub(super) fn found(&self) -> Found {
+        self.answer.found_in_stream()
     }
 
     /// Whether the stream ended while it waited.
@@ -173,14 +192,18 @@ impl SseList {
     }
 
     /// The lists among `events`. An event that carries anything but a message of the protocol is not passed on.
-    fn lists(&self, events: &[sse::Event]) -> Result<Vec<Response>, Unreadable> {
+    fn lists(&mut self, events: &[sse::Event]) -> Result<Vec<Response>, Unreadable> {
         events.iter().filter_map(|event| self.list(event).transpose()).collect()
     }
 
-    fn list(&self, event: &sse::Event) -> Result<Option<Response>, Unreadable> {
+    fn list(&mut self, event: &sse::Event) -> Result<Option<Response>, Unreadable> {
         let Some(data) = event.data.as_deref().filter(|data| !data.is_empty()) else { return Ok(None) };
         match response::read(data, &self.limits)? {
-            ServerMessage::Response(_) => read_list(data, &self.limits),
+            ServerMessage::Response(response) => {
+                let list = read_list(data, &self.limits)?;
+                self.answer.see(&response, list.is_none());
+                Ok(list)
+            }
             ServerMessage::Request { .. } | ServerMessage::Notification { .. } => Ok(None),
         }
     }

@@ -2,8 +2,8 @@
 
 use super::Hold;
 use agentgate_core::digest::Digest;
-use agentgate_core::mcp::response::{self, Outcome, ServerMessage};
-use agentgate_core::mcp::{Limits, sse};
+use agentgate_core::mcp::response::{self, Outcome, Response, ServerMessage};
+use agentgate_core::mcp::{Kind, Limits, Message, RequestId, sse};
 use sha2::{Digest as _, Sha256};
 
 /// Size and digest of a body that is never whole in memory.
@@ -26,15 +26,28 @@ pub(super) enum Look {
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
+    /// Nothing that says more than the HTTP status does.
     Nothing,
+    /// The stream is over, and the answer that it owed was not in it.
+    Missing,
+    /// An error about a request whose id its server could not read: ours, unless a better answer follows.
+    Unaddressed,
     Result,
     Failure,
+}
+
+/// The one answer that a request has: a response with its id. What answers somebody else's request is not it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// None: the client's message wants no answer.
+    id: Option<RequestId>,
+    found: Found,
 }
 
 #[derive(Debug)]
 pub(super) struct Observed {
     look: Look,
-    found: Found,
+    answer: Answer,
     limits: Limits,
 }
 
@@ -57,11 +70,58 @@ impl Tally {
     }
 }
 
+// === impl Answer ===
+
+impl Answer {
+    pub(super) fn to(message: &Message) -> Self {
+        let id = match &message.kind {
+            Kind::Request(id) => Some(id.clone()),
+            Kind::Notification | Kind::Response(_) | Kind::Open | Kind::End => None,
+        };
+        Self { id, found: Found::Nothing }
+    }
+
+    /// The worst that was said under the request's own id stays.
+    pub(super) fn see(&mut self, response: &Response, failed: bool) {
+        let Some(wanted) = &self.id else { return };
+        match &response.id {
+            Some(id) if id == wanted => {
+                let worst = failed || self.found == Found::Failure;
+                self.found = if worst { Found::Failure } else { Found::Result };
+            }
+            None if failed && self.found == Found::Nothing => self.found = Found::Unaddressed,
+            Some(_) | None => {}
+        }
+    }
+
+    pub(super) fn found(&self) -> Found {
+        self.found
+    }
+
+    /// What was found, where the stream that was to bring the answer is over.
+    pub(super) fn found_in_stream(&self) -> Found {
+        if self.found == Found::Nothing && self.id.is_some() { Found::Missing } else { self.found }
+    }
+
+    fn look_into(&mut self, message: &[u8], limits: &Limits) {
+        match response::read(message, limits) {
+            Ok(ServerMessage::Response(response)) => {
+                let failed = match response.outcome {
+                    Outcome::Error | Outcome::ToolError => true,
+                    Outcome::Result => false,
+                };
+                self.see(&response, failed);
+            }
+            Ok(ServerMessage::Request { .. } | ServerMessage::Notification { .. }) | Err(_) => {}
+        }
+    }
+}
+
 // === impl Observed ===
 
 impl Observed {
-    pub(super) fn new(look: Look, limits: Limits) -> Self {
-        Self { look, found: Found::Nothing, limits }
+    pub(super) fn new(look: Look, answer: Answer, limits: Limits) -> Self {
+        Self { look, answer, limits }
     }
 
     pub(super) fn add(&mut self, bytes: &[u8], hold: &mut Hold) {
@@ -78,7 +138,7 @@ impl Observed {
             Look::Sse(reader) => match reader.feed(bytes) {
                 Ok(events) => {
                     for data in events.iter().filter_map(|event| event.data.as_deref()) {
-                        self.found = look_into(data, self.found, &self.limits);
+                        self.answer.look_into(data, &self.limits);
                     }
                     if !hold.set(reader.rest().len()) {
                         hold.release();
@@ -93,28 +153,18 @@ impl Observed {
 
     /// Whether a stream's answer has gone by, whole. What follows it, if anything, is no part of it.
     pub(super) fn has_answer(&self) -> bool {
-        matches!(self.look, Look::Sse(_)) && self.found != Found::Nothing
+        matches!(self.look, Look::Sse(_)) && self.answer.found() != Found::Nothing
     }
 
     /// At the end of the body: what was found, and what could not be looked into.
-    pub(super) fn end(&self) -> (Found, &'static str) {
+    pub(super) fn end(&mut self) -> (Found, &'static str) {
         match &self.look {
-            Look::Json(copy) if copy.is_empty() => (self.found, ""),
-            Look::Json(copy) => (look_into(copy, self.found, &self.limits), ""),
-            Look::Sse(_) => (self.found, ""),
-            Look::Away(why) => (self.found, why),
+            Look::Json(copy) => {
+                self.answer.look_into(copy, &self.limits);
+                (self.answer.found(), "")
+            }
+            Look::Sse(_) => (self.answer.found_in_stream(), ""),
+            Look::Away(why) => (self.answer.found(), why),
         }
-    }
-}
-
-/// The worst that was seen stays.
-fn look_into(message: &[u8], found: Found, limits: &Limits) -> Found {
-    match response::read(message, limits) {
-        Ok(ServerMessage::Response(response)) => match response.outcome {
-            Outcome::Error | Outcome::ToolError => Found::Failure,
-            Outcome::Result if found == Found::Failure => Found::Failure,
-            Outcome::Result => Found::Result,
-        },
-        Ok(ServerMessage::Request { .. } | ServerMessage::Notification { .. }) | Err(_) => found,
     }
 }

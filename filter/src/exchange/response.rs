@@ -3,13 +3,16 @@
 //! It reports exactly one outcome. It never takes an answer that Envoy made for the server's.
 
 use super::list::{Allowed, JsonList, Judged, SseList, names, read_list};
-use super::observed::{Found, Look, Observed, Tally};
+use super::observed::{Answer, Found, Look, Observed, Tally};
 use super::{Action, Answerer, Effect, Hold, reply};
 use crate::clock::Moment;
 use crate::conversation::Listed;
 use crate::count::Count;
 use agentgate_core::mcp::{Limits, Message, Method, sse};
 use agentgate_proto::v1;
+
+/// What an outcome says where the answer, or its end, did not come.
+const UNANSWERED: &str = "the stream ended before the answer did";
 
 #[derive(Debug)]
 pub(super) struct Answering {
@@ -74,7 +77,9 @@ impl Answering {
         self.http_status = value(headers, ":status").and_then(|status| status.parse().ok()).unwrap_or_default();
         let challenge = self.http_status == 401 && value(headers, "www-authenticate").is_some();
         if end {
-            self.finish(self.kind_by_status(), String::new(), now, effects);
+            let stream = content_type(headers).as_deref() == Some("text/event-stream");
+            let found = if stream { Answer::to(&self.message).found_in_stream() } else { Found::Nothing };
+            self.finish_found(found, "", now, effects);
             return Action::Continue;
         }
         if self.message.method == Method::ToolsList && !challenge {
@@ -86,7 +91,7 @@ impl Answering {
             Some("text/event-stream") => Look::Sse(sse::Reader::new(self.limits.body_bytes_max)),
             Some(_) | None => Look::Away(""),
         };
-        self.mode = Mode::Observing(Box::new(Observed::new(look, self.limits)));
+        self.mode = Mode::Observing(Box::new(Observed::new(look, Answer::to(&self.message), self.limits)));
         Action::Continue
     }
 
@@ -101,7 +106,8 @@ impl Answering {
                 Action::Pause
             }
             Some("text/event-stream") if types == 1 => {
-                self.mode = Mode::Sse(Box::new(SseList::new(self.limits, self.message.version.era())));
+                let list = SseList::new(self.limits, self.message.version.era(), Answer::to(&self.message));
+                self.mode = Mode::Sse(Box::new(list));
                 Action::Continue
             }
             Some(_) | None => self.withhold("its content type is no list's", true, effects),
@@ -192,6 +198,9 @@ impl Answering {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) -> Action {
+        if let (Mode::Sse(list), Some(bytes)) = (&self.mode, &bytes) {
+            self.tally.add(list.came_meanwhile(bytes));
+        }
         let hidden = match listed {
             Listed::Hidden(hidden) => hidden,
             Listed::Undecided(undecided) => {
@@ -254,7 +263,7 @@ impl Answering {
             Mode::Observing(observed) if observed.has_answer() => self.end_observed(now, effects),
             Mode::Sse(list) if list.is_shown() => self.finish_sse(now, effects),
             Mode::Waiting | Mode::Observing(_) | Mode::Json(_) | Mode::Sse(_) => {
-                self.finish(v1::OutcomeKind::Cut, "the stream ended before the answer did".to_owned(), now, effects);
+                self.finish(v1::OutcomeKind::Cut, UNANSWERED.to_owned(), now, effects);
             }
         }
     }
@@ -329,9 +338,14 @@ impl Answering {
     }
 
     fn finish_sse(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        if let Mode::Sse(list) = &mut self.mode {
-            let (hidden, shown) = (std::mem::take(&mut list.sums.hidden), list.sums.shown);
-            self.finish_list(hidden, shown, now, effects);
+        let Mode::Sse(list) = &mut self.mode else { return };
+        let (found, sums) = (list.found(), std::mem::take(&mut list.sums));
+        match found {
+            Found::Nothing | Found::Result => self.finish_list(sums.hidden, sums.shown, now, effects),
+            Found::Missing | Found::Unaddressed | Found::Failure => {
+                let outcome = self.outcome_found(found, "", now);
+                self.report(v1::Outcome { hidden: sums.hidden, shown: sums.shown, ..outcome }, effects);
+            }
         }
     }
 
@@ -417,13 +431,26 @@ impl Answering {
     }
 
     fn end_observed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let Mode::Observing(observed) = &self.mode else { return };
+        let Mode::Observing(observed) = &mut self.mode else { return };
         let (found, detail) = observed.end();
-        let kind = match found {
-            Found::Failure => v1::OutcomeKind::Failed,
-            Found::Result | Found::Nothing => self.kind_by_status(),
+        self.finish_found(found, detail, now, effects);
+    }
+
+    fn finish_found(&mut self, found: Found, detail: &str, now: Moment, effects: &mut Vec<Effect>) {
+        let outcome = self.outcome_found(found, detail, now);
+        self.report(outcome, effects);
+    }
+
+    fn outcome_found(&self, found: Found, detail: &str, now: Moment) -> v1::Outcome {
+        let kind = match (found, self.kind_by_status()) {
+            (Found::Unaddressed | Found::Failure, _) => v1::OutcomeKind::Failed,
+            // A status of failure is an answer, whatever stream it comes with.
+            (Found::Missing, v1::OutcomeKind::Completed) => {
+                return self.outcome(v1::OutcomeKind::Cut, UNANSWERED.to_owned(), now);
+            }
+            (Found::Nothing | Found::Missing | Found::Result, by_status) => by_status,
         };
-        self.finish(kind, detail.to_owned(), now, effects);
+        self.outcome(kind, detail.to_owned(), now)
     }
 
     fn kind_by_status(&self) -> v1::OutcomeKind {

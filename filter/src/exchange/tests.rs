@@ -7,6 +7,7 @@ use crate::conversation::{Answered, Cause, Listed, Undecided};
 use agentgate_proto::v1;
 use std::rc::Rc;
 
+mod answer;
 mod request;
 mod response;
 

@@ -2,14 +2,15 @@
 
 use super::*;
 
-const LIST_CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":"b","x":1e1}],"nextCursor":"c"}}"#;
-const SHORT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}],"nextCursor":"c"}}"#;
-const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
-const PROGRESS: &str = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n\n";
+pub(super) const LIST_CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+pub(super) const LIST: &str =
+    r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":"b","x":1e1}],"nextCursor":"c"}}"#;
+pub(super) const SHORT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}],"nextCursor":"c"}}"#;
+pub(super) const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
+pub(super) const PROGRESS: &str = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n\n";
 
 /// A released call, and what comes of it.
-fn after(body: &str, rows: &[Row<'_>]) {
+pub(super) fn after(body: &str, rows: &[Row<'_>]) {
     after_with(CONFIG, 1 << 20, body, rows);
 }
 
@@ -30,7 +31,7 @@ fn after_with(config: &str, budget: usize, body: &str, rows: &[Row<'_>]) {
     assert_eq!(budget.held(), 0);
 }
 
-fn withheld(why: &str) -> String {
+pub(super) fn withheld(why: &str) -> String {
     let verdict = r#"{"agentgate/verdict":{"verdict":"withheld","call_id":"e-9"}}"#;
     let message = format!("the server's answer was withheld: {why}");
     format!(r#"{{"jsonrpc":"2.0","id":1,"error":{{"code":503,"message":"{message}","data":{verdict}}}}}"#)
@@ -212,8 +213,14 @@ fn a_challenge_passes_unchanged() {
 #[test]
 fn an_event_that_is_not_complete_counts_as_held_and_is_given_up_where_there_is_no_room() {
     let half = format!("data: {}", "x".repeat(294));
-    let (size, rooms) = (half.len() + 2, [(300, ""), (299, " (an event was too large to look into)")]);
-    for (room, why) in rooms {
+    let (size, rooms) = (
+        half.len() + 2,
+        [
+            (300, "cut", " (the stream ended before the answer did)"),
+            (299, "completed", " digest (an event was too large to look into)"),
+        ],
+    );
+    for (room, kind, rest) in rooms {
         after_with(
             CONFIG,
             room,
@@ -221,7 +228,7 @@ fn an_event_that_is_not_complete_counts_as_held_and_is_given_up_where_there_is_n
             &[
                 (head("200", "text/event-stream"), "continue"),
                 (chunk(&half, false), "continue"),
-                (chunk("\n\n", true), &format!("continue | report completed 200 {size}B digest{why}")),
+                (chunk("\n\n", true), &format!("continue | report {kind} 200 {size}B{rest}")),
             ],
         );
     }
