@@ -46,6 +46,15 @@ pub struct Now {
     pub in_force: Option<Arc<InForce>>,
 }
 
+/// What became of content that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tried {
+    /// It is in force, or it cannot be: the same content would come to the same again.
+    Settled,
+    /// The journal was in the way, which says nothing of the content.
+    Hindered,
+}
+
 #[derive(Debug)]
 pub struct Policy {
     journal: Arc<dyn Journal>,
@@ -53,6 +62,21 @@ pub struct Policy {
     folder: PolicyFolder,
     now: watch::Sender<Now>,
     refused: Mutex<Option<RefusedEdit>>,
+}
+
+// === impl Tried ===
+
+impl Tried {
+    fn after(error: &AppendError) -> Self {
+        match error {
+            AppendError::TooLarge { .. } | AppendError::Malformed(_) => Self::Settled,
+            AppendError::Duplicate(_)
+            | AppendError::Fenced { .. }
+            | AppendError::Conflict { .. }
+            | AppendError::Unavailable(_)
+            | AppendError::Unknown(_) => Self::Hindered,
+        }
+    }
 }
 
 // === impl Policy ===
@@ -86,16 +110,15 @@ impl Policy {
     }
 
     /// Looks at the folder, again and again. Content is tried once it stood still for two looks, since an editor or a copy
-    /// writes several files one after the other.
+    /// writes several files one after the other; and at every look until it is settled.
     pub async fn watch(self: Arc<Self>) {
-        let mut tried: Option<Digest> = None;
+        let mut settled: Option<Digest> = None;
         let mut last: Option<Digest> = None;
         loop {
             self.clock.sleep(self.folder.poll).await;
             let Some(seen) = self.look().await else { continue };
-            if Some(seen.0) == last && Some(seen.0) != tried {
-                tried = Some(seen.0);
-                self.try_content(seen.1).await;
+            if Some(seen.0) == last && Some(seen.0) != settled && self.try_content(seen.1).await == Tried::Settled {
+                settled = Some(seen.0);
             }
             last = Some(seen.0);
         }
@@ -104,7 +127,7 @@ impl Policy {
     /// Tries the folder's content as it is now.
     pub async fn try_folder(&self) {
         if let Some((_, content)) = self.look().await {
-            self.try_content(content).await;
+            let _ = self.try_content(content).await;
         }
     }
 
@@ -127,15 +150,28 @@ impl Policy {
         Some((digester.finish(), content))
     }
 
-    async fn try_content(&self, content: Result<Vec<SourceFile>, String>) {
-        let tried = tokio::task::spawn_blocking(move || load(content?)).await;
-        let bundle = match tried.unwrap_or_else(|_| Err("the policy engine failed while it loaded the folder".into())) {
+    async fn try_content(&self, content: Result<Vec<SourceFile>, String>) -> Tried {
+        let loaded = tokio::task::spawn_blocking(move || load(content?)).await;
+        let bundle = match loaded.unwrap_or_else(|_| Err("the policy engine failed while it loaded the folder".into())) {
             Ok(bundle) => bundle,
-            Err(why) => return self.refuse(why),
+            Err(why) => {
+                self.refuse(why);
+                return Tried::Settled;
+            }
         };
         match self.put_in_force(bundle).await {
-            Ok(()) => *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None,
-            Err(error) => self.refuse(agentgate_core::error::chain(&error)),
+            Ok(()) => {
+                *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Tried::Settled
+            }
+            Err(error) => {
+                let why = agentgate_core::error::chain(&error);
+                // Each further attempt would only say the same.
+                if self.refused().is_none_or(|refused| refused.why != why) {
+                    self.refuse(why);
+                }
+                Tried::after(&error)
+            }
         }
     }
 

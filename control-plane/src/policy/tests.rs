@@ -1,7 +1,7 @@
 //! Stories about what comes into force. Edits of a folder that is watched are in `tests/it`.
 
 use super::Policy;
-use crate::clock::Clock;
+use crate::clock::{Clock, Manual};
 use crate::config::PolicyFolder;
 use crate::journal::{Journal, Memory, Stream};
 use agentgate_core::time::Time;
@@ -9,10 +9,28 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often the folder is looked at.
+const POLL: Duration = Duration::from_secs(1);
+
 async fn policy(journal: &Arc<Memory>, directory: &Path) -> Policy {
-    let (clock, _) = Clock::manual(Time::from_micros(1_000_000));
-    let folder = PolicyFolder { directory: directory.into(), poll: Duration::from_secs(1) };
-    Policy::open(Arc::clone(journal) as Arc<dyn Journal>, clock, folder).await.unwrap()
+    watchable(journal, directory).await.0
+}
+
+async fn watchable(journal: &Arc<Memory>, directory: &Path) -> (Policy, Arc<Manual>) {
+    let (clock, hands) = Clock::manual(Time::from_micros(1_000_000));
+    let folder = PolicyFolder { directory: directory.into(), poll: POLL };
+    (Policy::open(Arc::clone(journal) as Arc<dyn Journal>, clock, folder).await.unwrap(), hands)
+}
+
+/// Moves the clock from look to look until `is_so`.
+async fn looked_until(hands: &Manual, what: &str, is_so: impl Fn() -> bool) {
+    let looking = async {
+        while !is_so() {
+            hands.advance(POLL);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), looking).await.unwrap_or_else(|_| panic!("not in time: {what}"));
 }
 
 fn default_folder() -> std::path::PathBuf {
@@ -46,6 +64,36 @@ async fn a_journal_that_cannot_write_puts_nothing_in_force() {
     journal.refuse(None);
     policy.try_folder().await;
     assert!(policy.now().in_force.is_some() && policy.refused().is_none());
+}
+
+#[tokio::test]
+async fn an_edit_that_met_a_journal_that_cannot_write_is_tried_until_it_can() {
+    let journal = Arc::new(Memory::new());
+    journal.refuse(Some("the disk is full"));
+    let (policy, hands) = watchable(&journal, &default_folder()).await;
+    let policy = Arc::new(policy);
+    let watching = tokio::spawn(Arc::clone(&policy).watch());
+    looked_until(&hands, "it is refused", || policy.refused().is_some()).await;
+    assert!(policy.now().in_force.is_none());
+    journal.refuse(None);
+    looked_until(&hands, "it is in force", || policy.now().in_force.is_some() && policy.refused().is_none()).await;
+    watching.abort();
+}
+
+#[tokio::test]
+async fn content_that_cannot_be_used_is_tried_once() {
+    let empty = tempfile::tempdir().unwrap();
+    let (policy, hands) = watchable(&Arc::new(Memory::new()), empty.path()).await;
+    let policy = Arc::new(policy);
+    let watching = tokio::spawn(Arc::clone(&policy).watch());
+    looked_until(&hands, "it is refused", || policy.refused().is_some()).await;
+    let first = policy.refused().unwrap();
+    let until = policy.clock.elapsed() + POLL * 5;
+    looked_until(&hands, "five more looks", || policy.clock.elapsed() >= until).await;
+    assert_eq!(policy.refused().unwrap(), first, "at the moment of the first attempt");
+    std::fs::write(empty.path().join("tools.yaml"), "notes: [").unwrap();
+    looked_until(&hands, "other content is tried", || policy.refused().unwrap() != first).await;
+    watching.abort();
 }
 
 #[tokio::test]
