@@ -114,3 +114,77 @@ impl Drop for Counted {
         self.0.decrement(1.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    /// What the gauge shows to whoever asks for it.
+    struct Shown(PrometheusHandle);
+
+    impl Shown {
+        fn is(&self, wanted: f64, when: &str) {
+            let shown = self.0.render();
+            let value = shown.lines().find_map(|line| line.strip_prefix("counted ")).map(|value| value.parse::<f64>().unwrap());
+            assert_eq!(value, Some(wanted), "{when}");
+        }
+    }
+
+    /// With a recorder of this thread's own.
+    fn recorded(test: impl FnOnce(&Shown)) {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let shown = Shown(recorder.handle());
+        metrics::with_local_recorder(&recorder, || test(&shown));
+    }
+
+    fn counted() -> Counted {
+        Counted::by(metrics::gauge!("counted"))
+    }
+
+    #[test]
+    fn what_is_counted_is_counted_for_as_long_as_it_is_there() {
+        recorded(|shown| {
+            let first = counted();
+            shown.is(1.0, "one");
+            let second = counted();
+            shown.is(2.0, "two");
+            drop(first);
+            shown.is(1.0, "one is gone");
+            drop(second);
+            shown.is(0.0, "both are");
+        });
+    }
+
+    #[test]
+    fn a_future_that_nobody_waits_for_any_more_is_not_counted() {
+        recorded(|shown| {
+            let mut work = Box::pin(async {
+                let _counted = counted();
+                std::future::pending::<()>().await;
+            });
+            assert!(work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            shown.is(1.0, "under way");
+            drop(work);
+            shown.is(0.0, "given up");
+            let mut done = pin!(async { drop(counted()) });
+            assert!(done.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+            shown.is(0.0, "done");
+        });
+    }
+
+    #[test]
+    fn a_panic_takes_its_count_along() {
+        recorded(|shown| {
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                let _counted = counted();
+                shown.is(1.0, "before");
+                panic!("as it may happen");
+            }));
+            assert!(panicked.is_err());
+            shown.is(0.0, "after");
+        });
+    }
+}
