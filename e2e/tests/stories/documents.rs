@@ -4,7 +4,6 @@
 use agentgate_e2e::{Broken, Doing, McpClient, Mode, Places, Process, eventually};
 use serde_json::json;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -152,27 +151,27 @@ impl Desk {
         if justfile.lines().any(is_it) { Ok(()) } else { Err("the justfile has no such recipe".into()) }
     }
 
-    /// As `./justw up`, on ports that nobody has; and one call, so that there is something to see.
+    /// As `./justw up`, on any free ports; and one call, so that there is something to see.
     fn up(&self) -> Result<(), String> {
-        let ports = free_ports().map_err(|error| error.to_string())?;
-        let names = ["--gate-port", "--admin-port", "--filters-port", "--operators-port", "--metrics-port"];
-        let options: Vec<String> =
-            names.iter().zip(&ports).flat_map(|(name, port)| [(*name).to_owned(), port.to_string()]).collect();
-        let arguments: Vec<&str> = ["up"].into_iter().chain(options.iter().map(String::as_str)).collect();
+        let options = ["--gate-port", "--admin-port", "--filters-port", "--operators-port", "--metrics-port"];
+        let arguments: Vec<&str> = ["up"].into_iter().chain(options.into_iter().flat_map(|option| [option, "0"])).collect();
         good(&self.laptop(&arguments))?;
-        let gate = SocketAddr::from(([127, 0, 0, 1], ports[0]));
-        let mut client = McpClient::connect(&self.places, gate, Mode::Auto).map_err(|error| error.to_string())?;
-        client.call("list_notes", &json!({})).map_err(|error| error.to_string())?;
+        self.client()?.call("list_notes", &json!({})).map_err(|error| error.to_string())?;
         Ok(())
+    }
+
+    /// A client of the gate that `up` has started.
+    fn client(&self) -> Result<McpClient, String> {
+        let gate = fs::read_to_string(self.directory.path().join(".run/ready")).map_err(|error| error.to_string())?;
+        let address = gate.trim_start_matches("http://").trim_end_matches("/mcp").parse().map_err(|_| gate.clone())?;
+        McpClient::connect(&self.places, address, Mode::Auto).map_err(|error| error.to_string())
     }
 
     /// It has said something, and still runs.
     fn follows(&self, command: &str) -> Result<(), String> {
         let log = self.directory.path().join("followed.log");
         let mut following = Process::start(command, self.bash(command), &log).map_err(|error| error.to_string())?;
-        let gate = fs::read_to_string(self.directory.path().join(".run/ready")).map_err(|error| error.to_string())?;
-        let address = gate.trim_start_matches("http://").trim_end_matches("/mcp").parse().map_err(|_| gate.clone())?;
-        let mut client = McpClient::connect(&self.places, address, Mode::Auto).map_err(|error| error.to_string())?;
+        let mut client = self.client()?;
         let says = following.until("it shows a call", || {
             client.call("read_note", &json!({"id": 1})).ok()?;
             fs::read_to_string(&log).ok().filter(|text| text.contains("read_note"))
@@ -220,14 +219,4 @@ impl Drop for Desk {
 fn good(output: &Output) -> Result<(), String> {
     let said = || [&output.stdout[..], &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
     if output.status.success() { Ok(()) } else { Err(format!("{}: {}", output.status, said())) }
-}
-
-/// Free a moment ago; held together, so that they differ.
-fn free_ports() -> Result<[u16; 5], std::io::Error> {
-    let listeners: Vec<TcpListener> = (0..5).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    let mut ports = [0; 5];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
 }
