@@ -196,3 +196,18 @@ async fn as_many_open_calls_as_may_be_are_taken_up_the_newest_ones() {
         assert_eq!(traces.len(), 3, "each has its line");
     }
 }
+
+#[tokio::test]
+async fn a_line_says_of_a_long_target_how_it_begins() {
+    let session = session(&Arc::new(Memory::new()), Limits::default()).await.unwrap();
+    let longest = "a".repeat(2_048);
+    for (counter, target, line) in [
+        (1, longest.clone(), longest.clone()),
+        (2, format!("{longest}a"), format!("{}…", "a".repeat(2_045))),
+        (3, "ä".repeat(1_025), format!("{}…", "ä".repeat(1_022))),
+    ] {
+        decide(&session, counter, v1::Verdict::Deny, &target, 1).await;
+        let newest = seen(&session).0.remove(0);
+        assert_eq!(newest.target, line, "{} bytes", target.len());
+    }
+}

@@ -21,6 +21,11 @@ const PAGE_MAX: u32 = 1_000;
 /// then holds what was found, and a token to look further.
 const LOOKED_AT_MAX: u64 = 20_000;
 
+/// What a line says of a target and of a reason, at most. A caller may name a tool with as many bytes as a call may have;
+/// the whole name is in the body, and so is the whole reason.
+const TARGET_BYTES_MAX: usize = 2_048;
+const REASON_BYTES_MAX: usize = 4_096;
+
 /// Hex digits of an epoch.
 const EPOCH_DIGITS: usize = 32;
 
@@ -65,15 +70,24 @@ pub(super) fn line(recorded: &Recorded) -> v1::CallTrace {
         principal: body.principal.clone(),
         server: body.ask.as_ref().map(|ask| ask.server.clone()).unwrap_or_default(),
         method: body.method.clone(),
-        target: body.target.clone(),
+        target: beginning(&body.target, TARGET_BYTES_MAX),
         handle: body.handle.clone(),
         verdict: recorded.record.verdict,
         rule: body.rule.clone(),
-        reason: body.reason.clone(),
+        reason: beginning(&body.reason, REASON_BYTES_MAX),
         outcome: v1::OutcomeKind::Unspecified.into(),
         duration_us: None,
         flood: None,
     }
+}
+
+/// The text, or what of it fits before an ellipsis.
+fn beginning(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(bytes_max - '…'.len_utf8());
+    format!("{}…", text.get(..end).unwrap_or_default())
 }
 
 /// A duration as people read it. Records write zero where there is none to know: nothing was released, or nobody reported.
