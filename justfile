@@ -30,7 +30,7 @@ try: (timed "programs" "the control plane and the CLI (minutes when it is the fi
 up *OPTIONS: (timed "programs" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
     @target/debug/laptop up {{ OPTIONS }}
 
-# End what `up` left running
+# End what `up` left running, and remove .run/ with the edits and traces in it
 down:
     @if [ -x target/debug/laptop ]; then target/debug/laptop down; else echo "nothing was running"; fi
 
