@@ -190,7 +190,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     listeners.spawn(async move { to_operators.operators(on_operators, trace, shown).await.map_err(|error| chain(&error)) });
     let (shown, limits, ticking) = (Arc::clone(&status), config.limits.clone(), clock.clone());
     listeners.spawn(async move {
-        server::plain(on_metrics, shown, &limits, ticking, leaving).await.map_err(|error| error.to_string())
+        server::plain(on_metrics, shown, &limits, ticking, leaving).await;
+        Ok(())
     });
     let mut chores = JoinSet::new();
     chores.spawn(policy.watch());

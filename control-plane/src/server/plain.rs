@@ -1,37 +1,28 @@
 //! The plain listener: `/metrics`, `/healthz` (the process lives) and `/readyz` (calls can be decided). It asks nobody who
-//! they are, so there are few connections at once, and each is cut after a short time, whatever it is doing.
+//! they are, so there are few connections at once, each is answered once, in HTTP/1, and each is cut after a short time,
+//! whatever it is doing.
 
 use super::{Place, accept, left};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::status::Status;
 use axum::Router;
-use axum::extract::Request;
-use axum::http::header::CONNECTION;
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
+use axum::http::StatusCode;
 use axum::routing::get;
-use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 const NAME: &str = "metrics";
-
-#[derive(Debug)]
-struct Plain {
-    listener: TcpListener,
-    clock: Clock,
-    places: Arc<Semaphore>,
-    visit_max: Duration,
-}
 
 /// One connection, for as long as it may take.
 struct Visit {
@@ -42,16 +33,7 @@ struct Visit {
 }
 
 /// Serves until this replica leaves.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn plain(
-    listener: TcpListener,
-    status: Arc<Status>,
-    limits: &Limits,
-    clock: Clock,
-    leaving: watch::Receiver<bool>,
-) -> io::Result<()> {
+pub async fn plain(listener: TcpListener, status: Arc<Status>, limits: &Limits, clock: Clock, leaving: watch::Receiver<bool>) {
     let also_leaving = leaving.clone();
     let ready = move || {
         let unready = if *also_leaving.borrow() { Some("this replica leaves".to_owned()) } else { status.unready() };
@@ -63,43 +45,51 @@ pub async fn plain(
     let router = Router::new()
         .route("/metrics", get(|| std::future::ready(crate::telemetry::metrics().render())))
         .route("/healthz", get(|| std::future::ready("alive\n")))
-        .route("/readyz", get(ready))
-        .layer(from_fn(one_request));
+        .route("/readyz", get(ready));
     let places = Arc::new(Semaphore::new(limits.metrics_connections_max as usize));
     let visit_max = Duration::from_millis(limits.metrics_connection_ms_max.into());
-    axum::serve(Plain { listener, clock, places, visit_max }, router).with_graceful_shutdown(left(leaving)).await
+    let mut visits = JoinSet::new();
+    let accepting = async {
+        // The semaphore is never closed: it lives as long as this.
+        while let Ok(permit) = Arc::clone(&places).acquire_owned().await {
+            let (stream, _) = accept(&listener, NAME, &clock).await;
+            let visit = Visit::begin(stream, &clock, visit_max, Place::take(NAME, permit));
+            while visits.try_join_next().is_some() {}
+            visits.spawn(answer(visit, router.clone(), leaving.clone()));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = left(leaving.clone()) => {}
+    }
+    drop(listener);
+    while visits.join_next().await.is_some() {}
 }
 
-/// Told to whoever would send the next request on a connection that is about to be cut.
-async fn one_request(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    response
-}
-
-// === impl Plain ===
-
-impl Listener for Plain {
-    type Io = Visit;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Visit, SocketAddr) {
-        // The semaphore is never closed: it lives as long as `self`.
-        let Ok(permit) = Arc::clone(&self.places).acquire_owned().await else { return std::future::pending().await };
-        let (stream, address) = accept(&self.listener, NAME, &self.clock).await;
-        let (clock, deadline) = (self.clock.clone(), self.clock.elapsed() + self.visit_max);
-        let time = Some(Box::pin(async move { clock.sleep_until(deadline).await }) as _);
-        (Visit { stream, time, _place: Place::take(NAME, permit) }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
+/// Answers one request, the only one of its connection. Who has sent nothing yet when this replica leaves is not waited for.
+async fn answer(visit: Visit, router: Router, leaving: watch::Receiver<bool>) {
+    let service = TowerToHyperService::new(router);
+    let mut answering = pin!(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(visit), service));
+    let answered = tokio::select! {
+        answered = answering.as_mut() => answered,
+        () = left(leaving) => {
+            answering.as_mut().graceful_shutdown();
+            answering.await
+        }
+    };
+    // Unreadable, gone or cut: nobody is left to be told.
+    let _ = answered.inspect_err(|error| tracing::debug!(%error, listener = NAME, "a connection ended early"));
 }
 
 // === impl Visit ===
 
 impl Visit {
+    fn begin(stream: TcpStream, clock: &Clock, max: Duration, place: Place) -> Self {
+        let (clock, deadline) = (clock.clone(), clock.elapsed() + max);
+        let time = Some(Box::pin(async move { clock.sleep_until(deadline).await }) as _);
+        Self { stream, time, _place: place }
+    }
+
     /// The stream while there is time, and whoever waits is woken when there is none left.
     fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
         if self.time.as_mut().is_some_and(|time| time.as_mut().poll(context).is_ready()) {

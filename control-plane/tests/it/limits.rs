@@ -117,6 +117,25 @@ async fn a_plain_connection_that_takes_too_long_is_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plain_connection_is_answered_once() {
+    let world = World::new().await;
+    let get = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
+    for asked in [get.to_owned(), get.repeat(2), get.repeat(100)] {
+        let mut stream = TcpStream::connect(world.running.metrics).await.unwrap();
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let answer = cut(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("connection: close\r\n"), "{answer}");
+        assert_eq!(answer.matches("alive\n").count(), 1, "{answer}");
+    }
+    // Nor in a protocol in which one connection asks as often as it likes.
+    let mut stream = TcpStream::connect(world.running.metrics).await.unwrap();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.write_all(&[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings].concat()).await.unwrap();
+    let answer = cut(&mut stream).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_plain_connection_too_many_waits_until_another_one_ends() {
     let limits = Limits { metrics_connections_max: 2, ..Limits::default() };
     let max = MS * limits.metrics_connection_ms_max;
