@@ -51,7 +51,7 @@ const LIMITS: [(&str, Behind); 25] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 25] = [
+const CONSTS: [(&str, Behind); 27] = [
     ("decide/flood.rs LEFTOVER_MAX", Gauge("agentgate_flood_leftover")),
     ("decide/flood.rs SUBJECTS_MAX", Gauge("agentgate_flood_subjects")),
     ("decide/heavy.rs HEAVY_AT_ONCE_MAX", Gauge("agentgate_heavy_calls")),
@@ -77,6 +77,8 @@ const CONSTS: [(&str, Behind); 25] = [
     ("server.rs HEADERS_BYTES_MAX", Nothing),
     ("session/trace.rs LOOKED_AT_MAX", Nothing),
     ("session/trace.rs PAGE_MAX", Nothing),
+    ("session/trace.rs REASON_BYTES_MAX", Nothing),
+    ("session/trace.rs TARGET_BYTES_MAX", Nothing),
 ];
 
 /// The consts of the control plane's source that end in `_MAX`, by file.
