@@ -50,12 +50,20 @@ pub(super) struct Counts {
     pub(super) from: Time,
     pub(super) to: Time,
     since: Duration,
-    /// Closed once the counts are durable.
-    durable: watch::Sender<()>,
+    /// True once the counts are durable. When it goes before, they are not.
+    durable: watch::Sender<bool>,
 }
 
-/// Wakes up when the counts that an entry went into are durable.
-pub(super) type Counted = watch::Receiver<()>;
+/// Learns whether the counts that an entry went into became durable.
+pub(super) type Counted = watch::Receiver<bool>;
+
+/// Counts on their way into the journal. What is not recorded when this goes, for whatever reason, is given back.
+#[derive(Debug)]
+pub(super) struct Taken<'a> {
+    flood: &'a Flood,
+    /// None: gone already.
+    counts: Option<(Subject, Counts)>,
+}
 
 // === impl Flood ===
 
@@ -80,7 +88,7 @@ impl Flood {
         let mut subjects = self.lock();
         if subjects.get(subject).is_none() {
             let mut leftover = self.leftover();
-            if leftover.counts.len() >= LEFTOVER_MAX {
+            if leftover.waiting() >= LEFTOVER_MAX {
                 return None;
             }
             let window = Window { second: elapsed.as_secs(), in_second: 0, counts: None };
@@ -88,7 +96,8 @@ impl Flood {
             if let Some((subject, Window { counts: Some(counts), .. })) = forgotten {
                 leftover.counts.push((subject, counts));
             }
-            say(subjects.len(), &leftover);
+            leftover.say();
+            metrics::gauge!("agentgate_flood_subjects").set(number(subjects.len()));
         }
         let window = subjects.get_mut(subject)?;
         if window.second != elapsed.as_secs() {
@@ -106,27 +115,19 @@ impl Flood {
     }
 
     /// Counts whose interval is over, or all of them at the end.
-    pub(super) fn due(&self, elapsed: Duration, all: bool) -> Vec<(Subject, Counts)> {
+    pub(super) fn due(&self, elapsed: Duration, all: bool) -> Vec<Taken<'_>> {
         let mut subjects = self.lock();
-        let Leftover { counts: mut due, is_owed } = std::mem::take(&mut *self.leftover());
-        say(subjects.len(), &Leftover::default());
-        if is_owed && !all {
-            return due;
-        }
-        for (subject, window) in subjects.iter_mut() {
-            let over = |counts: &mut Counts| all || elapsed.saturating_sub(counts.since) >= self.interval;
-            if let Some(counts) = window.counts.take_if(over) {
-                due.push((subject.clone(), counts));
-            }
-        }
-        due
-    }
-
-    /// Counts that could not be recorded are tried again.
-    pub(super) fn keep(&self, subject: Subject, counts: Counts) {
         let mut leftover = self.leftover();
-        leftover.counts.push((subject, counts));
-        leftover.is_owed = true;
+        let mut due = std::mem::take(&mut leftover.counts);
+        let is_owed = std::mem::take(&mut leftover.is_owed);
+        if !is_owed || all {
+            let over = |counts: &mut Counts| all || elapsed.saturating_sub(counts.since) >= self.interval;
+            let windows =
+                subjects.iter_mut().filter_map(|(subject, window)| Some((subject.clone(), window.counts.take_if(over)?)));
+            due.extend(windows);
+        }
+        leftover.say();
+        due.into_iter().map(|counts| Taken { flood: self, counts: Some(counts) }).collect()
     }
 
     /// Taken after the subjects, never before them.
@@ -139,16 +140,53 @@ impl Flood {
     }
 }
 
-fn say(subjects: usize, leftover: &Leftover) {
-    metrics::gauge!("agentgate_flood_subjects").set(number(subjects));
-    metrics::gauge!("agentgate_flood_leftover").set(number(leftover.counts.len()));
+// === impl Leftover ===
+
+impl Leftover {
+    fn waiting(&self) -> usize {
+        self.counts.len()
+    }
+
+    fn say(&self) {
+        metrics::gauge!("agentgate_flood_leftover").set(number(self.waiting()));
+    }
+}
+
+// === impl Taken ===
+
+impl Taken<'_> {
+    /// What is to be recorded next. It stays here until it is.
+    pub(super) fn next(&self) -> Option<(&Subject, &Counts, &'static str, u64)> {
+        let (subject, counts) = self.counts.as_ref()?;
+        let (reason, count) = counts.reasons.first_key_value()?;
+        Some((subject, counts, reason, *count))
+    }
+
+    /// The record of a reason is durable.
+    pub(super) fn recorded(&mut self, reason: &'static str) {
+        if let Some((_, counts)) = &mut self.counts {
+            counts.reasons.remove(reason);
+            counts.durable.send_replace(counts.reasons.is_empty());
+        }
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut leftover = self.flood.leftover();
+        if let Some(counts) = self.counts.take_if(|(_, counts)| !counts.reasons.is_empty()) {
+            leftover.counts.push(counts);
+            leftover.is_owed = true;
+        }
+        leftover.say();
+    }
 }
 
 // === impl Counts ===
 
 impl Counts {
     fn new(since: Duration, at: Time) -> Self {
-        Self { reasons: BTreeMap::new(), from: at, to: at, since, durable: watch::Sender::new(()) }
+        Self { reasons: BTreeMap::new(), from: at, to: at, since, durable: watch::Sender::new(false) }
     }
 }
 
@@ -176,6 +214,17 @@ mod tests {
         flood.count(&subject(number), "reason", Duration::from_secs(at_s), Time::from_micros(1)).is_some()
     }
 
+    /// Records all that is due, and says how many counts that were.
+    fn record(due: Vec<Taken<'_>>) -> usize {
+        let number = due.len();
+        for mut taken in due {
+            while let Some((_, _, reason, _)) = taken.next() {
+                taken.recorded(reason);
+            }
+        }
+        number
+    }
+
     #[test]
     fn counts_of_forgotten_subjects_wait_up_to_a_bound() {
         let flood = flood();
@@ -188,10 +237,30 @@ mod tests {
         assert!(!is_counted(&flood, all, 0));
         assert!(!is_counted(&flood, all, 0));
         assert!(is_counted(&flood, all - 1, 0));
-        assert_eq!(flood.due(Duration::from_secs(1), false).len(), LEFTOVER_MAX);
+        assert_eq!(record(flood.due(Duration::from_secs(1), false)), LEFTOVER_MAX);
         assert!(!is_counted(&flood, all, 1));
         assert!(is_counted(&flood, all, 1));
-        assert_eq!(flood.due(Duration::ZERO, true).len(), SUBJECTS_MAX + 1);
+        assert_eq!(record(flood.due(Duration::ZERO, true)), SUBJECTS_MAX + 1);
+        assert_eq!(flood.leftover().waiting(), 0);
+    }
+
+    #[test]
+    fn counts_are_durable_once_all_their_reasons_are_recorded_and_not_when_they_go() {
+        for recorded in 0..=2 {
+            let flood = flood();
+            is_counted(&flood, 1, 0);
+            let counted = |reason| flood.count(&subject(1), reason, Duration::ZERO, Time::from_micros(1)).unwrap();
+            let (first, second) = (counted("a"), counted("b"));
+            let mut taken = flood.due(Duration::ZERO, true).remove(0);
+            ["a", "b"].into_iter().take(recorded).for_each(|reason| taken.recorded(reason));
+            drop(taken);
+            assert_eq!(flood.leftover().waiting(), usize::from(recorded < 2));
+            drop(flood);
+            for counted in [first, second] {
+                assert!(counted.has_changed().is_err(), "its sender is gone");
+                assert_eq!(*counted.borrow(), recorded == 2, "{recorded} of 2 are recorded");
+            }
+        }
     }
 
     #[test]
@@ -202,17 +271,15 @@ mod tests {
         }
         let due = |at_s: u64, all: bool| flood.due(Duration::from_secs(at_s), all);
         assert_eq!(due(9, false).len(), 0);
-        for (subject, counts) in due(10, false) {
-            flood.keep(subject, counts);
-        }
+        assert_eq!(due(10, false).len(), 2, "and given back");
         for number in [1, 1, 2, 2] {
             is_counted(&flood, number, 11);
         }
         let owed = due(30, false);
-        assert_eq!(owed.iter().map(|(_, counts)| counts.reasons["reason"]).collect::<Vec<_>>(), [1, 1]);
-        owed.into_iter().for_each(|(subject, counts)| flood.keep(subject, counts));
-        assert_eq!(due(31, false).len(), 2);
-        assert_eq!(due(32, false).len(), 2);
+        assert_eq!(owed.iter().map(|taken| taken.next().unwrap().3).collect::<Vec<_>>(), [1, 1]);
+        drop(owed);
+        assert_eq!(record(due(31, false)), 2);
+        assert_eq!(record(due(32, false)), 2);
         assert_eq!(due(33, false).len(), 0);
     }
 
@@ -222,8 +289,9 @@ mod tests {
         for number in [1, 1, 2, 2] {
             is_counted(&flood, number, 0);
         }
-        let (subject, counts) = flood.due(Duration::from_secs(10), false).remove(0);
-        flood.keep(subject, counts);
+        let mut due = flood.due(Duration::from_secs(10), false);
+        due.truncate(1);
+        record(due);
         is_counted(&flood, 2, 10);
         is_counted(&flood, 2, 10);
         assert_eq!(flood.due(Duration::from_secs(10), true).len(), 2);

@@ -125,9 +125,8 @@ impl Decide {
         };
         let reason = reading.as_ref().map_or_else(|malformed| malformed.reason(), |_| REFUSED_BY_FILTER);
         if let Some(mut counted) = self.flood.count(&caller.subject, reason, self.clock.elapsed(), self.clock.now()) {
-            // Ends when the sender goes, which it does once the count is durable.
-            while counted.changed().await.is_ok() {}
-            return Ok(());
+            let durable = counted.wait_for(|durable| *durable).await;
+            return durable.map(|_| ()).map_err(|_| Undecided::Journal("the count that it went into is not on record".into()));
         }
         let deadline = self.clock.elapsed() + Duration::from_millis(self.limits.deadline_ms_max.into());
         let question = Question::new(Arc::clone(&reporter.filter), call, ask, deadline);

@@ -1,6 +1,6 @@
 //! What happens because nothing happened: calls that nobody reported become unknown, and floods get their record.
 
-use super::flood::Counts;
+use super::flood::{Counts, Taken};
 use super::{ATTEMPTS_MAX, Decide};
 use crate::body;
 use crate::identity::Subject;
@@ -40,22 +40,19 @@ impl Decide {
                 break;
             }
         }
-        for (subject, mut counts) in self.flood.due(elapsed, leaving) {
-            self.record_flood(&subject, &mut counts).await;
-            if !counts.reasons.is_empty() {
-                self.flood.keep(subject, counts);
-            }
+        for taken in self.flood.due(elapsed, leaving) {
+            self.record_flood(taken).await;
         }
     }
 
-    /// One record a reason; what was recorded leaves the counts.
-    async fn record_flood(&self, subject: &Subject, counts: &mut Counts) {
-        while let Some((reason, count)) = counts.reasons.pop_first() {
+    /// One record a reason. Whoever drops this on its way loses nothing: what may be on record is tried again under its id.
+    async fn record_flood(&self, mut taken: Taken<'_>) {
+        while let Some((subject, counts, reason, count)) = taken.next() {
             if let Err(error) = self.append_flood(subject, counts, reason, count).await {
                 tracing::warn!(%error, "a flood could not be recorded; it is tried again");
-                counts.reasons.insert(reason, count);
                 return;
             }
+            taken.recorded(reason);
         }
     }
 

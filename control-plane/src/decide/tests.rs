@@ -1,6 +1,7 @@
 //! Stories about one decision, on the memory journal and a manual clock.
 
 use super::heavy::LIGHT_BYTES_MAX;
+use super::report::Reporter;
 use super::{ATTEMPTS_MAX, Admission, Decide, Question, Undecided};
 use crate::clock::{Clock, Manual};
 use crate::config::{Callers, Filter, Limits, PolicyFolder};
@@ -277,6 +278,46 @@ async fn a_large_body_waits_for_the_large_one_before_it_and_a_light_one_does_not
     assert!(by_now(&mut waiting).await.is_none(), "it must wait");
     drop(working);
     assert!(waiting.await.is_ok());
+}
+
+#[tokio::test]
+async fn a_sweep_that_is_cut_loses_no_flood_and_acknowledges_none() {
+    let shared = Shared::new(0);
+    let limits = Limits { malformed_per_subject_per_s_max: 1, flood_interval_s: 10, ..Limits::default() };
+    let scene = Scene::within(limits, Arc::clone(&shared) as Arc<dyn Journal>).await;
+    let refused = |counter| {
+        let Question { filter, ask, .. } = scene.question(counter);
+        let entry = v1::Entry { counter, what: Some(v1::entry::What::Refused(ask)), ..v1::Entry::default() };
+        let decide = Arc::clone(&scene.decide);
+        Box::pin(async move { decide.report(&Reporter { filter, epoch: Epoch([1; 16]) }, entry).await })
+    };
+    assert!(refused(1).await, "recorded by itself");
+    let mut counted = [refused(2), refused(3)];
+    for counted in &mut counted {
+        assert_eq!(by_now(counted).await, None, "not on record");
+    }
+    for _ in 0..2 {
+        scene.decide.flood.admit(&subject("t", "y"), "method", scene.clock.elapsed(), scene.clock.now());
+    }
+    scene.hands.advance(Duration::from_secs(10));
+    shared.durable.send_replace(false);
+    let mut sweep = Box::pin(scene.decide.sweep(false));
+    assert_eq!(by_now(&mut sweep).await, None, "the disk is slow");
+    drop(sweep);
+    assert_eq!(by_now(&mut counted[0]).await, None, "not durable");
+    shared.durable.send_replace(true);
+    scene.decide.sweep(true).await;
+    for counted in &mut counted {
+        assert_eq!(by_now(counted).await, Some(true));
+    }
+    let mut counts = Vec::new();
+    for record in scene.journal.follow(0, 100).await.unwrap() {
+        if let Some(v1::record::What::Flood(flood)) = v1::Record::decode(record.bytes).unwrap().what {
+            counts.push((flood.reason, flood.count));
+        }
+    }
+    counts.sort_unstable();
+    assert_eq!(counts, [("method".to_owned(), 1), ("refused_by_filter".to_owned(), 2)], "each once");
 }
 
 /// What a future comes to when nothing but itself holds it up.
