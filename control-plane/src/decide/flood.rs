@@ -16,8 +16,8 @@ use tokio::sync::watch;
 /// Subjects whose rate is watched. The one that came first is forgotten first, and then begins anew.
 const SUBJECTS_MAX: usize = 4_096;
 
-/// Counts of forgotten subjects that wait to be recorded. When there are more, a new subject's refusals are not counted
-/// but recorded one by one.
+/// Counts that wait to be recorded outside of their subjects' windows, those that a sweep has in hand among them. When
+/// there are more, a new subject's refusals are not counted but recorded one by one.
 const LEFTOVER_MAX: usize = 4_096;
 
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Flood {
 #[derive(Debug, Default)]
 struct Leftover {
     counts: Vec<(Subject, Counts)>,
+    /// Taken to be recorded, and neither recorded nor given back.
+    in_hand: usize,
     /// The journal did not take some: until it does, what is counted stays where it is.
     is_owed: bool,
 }
@@ -114,18 +116,22 @@ impl Flood {
         Some(counts.durable.subscribe())
     }
 
-    /// Counts whose interval is over, or all of them at the end.
+    /// Counts whose interval is over, as many as may wait, or all of them at the end.
     pub(super) fn due(&self, elapsed: Duration, all: bool) -> Vec<Taken<'_>> {
         let mut subjects = self.lock();
         let mut leftover = self.leftover();
         let mut due = std::mem::take(&mut leftover.counts);
         let is_owed = std::mem::take(&mut leftover.is_owed);
         if !is_owed || all {
+            let room = LEFTOVER_MAX.saturating_sub(leftover.in_hand + due.len());
             let over = |counts: &mut Counts| all || elapsed.saturating_sub(counts.since) >= self.interval;
-            let windows =
-                subjects.iter_mut().filter_map(|(subject, window)| Some((subject.clone(), window.counts.take_if(over)?)));
+            let windows = subjects
+                .iter_mut()
+                .filter_map(|(subject, window)| Some((subject.clone(), window.counts.take_if(over)?)))
+                .take(if all { usize::MAX } else { room });
             due.extend(windows);
         }
+        leftover.in_hand += due.len();
         leftover.say();
         due.into_iter().map(|counts| Taken { flood: self, counts: Some(counts) }).collect()
     }
@@ -144,7 +150,7 @@ impl Flood {
 
 impl Leftover {
     fn waiting(&self) -> usize {
-        self.counts.len()
+        self.counts.len() + self.in_hand
     }
 
     fn say(&self) {
@@ -174,6 +180,7 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut leftover = self.flood.leftover();
+        leftover.in_hand = leftover.in_hand.saturating_sub(1);
         if let Some(counts) = self.counts.take_if(|(_, counts)| !counts.reasons.is_empty()) {
             leftover.counts.push(counts);
             leftover.is_owed = true;
@@ -237,11 +244,36 @@ mod tests {
         assert!(!is_counted(&flood, all, 0));
         assert!(!is_counted(&flood, all, 0));
         assert!(is_counted(&flood, all - 1, 0));
+        // Nor while they are in hand: they may come back.
+        let in_hand = flood.due(Duration::from_secs(1), false);
+        assert_eq!(in_hand.len(), LEFTOVER_MAX);
+        assert!(!is_counted(&flood, all, 1));
+        assert!(!is_counted(&flood, all, 1));
+        drop(in_hand);
+        assert!(!is_counted(&flood, all, 1));
+        assert!(!is_counted(&flood, all, 1));
         assert_eq!(record(flood.due(Duration::from_secs(1), false)), LEFTOVER_MAX);
         assert!(!is_counted(&flood, all, 1));
         assert!(is_counted(&flood, all, 1));
         assert_eq!(record(flood.due(Duration::ZERO, true)), SUBJECTS_MAX + 1);
         assert_eq!(flood.leftover().waiting(), 0);
+    }
+
+    #[test]
+    fn no_more_than_may_wait_is_due_at_once() {
+        let flood = flood();
+        for number in 0..=SUBJECTS_MAX {
+            is_counted(&flood, number, 0);
+            is_counted(&flood, number, 0);
+        }
+        for _ in 0..2 {
+            // Given back, it waits, and is no more than may.
+            assert_eq!(flood.due(Duration::from_secs(10), false).len(), LEFTOVER_MAX);
+            assert_eq!(flood.leftover().waiting(), LEFTOVER_MAX);
+        }
+        assert_eq!(record(flood.due(Duration::from_secs(10), false)), LEFTOVER_MAX);
+        assert_eq!(record(flood.due(Duration::from_secs(10), false)), 1);
+        assert_eq!(flood.due(Duration::from_secs(10), true).len(), 0);
     }
 
     #[test]
