@@ -3,6 +3,7 @@
 //!
 //! It judges nothing, and it never holds more than its named bounds: what is older is read from the journal.
 
+mod line;
 mod past;
 pub mod rpc;
 mod trace;
@@ -121,14 +122,14 @@ impl Session {
 
     /// A decision is durable.
     pub fn decided(&self, recorded: &Recorded) {
-        let trace = trace::line(recorded);
+        let trace = line::of(recorded);
         self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
         self.view().decided(recorded, trace);
     }
 
     /// The record of a flood is durable.
     pub fn flooded(&self, sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) {
-        let trace = trace::flood(sequence, at, flood, names);
+        let trace = line::flood(sequence, at, flood, names);
         self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
         self.view().flooded(trace);
     }

@@ -1,6 +1,6 @@
 //! The past, read from the journal: one decision with its body, its outcome, or everything backwards from a place.
 
-use super::{Ended, OpenCall, Recorded, Source, outcome_id, trace, view};
+use super::{Ended, OpenCall, Recorded, Source, line, outcome_id};
 use crate::body::{self, BodyError};
 use crate::config::Limits;
 use crate::journal::{Journal, ReadError, Record, Sequence};
@@ -155,7 +155,7 @@ pub(super) async fn flooded(
         Some(reference) => body_of(journal, sequence, Some(reference)).await?,
         None => None,
     };
-    Ok(trace::flood(sequence, at, flood, &names.unwrap_or_default()))
+    Ok(line::flood(sequence, at, flood, &names.unwrap_or_default()))
 }
 
 /// A body, or none when it was erased.
@@ -282,11 +282,11 @@ impl<'a> Reading<'a> {
             self.recent.open.push(OpenCall::of(&recorded, self.limits.outcome_deadline()));
         }
         if traced {
-            let mut line = trace::line(&recorded);
+            let mut trace = line::of(&recorded);
             if let Some(ended) = &ended {
-                view::amend(&mut line, ended);
+                line::amend(&mut trace, ended);
             }
-            self.recent.decisions.push(line);
+            self.recent.decisions.push(trace);
         }
         Ok(())
     }

@@ -1,11 +1,10 @@
 //! Traces for operators: one line a call, one call whole, and what happens from now on.
 
 use super::past::{self, Found, PastError};
-use super::{Recorded, Session};
+use super::{Session, line};
 use crate::journal::Sequence;
 use crate::telemetry::{Counted, number};
 use agentgate_core::id::{CallId, Epoch};
-use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use thiserror::Error;
@@ -20,11 +19,6 @@ const PAGE_MAX: u32 = 1_000;
 /// Records that one request looks at, so that a filter which matches nothing does not read the whole journal. The answer
 /// then holds what was found, and a token to look further.
 const LOOKED_AT_MAX: u64 = 20_000;
-
-/// What a line says of a target and of a reason, at most. A caller may name a tool with as many bytes as a call may have;
-/// the whole name is in the body, and so is the whole reason.
-const TARGET_BYTES_MAX: usize = 2_048;
-const REASON_BYTES_MAX: usize = 4_096;
 
 /// Hex digits of an epoch.
 const EPOCH_DIGITS: usize = 32;
@@ -59,67 +53,16 @@ pub struct Tail {
     _place: (OwnedSemaphorePermit, Counted),
 }
 
-/// One call in one line.
-pub(super) fn line(recorded: &Recorded) -> v1::CallTrace {
-    let body = &recorded.body;
-    v1::CallTrace {
-        sequence: recorded.sequence,
-        at_us: recorded.at.micros(),
-        call_id: recorded.call.to_string(),
-        tenant: body.tenant.clone(),
-        principal: body.principal.clone(),
-        server: body.ask.as_ref().map(|ask| ask.server.clone()).unwrap_or_default(),
-        method: body.method.clone(),
-        target: beginning(&body.target, TARGET_BYTES_MAX),
-        handle: body.handle.clone(),
-        verdict: recorded.record.verdict,
-        rule: body.rule.clone(),
-        reason: beginning(&body.reason, REASON_BYTES_MAX),
-        outcome: v1::OutcomeKind::Unspecified.into(),
-        duration_us: None,
-        flood: None,
-    }
-}
-
-/// The text, or what of it fits before an ellipsis.
-fn beginning(text: &str, bytes_max: usize) -> String {
-    if text.len() <= bytes_max {
-        return text.into();
-    }
-    let end = text.floor_char_boundary(bytes_max - '…'.len_utf8());
-    format!("{}…", text.get(..end).unwrap_or_default())
-}
-
-/// A duration as people read it. Records write zero where there is none to know: nothing was released, or nobody reported.
-pub(super) fn known(duration_us: u64) -> Option<u64> {
-    (duration_us != 0).then_some(duration_us)
-}
-
 /// The line of a call whose body may be gone: then it says when and what, and no more.
 fn line_of(found: &Found) -> v1::CallTrace {
     match found.clone().recorded() {
-        Some(recorded) => line(&recorded),
+        Some(recorded) => line::of(&recorded),
         None => v1::CallTrace {
             sequence: found.sequence,
             at_us: found.at.micros(),
             verdict: found.record.verdict,
             ..v1::CallTrace::default()
         },
-    }
-}
-
-/// A flood in one line: what it stands for, and what all of it was refused for.
-pub(super) fn flood(sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) -> v1::CallTrace {
-    v1::CallTrace {
-        sequence,
-        at_us: at.micros(),
-        tenant: names.tenant.clone(),
-        principal: names.principal.clone(),
-        verdict: v1::Verdict::Deny.into(),
-        rule: format!("gate.{}", flood.reason),
-        reason: "unreadable calls beyond the rate up to which each has a record of its own".into(),
-        flood: Some(v1::Flood { count: flood.count, from_us: flood.from_us, to_us: flood.to_us }),
-        ..v1::CallTrace::default()
     }
 }
 
@@ -200,7 +143,7 @@ impl Session {
         let reported = outcomes.iter().find(|(_, _, outcome)| outcome.kind() != v1::OutcomeKind::Unknown);
         if let Some((_, _, outcome)) = reported.or(outcomes.last()) {
             trace.outcome = outcome.kind;
-            trace.duration_us = known(outcome.duration_us);
+            trace.duration_us = line::known(outcome.duration_us);
         }
         Ok(())
     }

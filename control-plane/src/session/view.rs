@@ -1,6 +1,7 @@
 //! What is kept in memory of calls: the newest traces, and the allowed calls that have no outcome yet.
 
-use super::{Ended, Recorded, trace};
+use super::line::amend;
+use super::{Ended, Recorded};
 use crate::config::Limits;
 use crate::journal::{Sequence, Stream};
 use crate::telemetry::number;
@@ -140,16 +141,4 @@ impl OpenCall {
         let deadline = recorded.at.plus_micros(u64::try_from(outcome_deadline.as_micros()).unwrap_or(u64::MAX));
         Self { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), deadline }
     }
-}
-
-/// A report amends the unknown, and never the other way round. True: the line says something else now.
-pub(super) fn amend(trace: &mut v1::CallTrace, ended: &Ended) -> bool {
-    if ended.kind == v1::OutcomeKind::Unknown && trace.outcome() != v1::OutcomeKind::Unspecified {
-        return false;
-    }
-    let duration_us = trace::known(ended.duration_us);
-    let changed = trace.outcome() != ended.kind || trace.duration_us != duration_us;
-    trace.set_outcome(ended.kind);
-    trace.duration_us = duration_us;
-    changed
 }

@@ -77,8 +77,8 @@ const CONSTS: [(&str, Behind); 27] = [
     ("server.rs HEADERS_BYTES_MAX", Nothing),
     ("session/trace.rs LOOKED_AT_MAX", Nothing),
     ("session/trace.rs PAGE_MAX", Nothing),
-    ("session/trace.rs REASON_BYTES_MAX", Nothing),
-    ("session/trace.rs TARGET_BYTES_MAX", Nothing),
+    ("session/line.rs REASON_BYTES_MAX", Nothing),
+    ("session/line.rs TARGET_BYTES_MAX", Nothing),
 ];
 
 /// The consts of the control plane's source that end in `_MAX`, by file.

@@ -1,0 +1,74 @@
+//! One call, or one flood, in one line: what lists, tails and memory hold of it. It reads nothing, and its size is bounded.
+
+use super::{Ended, Recorded};
+use crate::journal::Sequence;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+
+/// What a line says of a target and of a reason, at most. A caller may name a tool with as many bytes as a call may have;
+/// the whole name is in the body, and so is the whole reason.
+const TARGET_BYTES_MAX: usize = 2_048;
+const REASON_BYTES_MAX: usize = 4_096;
+
+/// One call in one line.
+pub(super) fn of(recorded: &Recorded) -> v1::CallTrace {
+    let body = &recorded.body;
+    v1::CallTrace {
+        sequence: recorded.sequence,
+        at_us: recorded.at.micros(),
+        call_id: recorded.call.to_string(),
+        tenant: body.tenant.clone(),
+        principal: body.principal.clone(),
+        server: body.ask.as_ref().map(|ask| ask.server.clone()).unwrap_or_default(),
+        method: body.method.clone(),
+        target: beginning(&body.target, TARGET_BYTES_MAX),
+        handle: body.handle.clone(),
+        verdict: recorded.record.verdict,
+        rule: body.rule.clone(),
+        reason: beginning(&body.reason, REASON_BYTES_MAX),
+        outcome: v1::OutcomeKind::Unspecified.into(),
+        duration_us: None,
+        flood: None,
+    }
+}
+
+/// The text, or what of it fits before an ellipsis.
+fn beginning(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.into();
+    }
+    let end = text.floor_char_boundary(bytes_max - '…'.len_utf8());
+    format!("{}…", text.get(..end).unwrap_or_default())
+}
+
+/// A flood in one line: what it stands for, and what all of it was refused for.
+pub(super) fn flood(sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) -> v1::CallTrace {
+    v1::CallTrace {
+        sequence,
+        at_us: at.micros(),
+        tenant: names.tenant.clone(),
+        principal: names.principal.clone(),
+        verdict: v1::Verdict::Deny.into(),
+        rule: format!("gate.{}", flood.reason),
+        reason: "unreadable calls beyond the rate up to which each has a record of its own".into(),
+        flood: Some(v1::Flood { count: flood.count, from_us: flood.from_us, to_us: flood.to_us }),
+        ..v1::CallTrace::default()
+    }
+}
+
+/// A report amends the unknown, and never the other way round. True: the line says something else now.
+pub(super) fn amend(trace: &mut v1::CallTrace, ended: &Ended) -> bool {
+    if ended.kind == v1::OutcomeKind::Unknown && trace.outcome() != v1::OutcomeKind::Unspecified {
+        return false;
+    }
+    let duration_us = known(ended.duration_us);
+    let changed = trace.outcome() != ended.kind || trace.duration_us != duration_us;
+    trace.set_outcome(ended.kind);
+    trace.duration_us = duration_us;
+    changed
+}
+
+/// A duration as people read it. Records write zero where there is none to know: nothing was released, or nobody reported.
+pub(super) fn known(duration_us: u64) -> Option<u64> {
+    (duration_us != 0).then_some(duration_us)
+}
