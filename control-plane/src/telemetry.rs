@@ -40,7 +40,10 @@ const GAUGES: [(&str, &str); 25] = [
     ("agentgate_messages_under_way", "Asks, listings and reports under way; bounded by limits.messages_per_stream_max a stream"),
     ("agentgate_messages_said", "Answers that wait for their stream"),
     ("agentgate_flood_subjects", "Subjects whose rate of unreadable calls is watched; the oldest is forgotten first"),
-    ("agentgate_flood_leftover", "Counts of forgotten subjects that wait to be recorded"),
+    (
+        "agentgate_flood_leftover",
+        "Counts that wait to be recorded: those of forgotten subjects, and those that a sweep has in hand",
+    ),
     ("agentgate_recent_calls", "Answers in memory for repeated asks; bounded by limits.recent_calls_max"),
     ("agentgate_journal_queued_changes", "Changes that wait for the journal's writer; bounded, and refused as overloaded beyond"),
     ("agentgate_journal_queued_bytes", "What they weigh together; bounded likewise"),

@@ -20,9 +20,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How many entries the index learns at once. sled lets nobody read while it takes a batch, and the writer reads, so a
-/// long batch is everybody's wait: with 1024 a call's p99 was 16 ms where it is 8 ms now (`just bench`). It also holds
-/// every page that a batch touches: with 4096, 100,000 calls left the control plane at 131 MB, with these at 68 MB.
+/// How many entries the index learns at once. sled lets nobody read while it takes a batch, and its flush contends with the
+/// writer's: with 640 a call's p99 was 7.6 to 8.2 ms where it is 5.2 to 6.0 (`just bench`). It also holds every page that a
+/// batch touches: with 4096, 100,000 calls left the control plane at 131 MB, with these at 70 MB.
 pub(super) const LEARN_ENTRIES_MAX: usize = 192;
 
 /// What opening found and did.
