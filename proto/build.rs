@@ -5,8 +5,15 @@ use std::{env, error::Error, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] =
-    ["agentgate/v1/gate.proto", "agentgate/v1/record.proto", "agentgate/v1/status.proto", "agentgate/v1/trace.proto"];
+const FILES: [&str; 7] = [
+    "agentgate/v1/approval.proto",
+    "agentgate/v1/control.proto",
+    "agentgate/v1/gate.proto",
+    "agentgate/v1/policy.proto",
+    "agentgate/v1/record.proto",
+    "agentgate/v1/status.proto",
+    "agentgate/v1/trace.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {

@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing to measure")]
 
 use agentgate_core::decide::Facts;
-use agentgate_core::id::{Principal, Server, Tenant};
+use agentgate_core::id::{Asker, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Kind, Message, Method, RequestId, Version};
 use agentgate_core::time::Time;
@@ -24,8 +24,10 @@ fn call(method: Method, tool: Option<&str>) -> Facts {
         at: Time::from_micros(1_767_225_600_000_000),
         tenant: Tenant::try_from("default").expect("a name"),
         principal: Principal::try_from("spiffe://agentgate.local/agent/bench").expect("a name"),
-        asker: Principal::try_from("spiffe://agentgate.local/filter/bench").expect("a name"),
+        asker: Asker::try_from("spiffe://agentgate.local/filter/bench").expect("a name"),
         server: Server::try_from("notes").expect("a name"),
+        kill: None,
+        grant: None,
         reading: Ok(Message {
             version: Version::V2025_11_25,
             kind: Kind::Request(RequestId::Number("1".to_owned())),

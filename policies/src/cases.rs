@@ -5,7 +5,7 @@ use crate::input;
 use crate::table::parse_scope;
 use crate::yaml::{self, Map, Yaml, YamlError};
 use agentgate_core::decide::{Facts, Scope};
-use agentgate_core::id::{Handle, Principal, Server, Tenant};
+use agentgate_core::id::{Asker, Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Kind, Message, Method, RequestId, Version};
 use agentgate_core::time::Time;
@@ -98,9 +98,11 @@ fn read_given(yaml: &Yaml) -> Result<Facts, YamlError> {
         at: Time::from_micros(at),
         tenant: named::<Tenant>(fields, "tenant", TENANT, yaml)?,
         principal: named::<Principal>(fields, "principal", PRINCIPAL, yaml)?,
-        asker: named::<Principal>(fields, "asker", ASKER, yaml)?,
+        asker: named::<Asker>(fields, "asker", ASKER, yaml)?,
         server: named::<Server>(fields, "server", server.text()?, yaml)?,
         reading: Ok(read_message(fields, yaml)?),
+        kill: None,
+        grant: None,
     })
 }
 

@@ -22,4 +22,4 @@ pub mod v1 {
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// Raised when a filter and a control plane of different ages could misunderstand each other.
-pub const CONTRACT: u32 = 1;
+pub const CONTRACT: u32 = 2;

@@ -56,7 +56,7 @@ impl From<v1::Answer> for Answered {
             Some(v1::answer::Result::Undecided(undecided)) => return Self::Undecided(undecided.into()),
             None => return Self::Undecided(Undecided::unreadable()),
         };
-        let v1::Decided { verdict, rule, reason, sequence: _ } = decided;
+        let v1::Decided { verdict, rule, reason, .. } = decided;
         match v1::Verdict::try_from(verdict) {
             Ok(v1::Verdict::Allow) => Self::Allow,
             Ok(v1::Verdict::Pending) => Self::Pending { rule, reason },

@@ -285,6 +285,7 @@ impl Conversation {
                     self.leave = true;
                 }
             }
+            Some(converse_response::Message::Standing(_)) => {}
             // A peer that says what this contract does not know cannot be understood any further.
             None => {
                 out.push(Output::Reset(stream));

@@ -59,7 +59,7 @@ impl Reports {
             entries.push(entry.clone());
             self.flying.push_back((stream, entry));
         }
-        (!entries.is_empty()).then_some(v1::Report { entries })
+        (!entries.is_empty()).then_some(v1::Report { entries, observations_lost: 0 })
     }
 
     pub(super) fn acknowledged(&mut self, counters: &[u64]) {

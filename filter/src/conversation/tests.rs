@@ -115,6 +115,7 @@ fn show_sent(message: &converse_request::Message) -> String {
         }
         converse_request::Message::Ask(ask) => format!("ask:{}:{}ms", ask.counter, ask.deadline_ms),
         converse_request::Message::Listing(listing) => format!("listing:{}", listing.counter),
+        converse_request::Message::Kept(kept) => format!("kept:{}", kept.epoch),
         converse_request::Message::Ping(ping) => format!("ping:{}", ping.number),
         converse_request::Message::Report(report) => {
             let entry = |entry: &v1::Entry| {

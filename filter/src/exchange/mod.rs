@@ -366,6 +366,8 @@ fn ask_of(counter: u64, reading: &Reading, route: &Route, body: Vec<u8>) -> v1::
         body: body.into(),
         versions: route.rules.versions.iter().map(|version| version.as_str().to_owned()).collect(),
         query_keys: route.rules.query_keys.clone(),
+        observe: false,
+        claims: Vec::new(),
     }
 }
 

@@ -485,6 +485,8 @@ impl Answering {
             detail,
             hidden: Vec::new(),
             shown: 0,
+            tools: Vec::new(),
+            tools_cut: false,
         }
     }
 }

@@ -59,6 +59,7 @@ fn show(effect: &Effect) -> Option<String> {
 fn show_entry(entry: &v1::Entry) -> String {
     match entry.what.as_ref().unwrap() {
         v1::entry::What::Refused(ask) => format!("report refused {} with {} bytes", entry.reason, ask.body.len()),
+        v1::entry::What::Observed(ask) => format!("report observed {} with {} bytes", entry.reason, ask.body.len()),
         v1::entry::What::Outcome(outcome) => {
             let kind = outcome.kind().as_str_name().trim_start_matches("OUTCOME_KIND_").to_lowercase();
             let digest = if outcome.result_digest.is_empty() { "" } else { " digest" };

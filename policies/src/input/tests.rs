@@ -6,7 +6,7 @@ use crate::engine::{Answer, Engine, INSTRUCTIONS_MAX};
 use crate::folder;
 use crate::{Bundle, Evaluator};
 use agentgate_core::decide::{Facts, Verdict, settle};
-use agentgate_core::id::{Handle, Principal, Server, Tenant};
+use agentgate_core::id::{Asker, Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Malformed, Message, Method, Version};
 use agentgate_core::time::Time;
@@ -20,8 +20,10 @@ pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>
         at: Time::from_micros(1_795_374_352_123_999),
         tenant: Tenant::try_from("default").unwrap(),
         principal: Principal::try_from("spiffe://agentgate.local/agent/laptop").unwrap(),
-        asker: Principal::try_from("spiffe://agentgate.local/filter/laptop").unwrap(),
+        asker: Asker::try_from("spiffe://agentgate.local/filter/laptop").unwrap(),
         server: Server::try_from("notes").unwrap(),
+        kill: None,
+        grant: None,
         reading: Ok(Message {
             version: Version::V2025_11_25,
             kind: kind_of(method),

@@ -2,7 +2,11 @@
 //!
 //! It is pure: it reads no clock, no table and no store, so that a decision can be settled again years later.
 
+use crate::approval::Grant;
+use crate::canonical::call_digest;
+use crate::digest::Digest;
 use crate::id::{Asker, Principal, RuleName, Server, Tenant};
+use crate::kill::Kill;
 use crate::mcp::{Malformed, Message};
 use crate::time::Time;
 use alloc::string::String;
@@ -10,7 +14,7 @@ use alloc::vec::Vec;
 use thiserror::Error;
 
 /// Raised whenever the same facts and opinion could settle otherwise than before.
-pub const SETTLE_VERSION: u32 = 1;
+pub const SETTLE_VERSION: u32 = 2;
 
 /// Everything a decision may depend on. What is not in here has no influence.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,13 +22,17 @@ pub struct Facts {
     /// When the control plane decided; never before the journal's last `at`.
     pub at: Time,
     pub tenant: Tenant,
-    /// On whose behalf the call is made, verified by certificate.
+    /// On whose behalf the call is made, verified by certificate, by token, or by both.
     pub principal: Principal,
     /// The filter that asks.
     pub asker: Asker,
     pub server: Server,
     /// What was read of the call, or why it could not be read.
     pub reading: Result<Message, Malformed>,
+    /// The highest kill in force that covers the call.
+    pub kill: Option<Kill>,
+    /// The live grant for a call like this one.
+    pub grant: Option<Grant>,
 }
 
 /// What one rule of a policy contributed.
@@ -68,6 +76,8 @@ pub struct Decision {
     pub rule: RuleName,
     pub reason: String,
     pub scope: Option<Scope>,
+    /// The approval by whose grant the call is let through. It is spent with this decision.
+    pub approval: Option<Digest>,
 }
 
 /// The three answers. There is no default.
@@ -88,6 +98,8 @@ pub struct Allow(());
 pub enum Denial {
     /// The call could not be read.
     Malformed,
+    /// Somebody ordered it to stop.
+    Killed,
     /// A policy said no.
     Policy,
     /// No policy said yes.
@@ -96,13 +108,18 @@ pub enum Denial {
     PolicyFailed,
 }
 
-/// Settles one call. The order is the law: malformed, policy (deny, then approval, then allow), nothing.
+/// Settles one call. The order is the law: malformed, kill, policy (deny, then approval, then allow), nothing. A grant lets
+/// through what would wait for it, and never what is denied or killed.
 ///
-/// Kills, holds, budgets, taint and exceptions will stand before and after `policy` where design §1 puts them.
+/// Holds, budgets, taint and exceptions will stand before and after `policy` where design §1 puts them.
 #[must_use]
 pub fn settle(facts: &Facts, opinion: Result<&Opinion, &EvaluationError>) -> Decision {
-    if let Err(malformed) = &facts.reading {
-        return deny(Denial::Malformed, malformed.reason(), alloc::format!("{malformed}"));
+    let message = match &facts.reading {
+        Ok(message) => message,
+        Err(malformed) => return deny(Denial::Malformed, malformed.reason(), alloc::format!("{malformed}")),
+    };
+    if let Some(kill) = &facts.kill {
+        return deny(Denial::Killed, "killed", alloc::format!("{} is stopped: {}", kill.target, kill.reason));
     }
     let opinion = match opinion {
         Ok(opinion) => opinion,
@@ -113,7 +130,14 @@ pub fn settle(facts: &Facts, opinion: Result<&Opinion, &EvaluationError>) -> Dec
         return decided(Verdict::Deny(Denial::Policy), finding);
     }
     if let Some(finding) = opinion.require_approval.iter().min() {
-        return decided(Verdict::Pending, finding);
+        let granted = facts
+            .grant
+            .as_ref()
+            .filter(|grant| grant.covers(&call_digest(&facts.tenant, &facts.principal, &facts.server, message), facts.at));
+        return match granted {
+            Some(grant) => Decision { approval: Some(grant.approval), ..decided(Verdict::Allow(Allow(())), finding) },
+            None => decided(Verdict::Pending, finding),
+        };
     }
     if let Some(finding) = opinion.allow.iter().min() {
         return decided(Verdict::Allow(Allow(())), finding);
@@ -122,11 +146,11 @@ pub fn settle(facts: &Facts, opinion: Result<&Opinion, &EvaluationError>) -> Dec
 }
 
 fn decided(verdict: Verdict, finding: &Finding) -> Decision {
-    Decision { verdict, rule: finding.rule.clone(), reason: finding.reason.clone(), scope: finding.scope }
+    Decision { verdict, rule: finding.rule.clone(), reason: finding.reason.clone(), scope: finding.scope, approval: None }
 }
 
 fn deny(denial: Denial, rule: &'static str, reason: String) -> Decision {
-    Decision { verdict: Verdict::Deny(denial), rule: RuleName::of_gate(rule), reason, scope: None }
+    Decision { verdict: Verdict::Deny(denial), rule: RuleName::of_gate(rule), reason, scope: None, approval: None }
 }
 
 // === impl Denial ===
@@ -137,6 +161,7 @@ impl Denial {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
+            Self::Killed => "killed",
             Self::Policy => "policy",
             Self::Unmatched => "unmatched",
             Self::PolicyFailed => "policy_failed",

@@ -77,8 +77,7 @@ name!(
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpiffeId(String);
 
-/// Whom the policy decides about: a verified workload (users and claims come later).
-pub type Principal = SpiffeId;
+pub use crate::principal::{Principal, User};
 
 /// A filter, by its own certificate: the one who asks and the only one who may report.
 pub type Asker = SpiffeId;
@@ -99,7 +98,7 @@ pub struct CallId {
     pub counter: u64,
 }
 
-fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+pub(crate) fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty { what });
     }

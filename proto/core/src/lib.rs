@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+pub mod approval;
 pub mod canonical;
 pub mod decide;
 pub mod digest;
@@ -13,5 +14,8 @@ pub mod error;
 pub mod fold;
 pub mod id;
 pub mod json;
+pub mod kill;
 pub mod mcp;
+pub mod mode;
+pub mod principal;
 pub mod time;

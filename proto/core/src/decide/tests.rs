@@ -13,6 +13,8 @@ fn facts(reading: Result<Message, Malformed>) -> Facts {
         asker: Asker::try_from("spiffe://a/filter/x").unwrap(),
         server: Server::try_from("notes").unwrap(),
         reading,
+        kill: None,
+        grant: None,
     }
 }
 
@@ -99,4 +101,53 @@ fn every_denial_has_its_own_name() {
     let names = [Denial::Malformed, Denial::Policy, Denial::Unmatched, Denial::PolicyFailed].map(Denial::name);
     let distinct: std::collections::BTreeSet<_> = names.into_iter().collect();
     assert_eq!(distinct.len(), names.len());
+}
+
+/// One finding a set, as the letters say: `d`eny, re`q`uire approval, `a`llow.
+fn opinion(sets: &str) -> Opinion {
+    let of = |letter: char| if sets.contains(letter) { findings("rule") } else { Vec::new() };
+    Opinion { deny: of('d'), require_approval: of('q'), allow: of('a') }
+}
+
+#[test]
+fn a_kill_stands_above_every_policy_and_every_grant() {
+    let kill = Kill { target: crate::kill::KillTarget::Everything, reason: "an incident".into() };
+    for sets in ["", "a", "q", "qa", "d"] {
+        let facts = Facts { kill: Some(kill.clone()), grant: Some(grant_for(&facts(Ok(call())), 2)), ..facts(Ok(call())) };
+        let decision = settle(&facts, Ok(&opinion(sets)));
+        assert_eq!((decision.verdict, decision.rule.as_str()), (Verdict::Deny(Denial::Killed), "gate.killed"), "{sets}");
+        assert_eq!((decision.reason.as_str(), decision.approval), ("everything is stopped: an incident", None));
+    }
+    let unreadable = Facts { kill: Some(kill), ..facts(Err(Malformed::Batch)) };
+    assert_eq!(settle(&unreadable, Ok(&opinion("a"))).verdict, Verdict::Deny(Denial::Malformed), "unread is unread");
+}
+
+fn grant_for(facts: &Facts, expires_at_us: u64) -> Grant {
+    let message = facts.reading.as_ref().unwrap();
+    Grant {
+        approval: Digest::of("test", b"approval"),
+        call: call_digest(&facts.tenant, &facts.principal, &facts.server, message),
+        expires_at: Time::from_micros(expires_at_us),
+    }
+}
+
+#[test]
+fn a_grant_lets_through_what_waits_for_it_and_nothing_else() {
+    let asked = facts(Ok(call()));
+    let live = grant_for(&asked, 2);
+    let late = grant_for(&asked, 1);
+    let of_another = Grant { call: Digest::of("test", b"another call"), ..live.clone() };
+    for (sets, grant, verdict, spent) in [
+        ("q", &live, ALLOW, true),
+        ("qa", &live, ALLOW, true),
+        ("q", &late, Verdict::Pending, false),
+        ("q", &of_another, Verdict::Pending, false),
+        ("dq", &live, Verdict::Deny(Denial::Policy), false),
+        ("", &live, Verdict::Deny(Denial::Unmatched), false),
+        ("a", &live, ALLOW, false),
+    ] {
+        let facts = Facts { grant: Some(grant.clone()), ..asked.clone() };
+        let decision = settle(&facts, Ok(&opinion(sets)));
+        assert_eq!((decision.verdict, decision.approval), (verdict, spent.then_some(live.approval)), "{sets} {grant:?}");
+    }
 }
