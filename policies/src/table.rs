@@ -2,8 +2,9 @@
 //!
 //! Names are compared byte for byte. Nothing has a default: a tool that is not in the table is unknown.
 
+use crate::arguments::{Arguments, Type, Types};
 use crate::engine::Document;
-use crate::yaml::{self, Yaml, YamlError};
+use crate::yaml::{self, Node, Yaml, YamlError};
 use agentgate_core::decide::Scope;
 use agentgate_core::id::Server;
 use std::collections::BTreeMap;
@@ -12,15 +13,18 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Table(BTreeMap<String, BTreeMap<String, Row>>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
+/// One tool's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
     pub tag: Tag,
     pub scope: Scope,
+    /// None: not known.
+    pub arguments: Option<Arguments>,
 }
 
 /// Who may call a tool: anyone, anyone with an approval, nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tag {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tag {
     Open,
     Gated,
     Blocked,
@@ -43,6 +47,10 @@ impl Table {
         Ok(table)
     }
 
+    pub(crate) fn row(&self, server: &str, tool: &str) -> Option<&Row> {
+        self.0.get(server)?.get(tool)
+    }
+
     /// What a policy sees as `data.tools`.
     pub(crate) fn document(&self) -> Document {
         Document::object(self.0.iter().map(|(server, rows)| {
@@ -62,30 +70,65 @@ fn check_tool<'a>(tool: &'a str, row: &Yaml) -> Result<&'a str, YamlError> {
 
 impl Row {
     fn read(row: &Yaml) -> Result<Self, YamlError> {
-        let fields = row.fields(&["tag", "scope"])?;
+        let fields = row.fields(&["tag", "scope", "arguments"])?;
         let field = |name: &str| fields.get(name).ok_or_else(|| row.wrong(format!("`{name}` is missing")));
         let (tag, scope) = (field("tag")?, field("scope")?);
         Ok(Self {
             tag: Tag::parse(tag.text()?).ok_or_else(|| tag.wrong("a tag is `open`, `gated` or `blocked`"))?,
             scope: parse_scope(scope.text()?).ok_or_else(|| scope.wrong("a scope is `read` or `write`"))?,
+            arguments: fields.get("arguments").map(read_arguments).transpose()?,
         })
     }
 
-    fn document(self) -> Document {
-        Document::object([("tag", Document::text(self.tag.name())), ("scope", Document::text(scope_name(self.scope)))])
+    fn document(&self) -> Document {
+        let types = |types: &Types| Document::list(types.names().into_iter().map(Document::text));
+        let arguments = self
+            .arguments
+            .as_ref()
+            .map(|arguments| ("arguments", Document::object(arguments.iter().map(|(name, of)| (name, types(of))))));
+        let fixed = [("tag", Document::text(self.tag.name())), ("scope", Document::text(scope_name(self.scope)))];
+        Document::object(fixed.into_iter().chain(arguments))
+    }
+}
+
+fn read_arguments(yaml: &Yaml) -> Result<Arguments, YamlError> {
+    let mut arguments = Arguments::default();
+    for (name, types) in yaml.map()?.iter() {
+        arguments.insert(name, read_types(types)?).map_err(|error| types.wrong(error.to_string()))?;
+    }
+    Ok(arguments)
+}
+
+/// `string`, `any`, or `[string, "null"]`.
+fn read_types(yaml: &Yaml) -> Result<Types, YamlError> {
+    let kind = |yaml: &Yaml| {
+        Type::parse(yaml.text()?).ok_or_else(|| {
+            let names = Type::ALL.map(Type::name).join("`, `");
+            yaml.wrong(format!("a type is `{names}`, a list of them, or `{}` alone", Types::ANY))
+        })
+    };
+    match &yaml.node {
+        Node::List(types) if types.is_empty() => {
+            Err(yaml.wrong("an empty list of types; write `any`, or leave the argument out"))
+        }
+        Node::List(types) => Ok(Types::Of(types.iter().map(kind).collect::<Result<_, _>>()?)),
+        Node::Plain(text) | Node::Quoted(text) if text == Types::ANY => Ok(Types::Any),
+        Node::Plain(_) | Node::Quoted(_) | Node::Map(_) => Ok(Types::one(kind(yaml)?)),
     }
 }
 
 // === impl Tag ===
 
 impl Tag {
-    const ALL: [Self; 3] = [Self::Open, Self::Gated, Self::Blocked];
+    pub const ALL: [Self; 3] = [Self::Open, Self::Gated, Self::Blocked];
 
-    fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tag| tag.name() == text)
     }
 
-    const fn name(self) -> &'static str {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Gated => "gated",

@@ -40,7 +40,7 @@ fn a_name_is_taken_byte_for_byte() {
         "s: { caf\u{e9}: { tag: open, scope: read }, cafe\u{301}: { tag: blocked, scope: write }, A: { tag: gated, scope: read } }",
     );
     let rows = &table.unwrap().0["s"];
-    assert_eq!(rows["caf\u{e9}"], Row { tag: Tag::Open, scope: Scope::Read });
-    assert_eq!(rows["cafe\u{301}"], Row { tag: Tag::Blocked, scope: Scope::Write });
+    assert_eq!(rows["caf\u{e9}"], Row { tag: Tag::Open, scope: Scope::Read, arguments: None });
+    assert_eq!(rows["cafe\u{301}"], Row { tag: Tag::Blocked, scope: Scope::Write, arguments: None });
     assert!(rows.get("a").is_none());
 }
