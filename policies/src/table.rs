@@ -34,8 +34,9 @@ pub enum Tag {
 
 impl Table {
     pub(crate) fn read(text: &str) -> Result<Self, YamlError> {
-        let document = yaml::read(text)?;
         let mut table = Self::default();
+        // A policy may begin without a tool: each is refused then.
+        let Some(document) = yaml::read_if_any(text)? else { return Ok(table) };
         for (server, tools) in document.map()?.iter() {
             Server::try_from(server).map_err(|error| tools.wrong(error.to_string()))?;
             let mut rows = BTreeMap::new();
@@ -45,6 +46,16 @@ impl Table {
             table.0.insert(server.to_owned(), rows);
         }
         Ok(table)
+    }
+
+    /// Puts a row in, or a server without rows.
+    pub(crate) fn insert(&mut self, server: &str, row: Option<(&str, Row)>) {
+        let rows = self.0.entry(server.to_owned()).or_default();
+        rows.extend(row.map(|(tool, row)| (tool.to_owned(), row)));
+    }
+
+    pub(crate) fn has_server(&self, server: &str) -> bool {
+        self.0.contains_key(server)
     }
 
     pub(crate) fn row(&self, server: &str, tool: &str) -> Option<&Row> {

@@ -2,7 +2,7 @@
 //! no key twice. It decides nothing about types: a plain `no` is the text `no` until someone asks for more.
 
 use agentgate_core::json::{Json, Number, Object};
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -16,10 +16,20 @@ pub(crate) struct YamlError {
     pub what: String,
 }
 
+/// A place in the text: a line from 1, and characters before it in that line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub line: usize,
+    pub column: usize,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Yaml {
     pub line: usize,
     pub node: Node,
+    pub start: Mark,
+    /// Where a list or a map in brackets closes.
+    pub close: Mark,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +43,14 @@ pub(crate) enum Node {
 
 /// The members of a map in their order, no key twice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Map(Vec<(String, Yaml)>);
+pub(crate) struct Map(Vec<Entry>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub key: String,
+    pub start: Mark,
+    pub value: Yaml,
+}
 
 struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
@@ -41,12 +58,17 @@ struct Reader<'a> {
 
 /// Reads the one document of `text`.
 pub(crate) fn read(text: &str) -> Result<Yaml, YamlError> {
+    read_if_any(text)?.ok_or_else(|| wrong(1, "nothing is written here"))
+}
+
+/// None: there is nothing but comments.
+pub(crate) fn read_if_any(text: &str) -> Result<Option<Yaml>, YamlError> {
     let mut reader = Reader { parser: Parser::new_from_str(text) };
     let mut document = None;
     loop {
-        let (event, line) = reader.next()?;
+        let (event, span) = reader.next()?;
         match event {
-            Event::StreamEnd => break,
+            Event::StreamEnd => return Ok(document),
             Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
             Event::Alias(_)
             | Event::Scalar(..)
@@ -55,13 +77,12 @@ pub(crate) fn read(text: &str) -> Result<Yaml, YamlError> {
             | Event::MappingStart(..)
             | Event::MappingEnd => {
                 if document.is_some() {
-                    return Err(wrong(line, "a second document; keep one to a file"));
+                    return Err(wrong(span.start.line(), "a second document; keep one to a file"));
                 }
-                document = Some(reader.node(event, line, 0)?);
+                document = Some(reader.node(event, span, 0)?);
             }
         }
     }
-    document.ok_or_else(|| wrong(1, "nothing is written here"))
 }
 
 fn wrong(line: usize, what: impl Into<String>) -> YamlError {
@@ -71,15 +92,17 @@ fn wrong(line: usize, what: impl Into<String>) -> YamlError {
 // === impl Reader ===
 
 impl<'a> Reader<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, usize), YamlError> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), YamlError> {
         match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, span.start.line())),
+            Some(Ok((event, span))) => Ok((event, span)),
             Some(Err(error)) => Err(error.into()),
-            None => Ok((Event::StreamEnd, 0)),
+            None => Ok((Event::StreamEnd, Span::default())),
         }
     }
 
-    fn node(&mut self, event: Event<'a>, line: usize, depth: usize) -> Result<Yaml, YamlError> {
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Yaml, YamlError> {
+        let line = span.start.line();
+        let mut close = Mark::of(span.end);
         if depth > DEPTH_MAX {
             return Err(wrong(line, format!("more than {DEPTH_MAX} lists and maps inside each other")));
         }
@@ -92,8 +115,8 @@ impl<'a> Reader<'a> {
             }
             Event::Scalar(text, ScalarStyle::Plain, 0, None) => Node::Plain(text.into_owned()),
             Event::Scalar(text, _, 0, None) => Node::Quoted(text.into_owned()),
-            Event::SequenceStart(0, None) => self.list(depth)?,
-            Event::MappingStart(0, None) => self.map(depth)?,
+            Event::SequenceStart(0, None) => Node::List(self.list(depth, &mut close)?),
+            Event::MappingStart(0, None) => Node::Map(self.map(depth, &mut close)?),
             Event::Nothing
             | Event::StreamStart
             | Event::StreamEnd
@@ -102,39 +125,50 @@ impl<'a> Reader<'a> {
             | Event::SequenceEnd
             | Event::MappingEnd => return Err(wrong(line, "a value is missing")),
         };
-        Ok(Yaml { line, node })
+        Ok(Yaml { line, node, start: Mark::of(span.start), close })
     }
 
-    fn list(&mut self, depth: usize) -> Result<Node, YamlError> {
+    fn list(&mut self, depth: usize, close: &mut Mark) -> Result<Vec<Yaml>, YamlError> {
         let mut elements = Vec::new();
         loop {
-            let (event, line) = self.next()?;
+            let (event, span) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
-                return Ok(Node::List(elements));
+                *close = Mark::of(span.start);
+                return Ok(elements);
             }
-            elements.push(self.node(event, line, depth + 1)?);
+            elements.push(self.node(event, span, depth + 1)?);
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Node, YamlError> {
+    fn map(&mut self, depth: usize, close: &mut Mark) -> Result<Map, YamlError> {
         let mut map = Map::default();
         let mut seen = BTreeSet::new();
         loop {
-            let (event, line) = self.next()?;
+            let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
-                return Ok(Node::Map(map));
+                *close = Mark::of(span.start);
+                return Ok(map);
             }
-            let key = match self.node(event, line, depth + 1)?.node {
+            let (line, start) = (span.start.line(), Mark::of(span.start));
+            let key = match self.node(event, span, depth + 1)?.node {
                 Node::Plain(key) | Node::Quoted(key) => key,
                 Node::List(_) | Node::Map(_) => return Err(wrong(line, "a key that is a list or a map")),
             };
             if !seen.insert(key.clone()) {
                 return Err(wrong(line, format!("`{key}` is here twice")));
             }
-            let (event, line) = self.next()?;
-            let value = self.node(event, line, depth + 1)?;
-            map.0.push((key, value));
+            let (event, span) = self.next()?;
+            let value = self.node(event, span, depth + 1)?;
+            map.0.push(Entry { key, start, value });
         }
+    }
+}
+
+// === impl Mark ===
+
+impl Mark {
+    fn of(marker: Marker) -> Self {
+        Self { line: marker.line(), column: marker.col() }
     }
 }
 
@@ -205,7 +239,11 @@ impl Map {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Yaml)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+        self.0.iter().map(|entry| (entry.key.as_str(), &entry.value))
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.0
     }
 
     pub(crate) fn to_json(&self) -> Object {
