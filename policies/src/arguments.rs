@@ -142,7 +142,7 @@ impl Arguments {
             return Err(ArgumentsError::Name { name: name.chars().take(64).collect() });
         }
         if !self.0.contains_key(name) {
-            if let Some(other) = self.lookalike(name) {
+            if let Some(other) = self.alike(name) {
                 return Err(ArgumentsError::Alike { one: other.to_owned(), other: name.to_owned() });
             }
             if self.0.len() >= ARGUMENTS_MAX {
@@ -182,8 +182,9 @@ impl Arguments {
         self.0.len()
     }
 
-    /// The name here that looks like `name` and is another.
-    fn lookalike(&self, name: &str) -> Option<&str> {
+    /// A name here that `name` could be taken for.
+    #[must_use]
+    pub fn alike(&self, name: &str) -> Option<&str> {
         let folded = fold::key(name);
         self.0.keys().map(String::as_str).find(|known| *known != name && fold::key(known) == folded)
     }

@@ -7,8 +7,9 @@ use crate::engine::{self, Document, Engine, INSTRUCTIONS_MAX};
 use crate::folder::{self, FILE_BYTES_MAX, FILES_MAX, SourceFile};
 use crate::lint::{self, Fault, SETS};
 use crate::questions;
+use crate::reads::{Looks, Names, Reads};
 use crate::syntax::Module;
-use crate::table::Table;
+use crate::table::{Row, Table};
 use crate::yaml::YamlError;
 use agentgate_core::digest::{Digest, Digester};
 use std::num::NonZeroU32;
@@ -17,7 +18,7 @@ use thiserror::Error;
 
 /// The first line of a bundle's bytes.
 const MAGIC: &[u8] = b"agentgate policy 1\n";
-const TABLE: &str = "tools.yaml";
+pub(crate) const TABLE: &str = "tools.yaml";
 
 /// A policy that could serve. Clones share it.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ struct Parts {
     rego: Vec<(String, String)>,
     modules: Vec<Module>,
     table: Table,
+    looks: Looks,
     cases: Vec<Case>,
 }
 
@@ -75,6 +77,7 @@ impl Bundle {
             rego: Vec::new(),
             modules: Vec::new(),
             table: Table::default(),
+            looks: Looks::default(),
             cases: Vec::new(),
             files: Vec::new(),
         };
@@ -88,6 +91,7 @@ impl Bundle {
             return Err(BundleError::Missing { what: TABLE });
         }
         lint::check(&parts.modules)?;
+        parts.looks = Reads::new(&parts.modules).looks();
         parts.files = files;
         let bundle = Self(Arc::new(parts));
         // Compiles it, which no other step does.
@@ -142,6 +146,45 @@ impl Bundle {
         self.0.cases.len()
     }
 
+    /// The same policy with another tool table. Its cases are not tried.
+    ///
+    /// # Errors
+    /// When the table is none.
+    pub(crate) fn with_table(&self, table: &str) -> Result<Self, BundleError> {
+        let mut files = self.0.files.clone();
+        if let Some(file) = files.iter_mut().find(|file| file.path == TABLE) {
+            file.bytes = table.as_bytes().to_vec();
+        }
+        Self::load(files)
+    }
+
+    /// The tool table as its author wrote it.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        let file = self.0.files.iter().find(|file| file.path == TABLE);
+        file.and_then(|file| std::str::from_utf8(&file.bytes).ok()).unwrap_or_default()
+    }
+
+    /// What the table says of one tool.
+    #[must_use]
+    pub fn row(&self, server: &str, tool: &str) -> Option<&Row> {
+        self.0.table.row(server, tool)
+    }
+
+    /// The arguments of a tool that rules read. None: no rule looks at its arguments.
+    pub(crate) fn looks_at(&self, server: &str, tool: &str) -> Option<Names> {
+        self.0.looks.at(server, tool)
+    }
+
+    pub(crate) fn modules(&self) -> &[Module] {
+        &self.0.modules
+    }
+
+    /// What the rules see as `data`.
+    pub(crate) fn data(&self) -> Document {
+        Document::object([("tools", self.0.table.document())])
+    }
+
     pub(crate) fn all_cases(&self) -> &[Case] {
         &self.0.cases
     }
@@ -151,8 +194,7 @@ impl Bundle {
         let wrong = |what| BundleError::Rego { what };
         let mut rego = self.0.rego.clone();
         rego.push((questions::PATH.to_owned(), questions::rego(|set| self.declares(set))));
-        let data = Document::object([("tools", self.0.table.document())]);
-        let mut engine = Engine::new(&rego, data, limit).map_err(wrong)?;
+        let mut engine = Engine::new(&rego, self.data(), limit).map_err(wrong)?;
         engine.evaluate(questions::READY, Document::object([])).map_err(|failure| wrong(failure.to_string()))?;
         Ok(engine)
     }

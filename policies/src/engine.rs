@@ -3,16 +3,18 @@
 //! A builtin that fails is an error here, never `undefined`. The engine is given no clock and no way out; what looks at the
 //! world all the same is refused by `lint`, from what `read` found.
 
+mod reading;
+
 use crate::panics;
-use crate::syntax::{self, Module, Shape, Step, Use, What};
 use agentgate_core::json::{Json, Number, Object};
-use regorus::unstable::{Expr, Literal, Query, Rule, RuleAssign, RuleHead};
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{LimitError, Value};
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 use thiserror::Error;
+
+pub(crate) use reading::read;
 
 /// Steps of the interpreter that one evaluation may take: about two hundred times what the default policy takes.
 /// Beyond it the call is refused, the same way each time (decision 0003).
@@ -85,23 +87,6 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
 #[cfg(test)]
 pub(crate) fn clear_patterns() {
     regorus::cache::clear();
-}
-
-/// Reads one file of Rego.
-pub(crate) fn read(path: &str, rego: &str) -> Result<Module, String> {
-    let mut engine = regorus::Engine::new();
-    engine.add_policy(path.to_owned(), rego.to_owned()).map_err(|error| plain(&error.to_string()))?;
-    let Some(parsed) = engine.get_modules().first() else {
-        return Err("nothing was read".to_owned());
-    };
-    let mut module = Module { path: path.to_owned(), package: name_of(&parsed.package.refr), ..Module::default() };
-    for import in &parsed.imports {
-        module.imports.push(Use { line: import.span.line, what: What::Import(name_of(&import.refr)) });
-    }
-    for rule in &parsed.policy {
-        module.rules.push(read_rule(rule));
-    }
-    Ok(module)
 }
 
 // === impl Engine ===
@@ -287,173 +272,6 @@ fn plain(message: &str) -> String {
         (Some(place), Some(what)) => format!("{place}: {what}"),
         (_, Some(what)) => what.to_owned(),
         (_, None) => message.trim().to_owned(),
-    }
-}
-
-// What follows walks the engine's syntax tree and writes down what `lint` has to know.
-
-fn read_rule(rule: &Rule) -> syntax::Rule {
-    let mut uses = Vec::new();
-    let (refr, shape, line) = match rule {
-        Rule::Default { span, refr, args, value, .. } => {
-            read_all(args.iter().chain([value]), &mut uses);
-            (refr.as_ref(), Shape::Value, span.line)
-        }
-        Rule::Spec { span, head, bodies } => {
-            for body in bodies {
-                if body.is_else {
-                    uses.push(Use { line: body.span.line, what: What::Else });
-                }
-                read_assign(body.assign.as_ref(), &mut uses);
-                read_query(&body.query, &mut uses);
-            }
-            let (refr, shape) = read_head(head, &mut uses);
-            (refr, shape, span.line)
-        }
-    };
-    let (name, whole) = read_name(refr, &mut uses);
-    // `x.y contains …` and `x[y] := …` are parts of an object `x`, whatever stands behind them.
-    syntax::Rule { line, name, shape: if whole { shape } else { Shape::Value }, uses }
-}
-
-fn read_head<'a>(head: &'a RuleHead, uses: &mut Vec<Use>) -> (&'a Expr, Shape) {
-    match head {
-        RuleHead::Compr { refr, assign, .. } => {
-            read_assign(assign.as_ref(), uses);
-            (refr, Shape::Value)
-        }
-        RuleHead::Set { refr, key, .. } => {
-            read_all(key.iter(), uses);
-            (refr, Shape::Set)
-        }
-        RuleHead::Func { refr, args, assign, .. } => {
-            read_all(args.iter(), uses);
-            read_assign(assign.as_ref(), uses);
-            (refr, Shape::Function)
-        }
-    }
-}
-
-/// The name that a rule is called by, and whether that is all of its head's path.
-fn read_name(refr: &Expr, uses: &mut Vec<Use>) -> (String, bool) {
-    let mut node = refr;
-    let mut whole = true;
-    loop {
-        if let Expr::RefDot { refr, .. } = node {
-            node = refr;
-        } else if let Expr::RefBrack { refr, index, .. } = node {
-            read_expr(index, uses);
-            node = refr;
-        } else {
-            return (node.span().text().to_owned(), whole);
-        }
-        whole = false;
-    }
-}
-
-fn read_assign(assign: Option<&RuleAssign>, uses: &mut Vec<Use>) {
-    if let Some(assign) = assign {
-        read_expr(&assign.value, uses);
-    }
-}
-
-fn read_all<'a, E: AsRef<Expr> + 'a>(exprs: impl IntoIterator<Item = &'a E>, uses: &mut Vec<Use>) {
-    for expr in exprs {
-        read_expr(expr.as_ref(), uses);
-    }
-}
-
-fn read_query(query: &Query, uses: &mut Vec<Use>) {
-    for statement in &query.stmts {
-        for with in &statement.with_mods {
-            uses.push(Use { line: with.span.line, what: What::With });
-        }
-        match &statement.literal {
-            Literal::SomeVars { .. } => {}
-            Literal::SomeIn { key, value, collection, .. } => read_all(key.iter().chain([value, collection]), uses),
-            Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => read_expr(expr, uses),
-            Literal::Every { domain, query, .. } => {
-                read_expr(domain, uses);
-                read_query(query, uses);
-            }
-        }
-    }
-}
-
-fn read_expr(expr: &Expr, uses: &mut Vec<Use>) {
-    match expr {
-        Expr::String { .. } | Expr::RawString { .. } | Expr::Number { .. } | Expr::Bool { .. } | Expr::Null { .. } => {}
-        Expr::Var { .. } | Expr::RefDot { .. } | Expr::RefBrack { .. } => read_reference(expr, uses),
-        Expr::Array { items, .. } | Expr::Set { items, .. } => read_all(items, uses),
-        Expr::Object { fields, .. } => {
-            for (_, key, value) in fields {
-                read_all([key, value], uses);
-            }
-        }
-        Expr::ArrayCompr { term, query, .. } | Expr::SetCompr { term, query, .. } => {
-            read_expr(term, uses);
-            read_query(query, uses);
-        }
-        Expr::ObjectCompr { key, value, query, .. } => {
-            read_all([key, value], uses);
-            read_query(query, uses);
-        }
-        Expr::Call { span, fcn, params, .. } => {
-            let arguments = params.iter().map(|param| constant(param)).collect();
-            uses.push(Use { line: span.line, what: What::Call { name: name_of(fcn), arguments } });
-            read_all(params, uses);
-        }
-        Expr::UnaryExpr { expr, .. } => read_expr(expr, uses),
-        Expr::BinExpr { lhs, rhs, .. }
-        | Expr::BoolExpr { lhs, rhs, .. }
-        | Expr::ArithExpr { lhs, rhs, .. }
-        | Expr::AssignExpr { lhs, rhs, .. } => read_all([lhs, rhs], uses),
-        Expr::Membership { key, value, collection, .. } => read_all(key.iter().chain([value, collection]), uses),
-    }
-}
-
-/// Writes down a path, and what the computed steps of it use.
-fn read_reference(expr: &Expr, uses: &mut Vec<Use>) {
-    let line = expr.span().line;
-    let mut steps = Vec::new();
-    let mut node = expr;
-    loop {
-        if let Expr::RefDot { refr, field, .. } = node {
-            steps.push(Step::Name(field.0.text().to_owned()));
-            node = refr;
-        } else if let Expr::RefBrack { refr, index, .. } = node {
-            steps.push(constant(index).map_or(Step::Computed, Step::Name));
-            read_expr(index, uses);
-            node = refr;
-        } else if let Expr::Var { span, .. } = node {
-            steps.push(Step::Name(span.text().to_owned()));
-            break;
-        } else {
-            // `f(x).y` and the like: the path begins at no variable.
-            return read_expr(node, uses);
-        }
-    }
-    steps.reverse();
-    uses.push(Use { line, what: What::Reference(steps) });
-}
-
-/// The text of a string that stands in the source.
-fn constant(expr: &Expr) -> Option<String> {
-    if let Expr::String { value: Value::String(text), .. } | Expr::RawString { value: Value::String(text), .. } = expr {
-        Some(text.to_string())
-    } else {
-        None
-    }
-}
-
-/// `a.b.c` of a path; the source's own text of anything else.
-fn name_of(expr: &Expr) -> String {
-    if let Expr::RefDot { refr, field, .. } = expr {
-        format!("{}.{}", name_of(refr), field.0.text())
-    } else if let Expr::RefBrack { refr, index, .. } = expr {
-        format!("{}.{}", name_of(refr), constant(index).unwrap_or_else(|| "…".to_owned()))
-    } else {
-        expr.span().text().to_owned()
     }
 }
 

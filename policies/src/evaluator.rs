@@ -7,9 +7,10 @@ use crate::engine::{Answer, Engine, Failure, INSTRUCTIONS_MAX, Inexact, Lines};
 use crate::input;
 use crate::lint::HIDDEN;
 use crate::questions::{HIDING, OPINION};
-use crate::table;
+use crate::{strict, table};
 use agentgate_core::decide::{EvaluationError, Facts, Finding, Opinion, Scope};
 use agentgate_core::id::RuleName;
+use agentgate_core::mcp::{Message, Method};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use thiserror::Error;
@@ -27,6 +28,7 @@ const RESERVED: &str = "gate.";
 #[derive(Debug)]
 pub struct Evaluator {
     engine: Engine,
+    bundle: Bundle,
     hides: bool,
 }
 
@@ -51,7 +53,7 @@ impl Evaluator {
     }
 
     pub(crate) fn with_limit(bundle: &Bundle, limit: NonZeroU32) -> Result<Self, BundleError> {
-        Ok(Self { engine: bundle.engine(limit)?, hides: bundle.declares(HIDDEN) })
+        Ok(Self { engine: bundle.engine(limit)?, bundle: bundle.clone(), hides: bundle.declares(HIDDEN) })
     }
 
     /// # Errors
@@ -59,6 +61,11 @@ impl Evaluator {
     pub fn opinion(&mut self, facts: &Facts) -> Result<Opinion, Trouble> {
         // What could not be read is refused before any policy; there is nothing to ask about.
         let Ok(message) = &facts.reading else { return Ok(Opinion::default()) };
+        // Not beside the policy: what it would say of arguments that a server reads otherwise is worth nothing.
+        let deny = self.refused_arguments(facts, message);
+        if !deny.is_empty() {
+            return Ok(Opinion { deny, ..Opinion::default() });
+        }
         let input = input::document(facts, message)?;
         let Answer::Object(mut sets) = self.engine.evaluate(OPINION, input)? else {
             return Err(failed("the sets are undefined"));
@@ -68,6 +75,16 @@ impl Evaluator {
             require_approval: findings("require_approval", &mut sets)?,
             allow: findings("allow", &mut sets)?,
         })
+    }
+
+    /// What the gate itself refuses of the arguments of a tool that a rule looks at.
+    fn refused_arguments(&self, facts: &Facts, message: &Message) -> Vec<Finding> {
+        let (Method::ToolsCall, Some(tool)) = (message.method, &message.target) else { return Vec::new() };
+        let server = facts.server.as_str();
+        match self.bundle.looks_at(server, tool) {
+            Some(read) => strict::check(tool, &read, self.bundle.row(server, tool), message.params.as_ref()),
+            None => Vec::new(),
+        }
     }
 
     /// Which of `tools` the policy refuses whatever their arguments, in the order of `tools`.

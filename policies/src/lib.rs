@@ -16,6 +16,8 @@ mod lint;
 pub mod panics;
 mod places;
 mod questions;
+mod reads;
+mod strict;
 mod syntax;
 mod table;
 pub mod table_edit;

@@ -142,7 +142,7 @@ impl<'a> Policy<'a> {
         let [Step::Name(root), rest @ ..] = steps else { return Ok(()) };
         match (root.as_str(), rest) {
             ("input" | "data", []) => Err(format!("`{root}` as a whole: name what the rule depends on")),
-            ("input" | "data", [Step::Computed, ..]) => {
+            ("input" | "data", [Step::Computed { .. }, ..]) => {
                 Err(format!("`{root}[…]` with a computed name: name what the rule depends on"))
             }
             ("input", rest) => input::check_path(rest),
@@ -197,7 +197,7 @@ impl<'a> Policy<'a> {
 }
 
 /// The rule of this policy that is used, or the name of something else.
-fn names(used: &Use) -> Option<&str> {
+pub(crate) fn names(used: &Use) -> Option<&str> {
     match &used.what {
         What::Call { name, .. } => Some(local(name)),
         What::Reference(steps) => match steps.as_slice() {
@@ -210,7 +210,7 @@ fn names(used: &Use) -> Option<&str> {
 }
 
 /// `name` of `agentgate.platform.name`.
-fn own_rule(steps: &[Step]) -> Option<&str> {
+pub(crate) fn own_rule(steps: &[Step]) -> Option<&str> {
     match steps {
         [Step::Name(agentgate), Step::Name(platform), Step::Name(name), ..]
             if agentgate == "agentgate" && platform == "platform" =>
@@ -229,7 +229,7 @@ fn local(name: &str) -> &str {
 fn written(steps: &[Step]) -> String {
     let step = |step: &Step| match step {
         Step::Name(name) => format!(".{name}"),
-        Step::Computed => "[…]".to_owned(),
+        Step::Computed { .. } => "[…]".to_owned(),
     };
     steps.iter().map(step).collect()
 }

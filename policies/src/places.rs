@@ -2,6 +2,7 @@
 //! read, so that a comment or a text that looks like a rule is none.
 
 use crate::bundle::Bundle;
+use crate::reads::Reads;
 
 /// What is shown of a rule's source.
 pub const RULE_TEXT_BYTES_MAX: usize = 4_096;
@@ -46,14 +47,28 @@ impl Bundle {
     /// Every rule that contributes under this name, by file and line. A rule whose name is computed has no place.
     #[must_use]
     pub fn places(&self, rule: &str) -> Vec<RulePlace> {
-        let _ = rule;
-        Vec::new()
+        let mut places = Vec::new();
+        for module in self.modules() {
+            for known in module.rules.iter().filter(|known| known.element.as_deref() == Some(rule)) {
+                let set = RuleSet::ALL.into_iter().find(|set| set.name() == known.name);
+                let text = known.text.get(..known.text.floor_char_boundary(RULE_TEXT_BYTES_MAX)).unwrap_or_default();
+                places.extend(set.map(|set| RulePlace {
+                    set,
+                    file: module.path.clone(),
+                    line: known.line,
+                    text: text.trim_end().to_owned(),
+                }));
+            }
+        }
+        places
     }
 
     /// The paths of `input` and of `data.tools` that the rules of this name read, themselves or through others.
     #[must_use]
     pub fn reads(&self, rule: &str) -> Vec<String> {
-        let _ = rule;
-        Vec::new()
+        Reads::new(self.modules()).paths(rule).into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
