@@ -30,6 +30,8 @@ counts! {
     CallsMalformed = "calls_malformed",
     /// The body was larger than the route takes, or all exchanges together held too much.
     CallsTooLarge = "calls_too_large",
+    /// Went on whatever its verdict: its route observes, or it was answered so.
+    CallsObserved = "calls_observed",
     /// The client left while it waited, or the verdict came late: allowed and never sent on.
     CallsNotReleased = "calls_not_released",
     RequestsPassed = "requests_passed",
@@ -54,6 +56,10 @@ counts! {
     ResponsesWithheld = "responses_withheld",
     /// An answer that nobody waited for any more.
     AnswersLate = "answers_late",
+    /// Calls that went on and of which no copy could be kept: no room, or nobody there whose orders were known.
+    ObservationsLost = "observations_lost",
+    /// A standing of the control plane's that is obeyed from then on.
+    StandingsKept = "standings_kept",
     /// Entries for which there was no room.
     ReportsLost = "reports_lost",
     StreamsOpened = "streams_opened",

@@ -81,7 +81,7 @@ impl Gate {
     pub fn http(&mut self, context: ContextId, event: Event, bodies: &dyn Bodies, now: Moment) -> (Action, Vec<Order>) {
         let mut orders = Vec::new();
         let Some((_, exchange)) = self.exchanges.get_mut(&context) else { return (Action::Pause, orders) };
-        let step = exchange.on(event, now);
+        let step = exchange.on(event, self.conversation.standing(), now);
         self.effects(context, step.effects, bodies, now, &mut orders);
         // A resume within the callback that pauses is lost: what was settled at once continues by the callback's own answer.
         let resumed =
@@ -116,6 +116,8 @@ impl Gate {
                 Effect::Listing(listing) => Input::Listing(listing),
                 Effect::Forget(counter) => Input::Forget(counter),
                 Effect::Report(entry) => Input::Report(*entry),
+                Effect::Follow(entry) => Input::Follow(*entry),
+                Effect::Unobserved => Input::Unobserved,
                 Effect::Count(count) => {
                     orders.push(Order::Count(count, 1));
                     continue;
@@ -171,7 +173,7 @@ impl Gate {
             };
             let Some(context) = self.calls.get(&counter).copied() else { continue };
             let Some((_, exchange)) = self.exchanges.get_mut(&context) else { continue };
-            let step = exchange.on(event, now);
+            let step = exchange.on(event, self.conversation.standing(), now);
             self.effects(context, step.effects, bodies, now, orders);
         }
     }

@@ -9,7 +9,7 @@ use crate::clock::Moment;
 use crate::config::Config;
 use crate::conversation::{Input, StreamId};
 use crate::count::Count;
-use crate::exchange::{Action, Answerer, Effect, Event};
+use crate::exchange::{Action, Answerer, Effect, Event, claim};
 use crate::gate::{Bodies, ContextId, Gate, Order};
 use crate::grpc_service;
 use abi::{Buffer, Direction, Hosted, Level, Map};
@@ -206,7 +206,10 @@ impl HttpContext for Http {
         let peer = abi::property("connection\0uri_san_peer_certificate").unwrap_or_default();
         // A name that is not UTF-8 is nobody's: the control plane refuses an unknown peer.
         let peer = String::from_utf8_lossy(&peer).into_owned();
-        self.event(Event::RequestHeaders { headers, peer, end })
+        let wanted = self.of_exchange(Vec::new(), |exchange| exchange.claims(&headers));
+        let read = |(name, path): (String, String)| claim(&name, abi::property(&path).ok()?);
+        let claims = wanted.into_iter().filter_map(read).collect();
+        self.event(Event::RequestHeaders { headers, peer, claims, end })
     }
 
     fn on_http_request_body(&mut self, size: usize, end: bool) -> HostAction {
@@ -366,7 +369,13 @@ fn apply(effect: Effect) -> Hosted<()> {
         Effect::ResumeResponse => abi::resume(Direction::Response),
         Effect::Refuse(reply) => abi::answer(reply.http_status, &[("content-type", "application/json")], &reply.body),
         // The gate keeps these.
-        Effect::Ask(_) | Effect::Listing(_) | Effect::Forget(_) | Effect::Report(_) | Effect::Count(_) => Ok(()),
+        Effect::Ask(_)
+        | Effect::Listing(_)
+        | Effect::Forget(_)
+        | Effect::Report(_)
+        | Effect::Follow(_)
+        | Effect::Unobserved
+        | Effect::Count(_) => Ok(()),
     }
 }
 

@@ -23,3 +23,4 @@ mod grpc_service;
 #[cfg(target_family = "wasm")]
 mod host;
 mod pairs;
+pub mod standing;

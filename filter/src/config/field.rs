@@ -41,6 +41,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// None: it is not there.
+    pub(super) fn object_there(&self, field: &str) -> Result<Option<Self>, ConfigError> {
+        self.json(field).map(|json| Self::of(&self.name(field), json)).transpose()
+    }
+
     pub(super) fn objects(&self, field: &str) -> Result<Option<Vec<Self>>, ConfigError> {
         let Some(elements) = self.elements(field)? else { return Ok(None) };
         let at = |index| format!("{}[{index}]", self.name(field));

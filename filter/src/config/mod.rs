@@ -7,9 +7,17 @@
 //!   "held_bytes_max": 67108864,
 //!   "routes": [ { "path": "/mcp", "server": "notes",
 //!                 "versions": ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"],
-//!                 "query_keys": [], "origins": [], "denied": "result", "limits": { "body_bytes_max": 1048576 } } ] }
+//!                 "query_keys": [], "origins": [], "mode": "enforce", "denied": "result",
+//!                 "limits": { "body_bytes_max": 1048576 } } ] }
 //! ```
 //! `routes` must be there, each with `path` and `server`; all else is shown with its default.
+//!
+//! With `"mode": "observe"` a route changes nothing and refuses nothing but upgrades and tunnels: each call goes on at once and is
+//! reported, and its verdict is recorded. An order of the control plane, for a server or one of its tools, counts more.
+//!
+//! `"claims": { "metadata": "jwt", "names": ["sub", "iss", "tenant"] }` sends these claims of the user's token along, where Envoy's
+//! jwt_authn filter stands before this one and keeps the payload of a token that it verified under `payload_in_metadata: jwt`.
+//! Only claims that are text are sent. Without the field none are.
 //!
 //! `origins` are the web pages that may call, as a browser writes them: `https://tools.example`, `http://localhost:6274`. An agent
 //! sends no Origin header and needs no entry. Where the list is empty, whatever comes from a browser is refused with HTTP 403:
@@ -20,6 +28,7 @@ mod field;
 use agentgate_core::id::{NameError, Server};
 use agentgate_core::json::{self, Bounds, Fault, Keys};
 use agentgate_core::mcp::{Limits, Rules, Version};
+use agentgate_core::mode::Mode;
 use field::Fields;
 use std::rc::Rc;
 use thiserror::Error;
@@ -39,6 +48,10 @@ pub const HELD_BYTES_MAX: std::ops::RangeInclusive<u64> = 1..=256 * 1_024 * 1_02
 pub const ROUTES_MAX: usize = 256;
 /// Each is compared with every request that names one.
 pub const ORIGINS_MAX: usize = 64;
+/// Each is asked of the host for every request.
+pub const CLAIMS_MAX: usize = 16;
+/// They become part of a property's path.
+pub const CLAIM_NAME_BYTES_MAX: usize = 200;
 
 const BOUNDS: Bounds = Bounds { depth_max: 8, number_bytes_max: 20, values_max: 10_000 };
 
@@ -70,7 +83,18 @@ pub struct Route {
     pub rules: Rules,
     /// Compared byte for byte with the Origin header, where there is one.
     pub origins: Vec<String>,
+    /// Where nothing else is ordered.
+    pub mode: Mode,
     pub denied: Denied,
+    pub claims: Option<Claims>,
+}
+
+/// What of the user's token is sent along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claims {
+    /// Under which key of its own metadata Envoy's jwt_authn keeps the payload.
+    pub metadata: String,
+    pub names: Vec<String>,
 }
 
 /// How a call that was denied or is pending is answered.
@@ -110,6 +134,8 @@ pub enum ConfigError {
         "`{field}`: `{value}` is no origin as a browser writes it: `scheme://host` or `scheme://host:port`, in lower case and with nothing behind"
     )]
     Origin { field: String, value: String },
+    #[error("`{field}`: `{value}` holds other characters than visible ASCII")]
+    Claim { field: String, value: String },
     #[error("`{field}` is longer than {max} bytes")]
     TooLong { field: String, max: usize },
     #[error("`{field}` is no name")]
@@ -177,8 +203,13 @@ fn routes(root: &Fields<'_>) -> Result<Vec<Rc<Route>>, ConfigError> {
 // === impl Route ===
 
 impl Route {
+    #[must_use]
+    pub fn observes(&self) -> bool {
+        self.mode == Mode::Observe
+    }
+
     fn of(fields: &Fields<'_>) -> Result<Self, ConfigError> {
-        fields.only(&["path", "server", "versions", "query_keys", "origins", "denied", "limits"])?;
+        fields.only(&["path", "server", "versions", "query_keys", "origins", "mode", "denied", "claims", "limits"])?;
         let limits = fields.object("limits")?;
         limits.only(&["body_bytes_max"])?;
         let body_bytes_max = limits.number("body_bytes_max", BODY_BYTES_MAX)?.unwrap_or(BODY_BYTES_MAX_DEFAULT);
@@ -196,10 +227,58 @@ impl Route {
                 limits: Limits { body_bytes_max: size(body_bytes_max), ..Limits::default() },
             },
             origins: origins(fields)?,
+            mode: fields
+                .choice("mode", &[Mode::Enforce, Mode::Observe].map(|mode| (mode.name(), mode)))?
+                .unwrap_or(Mode::Enforce),
             denied: fields
                 .choice("denied", &[("result", Denied::Result), ("error", Denied::Error), ("http_403", Denied::Http403)])?
                 .unwrap_or(Denied::Result),
+            claims: Claims::of(fields)?,
         })
+    }
+}
+
+// === impl Claims ===
+
+impl Claims {
+    fn of(route: &Fields<'_>) -> Result<Option<Self>, ConfigError> {
+        let Some(fields) = route.object_there("claims")? else { return Ok(None) };
+        fields.only(&["metadata", "names"])?;
+        let missing = |field| ConfigError::Missing { field: fields.name(field) };
+        let metadata = fields.text("metadata")?.ok_or_else(|| missing("metadata"))?.to_owned();
+        let names = fields.texts("names")?.ok_or_else(|| missing("names"))?;
+        if names.is_empty() {
+            return Err(ConfigError::Empty { field: fields.name("names") });
+        }
+        if names.len() > CLAIMS_MAX {
+            return Err(ConfigError::TooMany { field: fields.name("names"), max: CLAIMS_MAX });
+        }
+        check_part(fields.name("metadata"), &metadata)?;
+        for (index, name) in names.iter().enumerate() {
+            check_part(fields.name(&format!("names[{index}]")), name)?;
+            if names.iter().take(index).any(|other| other == name) {
+                return Err(ConfigError::Twice { field: fields.name("names"), value: name.clone() });
+            }
+        }
+        Ok(Some(Self { metadata, names }))
+    }
+
+    /// The host's path of one of these claims: jwt_authn's own metadata, parted by NUL.
+    #[must_use]
+    pub fn property(&self, name: &str) -> String {
+        format!("metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0{}\0{name}", self.metadata)
+    }
+}
+
+/// A part of a property's path: no NUL, which parts it, and nothing that is not seen.
+fn check_part(field: String, value: &str) -> Result<(), ConfigError> {
+    if value.len() > CLAIM_NAME_BYTES_MAX {
+        return Err(ConfigError::TooLong { field, max: CLAIM_NAME_BYTES_MAX });
+    }
+    if value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(())
+    } else {
+        Err(ConfigError::Claim { field, value: value.to_owned() })
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a configuration may say, and how it is told that it may not.
 
-use super::{Config, Denied, UnnamedPaths};
+use super::{CLAIM_NAME_BYTES_MAX, CLAIMS_MAX, Config, Denied, UnnamedPaths};
 use agentgate_core::mcp::Version;
+use agentgate_core::mode::Mode;
 
 const SMALLEST: &str = r#"{"routes":[{"path":"/mcp","server":"notes"}]}"#;
 
@@ -32,6 +33,8 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     assert_eq!(config.routes[0].rules.limits.body_bytes_max, 1_048_576);
     assert_eq!(config.routes[0].origins, [""; 0]);
     assert_eq!(config.routes[0].denied, Denied::Result);
+    assert_eq!(config.routes[0].mode, Mode::Enforce);
+    assert_eq!(config.routes[0].claims, None);
 }
 
 #[test]
@@ -51,7 +54,7 @@ fn a_fault_is_named_with_its_field() {
         (r#"{"routes":[{"path":"/mcp","server":"a"},{"path":"/mcp","server":"b"}]}"#, "`routes[1].path` is named twice: `/mcp`"),
         (
             r#"{"routes":[{"path":"/mcp","server":"a","verions":[]}]}"#,
-            "`routes[0].verions` is unknown: path, server, versions, query_keys, origins, denied, limits are known here",
+            "`routes[0].verions` is unknown: path, server, versions, query_keys, origins, mode, denied, claims, limits are known here",
         ),
         (
             r#"{"routes":[{"path":"/mcp","server":"a","versions":["2024-11-05"]}]}"#,
@@ -161,5 +164,66 @@ fn a_route_takes_its_path_with_any_query_and_no_other_path() {
         ("/", false),
     ] {
         assert_eq!(config.route(path.as_bytes()).is_some(), taken, "{path}");
+    }
+}
+
+#[test]
+fn a_route_observes_only_where_it_says_so() {
+    for (member, wanted) in
+        [("", Mode::Enforce), (r#","mode":"enforce""#, Mode::Enforce), (r#","mode":"observe""#, Mode::Observe)]
+    {
+        let config = Config::parse(SMALLEST.replace(r#""notes""#, &format!(r#""notes"{member}"#)).as_bytes()).unwrap();
+        assert_eq!(config.routes[0].mode, wanted, "{member}");
+    }
+    check(&[(
+        r#"{"routes":[{"path":"/mcp","server":"a","mode":"Observe"}]}"#,
+        "`routes[0].mode` is `Observe`: take one of enforce, observe",
+    )]);
+}
+
+fn with_claims(claims: &str) -> String {
+    SMALLEST.replace(r#""notes""#, &format!(r#""notes","claims":{claims}"#))
+}
+
+#[test]
+fn claims_are_named_one_by_one() {
+    let config =
+        Config::parse(with_claims(r#"{"metadata":"jwt","names":["sub","https://a.example/tenant"]}"#).as_bytes()).unwrap();
+    let claims = config.routes[0].claims.as_ref().unwrap();
+    assert_eq!(claims.property("sub"), "metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0jwt\0sub");
+    assert_eq!(claims.names, ["sub", "https://a.example/tenant"]);
+    for (claims, wanted) in [
+        ("[]", "`routes[0].claims` is not an object"),
+        ("{}", "`routes[0].claims.metadata` is missing"),
+        (r#"{"metadata":"jwt"}"#, "`routes[0].claims.names` is missing"),
+        (r#"{"metadata":"jwt","names":[]}"#, "`routes[0].claims.names` is empty"),
+        (r#"{"metadata":"","names":["sub"]}"#, "`routes[0].claims.metadata` is empty"),
+        (r#"{"metadata":"jwt","names":["sub","sub"]}"#, "`routes[0].claims.names` is named twice: `sub`"),
+        (r#"{"metadata":"jwt","names":["a b"]}"#, "`routes[0].claims.names[0]`: `a b` holds other characters than visible ASCII"),
+        (r#"{"metadata":"jé","names":["sub"]}"#, "`routes[0].claims.metadata`: `jé` holds other characters than visible ASCII"),
+        (
+            r#"{"metadata":"jwt","names":["sub"],"header":"x"}"#,
+            "`routes[0].claims.header` is unknown: metadata, names are known here",
+        ),
+    ] {
+        check(&[(&with_claims(claims), wanted)]);
+    }
+    let nul = with_claims(r#"{"metadata":"jwt","names":["a\u0000b"]}"#);
+    assert!(Config::parse(nul.as_bytes()).unwrap_err().to_string().starts_with("`routes[0].claims.names[0]`"));
+}
+
+#[test]
+fn claims_have_bounds() {
+    for (count, taken) in [(CLAIMS_MAX, true), (CLAIMS_MAX + 1, false)] {
+        let names: Vec<String> = (0..count).map(|n| format!("\"c{n}\"")).collect();
+        let json = with_claims(&format!(r#"{{"metadata":"jwt","names":[{}]}}"#, names.join(",")));
+        assert_eq!(Config::parse(json.as_bytes()).is_ok(), taken, "{count}");
+    }
+    for (length, taken) in [(CLAIM_NAME_BYTES_MAX, true), (CLAIM_NAME_BYTES_MAX + 1, false)] {
+        let long = "c".repeat(length);
+        for json in [format!(r#"{{"metadata":"{long}","names":["sub"]}}"#), format!(r#"{{"metadata":"jwt","names":["{long}"]}}"#)]
+        {
+            assert_eq!(Config::parse(with_claims(&json).as_bytes()).is_ok(), taken, "{length}");
+        }
     }
 }

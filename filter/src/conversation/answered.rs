@@ -1,13 +1,27 @@
-//! What came of a question. Only a verdict that says allow, in so many words, is `Allow`.
+//! What came of a question. Only a verdict that says allow, in so many words, is `Allow`, and only one that is not to be
+//! enforced, in so many words, is `Observed`.
 
 use crate::count::Count;
 use agentgate_proto::v1;
 
+/// Of an approval's id, in hex.
+const APPROVAL_DIGITS: usize = 32;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answered {
     Allow,
-    Pending { rule: String, reason: String },
-    Deny { rule: String, reason: String },
+    /// There is a verdict, whatever it is, and the control plane's orders say that it is not enforced.
+    Observed,
+    /// `approval` is the id to quote to an approver; empty where there is none.
+    Pending {
+        rule: String,
+        reason: String,
+        approval: String,
+    },
+    Deny {
+        rule: String,
+        reason: String,
+    },
     Undecided(Undecided),
 }
 
@@ -49,6 +63,17 @@ pub enum Cause {
 
 // === impl Answered ===
 
+impl Answered {
+    /// Whether the call goes on to the server.
+    #[must_use]
+    pub const fn releases(&self) -> bool {
+        match self {
+            Self::Allow | Self::Observed => true,
+            Self::Pending { .. } | Self::Deny { .. } | Self::Undecided(_) => false,
+        }
+    }
+}
+
 impl From<v1::Answer> for Answered {
     fn from(answer: v1::Answer) -> Self {
         let decided = match answer.result {
@@ -56,14 +81,21 @@ impl From<v1::Answer> for Answered {
             Some(v1::answer::Result::Undecided(undecided)) => return Self::Undecided(undecided.into()),
             None => return Self::Undecided(Undecided::unreadable()),
         };
-        let v1::Decided { verdict, rule, reason, .. } = decided;
+        let v1::Decided { verdict, rule, reason, observed, approval, sequence: _ } = decided;
         match v1::Verdict::try_from(verdict) {
+            Ok(v1::Verdict::Allow | v1::Verdict::Pending | v1::Verdict::Deny) if observed => Self::Observed,
             Ok(v1::Verdict::Allow) => Self::Allow,
-            Ok(v1::Verdict::Pending) => Self::Pending { rule, reason },
+            Ok(v1::Verdict::Pending) => Self::Pending { rule, reason, approval: id_of(approval) },
             Ok(v1::Verdict::Deny) => Self::Deny { rule, reason },
             Ok(v1::Verdict::Unspecified) | Err(_) => Self::Undecided(Undecided::unreadable()),
         }
     }
+}
+
+/// What is shown to be typed by a person is an id and nothing else.
+fn id_of(approval: String) -> String {
+    let is_id = approval.len() == APPROVAL_DIGITS && approval.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if is_id { approval } else { String::new() }
 }
 
 // === impl Listed ===

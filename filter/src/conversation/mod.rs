@@ -10,6 +10,7 @@ pub use answered::{Answered, Cause, Listed, Undecided};
 
 use crate::clock::Moment;
 use crate::count::Count;
+use crate::standing::Standing;
 use agentgate_proto::v1::{self, converse_request, converse_response};
 use prost::Message as _;
 use reports::Reports;
@@ -58,6 +59,7 @@ pub struct Conversation {
     /// Calls that were asked for and that nobody waits for any more: an allow for one of them was never used.
     given_up: BTreeSet<u64>,
     reports: Reports,
+    standing: Standing,
     pings: u64,
 }
 
@@ -77,12 +79,14 @@ struct Waiting {
     question: Question,
     /// On which stream it was asked. None: not yet.
     stream: Option<StreamId>,
+    /// It goes on if nobody decides it: never to be reported as not released.
+    spared: bool,
 }
 
 /// What is waited for. The message is kept only until it is sent.
 #[derive(Debug)]
 enum Question {
-    Ask(Option<v1::Ask>),
+    Ask(Option<Box<v1::Ask>>),
     Listing(Option<v1::Listing>),
 }
 
@@ -99,6 +103,10 @@ pub enum Input {
     /// Nobody waits for this any more.
     Forget(u64),
     Report(v1::Entry),
+    /// The outcome of a call that went on unasked: never before its own copy has arrived.
+    Follow(v1::Entry),
+    /// A call went on of which there is no copy.
+    Unobserved,
     /// The context that owns the streams will go: open the next elsewhere.
     Leave,
 }
@@ -141,6 +149,7 @@ impl Conversation {
             overdue: VecDeque::new(),
             given_up: BTreeSet::new(),
             reports: Reports::default(),
+            standing: Standing::default(),
             pings: 0,
         }
     }
@@ -158,7 +167,7 @@ impl Conversation {
             Input::Opened(stream) => self.opened(stream, now, &mut out),
             Input::Received(stream, bytes) => self.received(stream, &bytes, now, &mut out),
             Input::Closed(stream) => self.closed(stream, now, &mut out),
-            Input::Ask(ask) => self.question(ask.counter, Question::Ask(Some(ask)), now, &mut out),
+            Input::Ask(ask) => self.question(ask.counter, Question::Ask(Some(Box::new(ask))), now, &mut out),
             Input::Listing(listing) => {
                 self.question(listing.counter, Question::Listing(Some(listing)), now, &mut out);
             }
@@ -167,11 +176,16 @@ impl Conversation {
                     self.give_up(counter, &waiting);
                 }
             }
-            Input::Report(entry) => {
-                self.report(entry, &mut out);
-                if self.reports.is_batch() {
-                    self.flush(&mut out);
+            Input::Report(entry) => self.report(entry, now, &mut out),
+            Input::Follow(entry) => {
+                if !self.reports.follow(entry) {
+                    out.push(Output::Count(Count::ReportsLost, 1));
                 }
+                self.flush_batch(now, &mut out);
+            }
+            Input::Unobserved => {
+                self.reports.unobserved();
+                out.push(Output::Count(Count::ObservationsLost, 1));
             }
             Input::Leave => self.leave = true,
         }
@@ -188,6 +202,12 @@ impl Conversation {
         self.serving.is_some()
     }
 
+    /// The orders in force, as far as they are known here.
+    #[must_use]
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
     fn tick(&mut self, now: Moment, out: &mut Vec<Output>) {
         self.expire(now);
         self.mind_the_lines(now, out);
@@ -196,7 +216,8 @@ impl Conversation {
             self.opening = true;
             out.push(Output::Open);
         }
-        self.flush(out);
+        self.reports.send_late_ones_again(now);
+        self.flush(now, out);
     }
 
     /// Whoever waited for longer than the deadline is told so.
@@ -206,7 +227,9 @@ impl Conversation {
         for counter in late {
             if let Some(waiting) = self.waiting.remove(&counter) {
                 let cause = if waiting.stream.is_some() { Cause::NoAnswer } else { Cause::Unreachable };
-                self.give_up(counter, &waiting);
+                if !waiting.spared {
+                    self.give_up(counter, &waiting);
+                }
                 self.overdue.push_back(waiting.question.undecided(counter, cause));
             }
         }
@@ -271,6 +294,7 @@ impl Conversation {
             Some(converse_response::Message::Listed(listed)) => self.listed(stream, listed, out),
             Some(converse_response::Message::Acknowledged(acknowledged)) => {
                 self.reports.acknowledged(&acknowledged.counters);
+                self.flush_batch(now, out);
             }
             Some(converse_response::Message::Echo(echo)) => {
                 if let Some(line) = &mut self.serving
@@ -285,12 +309,32 @@ impl Conversation {
                     self.leave = true;
                 }
             }
-            Some(converse_response::Message::Standing(_)) => {}
-            // A peer that says what this contract does not know cannot be understood any further.
-            None => {
-                out.push(Output::Reset(stream));
-                self.closed(stream, now, out);
+            Some(converse_response::Message::Standing(standing)) => self.stands(stream, &standing, now, out),
+            None => self.not_understood(stream, now, out),
+        }
+    }
+
+    /// A peer that says what this contract does not know cannot be understood any further.
+    fn not_understood(&mut self, stream: StreamId, now: Moment, out: &mut Vec<Output>) {
+        out.push(Output::Reset(stream));
+        self.closed(stream, now, out);
+    }
+
+    /// What the serving stream says counts. One that is left may know less by now: what it says counts if it is not older.
+    fn stands(&mut self, stream: StreamId, said: &v1::Standing, now: Moment, out: &mut Vec<Output>) {
+        let is = |line: &Option<Line>| line.as_ref().is_some_and(|line| line.stream == stream);
+        let kept = match self.standing.epoch() {
+            Some(epoch) if is(&self.leaving) && said.epoch < epoch => Some(epoch),
+            Some(_) | None if is(&self.serving) || is(&self.leaving) => self.standing.take(said),
+            // Before the welcome, nothing counts.
+            Some(_) | None => return,
+        };
+        match kept {
+            Some(epoch) => {
+                out.push(Output::Count(Count::StandingsKept, 1));
+                out.push(send(stream, converse_request::Message::Kept(v1::Kept { epoch })));
             }
+            None => self.not_understood(stream, now, out),
         }
     }
 
@@ -314,7 +358,7 @@ impl Conversation {
                 out.extend(waiting.ask_on(stream, now));
             }
         }
-        self.flush(out);
+        self.flush(now, out);
     }
 
     fn answered(&mut self, stream: StreamId, answer: v1::Answer, out: &mut Vec<Output>) {
@@ -327,9 +371,9 @@ impl Conversation {
             return;
         }
         out.push(Output::Count(Count::AnswersLate, 1));
-        if self.given_up.remove(&counter) && answered == Answered::Allow {
+        if self.given_up.remove(&counter) && answered.releases() {
             out.push(Output::Count(Count::CallsNotReleased, 1));
-            self.report(not_released(counter, "nobody waited for the answer any more"), out);
+            self.keep(not_released(counter, "nobody waited for the answer any more"), out);
         }
     }
 
@@ -363,6 +407,7 @@ impl Conversation {
         out.push(Output::Count(Count::StreamsRefused, 1));
         self.reopen_at = now.plus_ms(self.backoff_ms());
         self.failures = self.failures.saturating_add(1);
+        self.standing.nobody_there();
         if self.serving.is_none() {
             self.refuse(None, Cause::Unreachable);
         }
@@ -379,18 +424,18 @@ impl Conversation {
     fn abandon(&mut self, stream: StreamId, out: &mut Vec<Output>) {
         self.reports.take_back(stream);
         for counter in self.refuse(Some(stream), Cause::StreamLost) {
-            self.report(not_released(counter, "the stream ended before the answer"), out);
+            self.keep(not_released(counter, "the stream ended before the answer"), out);
         }
     }
 
-    /// Refuses whoever waits on `stream` (None: for a stream), and names the calls among them.
+    /// Refuses whoever waits on `stream` (None: for a stream), and names the calls among them that go no further.
     fn refuse(&mut self, stream: Option<StreamId>, cause: Cause) -> Vec<u64> {
         let lost: Vec<u64> =
             self.waiting.iter().filter(|(_, waiting)| waiting.stream == stream).map(|(counter, _)| *counter).collect();
         let mut calls = Vec::new();
         for counter in lost {
             let Some(waiting) = self.waiting.remove(&counter) else { continue };
-            if matches!(waiting.question, Question::Ask(_)) {
+            if matches!(waiting.question, Question::Ask(_)) && !waiting.spared {
                 calls.push(counter);
             }
             self.overdue.push_back(waiting.question.undecided(counter, cause));
@@ -406,7 +451,8 @@ impl Conversation {
             out.push(question.undecided(counter, cause));
             return;
         }
-        let mut waiting = Waiting { deadline: now.plus_ms(self.ask_timeout_ms), question, stream: None };
+        let spared = matches!(&question, Question::Ask(Some(ask)) if self.standing.spares(ask.observe));
+        let mut waiting = Waiting { deadline: now.plus_ms(self.ask_timeout_ms), question, stream: None, spared };
         if let Some(line) = &self.serving {
             out.extend(waiting.ask_on(line.stream, now));
         }
@@ -423,15 +469,33 @@ impl Conversation {
         }
     }
 
-    fn report(&mut self, entry: v1::Entry, out: &mut Vec<Output>) {
+    fn report(&mut self, entry: v1::Entry, now: Moment, out: &mut Vec<Output>) {
+        if matches!(entry.what, Some(v1::entry::What::Observed(_))) {
+            if !self.reports.observe(entry) {
+                out.push(Output::Count(Count::ObservationsLost, 1));
+            }
+        } else {
+            self.keep(entry, out);
+        }
+        self.flush_batch(now, out);
+    }
+
+    fn keep(&mut self, entry: v1::Entry, out: &mut Vec<Output>) {
         if !self.reports.push(entry) {
             out.push(Output::Count(Count::ReportsLost, 1));
         }
     }
 
-    fn flush(&mut self, out: &mut Vec<Output>) {
+    /// A batch that is full does not wait for the tick.
+    fn flush_batch(&mut self, now: Moment, out: &mut Vec<Output>) {
+        if self.reports.is_batch() {
+            self.flush(now, out);
+        }
+    }
+
+    fn flush(&mut self, now: Moment, out: &mut Vec<Output>) {
         if let Some(line) = &self.serving {
-            while let Some(report) = self.reports.batch(line.stream) {
+            while let Some(report) = self.reports.batch(line.stream, now) {
                 out.push(send(line.stream, converse_request::Message::Report(report)));
             }
         }
@@ -458,7 +522,7 @@ impl Waiting {
             Question::Ask(ask) => {
                 let mut ask = ask.take()?;
                 ask.deadline_ms = u32::try_from(left).unwrap_or(u32::MAX);
-                converse_request::Message::Ask(ask)
+                converse_request::Message::Ask(*ask)
             }
             Question::Listing(listing) => converse_request::Message::Listing(listing.take()?),
         };

@@ -1,9 +1,14 @@
 //! What became of calls, until the control plane has it: in batches, bounded, sent again over the next stream.
 //!
-//! It refuses to grow: an entry for which there is no room is not taken, and the caller counts it.
+//! It refuses to grow: an entry for which there is no room is not taken, and the caller counts it. Calls that went on unasked
+//! have a lane of their own, so that however many they are, they crowd out nothing of a call that was decided.
+
+mod observations;
 
 use super::StreamId;
+use crate::clock::Moment;
 use agentgate_proto::v1;
+use observations::Observations;
 use prost::Message as _;
 use std::collections::VecDeque;
 
@@ -24,6 +29,14 @@ pub(super) struct Reports {
     waiting: VecDeque<v1::Entry>,
     /// Sent, and not yet acknowledged.
     flying: VecDeque<(StreamId, v1::Entry)>,
+    bytes: usize,
+    observations: Observations,
+}
+
+/// The next entries to be sent together.
+#[derive(Debug, Default)]
+struct Batch {
+    entries: Vec<v1::Entry>,
     bytes: usize,
 }
 
@@ -46,20 +59,42 @@ impl Reports {
         true
     }
 
-    pub(super) fn is_batch(&self) -> bool {
-        self.waiting.len() >= BATCH_ENTRIES_MAX
+    /// The copy of a call that went on unasked; whether there was room.
+    #[must_use]
+    pub(super) fn observe(&mut self, entry: v1::Entry) -> bool {
+        self.observations.take(entry)
     }
 
-    /// The next entries to be sent on `stream`.
-    pub(super) fn batch(&mut self, stream: StreamId) -> Option<v1::Report> {
-        let (mut entries, mut bytes) = (Vec::new(), 0_usize);
-        while entries.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
+    /// The outcome of such a call; whether there was room. What became of a call whose copy was lost is nobody's.
+    #[must_use]
+    pub(super) fn follow(&mut self, outcome: v1::Entry) -> bool {
+        self.observations.follow(outcome)
+    }
+
+    /// A call went on of which there is no copy.
+    pub(super) fn unobserved(&mut self) {
+        self.observations.lose();
+    }
+
+    pub(super) fn is_batch(&self) -> bool {
+        self.waiting.len() >= BATCH_ENTRIES_MAX || self.observations.is_batch()
+    }
+
+    /// The next entries to be sent on `stream`: first what became of calls that were decided.
+    pub(super) fn batch(&mut self, stream: StreamId, now: Moment) -> Option<v1::Report> {
+        let mut batch = Batch::default();
+        while batch.has_room() {
             let Some(entry) = self.waiting.pop_front() else { break };
-            bytes = bytes.saturating_add(entry.encoded_len());
-            entries.push(entry.clone());
+            batch.add(&entry);
             self.flying.push_back((stream, entry));
         }
-        (!entries.is_empty()).then_some(v1::Report { entries, observations_lost: 0 })
+        self.observations.batch(stream, now, &mut batch);
+        let lost = self.observations.lost();
+        if batch.entries.is_empty() && self.observations.told(stream) {
+            return None;
+        }
+        self.observations.tell(stream);
+        Some(v1::Report { entries: batch.entries, observations_lost: lost })
     }
 
     pub(super) fn acknowledged(&mut self, counters: &[u64]) {
@@ -71,10 +106,11 @@ impl Reports {
             }
             keep
         });
+        self.observations.acknowledged(counters);
     }
 
     pub(super) fn flies_on(&self, stream: StreamId) -> bool {
-        self.flying.iter().any(|(on, _)| *on == stream)
+        self.flying.iter().any(|(on, _)| *on == stream) || self.observations.flies_on(stream)
     }
 
     /// What was sent on `stream` and never acknowledged is sent again, before all else.
@@ -85,5 +121,24 @@ impl Reports {
         for (_, entry) in back.into_iter().rev() {
             self.waiting.push_front(entry);
         }
+        self.observations.take_back(|flight| flight.stream == stream);
+    }
+
+    /// A copy that could not be decided is not acknowledged, and is sent again after a while.
+    pub(super) fn send_late_ones_again(&mut self, now: Moment) {
+        self.observations.take_back(|flight| flight.is_late(now));
+    }
+}
+
+// === impl Batch ===
+
+impl Batch {
+    fn has_room(&self) -> bool {
+        self.entries.len() < BATCH_ENTRIES_MAX && self.bytes < BATCH_BYTES_MAX
+    }
+
+    fn add(&mut self, entry: &v1::Entry) {
+        self.bytes = self.bytes.saturating_add(entry.encoded_len());
+        self.entries.push(entry.clone());
     }
 }

@@ -101,6 +101,7 @@ fn show(output: &Output) -> String {
 fn show_answered(answered: &Answered) -> String {
     match answered {
         Answered::Allow => "allow".to_owned(),
+        Answered::Observed => "observed".to_owned(),
         Answered::Pending { .. } => "pending".to_owned(),
         Answered::Deny { .. } => "deny".to_owned(),
         Answered::Undecided(undecided) => undecided.cause.name().to_owned(),

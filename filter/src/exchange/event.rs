@@ -24,6 +24,8 @@ pub enum Event {
     RequestHeaders {
         headers: Vec<(Vec<u8>, Vec<u8>)>,
         peer: String,
+        /// Those that [`super::Exchange::claims`] named and that are there.
+        claims: Vec<v1::Claim>,
         end: bool,
     },
     /// `size` is what the host holds of the body so far. `whole` is there at its end: the bytes, or none where the host
@@ -88,5 +90,9 @@ pub enum Effect {
     /// Answers in the server's place.
     Refuse(Reply),
     Report(Box<v1::Entry>),
+    /// The outcome of a call that went on unasked.
+    Follow(Box<v1::Entry>),
+    /// The call goes on, and there is no copy of it.
+    Unobserved,
     Count(Count),
 }

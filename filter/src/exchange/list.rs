@@ -2,15 +2,18 @@
 //!
 //! What cannot be read is not shown, and what nobody answered for is not shown either.
 
+use super::definitions::Definitions;
 use super::observed::{Answer, Found};
 use agentgate_core::mcp::response::{self, Response, ServerMessage, Unreadable};
 use agentgate_core::mcp::{Era, Limits, sse};
+use agentgate_proto::v1;
 
 /// What stands in one list or several.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
-    pub(super) hidden: Vec<String>,
-    pub(super) shown: u32,
+    hidden: Vec<String>,
+    shown: u32,
+    definitions: Definitions,
 }
 
 /// Which tools may be shown: those that were asked about, without those that were named as hidden.
@@ -78,6 +81,15 @@ pub(super) fn names(response: &Response) -> Result<Vec<String>, Unreadable> {
     Ok(response.tools()?.into_iter().map(str::to_owned).collect())
 }
 
+// === impl Shown ===
+
+impl Shown {
+    pub(super) fn put_into(self, mut outcome: v1::Outcome) -> v1::Outcome {
+        self.definitions.put_into(&mut outcome);
+        v1::Outcome { hidden: self.hidden, shown: self.shown, ..outcome }
+    }
+}
+
 // === impl Allowed ===
 
 impl Allowed {
@@ -96,6 +108,7 @@ impl Allowed {
             }
         }
         let shortened = list.without(&hidden, era)?;
+        sums.definitions.add(list);
         sums.hidden.extend(hidden);
         sums.shown = sums.shown.saturating_add(shown);
         Ok(shortened)

@@ -1,30 +1,34 @@
 //! One HTTP exchange as a pure state machine: it does nothing, it says what to do.
 //!
 //! INVARIANT: an undecided exchange answers `Pause` to every event of the request, trailers included, because any later
-//! callback that continued would release all that was paused before. Only `Answered::Allow` makes it continue.
+//! callback that continued would release all that was paused before. Only `Answered::Allow` makes it continue, or that it is
+//! observed: because the orders in force say so (`Standing`), because the answer does (`Answered::Observed`), or because
+//! nobody answers whose orders were ever known, on a route whose configuration observes.
 
 mod budget;
+mod definitions;
 mod event;
 mod list;
 mod observed;
+mod reading;
 mod reply;
 mod response;
 
 pub use budget::{Budget, Hold};
 pub use event::{Action, Answerer, Effect, Event, Step};
+pub use reading::claim;
 pub use reply::Reply;
 
 use crate::clock::Moment;
-use crate::config::{Config, Route, UnnamedPaths, is_plain};
+use crate::config::{Config, Route, UnnamedPaths};
 use crate::conversation::Answered;
 use crate::count::Count;
-use agentgate_core::mcp::{self, Head, Malformed, Message, Unread, check_origin, is_read, is_stripped};
-use agentgate_proto::{ask, v1};
-use response::Answering;
+use crate::standing::{Standing, Treatment};
+use agentgate_core::mcp::{self, Malformed, Message, Unread, check_origin, is_read, is_stripped};
+use agentgate_proto::v1;
+use reading::{Reading, clean, head_of, is_discovery, is_upgrade};
+use response::{Answering, Called, Way};
 use std::rc::Rc;
-
-/// Discovery of an authorization server, which a client needs before it can call.
-const WELL_KNOWN: &[u8] = b"/.well-known/oauth-";
 
 #[derive(Debug)]
 pub struct Exchange {
@@ -43,7 +47,7 @@ enum State {
     Reading(Box<Reading>),
     /// The verdict is waited for.
     Asking(Box<Asking>),
-    /// Allowed. Its answer is on the way.
+    /// Allowed, or observed. Its answer is on the way.
     Released(Box<Answering>),
     /// None of our business, or ended: whatever comes passes.
     Passing,
@@ -52,19 +56,19 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Reading {
-    /// Only the headers that are read: clients may send many more, and a thousand streams hold a thousand heads.
-    head: Head,
-    peer: String,
-    /// None: a request without a body that passes unasked.
-    route: Option<Rc<Route>>,
-}
-
-#[derive(Debug)]
 struct Asking {
     /// Without what only a policy looks at: read JSON is many times as large as its text, and answers may take hours.
     message: Message,
     route: Rc<Route>,
+    /// No order was known when it was asked for, and its route observes.
+    spared: bool,
+}
+
+/// What is known around the exchange while something happens to it.
+#[derive(Clone, Copy, Debug)]
+struct Context<'a> {
+    standing: &'a Standing,
+    now: Moment,
 }
 
 // === impl Exchange ===
@@ -75,14 +79,18 @@ impl Exchange {
         Self { config, counter, call_id, hold, state: State::Begun }
     }
 
-    /// What to do now. `now` is the time on the VM's own clock.
-    pub fn on(&mut self, event: Event, now: Moment) -> Step {
+    /// What to do now. `standing` is what is known of the orders in force; `now` is the time on the VM's own clock.
+    pub fn on(&mut self, event: Event, standing: &Standing, now: Moment) -> Step {
         let mut effects = Vec::new();
         let action = match event {
-            Event::RequestHeaders { headers, peer, end } => self.request_headers(headers, peer, end, &mut effects),
-            Event::RequestBody { size, whole } => self.request_body(size, whole, &mut effects),
-            Event::RequestTrailers { names, body } => self.request_trailers(&names, body, &mut effects),
-            Event::Answered(answered) => self.answered(answered, now, &mut effects),
+            Event::RequestHeaders { headers, peer, claims, end } => {
+                self.request_headers(headers, (peer, claims), end, Context { standing, now }, &mut effects)
+            }
+            Event::RequestBody { size, whole } => self.request_body(size, whole, Context { standing, now }, &mut effects),
+            Event::RequestTrailers { names, body } => {
+                self.request_trailers(&names, body, Context { standing, now }, &mut effects)
+            }
+            Event::Answered(answered) => self.answered(answered, Context { standing, now }, &mut effects),
             Event::Gone => self.gone(now, &mut effects),
             Event::ResponseHeaders { headers, answerer, end } => match &mut self.state {
                 State::Released(answering) => answering.headers(&headers, answerer, end, now, &mut effects),
@@ -97,18 +105,29 @@ impl Exchange {
                 State::Begun | State::Reading(_) | State::Asking(_) | State::Passing | State::Refused => Action::Continue,
             },
             Event::Listed { listed, bytes } => match &mut self.state {
-                State::Released(answering) => answering.listed(listed, bytes, &mut self.hold, now, &mut effects),
+                State::Released(answering) => {
+                    let listed = answering.only_enforced(listed, standing);
+                    answering.listed(listed, bytes, &mut self.hold, now, &mut effects)
+                }
                 State::Begun | State::Reading(_) | State::Asking(_) | State::Passing | State::Refused => Action::Continue,
             },
         };
         Step { action, effects }
     }
 
+    /// The claims that the host shall read for a request with this head: each one's name, and its property.
+    #[must_use]
+    pub fn claims(&self, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(String, String)> {
+        let path = headers.iter().rev().find(|(name, _)| name == b":path").map_or(&[][..], |(_, path)| path);
+        let Some(claims) = self.config.route(path).and_then(|route| route.claims.as_ref()) else { return Vec::new() };
+        claims.names.iter().map(|name| (name.clone(), claims.property(name))).collect()
+    }
+
     /// The largest body that the host needs to read for this exchange.
     #[must_use]
     pub fn body_bytes_max(&self) -> usize {
         match &self.state {
-            State::Reading(reading) => reading.route.as_ref().map_or(0, |route| route.rules.limits.body_bytes_max),
+            State::Reading(reading) => reading.body_bytes_max(),
             State::Begun | State::Asking(_) | State::Released(_) | State::Passing | State::Refused => 0,
         }
     }
@@ -125,57 +144,78 @@ impl Exchange {
     fn request_headers(
         &mut self,
         headers: Vec<(Vec<u8>, Vec<u8>)>,
-        peer: String,
+        (peer, claims): (String, Vec<v1::Claim>),
         end: bool,
+        context: Context<'_>,
         effects: &mut Vec<Effect>,
     ) -> Action {
         let upgrade = is_upgrade(&headers);
-        let mut head = head_of(headers);
+        let head = head_of(headers);
         if upgrade {
             effects.push(Effect::Count(Count::RequestsUpgrade));
             return self.refuse(reply::plain(403, "upgrades and tunnels are refused here"), effects);
         }
         let route = self.config.route(&head.path).map(Rc::clone);
         if route.is_none() && !is_discovery(&head) {
-            match self.config.unnamed_paths {
-                UnnamedPaths::Pass => {
-                    effects.push(Effect::Count(Count::RequestsPassed));
-                    self.state = State::Passing;
-                    return Action::Continue;
-                }
-                UnnamedPaths::Refuse => {
-                    effects.push(Effect::Count(Count::RequestsUnnamed));
-                    return self.refuse(reply::plain(403, "no route of the gate names this path"), effects);
-                }
-            }
+            return self.unnamed(effects);
         }
-        clean(&head, effects);
+        let only_observed = route.as_ref().is_some_and(|route| context.standing.only_observes(route));
+        let unclean = clean(&head);
         // A preflight calls nothing; everything else on a named path is a call. With a query it may be one to some servers.
         let route = route.filter(|route| head.method != b"OPTIONS" || head.path != route.path.as_bytes());
-        head.headers.retain(|(name, _)| is_read(name));
+        if only_observed && route.is_none() {
+            return self.pass(effects);
+        }
         let origin = route.as_ref().map_or(Ok(()), |route| check_origin(&head, &route.origins));
-        let reading = Reading { head, peer, route };
+        let mut reading = Reading::new(head, peer, claims, route);
+        if only_observed {
+            reading.unclean = unclean;
+        } else {
+            effects.extend(unclean);
+        }
         let has_room = self.hold.set(reading.head_bytes());
         self.state = State::Reading(Box::new(reading));
         if let Err(reason) = origin {
-            return self.unread(&Unread { reason, id: None, version: None }, None, effects);
+            return self.unread(&Unread { reason, id: None, version: None }, None, context, effects);
         }
         if !has_room {
-            return self.too_large(false, effects);
+            return self.too_large(false, context, effects);
         }
-        if end { self.read(Some(Vec::new()), effects) } else { Action::Pause }
+        if end { self.read(Some(Vec::new()), context, effects) } else { Action::Pause }
     }
 
-    fn request_body(&mut self, size: usize, whole: Option<Option<Vec<u8>>>, effects: &mut Vec<Effect>) -> Action {
+    fn unnamed(&mut self, effects: &mut Vec<Effect>) -> Action {
+        match self.config.unnamed_paths {
+            UnnamedPaths::Pass => self.pass(effects),
+            UnnamedPaths::Refuse => {
+                effects.push(Effect::Count(Count::RequestsUnnamed));
+                self.refuse(reply::plain(403, "no route of the gate names this path"), effects)
+            }
+        }
+    }
+
+    fn pass(&mut self, effects: &mut Vec<Effect>) -> Action {
+        effects.push(Effect::Count(Count::RequestsPassed));
+        self.state = State::Passing;
+        Action::Continue
+    }
+
+    fn request_body(
+        &mut self,
+        size: usize,
+        whole: Option<Option<Vec<u8>>>,
+        context: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Action {
         match &self.state {
             State::Reading(reading) => {
-                let max = reading.route.as_ref().map_or(0, |route| route.rules.limits.body_bytes_max);
+                let over_limit = size > reading.body_bytes_max();
                 // The copy that is asked with, and its encoding, lie beside Envoy's own.
-                if size > max || !self.hold.set(reading.head_bytes().saturating_add(size.saturating_mul(2))) {
-                    return self.too_large(size > max, effects);
+                if over_limit || !self.hold.set(reading.head_bytes().saturating_add(size.saturating_mul(2))) {
+                    return self.too_large(over_limit, context, effects);
                 }
                 match whole {
-                    Some(body) => self.read(body.filter(|body| body.len() == size), effects),
+                    Some(body) => self.read(body.filter(|body| body.len() == size), context, effects),
                     None => Action::Pause,
                 }
             }
@@ -185,75 +225,137 @@ impl Exchange {
     }
 
     /// Trailers end the body: an HTTP/2 request that has them never says so on its data.
-    fn request_trailers(&mut self, names: &[Vec<u8>], body: Option<Vec<u8>>, effects: &mut Vec<Effect>) -> Action {
+    fn request_trailers(
+        &mut self,
+        names: &[Vec<u8>],
+        body: Option<Vec<u8>>,
+        context: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Action {
+        let removed = names.iter().cloned().map(Effect::RemoveRequestTrailer);
         match &self.state {
             State::Passing => return Action::Continue,
-            State::Released(_) => {
-                effects.extend(names.iter().cloned().map(Effect::RemoveRequestTrailer));
+            State::Released(answering) => {
+                if answering.is_enforced() {
+                    effects.extend(removed);
+                }
                 return Action::Continue;
             }
             State::Begun | State::Asking(_) | State::Refused => return Action::Pause,
-            State::Reading(_) => {}
+            State::Reading(reading) => {
+                if !reading.is_only_observed(context.standing) {
+                    effects.extend(removed);
+                }
+            }
         }
-        effects.extend(names.iter().cloned().map(Effect::RemoveRequestTrailer));
         if names.iter().any(|name| is_read(name) || is_stripped(name)) {
-            return self.unread(&Unread { reason: Malformed::HeaderLookalike, id: None, version: None }, body, effects);
+            let unread = Unread { reason: Malformed::HeaderLookalike, id: None, version: None };
+            return self.unread(&unread, body, context, effects);
         }
-        self.read(body, effects)
+        self.read(body, context, effects)
     }
 
-    /// The request is whole: reads it, and asks. `body` is none where the host could not give it.
-    fn read(&mut self, body: Option<Vec<u8>>, effects: &mut Vec<Effect>) -> Action {
+    /// The request is whole: reads it, and asks, or lets it go on. `body` is none where the host could not give it.
+    fn read(&mut self, body: Option<Vec<u8>>, context: Context<'_>, effects: &mut Vec<Effect>) -> Action {
         let State::Reading(reading) = &mut self.state else { return Action::Pause };
         let Some(route) = reading.route.clone() else {
             if body.is_some_and(|body| body.is_empty()) {
-                effects.push(Effect::Count(Count::RequestsPassed));
-                self.state = State::Passing;
-                return Action::Continue;
+                return self.pass(effects);
             }
             return self.refuse(reply::plain(400, "a request of this HTTP method has no body"), effects);
         };
         let Some(body) = body else {
-            // Neither malformed nor asked for: the host lost it. Nothing was read, so nothing may pass.
             effects.push(Effect::Count(Count::HostErrors));
+            if context.standing.only_observes(&route) {
+                return self.unobserved(effects);
+            }
+            // Neither malformed nor asked for: the host lost it. Nothing was read, so nothing may pass.
             return self.refuse(reply::plain(503, "the request could not be read"), effects);
         };
-        match mcp::read(&reading.head, &body, &route.rules) {
-            Ok(message) => {
-                effects.push(Effect::Ask(Box::new(ask_of(self.counter, reading, &route, body))));
+        let message = match mcp::read(&reading.head, &body, &route.rules) {
+            Ok(message) => message,
+            Err(unread) => return self.unread(&unread, Some(body), context, effects),
+        };
+        let ask = reading.ask(self.counter, &route, body);
+        match context.standing.treatment(&route, &message) {
+            Treatment::Observe => self.observe(ask, "", Called::by(&message), route, context, effects),
+            Treatment::Ask => {
+                effects.append(&mut reading.unclean);
+                effects.push(Effect::Ask(Box::new(ask)));
                 let message = Message { target: None, params: None, handle: None, ..message };
-                self.state = State::Asking(Box::new(Asking { message, route }));
+                let spared = context.standing.spares(route.observes());
+                self.state = State::Asking(Box::new(Asking { message, route, spared }));
                 Action::Pause
             }
-            Err(unread) => self.unread(&unread, Some(body), effects),
         }
     }
 
-    /// Refused unread, and recorded with the bytes that could not be read.
-    fn unread(&mut self, unread: &Unread, body: Option<Vec<u8>>, effects: &mut Vec<Effect>) -> Action {
+    /// Refused unread, and recorded with the bytes that could not be read; where all is only observed, it goes on.
+    fn unread(&mut self, unread: &Unread, body: Option<Vec<u8>>, context: Context<'_>, effects: &mut Vec<Effect>) -> Action {
         let State::Reading(reading) = &self.state else { return Action::Pause };
         let Some(route) = reading.route.clone() else {
             return self.refuse(reply::plain(400, "a request of this HTTP method has no body"), effects);
         };
-        let refused = ask_of(self.counter, reading, &route, body.unwrap_or_default());
-        let what = Some(v1::entry::What::Refused(refused));
-        let reason = unread.reason.reason().to_owned();
-        effects.push(Effect::Report(Box::new(v1::Entry { counter: self.counter, what, reason })));
+        let ask = reading.ask(self.counter, &route, body.unwrap_or_default());
+        let reason = unread.reason.reason();
+        if context.standing.only_observes(&route) {
+            return self.observe(ask, reason, Called::unread(unread), route, context, effects);
+        }
+        let what = Some(v1::entry::What::Refused(ask));
+        effects.push(Effect::Report(Box::new(v1::Entry { counter: self.counter, what, reason: reason.to_owned() })));
         effects.push(Effect::Count(Count::CallsMalformed));
         self.refuse(reply::malformed(unread, &route.rules, &self.call_id), effects)
     }
 
-    fn too_large(&mut self, over_limit: bool, effects: &mut Vec<Effect>) -> Action {
-        if matches!(&self.state, State::Reading(reading) if reading.route.is_some()) {
+    fn too_large(&mut self, over_limit: bool, context: Context<'_>, effects: &mut Vec<Effect>) -> Action {
+        let State::Reading(reading) = &self.state else { return Action::Pause };
+        let is_observed = reading.is_only_observed(context.standing);
+        if reading.route.is_some() && !is_observed {
             effects.push(Effect::Count(Count::CallsTooLarge));
         }
         if over_limit {
-            return self.unread(&Unread { reason: Malformed::BodyTooLarge, id: None, version: None }, None, effects);
+            let unread = Unread { reason: Malformed::BodyTooLarge, id: None, version: None };
+            return self.unread(&unread, None, context, effects);
+        }
+        if is_observed {
+            return self.unobserved(effects);
         }
         self.refuse(reply::plain(503, "too many requests are held here: wait a moment, then send the same again"), effects)
     }
 
-    fn answered(&mut self, answered: Answered, now: Moment, effects: &mut Vec<Effect>) -> Action {
+    /// Goes on at once. The copy is decided later, and its verdict enforced nowhere.
+    fn observe(
+        &mut self,
+        ask: v1::Ask,
+        reason: &str,
+        called: Called,
+        route: Rc<Route>,
+        context: Context<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Action {
+        let what = Some(v1::entry::What::Observed(ask));
+        effects.push(Effect::Report(Box::new(v1::Entry { counter: self.counter, what, reason: reason.to_owned() })));
+        effects.push(Effect::Count(Count::CallsObserved));
+        self.release(called, route, Way::Unasked, context.now);
+        Action::Continue
+    }
+
+    /// Goes on, and nothing of it is known later but that there was one more.
+    fn unobserved(&mut self, effects: &mut Vec<Effect>) -> Action {
+        effects.push(Effect::Count(Count::CallsObserved));
+        effects.push(Effect::Unobserved);
+        self.hold.release();
+        self.state = State::Passing;
+        Action::Continue
+    }
+
+    fn release(&mut self, called: Called, route: Rc<Route>, way: Way, now: Moment) {
+        self.hold.release();
+        let answering = Answering::new(self.counter, self.call_id.clone(), called, route, way, now);
+        self.state = State::Released(Box::new(answering));
+    }
+
+    fn answered(&mut self, answered: Answered, context: Context<'_>, effects: &mut Vec<Effect>) -> Action {
         let asking = match std::mem::replace(&mut self.state, State::Refused) {
             State::Asking(asking) => asking,
             other @ (State::Begun | State::Reading(_) | State::Released(_) | State::Passing | State::Refused) => {
@@ -261,28 +363,35 @@ impl Exchange {
                 return Action::Pause;
             }
         };
-        let Asking { message, route } = *asking;
-        self.hold.release();
+        let goes_on_undecided = asking.goes_on_undecided(context.standing);
+        let Asking { message, route, spared: _ } = *asking;
         match answered {
             Answered::Allow => {
-                effects.push(Effect::Count(Count::CallsAllowed));
-                effects.push(Effect::ResumeRequest);
-                let limits = route.rules.limits;
-                self.state = State::Released(Box::new(Answering::new(self.counter, self.call_id.clone(), message, limits, now)));
+                effects.extend([Effect::Count(Count::CallsAllowed), Effect::ResumeRequest]);
+                self.release(Called::by(&message), route, Way::Enforced, context.now);
                 Action::Continue
             }
-            Answered::Pending { rule, reason } => {
+            Answered::Observed => {
+                effects.extend([Effect::Count(Count::CallsObserved), Effect::ResumeRequest]);
+                self.release(Called::by(&message), route, Way::Observed, context.now);
+                Action::Continue
+            }
+            Answered::Pending { rule, reason, approval } => {
                 effects.push(Effect::Count(Count::CallsPending));
-                let no = reply::No { pending: true, rule: &rule, reason: &reason };
+                let no = reply::No { pending: true, rule: &rule, reason: &reason, approval: &approval };
                 self.refuse(reply::decided(route.denied, &message, no, &self.call_id), effects)
             }
             Answered::Deny { rule, reason } => {
                 effects.push(Effect::Count(Count::CallsDenied));
-                let no = reply::No { pending: false, rule: &rule, reason: &reason };
+                let no = reply::No { pending: false, rule: &rule, reason: &reason, approval: "" };
                 self.refuse(reply::decided(route.denied, &message, no, &self.call_id), effects)
             }
             Answered::Undecided(undecided) => {
                 effects.push(Effect::Count(undecided.cause.count()));
+                if goes_on_undecided {
+                    effects.push(Effect::ResumeRequest);
+                    return self.unobserved(effects);
+                }
                 self.refuse(reply::undecided(route.denied, &message, &undecided, &self.call_id), effects)
             }
         }
@@ -307,67 +416,12 @@ impl Exchange {
     }
 }
 
-// === impl Reading ===
+// === impl Asking ===
 
-impl Reading {
-    /// What the head takes of the budget. It comes compressed: a header that fills a kilobyte may cost its sender one byte.
-    fn head_bytes(&self) -> usize {
-        let headers = self.head.headers.iter().map(|(name, value)| name.len().saturating_add(value.len()));
-        headers.fold(self.head.path.len().saturating_add(self.peer.len()), usize::saturating_add)
-    }
-}
-
-/// Takes out what could have the request taken for another, executed more than once, or answered unreadably.
-fn clean(head: &Head, effects: &mut Vec<Effect>) {
-    let mut removed: Vec<&[u8]> = Vec::new();
-    for (name, _) in &head.headers {
-        let unwanted = is_stripped(name) || name == b"accept-encoding" || name == b"expect";
-        if unwanted && !removed.contains(&name.as_slice()) {
-            removed.push(name);
-            effects.push(Effect::RemoveRequestHeader(name.clone()));
-        }
-    }
-    // One verdict is one execution, whatever the route's retry policy says.
-    effects.push(Effect::SetRequestHeader("x-envoy-max-retries", "0"));
-}
-
-fn is_upgrade(headers: &[(Vec<u8>, Vec<u8>)]) -> bool {
-    headers.iter().any(|(name, value)| {
-        name == b"upgrade" || name == b":protocol" || (name == b":method" && value.eq_ignore_ascii_case(b"CONNECT"))
-    })
-}
-
-/// Without a body, as `read` will see to, and by a path that no server takes for another one.
-fn is_discovery(head: &Head) -> bool {
-    let plain = head.path.starts_with(WELL_KNOWN) && std::str::from_utf8(&head.path).is_ok_and(is_plain);
-    plain && matches!(head.method.as_slice(), b"GET" | b"OPTIONS")
-}
-
-fn head_of(headers: Vec<(Vec<u8>, Vec<u8>)>) -> Head {
-    let mut head = Head::default();
-    for (name, value) in headers {
-        match name.as_slice() {
-            b":method" => head.method = value,
-            b":path" => head.path = value,
-            [b':', ..] => {}
-            _ => head.headers.push((name, value)),
-        }
-    }
-    head
-}
-
-fn ask_of(counter: u64, reading: &Reading, route: &Route, body: Vec<u8>) -> v1::Ask {
-    v1::Ask {
-        counter,
-        deadline_ms: 0,
-        server: route.server.as_str().to_owned(),
-        peer: reading.peer.clone(),
-        head: Some(ask::head_to_wire(&reading.head)),
-        body: body.into(),
-        versions: route.rules.versions.iter().map(|version| version.as_str().to_owned()).collect(),
-        query_keys: route.rules.query_keys.clone(),
-        observe: false,
-        claims: Vec::new(),
+impl Asking {
+    /// Nobody decided. It was asked for before any order was known, and none that came since concerns it.
+    fn goes_on_undecided(&self, standing: &Standing) -> bool {
+        self.spared && (standing.spares(self.route.observes()) || standing.only_observes(&self.route))
     }
 }
 

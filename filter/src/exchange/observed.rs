@@ -1,9 +1,10 @@
 //! What a server's answer was like, seen while it flows by: nothing is held back and nothing is changed.
 
 use super::Hold;
+use super::definitions::Definitions;
 use agentgate_core::digest::Digest;
 use agentgate_core::mcp::response::{self, Outcome, Response, ServerMessage};
-use agentgate_core::mcp::{Kind, Limits, Message, RequestId, sse};
+use agentgate_core::mcp::{Limits, RequestId, sse};
 use sha2::{Digest as _, Sha256};
 
 /// Size and digest of a body that is never whole in memory.
@@ -49,6 +50,10 @@ pub(super) struct Observed {
     look: Look,
     answer: Answer,
     limits: Limits,
+    /// Of a list of tools: those that it names. None: it is none.
+    definitions: Option<Definitions>,
+    /// It should be a list of tools, and is not.
+    no_list: bool,
 }
 
 // === impl Tally ===
@@ -73,12 +78,12 @@ impl Tally {
 // === impl Answer ===
 
 impl Answer {
-    pub(super) fn to(message: &Message) -> Self {
-        let id = match &message.kind {
-            Kind::Request(id) => Some(id.clone()),
-            Kind::Notification | Kind::Response(_) | Kind::Open | Kind::End => None,
-        };
+    pub(super) fn to(id: Option<RequestId>) -> Self {
         Self { id, found: Found::Nothing }
+    }
+
+    pub(super) fn is(&self, response: &Response) -> bool {
+        self.id.is_some() && self.id == response.id
     }
 
     /// The worst that was said under the request's own id stays.
@@ -102,26 +107,13 @@ impl Answer {
     pub(super) fn found_in_stream(&self) -> Found {
         if self.found == Found::Nothing && self.id.is_some() { Found::Missing } else { self.found }
     }
-
-    fn look_into(&mut self, message: &[u8], limits: &Limits) {
-        match response::read(message, limits) {
-            Ok(ServerMessage::Response(response)) => {
-                let failed = match response.outcome {
-                    Outcome::Error | Outcome::ToolError => true,
-                    Outcome::Result => false,
-                };
-                self.see(&response, failed);
-            }
-            Ok(ServerMessage::Request { .. } | ServerMessage::Notification { .. }) | Err(_) => {}
-        }
-    }
 }
 
 // === impl Observed ===
 
 impl Observed {
-    pub(super) fn new(look: Look, answer: Answer, limits: Limits) -> Self {
-        Self { look, answer, limits }
+    pub(super) fn new(look: Look, answer: Answer, limits: Limits, lists: bool) -> Self {
+        Self { look, answer, limits, definitions: lists.then(Definitions::default), no_list: false }
     }
 
     pub(super) fn add(&mut self, bytes: &[u8], hold: &mut Hold) {
@@ -137,10 +129,11 @@ impl Observed {
             }
             Look::Sse(reader) => match reader.feed(bytes) {
                 Ok(events) => {
+                    let rest = reader.rest().len();
                     for data in events.iter().filter_map(|event| event.data.as_deref()) {
-                        self.answer.look_into(data, &self.limits);
+                        self.look_into(data);
                     }
-                    if !hold.set(reader.rest().len()) {
+                    if !hold.set(rest) {
                         hold.release();
                         self.look = Look::Away("an event was too large to look into");
                     }
@@ -158,13 +151,41 @@ impl Observed {
 
     /// At the end of the body: what was found, and what could not be looked into.
     pub(super) fn end(&mut self) -> (Found, &'static str) {
-        match &self.look {
+        let (found, why) = match &mut self.look {
             Look::Json(copy) => {
-                self.answer.look_into(copy, &self.limits);
+                let copy = std::mem::take(copy);
+                self.look_into(&copy);
                 (self.answer.found(), "")
             }
             Look::Sse(_) => (self.answer.found_in_stream(), ""),
-            Look::Away(why) => (self.answer.found(), why),
+            Look::Away(why) => (self.answer.found(), *why),
+        };
+        (found, if self.no_list { "the answer is no list of tools" } else { why })
+    }
+
+    pub(super) fn definitions(&mut self) -> Definitions {
+        self.definitions.take().unwrap_or_default()
+    }
+
+    fn look_into(&mut self, message: &[u8]) {
+        match response::read(message, &self.limits) {
+            Ok(ServerMessage::Response(response)) => {
+                let failed = match response.outcome {
+                    Outcome::Error | Outcome::ToolError => true,
+                    Outcome::Result => false,
+                };
+                self.answer.see(&response, failed);
+                if let Some(definitions) = &mut self.definitions
+                    && response.result().is_some()
+                    && self.answer.is(&response)
+                {
+                    match response.tools() {
+                        Ok(_) => definitions.add(&response),
+                        Err(_) => self.no_list = true,
+                    }
+                }
+            }
+            Ok(ServerMessage::Request { .. } | ServerMessage::Notification { .. }) | Err(_) => {}
         }
     }
 }

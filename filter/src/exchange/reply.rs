@@ -20,6 +20,8 @@ pub(super) struct No<'a> {
     pub(super) pending: bool,
     pub(super) rule: &'a str,
     pub(super) reason: &'a str,
+    /// What to quote to an approver; empty where there is nothing.
+    pub(super) approval: &'a str,
 }
 
 /// JSON-RPC codes of our own stay outside of those that the protocols reserve.
@@ -37,6 +39,9 @@ pub(super) fn decided(denied: Denied, message: &Message, no: No<'_>, call_id: &s
     let verdict = if no.pending { "pending" } else { "deny" };
     let mut meta = Object::default().with("verdict", verdict).with("rule", words(no.rule)).with("call_id", call_id);
     if no.pending {
+        if !no.approval.is_empty() {
+            meta.set("approval", no.approval);
+        }
         meta.set("retry_after_ms", RETRY_AFTER_MS);
     }
     let text = no.text();
@@ -77,10 +82,10 @@ pub(super) fn plain(http_status: u16, text: &str) -> Reply {
 }
 
 /// What stands in the place of an answer that could not be passed on. The call itself was made.
-pub(super) fn withheld(message: &Message, why: &str, call_id: &str) -> Vec<u8> {
+pub(super) fn withheld(id: Option<&RequestId>, why: &str, call_id: &str) -> Vec<u8> {
     let meta = Object::default().with("verdict", "withheld").with("call_id", call_id);
     let text = format!("the server's answer was withheld: {why}");
-    Reply::error(200, message.request_id(), UNDECIDED, &text, meta).body
+    Reply::error(200, id, UNDECIDED, &text, meta).body
 }
 
 fn undecided_text(undecided: &Undecided) -> String {
@@ -110,8 +115,12 @@ impl No<'_> {
     fn text(&self) -> String {
         let (rule, reason) = (words(self.rule), words(self.reason));
         if self.pending {
+            let approval = match self.approval {
+                "" => String::new(),
+                id => format!(" It is approval `{id}`: an approver runs `agentgate approve show {id}`."),
+            };
             format!(
-                "This was not done: an approver must grant it first (rule `{rule}`: {reason}). Tell the user so. \
+                "This was not done: an approver must grant it first (rule `{rule}`: {reason}).{approval} Tell the user so. \
                  When it is granted, send the same arguments again; other arguments need another approval."
             )
         } else {

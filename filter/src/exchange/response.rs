@@ -1,15 +1,20 @@
-//! The answer to a call that was let through: observed as it flows by, or, where it lists tools, held and shortened.
+//! The answer to a call that was let through: observed as it flows by, or, where it lists tools to a caller whose verdicts are
+//! enforced, held and shortened.
 //!
-//! It reports exactly one outcome. It never takes an answer that Envoy made for the server's.
+//! It reports exactly one outcome. It never takes an answer that Envoy made for the server's, and it changes nothing of an
+//! answer to a call that was only observed.
 
-use super::list::{Allowed, JsonList, Judged, SseList, names, read_list};
+use super::list::{Allowed, JsonList, Judged, Shown, SseList, names, read_list};
 use super::observed::{Answer, Found, Look, Observed, Tally};
 use super::{Action, Answerer, Effect, Hold, reply};
 use crate::clock::Moment;
+use crate::config::Route;
 use crate::conversation::Listed;
 use crate::count::Count;
-use agentgate_core::mcp::{Limits, Message, Method, sse};
+use crate::standing::Standing;
+use agentgate_core::mcp::{Era, Limits, Message, Method, RequestId, Unread, sse};
 use agentgate_proto::v1;
+use std::rc::Rc;
 
 /// What an outcome says where the answer, or its end, did not come.
 const UNANSWERED: &str = "the stream ended before the answer did";
@@ -18,12 +23,33 @@ const UNANSWERED: &str = "the stream ended before the answer did";
 pub(super) struct Answering {
     counter: u64,
     call_id: String,
-    message: Message,
-    limits: Limits,
+    called: Called,
+    route: Rc<Route>,
+    way: Way,
     released: Moment,
     http_status: u16,
     tally: Tally,
     mode: Mode,
+}
+
+/// What of a call has to be known until its answer is there.
+#[derive(Debug)]
+pub(super) struct Called {
+    /// None: it wants no answer, or nobody could read under which id it does.
+    id: Option<RequestId>,
+    /// It asks which tools there are, in this era.
+    list: Option<Era>,
+}
+
+/// How a call came to be let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By its verdict.
+    Enforced,
+    /// Whatever its verdict, which is known.
+    Observed,
+    /// Without asking: its copy is on the way, and the outcome follows it.
+    Unasked,
 }
 
 #[derive(Debug)]
@@ -45,9 +71,27 @@ enum Mode {
 // === impl Answering ===
 
 impl Answering {
-    pub(super) fn new(counter: u64, call_id: String, message: Message, limits: Limits, now: Moment) -> Self {
+    pub(super) fn new(counter: u64, call_id: String, called: Called, route: Rc<Route>, way: Way, now: Moment) -> Self {
         let (tally, mode) = (Tally::default(), Mode::Waiting);
-        Self { counter, call_id, message, limits, released: now, http_status: 0, tally, mode }
+        Self { counter, call_id, called, route, way, released: now, http_status: 0, tally, mode }
+    }
+
+    /// Whether the verdict was obeyed. If not, nothing on the way is changed.
+    pub(super) fn is_enforced(&self) -> bool {
+        match self.way {
+            Way::Enforced => true,
+            Way::Observed | Way::Unasked => false,
+        }
+    }
+
+    /// A tool that is only observed is shown to everybody.
+    pub(super) fn only_enforced(&self, listed: Listed, standing: &Standing) -> Listed {
+        match listed {
+            Listed::Hidden(hidden) => {
+                Listed::Hidden(hidden.into_iter().filter(|tool| standing.enforces(&self.route, tool)).collect())
+            }
+            Listed::Undecided(undecided) => Listed::Undecided(undecided),
+        }
     }
 
     pub(super) fn looks_at_bytes(&self, end: bool) -> bool {
@@ -78,25 +122,29 @@ impl Answering {
         let challenge = self.http_status == 401 && value(headers, "www-authenticate").is_some();
         if end {
             let stream = content_type(headers).as_deref() == Some("text/event-stream");
-            let found = if stream { Answer::to(&self.message).found_in_stream() } else { Found::Nothing };
+            let found = if stream { self.answer().found_in_stream() } else { Found::Nothing };
             self.finish_found(found, "", now, effects);
             return Action::Continue;
         }
-        if self.message.method == Method::ToolsList && !challenge {
-            return self.list_headers(headers, effects);
+        if let Some(era) = self.called.list
+            && self.is_enforced()
+            && !challenge
+        {
+            return self.list_headers(headers, era, effects);
         }
         let look = match content_type(headers).as_deref() {
             _ if is_encoded(headers) => Look::Away("encoded"),
             Some("application/json") => Look::Json(Vec::new()),
-            Some("text/event-stream") => Look::Sse(sse::Reader::new(self.limits.body_bytes_max)),
+            Some("text/event-stream") => Look::Sse(sse::Reader::new(self.limits().body_bytes_max)),
             Some(_) | None => Look::Away(""),
         };
-        self.mode = Mode::Observing(Box::new(Observed::new(look, Answer::to(&self.message), self.limits)));
+        let lists = self.called.list.is_some();
+        self.mode = Mode::Observing(Box::new(Observed::new(look, self.answer(), self.limits(), lists)));
         Action::Continue
     }
 
     /// The length will change, and so will the head where nothing can be shown.
-    fn list_headers(&mut self, headers: &[(Vec<u8>, Vec<u8>)], effects: &mut Vec<Effect>) -> Action {
+    fn list_headers(&mut self, headers: &[(Vec<u8>, Vec<u8>)], era: Era, effects: &mut Vec<Effect>) -> Action {
         effects.push(Effect::RemoveResponseHeader("content-length"));
         let types = headers.iter().filter(|(name, _)| name == b"content-type").count();
         match content_type(headers).as_deref() {
@@ -106,7 +154,7 @@ impl Answering {
                 Action::Pause
             }
             Some("text/event-stream") if types == 1 => {
-                let list = SseList::new(self.limits, self.message.version.era(), Answer::to(&self.message));
+                let list = SseList::new(self.limits(), era, self.answer());
                 self.mode = Mode::Sse(Box::new(list));
                 Action::Continue
             }
@@ -140,7 +188,7 @@ impl Answering {
             }
             Mode::Json(JsonList::Coming) => {
                 // The bytes, what is read of them, and what is written for them.
-                if size > self.limits.body_bytes_max || !hold.set(size.saturating_mul(3)) {
+                if size > self.limits().body_bytes_max || !hold.set(size.saturating_mul(3)) {
                     self.tally.skip(size);
                     self.withhold("it is too large", true, effects);
                     return self.swallow(0, end, hold, now, effects);
@@ -160,7 +208,7 @@ impl Answering {
         }
     }
 
-    /// Trailers end the body, and nothing in them is passed on: nobody has looked at them.
+    /// Trailers end the body, and where a verdict was obeyed nothing in them is passed on: nobody has looked at them.
     pub(super) fn trailers(
         &mut self,
         names: &[Vec<u8>],
@@ -169,7 +217,9 @@ impl Answering {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) -> Action {
-        effects.extend(names.iter().cloned().map(Effect::RemoveResponseTrailer));
+        if self.is_enforced() {
+            effects.extend(names.iter().cloned().map(Effect::RemoveResponseTrailer));
+        }
         match &mut self.mode {
             Mode::Json(JsonList::Coming) => self.json(bytes, hold, now, effects),
             Mode::Json(JsonList::Asked(..)) => Action::Pause,
@@ -211,13 +261,13 @@ impl Answering {
         };
         match std::mem::replace(&mut self.mode, Mode::Done) {
             Mode::Json(JsonList::Asked(list, asked)) => {
-                let mut sums = super::list::Shown::default();
-                match Allowed::new(asked, hidden).shorten(&list, self.message.version.era(), &mut sums) {
+                let (mut sums, era) = (Shown::default(), self.called.list.unwrap_or(Era::Stateless));
+                match Allowed::new(asked, hidden).shorten(&list, era, &mut sums) {
                     Ok(shortened) => {
                         effects.push(Effect::ReplaceResponseBody(shortened.into_bytes()));
                         effects.push(Effect::ResumeResponse);
                         hold.release();
-                        self.finish_list(sums.hidden, sums.shown, now, effects);
+                        self.finish_list(sums, now, effects);
                         Action::Continue
                     }
                     Err(error) => self.withhold_now(&error.to_string(), bytes, hold, now, effects),
@@ -283,7 +333,7 @@ impl Answering {
             return self.swallow(0, true, hold, now, effects);
         };
         self.tally.add(&bytes);
-        match read_list(&bytes, &self.limits).and_then(|list| list.map(|list| Ok((names(&list)?, list))).transpose()) {
+        match read_list(&bytes, &self.limits()).and_then(|list| list.map(|list| Ok((names(&list)?, list))).transpose()) {
             Ok(Some((asked, list))) if !asked.is_empty() => {
                 effects.push(Effect::Listing(v1::Listing { counter: self.counter, tools: asked.clone() }));
                 self.mode = Mode::Json(JsonList::Asked(Box::new(list), asked));
@@ -291,7 +341,7 @@ impl Answering {
             }
             Ok(Some(_)) => {
                 hold.release();
-                self.finish_list(Vec::new(), 0, now, effects);
+                self.finish_list(Shown::default(), now, effects);
                 Action::Continue
             }
             Ok(None) => {
@@ -341,10 +391,10 @@ impl Answering {
         let Mode::Sse(list) = &mut self.mode else { return };
         let (found, sums) = (list.found(), std::mem::take(&mut list.sums));
         match found {
-            Found::Nothing | Found::Result => self.finish_list(sums.hidden, sums.shown, now, effects),
+            Found::Nothing | Found::Result => self.finish_list(sums, now, effects),
             Found::Missing | Found::Unaddressed | Found::Failure => {
                 let outcome = self.outcome_found(found, "", now);
-                self.report(v1::Outcome { hidden: sums.hidden, shown: sums.shown, ..outcome }, effects);
+                self.report(sums.put_into(outcome), effects);
             }
         }
     }
@@ -420,12 +470,12 @@ impl Answering {
             Mode::Withheld { why, .. } => why.as_str(),
             Mode::Waiting | Mode::Observing(_) | Mode::Json(_) | Mode::Sse(_) | Mode::Done => "",
         };
-        reply::withheld(&self.message, why, &self.call_id)
+        reply::withheld(self.called.id.as_ref(), why, &self.call_id)
     }
 
     fn refusal_event(&self, why: &str) -> Vec<u8> {
         let mut event = b"event: message\ndata: ".to_vec();
-        event.extend(reply::withheld(&self.message, why, &self.call_id));
+        event.extend(reply::withheld(self.called.id.as_ref(), why, &self.call_id));
         event.extend(b"\n\n");
         event
     }
@@ -433,7 +483,11 @@ impl Answering {
     fn end_observed(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let Mode::Observing(observed) = &mut self.mode else { return };
         let (found, detail) = observed.end();
-        self.finish_found(found, detail, now, effects);
+        let seen = observed.definitions();
+        let mut outcome = self.outcome_found(found, detail, now);
+        outcome.shown = seen.listed;
+        seen.put_into(&mut outcome);
+        self.report(outcome, effects);
     }
 
     fn finish_found(&mut self, found: Found, detail: &str, now: Moment, effects: &mut Vec<Effect>) {
@@ -457,10 +511,10 @@ impl Answering {
         if (200..400).contains(&self.http_status) { v1::OutcomeKind::Completed } else { v1::OutcomeKind::Failed }
     }
 
-    fn finish_list(&mut self, hidden: Vec<String>, shown: u32, now: Moment, effects: &mut Vec<Effect>) {
+    fn finish_list(&mut self, sums: Shown, now: Moment, effects: &mut Vec<Effect>) {
         effects.push(Effect::Count(Count::ListsFiltered));
         let outcome = self.outcome(self.kind_by_status(), String::new(), now);
-        self.report(v1::Outcome { hidden, shown, ..outcome }, effects);
+        self.report(sums.put_into(outcome), effects);
     }
 
     fn finish(&mut self, kind: v1::OutcomeKind, detail: String, now: Moment, effects: &mut Vec<Effect>) {
@@ -471,7 +525,19 @@ impl Answering {
     fn report(&mut self, outcome: v1::Outcome, effects: &mut Vec<Effect>) {
         self.mode = Mode::Done;
         let what = Some(v1::entry::What::Outcome(outcome));
-        effects.push(Effect::Report(Box::new(v1::Entry { counter: self.counter, what, reason: String::new() })));
+        let entry = Box::new(v1::Entry { counter: self.counter, what, reason: String::new() });
+        effects.push(match self.way {
+            Way::Enforced | Way::Observed => Effect::Report(entry),
+            Way::Unasked => Effect::Follow(entry),
+        });
+    }
+
+    fn answer(&self) -> Answer {
+        Answer::to(self.called.id.clone())
+    }
+
+    fn limits(&self) -> Limits {
+        self.route.rules.limits
     }
 
     fn outcome(&self, kind: v1::OutcomeKind, detail: String, now: Moment) -> v1::Outcome {
@@ -488,6 +554,20 @@ impl Answering {
             tools: Vec::new(),
             tools_cut: false,
         }
+    }
+}
+
+// === impl Called ===
+
+impl Called {
+    pub(super) fn by(message: &Message) -> Self {
+        let list = (message.method == Method::ToolsList).then(|| message.version.era());
+        Self { id: message.request_id().cloned(), list }
+    }
+
+    /// What it asks for is not known.
+    pub(super) fn unread(unread: &Unread) -> Self {
+        Self { id: unread.id.clone(), list: None }
     }
 }
 

@@ -4,6 +4,7 @@ use super::{Action, Answerer, Budget, Effect, Event, Exchange};
 use crate::clock::Moment;
 use crate::config::Config;
 use crate::conversation::{Answered, Cause, Listed, Undecided};
+use crate::standing::Standing;
 use agentgate_proto::v1;
 use std::rc::Rc;
 
@@ -25,7 +26,7 @@ fn check_with(config: &str, budget: &Rc<Budget>, rows: &[Row<'_>]) {
     let mut exchange = Exchange::new(config, 9, "e-9".to_owned(), budget.hold());
     for (at, (event, wanted)) in rows.iter().enumerate() {
         let now = Moment::from_micros(1_000 * at as u64);
-        let step = exchange.on(clone(event), now);
+        let step = exchange.on(clone(event), &Standing::default(), now);
         let action = if step.action == Action::Continue { "continue" } else { "pause" };
         let shown: Vec<String> = std::iter::once(action.to_owned()).chain(step.effects.iter().filter_map(show)).collect();
         assert_eq!(shown.join(" | "), *wanted, "row {at}: {event:?}");
@@ -52,6 +53,8 @@ fn show(effect: &Effect) -> Option<String> {
         Effect::ResumeResponse => "resume response".to_owned(),
         Effect::Refuse(reply) => format!("refuse {} {}", reply.http_status, short(&text(&reply.body))),
         Effect::Report(entry) => show_entry(entry),
+        Effect::Follow(entry) => format!("unasked {}", show_entry(entry)),
+        Effect::Unobserved => "unobserved".to_owned(),
         Effect::Count(count) => count.name().trim_start_matches("agentgate.").to_owned(),
     })
 }
@@ -96,8 +99,8 @@ fn text(bytes: &[u8]) -> String {
 /// `Event` is not `Clone`: in the filter each happens once.
 fn clone(event: &Event) -> Event {
     match event {
-        Event::RequestHeaders { headers, peer, end } => {
-            Event::RequestHeaders { headers: headers.clone(), peer: peer.clone(), end: *end }
+        Event::RequestHeaders { headers, peer, claims, end } => {
+            Event::RequestHeaders { headers: headers.clone(), peer: peer.clone(), claims: claims.clone(), end: *end }
         }
         Event::RequestBody { size, whole } => Event::RequestBody { size: *size, whole: whole.clone() },
         Event::RequestTrailers { names, body } => Event::RequestTrailers { names: names.clone(), body: body.clone() },
@@ -121,7 +124,7 @@ fn pairs(headers: &[(&str, &str)]) -> Vec<(Vec<u8>, Vec<u8>)> {
 fn request(method: &str, path: &str, more: &[(&str, &str)], end: bool) -> Event {
     let mut headers = pairs(&[(":method", method), (":path", path), (":authority", "server")]);
     headers.extend(pairs(more));
-    Event::RequestHeaders { headers, peer: "spiffe://local/agent".to_owned(), end }
+    Event::RequestHeaders { headers, peer: "spiffe://local/agent".to_owned(), claims: Vec::new(), end }
 }
 
 fn post() -> Event {

@@ -61,7 +61,8 @@ fn ask(gate: &mut Gate, context: ContextId, body: &str) -> (Action, Vec<Order>) 
         pair("content-type", "application/json"),
         pair("mcp-protocol-version", "2025-11-25"),
     ];
-    let (action, _) = gate.http(context, Event::RequestHeaders { headers, peer: String::new(), end: false }, &HELD, now(0));
+    let (action, _) =
+        gate.http(context, Event::RequestHeaders { headers, peer: String::new(), claims: Vec::new(), end: false }, &HELD, now(0));
     assert_eq!(action, Action::Pause);
     let event = Event::RequestBody { size: body.len(), whole: Some(Some(body.as_bytes().to_vec())) };
     gate.http(context, event, &HELD, now(0))
@@ -119,7 +120,7 @@ fn a_context_number_that_is_used_again_does_not_inherit_a_verdict() {
 #[test]
 fn an_exchange_that_is_not_known_is_paused() {
     let mut gate = serving();
-    let headers = Event::RequestHeaders { headers: Vec::new(), peer: String::new(), end: true };
+    let headers = Event::RequestHeaders { headers: Vec::new(), peer: String::new(), claims: Vec::new(), end: true };
     assert_eq!(gate.http(99, headers, &HELD, now(0)), (Action::Pause, Vec::new()));
     assert_eq!(gate.end(99, &HELD, now(0)), []);
 }

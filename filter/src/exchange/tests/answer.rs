@@ -147,7 +147,7 @@ fn what_comes_while_a_list_is_asked_about_is_part_of_the_servers_body() {
             hidden(&["b"], &buffer),
             chunk(&body[until..], true),
         ] {
-            effects = exchange.on(happens, Moment::default()).effects;
+            effects = exchange.on(happens, &Standing::default(), Moment::default()).effects;
         }
         let Some(Effect::Report(entry)) = effects.pop() else { panic!("{effects:?}") };
         let Some(v1::entry::What::Outcome(outcome)) = entry.what else { panic!("{entry:?}") };

@@ -19,10 +19,10 @@ fn after_with(config: &str, budget: usize, body: &str, rows: &[Row<'_>]) {
     let budget = Budget::new(budget);
     let mut exchange = Exchange::new(config, 9, "e-9".to_owned(), budget.hold());
     for event in [post(), last(body), allow()] {
-        exchange.on(event, Moment::default());
+        exchange.on(event, &Standing::default(), Moment::default());
     }
     for (at, (event, wanted)) in rows.iter().enumerate() {
-        let step = exchange.on(clone(event), Moment::default());
+        let step = exchange.on(clone(event), &Standing::default(), Moment::default());
         let action = if step.action == Action::Continue { "continue" } else { "pause" };
         let shown: Vec<String> = std::iter::once(action.to_owned()).chain(step.effects.iter().filter_map(show)).collect();
         assert_eq!(shown.join(" | "), *wanted, "row {at}: {event:?}");
@@ -78,10 +78,11 @@ fn the_digest_is_that_of_the_whole_body_however_it_is_cut() {
         let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
         let mut exchange = Exchange::new(config, 9, String::new(), Budget::new(1 << 20).hold());
         for event in [post(), last(CALL), allow(), head("200", "application/json")] {
-            exchange.on(event, Moment::default());
+            exchange.on(event, &Standing::default(), Moment::default());
         }
-        let mut steps = parts.iter().map(|part| exchange.on(chunk(part, false), Moment::default())).collect::<Vec<_>>();
-        steps.push(exchange.on(chunk("", true), Moment::default()));
+        let mut steps =
+            parts.iter().map(|part| exchange.on(chunk(part, false), &Standing::default(), Moment::default())).collect::<Vec<_>>();
+        steps.push(exchange.on(chunk("", true), &Standing::default(), Moment::default()));
         let Some(Effect::Report(entry)) = steps.pop().unwrap().effects.pop() else { panic!() };
         let Some(v1::entry::What::Outcome(outcome)) = entry.what else { panic!() };
         outcome.result_digest
@@ -410,11 +411,11 @@ fn through(chunks: &[&str], hides: &[&str]) -> String {
     let budget = Budget::new(1 << 20);
     let mut exchange = Exchange::new(config, 9, String::new(), budget.hold());
     for event in [post(), last(LIST_CALL), allow(), head("200", "text/event-stream")] {
-        exchange.on(event, Moment::default());
+        exchange.on(event, &Standing::default(), Moment::default());
     }
     let (mut buffer, mut out, mut asked) = (String::new(), String::new(), None);
     let mut play = |exchange: &mut Exchange, event: Event, buffer: &mut String, asked: &mut Option<usize>| {
-        let step = exchange.on(event, Moment::default());
+        let step = exchange.on(event, &Standing::default(), Moment::default());
         for effect in step.effects {
             match effect {
                 Effect::ReplaceResponseBody(bytes) => *buffer = text(&bytes),
