@@ -59,7 +59,7 @@ fn main() {
                         println!("after {:>6} calls {} resident, client included", first + answered - 1, resident());
                     }
                     let entries = vec![outcome(answer.counter, OutcomeKind::Completed)];
-                    vm.say(Said::Report(v1::Report { entries })).await;
+                    vm.say(Said::Report(v1::Report { entries, observations_lost: 0 })).await;
                 }
                 Heard::Acknowledged(_) => {}
                 other => panic!("{other:?}"),

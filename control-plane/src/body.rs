@@ -3,7 +3,7 @@
 //! A body is stored as its key and its plaintext. The record holds where it lies and an HMAC of the plaintext under that
 //! key: once the body is erased, nothing is left that could confirm a guess.
 
-use crate::journal::body_address;
+use crate::journal::{Journal, ReadError, body_address};
 use agentgate_core::digest::Digest;
 use agentgate_proto::v1;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -26,6 +26,19 @@ pub enum BodyError {
     Changed,
     #[error("the body cannot be read: {0}")]
     Unreadable(String),
+}
+
+/// Why a body cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("its record names no body")]
+    Unnamed,
+    #[error("its body's address is no digest")]
+    Address,
 }
 
 /// # Errors
@@ -57,6 +70,22 @@ pub fn open<M: Message + Default>(stored: &Bytes, expected: &v1::BodyRef) -> Res
     let (key, plaintext) = stored.split_at_checked(KEY_BYTES).ok_or(BodyError::Short)?;
     mac(key, plaintext).verify_slice(&expected.commitment).map_err(|_| BodyError::Changed)?;
     M::decode(plaintext).map_err(|error| BodyError::Unreadable(error.to_string()))
+}
+
+/// The body that a record refers to, or none when it was erased.
+///
+/// # Errors
+/// When the journal cannot be read, or the body is not what the record says.
+pub async fn fetch<M: Message + Default>(
+    journal: &dyn Journal,
+    reference: Option<&v1::BodyRef>,
+) -> Result<Option<M>, FetchError> {
+    let reference = reference.ok_or(FetchError::Unnamed)?;
+    let address = Digest::try_from(reference.address.as_ref()).map_err(|_| FetchError::Address)?;
+    match journal.fetch(address).await? {
+        Some(stored) => Ok(open(&stored, reference).map(Some)?),
+        None => Ok(None),
+    }
 }
 
 /// A commitment to something that the body holds as well, under the body's key.

@@ -2,6 +2,9 @@
 //!
 //! `config/default.toml` documents every field with its default; a test holds both together.
 
+mod approvals;
+mod operator;
+
 use agentgate_core::id::{Asker, Principal, Server, SpiffeId, Tenant};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +12,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use thiserror::Error;
+
+use approvals::ApprovalsFile;
+pub use approvals::{Approvals, WebhookTarget};
+use operator::OperatorFile;
+pub use operator::Role;
 
 /// What `--print-config` prints.
 pub const DOCUMENTED: &str = include_str!("config/default.toml");
@@ -23,7 +31,8 @@ pub struct Config {
     pub journal: Backend,
     pub policy: PolicyFolder,
     pub filter: BTreeMap<Asker, Filter>,
-    pub operator: BTreeSet<SpiffeId>,
+    pub operator: BTreeMap<SpiffeId, BTreeSet<Role>>,
+    pub approvals: Approvals,
     pub limits: Limits,
 }
 
@@ -122,6 +131,10 @@ limits! {
     subjects_max = 10_000,
     open_calls_max = 100_000,
     recovered_records_max = 400_000,
+    approvals_max = 4_096,
+    approvals_per_subject_max = 64,
+    kills_max = 1_024,
+    modes_max = 4_096,
     tails_max = 16,
     tail_behind_max = 1_024,
     drain_s = 10,
@@ -147,6 +160,8 @@ struct File {
     filter: Vec<FilterFile>,
     #[serde(default)]
     operator: Vec<OperatorFile>,
+    #[serde(default)]
+    approvals: ApprovalsFile,
     #[serde(default)]
     limits: Limits,
 }
@@ -190,12 +205,6 @@ struct FilterFile {
     peers: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OperatorFile {
-    identity: String,
-}
-
 // === impl Config ===
 
 impl Config {
@@ -216,13 +225,8 @@ impl Config {
             ));
         }
         let filter = filters(file.filter)?;
-        let operator = file
-            .operator
-            .iter()
-            .enumerate()
-            .map(|(index, entry)| name(&format!("operator[{index}].identity"), &entry.identity))
-            .collect::<Result<BTreeSet<SpiffeId>, _>>()?;
-        if let Some(both) = operator.iter().find(|identity| filter.contains_key(*identity)) {
+        let operator = operator::read(&file.operator)?;
+        if let Some(both) = operator.keys().find(|identity| filter.contains_key(*identity)) {
             return Err(field("operator", &format!("`{both}` is a filter too; give operators certificates of their own")));
         }
         Ok(Self {
@@ -246,6 +250,7 @@ impl Config {
             },
             filter,
             operator,
+            approvals: Approvals::check(file.approvals, base)?,
             limits: file.limits,
         })
     }
@@ -257,7 +262,7 @@ fn filters(entries: Vec<FilterFile>) -> Result<BTreeMap<Asker, Filter>, ConfigEr
         let at = |what: &str| format!("filter[{index}].{what}");
         let identity: Asker = name(&at("identity"), &entry.identity)?;
         let callers = match (entry.principal, entry.peers) {
-            (Some(principal), None) => Callers::One(name(&at("principal"), &principal)?),
+            (Some(principal), None) => Callers::One(Principal::of_agent(name(&at("principal"), &principal)?)),
             (None, Some(trust_domain)) => Callers::Peers { trust_domain: domain(&at("peers"), trust_domain)? },
             (Some(_), Some(_)) => return Err(field(&at("peers"), "stands beside `principal`; leave one of them out")),
             (None, None) => return Err(field(&at("principal"), "is missing; name a principal, or a trust domain in `peers`")),

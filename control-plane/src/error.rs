@@ -1,5 +1,7 @@
 //! The one map from the three kinds of no to gRPC's codes: refused (an answer), malformed (theirs), unavailable (ours).
 
+use crate::approval::ApprovalError;
+use crate::control::OrderError;
 use crate::identity;
 use crate::session::TraceError;
 use tonic::{Code, Status};
@@ -19,6 +21,34 @@ impl From<TraceError> for Status {
             TraceError::Behind { .. } | TraceError::Crowded { .. } => Code::ResourceExhausted,
             TraceError::Unavailable(_) => Code::Unavailable,
             TraceError::Damaged(_) => Code::DataLoss,
+        };
+        Self::new(code, agentgate_core::error::chain(&error))
+    }
+}
+
+impl From<OrderError> for Status {
+    fn from(error: OrderError) -> Self {
+        let code = match &error {
+            OrderError::Malformed(_) => Code::InvalidArgument,
+            OrderError::Crowded { .. } => Code::ResourceExhausted,
+            OrderError::Journal(_) | OrderError::Read(_) | OrderError::Keys(_) => Code::Unavailable,
+            // Whoever repeats it looks first.
+            OrderError::Unknown(_) => Code::Unknown,
+            OrderError::Contended => Code::Aborted,
+        };
+        Self::new(code, agentgate_core::error::chain(&error))
+    }
+}
+
+impl From<ApprovalError> for Status {
+    fn from(error: ApprovalError) -> Self {
+        let code = match &error {
+            ApprovalError::Malformed(_) => Code::InvalidArgument,
+            ApprovalError::Absent(_) => Code::NotFound,
+            ApprovalError::Ambiguous { .. } | ApprovalError::Refused(_) => Code::FailedPrecondition,
+            ApprovalError::Erased => Code::DataLoss,
+            ApprovalError::Journal(_) | ApprovalError::Read(_) | ApprovalError::Keys(_) => Code::Unavailable,
+            ApprovalError::Unknown(_) => Code::Unknown,
         };
         Self::new(code, agentgate_core::error::chain(&error))
     }

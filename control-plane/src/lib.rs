@@ -2,10 +2,12 @@
 //!
 //! Nothing here reaches into another room past its `mod.rs`, and nothing but `run` knows all of them.
 
+pub mod approval;
 pub mod body;
 pub mod bounded;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod decide;
 pub mod error;
 pub mod identity;

@@ -1,15 +1,19 @@
 //! The only place that knows everything: reads the command line, builds the rooms, joins them, and ends them in order.
 
+use crate::approval::rpc::ApprovalsRpc;
+use crate::approval::{ApprovalError, Approvals};
 use crate::body::{self, Keys};
 use crate::clock::Clock;
 use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
-use crate::decide::Decide;
+use crate::control::rpc::ControlRpc;
+use crate::control::{Control, ControlError};
 use crate::decide::rpc::GateRpc;
+use crate::decide::{Decide, Rooms};
 use crate::identity::{Identity, Trust, TrustError};
 use crate::journal::embedded::{Embedded, OpenError, Settings};
 use crate::journal::{Journal, Memory};
 use crate::policy::{Policy, PolicyError};
-use crate::server::{self, Listening};
+use crate::server::{self, Listening, Services};
 use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
 use crate::status::Status;
@@ -58,6 +62,10 @@ pub enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Trust(#[from] TrustError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    Approvals(#[from] ApprovalError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error(transparent)]
@@ -144,11 +152,21 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let Given { config, clock, journal, keys, replica } = given;
     let trust = Arc::new(Trust::open(config.tls.clone(), clock.clone())?);
     let identity = Arc::new(Identity::new(&config, trust, clock.clone()));
-    let policy = Arc::new(Policy::open(Arc::clone(&journal), clock.clone(), config.policy.clone()).await?);
+    let control = Arc::new(Control::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), keys).await?);
+    let policy = Policy::open(Arc::clone(&journal), clock.clone(), config.policy.clone(), Arc::clone(&control)).await?;
+    let policy = Arc::new(policy);
     policy.try_folder().await;
     let askers = identity.askers().cloned().collect();
     let session = Arc::new(Session::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), askers).await?);
-    let rooms = (Arc::clone(&identity.heard), Arc::clone(&policy), Arc::clone(&session));
+    let waiting = (config.approvals.clone(), config.limits.clone());
+    let approvals = Arc::new(Approvals::open(Arc::clone(&journal), clock.clone(), waiting, keys).await?);
+    let rooms = Rooms {
+        heard: Arc::clone(&identity.heard),
+        control: Arc::clone(&control),
+        policy: Arc::clone(&policy),
+        approvals: Arc::clone(&approvals),
+        session: Arc::clone(&session),
+    };
     let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms, keys));
     let status = Arc::new(Status {
         replica: replica.clone(),
@@ -156,7 +174,9 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         clock: clock.clone(),
         journal,
         identity: Arc::clone(&identity),
+        control: Arc::clone(&control),
         policy: Arc::clone(&policy),
+        approvals: Arc::clone(&approvals),
         decide: Arc::clone(&decide),
     });
 
@@ -175,6 +195,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     };
     let gate = GateRpc {
         decide: Arc::clone(&decide),
+        control: Arc::clone(&control),
         identity: Arc::clone(&identity),
         clock: clock.clone(),
         limits,
@@ -182,12 +203,17 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         replica,
         leaving: leaving.clone(),
     };
-    let trace = TraceRpc::new(Arc::clone(&session), leaving.clone());
+    let services = Services {
+        trace: TraceRpc::new(Arc::clone(&session), leaving.clone()),
+        status: Arc::clone(&status),
+        control: ControlRpc { control, identity: Arc::clone(&identity) },
+        approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity) },
+    };
 
     let mut listeners = JoinSet::new();
-    let (to_filters, to_operators, shown) = (listening.clone(), listening, Arc::clone(&status));
+    let (to_filters, to_operators) = (listening.clone(), listening);
     listeners.spawn(async move { to_filters.filters(on_filters, gate).await.map_err(|error| chain(&error)) });
-    listeners.spawn(async move { to_operators.operators(on_operators, trace, shown).await.map_err(|error| chain(&error)) });
+    listeners.spawn(async move { to_operators.operators(on_operators, services).await.map_err(|error| chain(&error)) });
     let (shown, limits, ticking) = (Arc::clone(&status), config.limits.clone(), clock.clone());
     listeners.spawn(async move {
         server::plain(on_metrics, shown, &limits, ticking, leaving).await;

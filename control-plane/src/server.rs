@@ -4,14 +4,18 @@
 mod plain;
 mod streams;
 
+use crate::approval::rpc::ApprovalsRpc;
 use crate::clock::Clock;
 use crate::config::Limits;
+use crate::control::rpc::ControlRpc;
 use crate::decide::rpc::GateRpc;
 use crate::identity::{Identity, Peer, rpc as gate};
 use crate::rarely::Rarely;
 use crate::session::rpc::TraceRpc;
 use crate::status::{Status, rpc::StatusRpc};
 use crate::telemetry::Counted;
+use agentgate_proto::v1::approvals_server::ApprovalsServer;
+use agentgate_proto::v1::control_server::ControlServer;
 use agentgate_proto::v1::gate_server::GateServer;
 use agentgate_proto::v1::status_server::StatusServer;
 use agentgate_proto::v1::trace_server::TraceServer;
@@ -52,6 +56,15 @@ pub struct Listening {
     pub leaving: watch::Receiver<bool>,
     /// Handshakes that failed.
     pub failed: Arc<Rarely>,
+}
+
+/// What operators are served.
+#[derive(Debug)]
+pub struct Services {
+    pub trace: TraceRpc,
+    pub status: Arc<Status>,
+    pub control: ControlRpc,
+    pub approvals: ApprovalsRpc,
 }
 
 /// A connection whose other end was verified.
@@ -95,10 +108,12 @@ impl Listening {
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn operators(self, listener: TcpListener, trace: TraceRpc, status: Arc<Status>) -> Result<(), Error> {
+    pub async fn operators(self, listener: TcpListener, services: Services) -> Result<(), Error> {
         let (health, health_rpc) = tonic_health::server::health_reporter();
         health.set_serving::<TraceServer<TraceRpc>>().await;
         health.set_serving::<StatusServer<StatusRpc>>().await;
+        health.set_serving::<ControlServer<ControlRpc>>().await;
+        health.set_serving::<ApprovalsServer<ApprovalsRpc>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(agentgate_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -110,8 +125,10 @@ impl Listening {
         self.server()
             .layer(Streams("operators"))
             .layer(layer)
-            .add_service(TraceServer::new(trace))
-            .add_service(StatusServer::new(StatusRpc(status)))
+            .add_service(TraceServer::new(services.trace))
+            .add_service(StatusServer::new(StatusRpc(services.status)))
+            .add_service(ControlServer::new(services.control))
+            .add_service(ApprovalsServer::new(services.approvals))
             .add_service(health_rpc)
             .add_optional_service(reflection)
             .serve_with_incoming_shutdown(incoming, left(leaving))

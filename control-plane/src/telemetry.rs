@@ -10,7 +10,7 @@ const DURATION_BUCKETS: [f64; 14] =
     [0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 /// Every metric, by name and meaning.
-const COUNTERS: [(&str, &str); 12] = [
+const COUNTERS: [(&str, &str); 14] = [
     ("agentgate_asks_total", "Asks by what was answered: a verdict (allow, pending, deny), or the cause for which there is none"),
     ("agentgate_outcomes_total", "Outcomes recorded, by kind"),
     ("agentgate_decisions_folded_again_total", "Decisions taken again, because the subject or the policy moved"),
@@ -22,9 +22,11 @@ const COUNTERS: [(&str, &str); 12] = [
     ("agentgate_connections_total", "Connections accepted, by listener"),
     ("agentgate_connections_cut_total", "Connections that were cut because they took too long, by listener"),
     ("agentgate_certificate_reloads_failed_total", "Changed certificate files that could not be used"),
+    ("agentgate_approvals_decided_total", "Approvals that were granted or denied, by answer"),
+    ("agentgate_observations_lost_total", "Calls that a filter sent on unasked and had no room to tell of"),
     ("agentgate_policy_edits_refused_total", "Contents of the policy folder that were not put in force"),
 ];
-const GAUGES: [(&str, &str); 25] = [
+const GAUGES: [(&str, &str); 28] = [
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
     (
         "agentgate_connections",
@@ -58,7 +60,10 @@ const GAUGES: [(&str, &str); 25] = [
     ("agentgate_filter_vms", "Filter VMs remembered, the silent ones too; the oldest is forgotten first"),
     ("agentgate_tails", "Operators that follow traces; bounded by limits.tails_max"),
     ("agentgate_tail_behind", "Traces that a follower has not read yet; bounded by limits.tail_behind_max"),
-    ("agentgate_policy_epoch", "The global control epoch"),
+    ("agentgate_control_epoch", "The control epoch: how many orders there were, policies among them"),
+    ("agentgate_kills", "Kills in force; bounded by limits.kills_max"),
+    ("agentgate_modes", "Orders to enforce or observe, in force; bounded by limits.modes_max"),
+    ("agentgate_approvals", "Approvals in memory; those that are not over are bounded by limits.approvals_max"),
 ];
 
 /// One of what a gauge counts, until it is dropped.

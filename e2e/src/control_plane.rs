@@ -59,7 +59,7 @@ impl ControlPlane {
         );
         let identities = format!(
             "[[filter]]\nidentity = {:?}\ntenant = \"default\"\nservers = [\"notes\"]\nprincipal = {:?}\n\
-             [[operator]]\nidentity = {:?}\n",
+             [[operator]]\nidentity = {:?}\nroles = [\"admin\"]\n",
             spiffe("filter/laptop"),
             spiffe("agent/laptop"),
             spiffe("operator/me")

@@ -3,6 +3,7 @@
 //! It refuses to decide anything: what cannot be converted is an error that names the field.
 
 pub mod ask;
+pub mod order;
 pub mod verdict;
 
 /// The generated messages, clients and servers.

@@ -200,7 +200,7 @@ impl Counts {
 /// The refusal of a call that was counted: it has no record of its own to point to.
 pub(super) fn uncounted(malformed: &Malformed) -> v1::Decided {
     let rule = agentgate_core::id::RuleName::of_gate(malformed.reason()).to_string();
-    v1::Decided { verdict: v1::Verdict::Deny.into(), rule, reason: malformed.to_string(), sequence: 0 }
+    v1::Decided { verdict: v1::Verdict::Deny.into(), rule, reason: malformed.to_string(), ..v1::Decided::default() }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::policy;
 use agentgate_core::decide::Facts;
 use agentgate_core::id::{CallId, Principal, Server, Tenant};
 use agentgate_core::mcp::Method;
+use agentgate_core::mode::Mode;
 use agentgate_policies::Trouble;
 use agentgate_proto::v1;
 
@@ -16,14 +17,21 @@ impl Decide {
     pub(super) async fn listing(&self, reporter: &Reporter, listing: &v1::Listing) -> Result<Vec<String>, Undecided> {
         let call = CallId { asker: reporter.filter.identity.clone(), epoch: reporter.epoch, counter: listing.counter };
         let found = self.session.find(&call.digest()).await.map_err(record::unavailable)?;
-        let found = found.filter(|found| found.record.verdict() == v1::Verdict::Allow);
+        let found = found.filter(|found| found.was_sent_on());
+        if found.as_ref().is_some_and(|found| !found.record.enforced) {
+            return Ok(Vec::new());
+        }
         let body = found.and_then(|found| found.body).ok_or(Undecided::Unreadable("no call of this id was allowed"))?;
         let facts = self.facts(reporter, &body)?;
-        let policy = self.policy.now().in_force.ok_or_else(|| Undecided::Policy("no policy is in force".into()))?;
-        policy::hidden(&policy, &facts, &listing.tools).map_err(|trouble| match trouble {
+        let now = self.control.now();
+        let policy = self.policy.in_force(&now).ok_or_else(|| Undecided::Policy("no policy is in force".into()))?;
+        let hidden = policy::hidden(&policy, &facts, &listing.tools).map_err(|trouble| match trouble {
             Trouble::Evaluation(error) => Undecided::Policy(error.to_string()),
             Trouble::Unavailable(why) => Undecided::Policy(why),
-        })
+        })?;
+        // Of a tool that is only observed the answer shows what it always showed.
+        let is_enforced = |tool: &String| now.mode(&facts.server, Some(tool), Mode::Enforce) == Mode::Enforce;
+        Ok(hidden.into_iter().filter(is_enforced).collect())
     }
 
     fn facts(&self, reporter: &Reporter, body: &v1::DecisionBody) -> Result<Facts, Undecided> {
@@ -40,6 +48,8 @@ impl Decide {
             asker: reporter.filter.identity.clone(),
             server: Server::try_from(ask.server.as_str()).map_err(|_| unreadable())?,
             reading: Ok(message),
+            kill: None,
+            grant: None,
         })
     }
 }

@@ -5,29 +5,32 @@
 
 mod admission;
 mod flood;
+mod hearing;
 mod heavy;
 mod listing;
 mod once;
 mod reading;
 mod record;
 mod report;
+mod routes;
 pub mod rpc;
 mod sweep;
 
+use crate::approval::Approvals;
 use crate::body::Keys;
 use crate::clock::Clock;
 use crate::config::{Filter, Limits};
-use crate::identity::{self, Heard, Subject};
-use crate::policy::{self, InForce, Policy};
+use crate::control::Control;
+use crate::identity::{self, Heard};
+use crate::policy::Policy;
 use crate::session::{Session, Setback};
-use agentgate_core::decide::{Decision, Facts, Opinion, settle};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::CallId;
-use agentgate_core::time::Time;
-use agentgate_policies::Trouble;
 use agentgate_proto::v1;
+use hearing::{Hearing, Treatment};
 use heavy::Heavy;
 use once::{Begun, Once};
+use routes::Routes;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
@@ -48,6 +51,16 @@ pub struct Question {
     request: OnceLock<Digest>,
     /// Monotonic: until when the asker waits.
     deadline: Duration,
+}
+
+/// The rooms that a decision is folded from.
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    pub heard: Arc<Heard>,
+    pub control: Arc<Control>,
+    pub policy: Arc<Policy>,
+    pub approvals: Arc<Approvals>,
+    pub session: Arc<Session>,
 }
 
 /// A verdict that is on record.
@@ -81,12 +94,15 @@ pub struct Decide {
     clock: Clock,
     limits: Limits,
     heard: Arc<Heard>,
+    control: Arc<Control>,
     policy: Arc<Policy>,
+    approvals: Arc<Approvals>,
     session: Arc<Session>,
     admission: Admission,
     heavy: Heavy,
     flood: Flood,
     once: Once,
+    routes: Routes,
     keys: Keys,
 }
 
@@ -107,16 +123,19 @@ impl Question {
 
 impl Decide {
     #[must_use]
-    pub fn new(limits: &Limits, clock: Clock, rooms: (Arc<Heard>, Arc<Policy>, Arc<Session>), keys: Keys) -> Self {
-        let (heard, policy, session) = rooms;
+    pub fn new(limits: &Limits, clock: Clock, rooms: Rooms, keys: Keys) -> Self {
+        let Rooms { heard, control, policy, approvals, session } = rooms;
         Self {
             clock,
             heard,
+            control,
             policy,
+            approvals,
             session,
             admission: Admission::new(limits),
             heavy: Heavy::new(),
             flood: Flood::new(limits),
+            routes: Routes::default(),
             once: Once::new(limits.recent_calls_max as usize),
             keys,
             limits: limits.clone(),
@@ -136,6 +155,12 @@ impl Decide {
         answer
     }
 
+    /// How each server's calls were treated lately.
+    #[must_use]
+    pub fn routes(&self) -> Vec<v1::RouteStatus> {
+        self.routes.all()
+    }
+
     /// Calls under way.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
@@ -152,32 +177,38 @@ impl Decide {
         {
             return Ok(flood::uncounted(malformed));
         }
-        self.record(question, &caller.subject, |at, policy| {
-            let facts = caller.facts(at, reading.clone());
-            turn.work(|| consult(policy, &facts)).map(|decision| (facts, decision))
-        })
-        .await
+        self.record(&Hearing::new(question, &caller, reading, Treatment::Asked), Some(&turn)).await
     }
 
-    /// Folds, decides and appends, until both the subject and the policy stood still for it.
-    async fn record(
-        &self,
-        question: &Question,
-        subject: &Subject,
-        decide: impl Fn(Time, Option<&InForce>) -> Result<(Facts, Decision), Undecided>,
-    ) -> Result<Decided, Undecided> {
+    /// Folds, decides and appends, until the subject, the orders and the policy stood still for it.
+    async fn record(&self, hearing: &Hearing<'_>, work: Option<&heavy::Turn<'_>>) -> Result<Decided, Undecided> {
+        let question = hearing.question;
+        self.routes.called(&hearing.caller.server, question.ask.observe, self.clock.now());
         for _ in 0..ATTEMPTS_MAX {
-            let turn = self.before(question, self.session.turn(subject)).await?.map_err(record::unavailable)?;
-            let now = self.policy.now();
-            let policy = now.in_force.as_deref();
-            let (facts, decision) = decide(self.session.moment(), policy)?;
-            let recording = record::Recording::new(question, facts, decision, policy, (self.keys)())?;
-            let stream = turn.stream();
-            match turn.append(recording.draft(now.epochs)).await {
-                Ok(position) => return Ok(recording.durable(&self.session, position.sequence, stream)),
+            let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
+            let now = self.control.now();
+            let policy = self.policy.in_force(&now);
+            let weighed = match work {
+                Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref()))?,
+                None => hearing.weigh(self, &now, policy.as_deref())?,
+            };
+            let recording = record::Recording::new(hearing, weighed, policy.as_deref(), (self.keys)())?;
+            let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
+            // What others fold from is told before anybody else has the turn.
+            let written = if draft.also.is_empty() {
+                turn.append(draft).await.map(|position| (position, None))
+            } else {
+                turn.append_alone(draft).await.map(|(position, standstill)| (position, Some(standstill)))
+            };
+            match written {
+                Ok((position, _standstill)) => return Ok(recording.durable(self, position.sequence, stream)),
                 Err(Setback::Moved) => {}
-                Err(Setback::Fenced(now)) => self.before(question, self.policy.caught_up(now.global)).await?,
-                Err(Setback::Duplicate(_)) => return self.recorded(question).await,
+                Err(Setback::Fenced(now)) => self.before(question, self.control.caught_up(now.global)).await?,
+                Err(Setback::Duplicate(_)) => match self.recorded(question).await? {
+                    Some(decided) => return Ok(decided),
+                    // Not this call: its approval was spent, or asked for, by somebody who was first.
+                    None => self.approvals.look_again().await.map_err(record::unavailable)?,
+                },
                 Err(Setback::Journal(why)) => return Err(Undecided::Journal(why)),
             }
             metrics::counter!("agentgate_decisions_folded_again_total").increment(1);
@@ -186,13 +217,13 @@ impl Decide {
     }
 
     /// What an earlier life of this process, or another replica, decided under this call id.
-    async fn recorded(&self, question: &Question) -> Result<Decided, Undecided> {
+    async fn recorded(&self, question: &Question) -> Result<Option<Decided>, Undecided> {
         let found = self.session.find(&question.call.digest()).await.map_err(record::unavailable)?;
-        let found = found.ok_or_else(|| Undecided::Journal("the record of this call is not a decision".into()))?;
+        let Some(found) = found else { return Ok(None) };
         if found.record.request_digest.as_ref() != question.request().as_bytes() {
             return Err(Undecided::Reused);
         }
-        Ok(record::answer(&found.record, found.body.as_ref(), found.sequence))
+        Ok(Some(record::answer(&found.record, found.body.as_ref(), found.sequence)))
     }
 
     /// Waits no longer than the asker does.
@@ -201,19 +232,6 @@ impl Decide {
             return Err(Undecided::Expired);
         }
         self.clock.before(question.deadline, work).await.ok_or(Undecided::Expired)
-    }
-}
-
-/// The law, over what the policy in force says. A call that cannot be read needs no policy to be refused.
-fn consult(policy: Option<&InForce>, facts: &Facts) -> Result<Decision, Undecided> {
-    if facts.reading.is_err() {
-        return Ok(settle(facts, Ok(&Opinion::default())));
-    }
-    let policy = policy.ok_or_else(|| Undecided::Policy("no policy is in force; `agentgate status` says why".into()))?;
-    match policy::opinion(policy, facts) {
-        Ok(opinion) => Ok(settle(facts, Ok(&opinion))),
-        Err(Trouble::Evaluation(error)) => Ok(settle(facts, Err(&error))),
-        Err(Trouble::Unavailable(why)) => Err(Undecided::Policy(why)),
     }
 }
 

@@ -1,16 +1,19 @@
 //! A decision on its way into the journal: the record, its body, and the answer that may be given once both are durable.
 
-use super::{Decided, Question, Undecided};
+use super::hearing::{Hearing, Weighed};
+use super::{Decide, Decided, Undecided};
+use crate::approval::{Step, scope};
 use crate::body::{self, KEY_BYTES, digest_bytes};
 use crate::journal::{Epochs, Sequence, Stream};
 use crate::policy::InForce;
-use crate::session::{Draft, Recorded, Session};
-use agentgate_core::canonical::call_digest;
-use agentgate_core::decide::{Decision, Denial, Facts, SETTLE_VERSION, Scope, Verdict};
+use crate::session::{Also, Draft, Recorded};
+use agentgate_core::approval::id_text;
+use agentgate_core::decide::{Denial, SETTLE_VERSION, Verdict};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::CallId;
 use agentgate_core::time::Time;
 use agentgate_policies::ENGINE;
+use agentgate_proto::order::target_to_wire;
 use agentgate_proto::v1;
 use bytes::Bytes;
 use prost::Message as _;
@@ -25,23 +28,24 @@ pub(super) struct Recording {
     body: v1::DecisionBody,
     encoded: Bytes,
     stored: Bytes,
+    step: Option<Step>,
 }
 
 // === impl Recording ===
 
 impl Recording {
     pub(super) fn new(
-        question: &Question,
-        facts: Facts,
-        decision: Decision,
+        hearing: &Hearing<'_>,
+        weighed: Weighed,
         policy: Option<&InForce>,
         key: Result<[u8; KEY_BYTES], String>,
     ) -> Result<Self, Undecided> {
         let key = key.map_err(Undecided::Journal)?;
-        let at = facts.at;
+        let (question, at) = (hearing.question, weighed.facts.at);
         let id = question.call.digest();
-        let (verdict, step) = (decision.verdict.into(), step(&decision.verdict));
-        let body = decision_body(question, facts, decision);
+        let (verdict, step) = (weighed.decision.verdict.into(), step(&weighed.decision.verdict));
+        let (enforced, approval, of_approval) = (weighed.enforced, weighed.approval, weighed.step.clone());
+        let body = decision_body(hearing, weighed);
         let (stored, reference) = body::seal(&key, &body);
         let mut record = v1::DecisionRecord {
             call_id: digest_bytes(&id),
@@ -51,24 +55,36 @@ impl Recording {
             settle_version: SETTLE_VERSION,
             engine: ENGINE.into(),
             policy_digest: policy.map(|policy| digest_bytes(&policy.bundle.digest())).unwrap_or_default(),
-            enforced: true,
+            enforced,
             body: Some(reference),
+            approval: approval.map(|(id, _)| digest_bytes(&id)).unwrap_or_default(),
+            approval_use: approval.map(|(_, how)| how.into()).unwrap_or_default(),
         };
         record.set_verdict(verdict);
         let what = Some(v1::record::What::Decision(record.clone()));
         let encoded = v1::Record { at_us: at.micros(), what }.encode_to_vec().into();
-        Ok(Self { at, call: question.call.clone(), id, record, body, encoded, stored })
+        Ok(Self { at, call: question.call.clone(), id, record, body, encoded, stored, step: of_approval })
     }
 
     pub(super) fn draft(&self, fence: Epochs) -> Draft {
-        Draft { id: self.id, record: self.encoded.clone(), body: Some(self.stored.clone()), fence: Some(fence) }
+        let also = self.step.iter().map(|step| Also { write: step.write.clone(), body: step.body.clone() });
+        Draft {
+            id: self.id,
+            record: self.encoded.clone(),
+            body: Some(self.stored.clone()),
+            fence: Some(fence),
+            also: also.collect(),
+        }
     }
 
-    /// Tells the session, and makes the answer. Only what the journal acknowledged comes here.
-    pub(super) fn durable(self, session: &Session, sequence: Sequence, stream: Stream) -> Decided {
+    /// Tells the rooms, and makes the answer. Only what the journal acknowledged comes here.
+    pub(super) fn durable(self, decide: &Decide, sequence: Sequence, stream: Stream) -> Decided {
         let answer = answer(&self.record, Some(&self.body), sequence);
         let (at, call, record, body) = (self.at, self.call, self.record, self.body);
-        session.decided(&Recorded { sequence, at, stream, call, record, body });
+        if let Some(step) = self.step {
+            decide.approvals.durable(step);
+        }
+        decide.session.decided(&Recorded { sequence, at, stream, call, record, body });
         answer
     }
 }
@@ -79,7 +95,13 @@ pub(super) fn answer(record: &v1::DecisionRecord, body: Option<&v1::DecisionBody
         Some(body) => (body.rule.clone(), body.reason.clone()),
         None => ("gate.erased".into(), "what was said of this call has been erased".into()),
     };
-    Decided { verdict: record.verdict, rule, reason, sequence }
+    let approval = if record.verdict() == v1::Verdict::Pending { approval_of(record) } else { String::new() };
+    Decided { verdict: record.verdict, rule, reason, sequence, observed: !record.enforced, approval }
+}
+
+/// The approval of a decision, as people quote it; empty: it has none.
+fn approval_of(record: &v1::DecisionRecord) -> String {
+    Digest::try_from(record.approval.as_ref()).map(|id| id_text(&id)).unwrap_or_default()
 }
 
 pub(super) fn unavailable(error: impl std::error::Error) -> Undecided {
@@ -89,30 +111,34 @@ pub(super) fn unavailable(error: impl std::error::Error) -> Undecided {
 fn step(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Allow(_) | Verdict::Pending => "",
-        Verdict::Deny(denial @ (Denial::Malformed | Denial::Policy | Denial::Unmatched | Denial::PolicyFailed)) => denial.name(),
+        Verdict::Deny(
+            denial @ (Denial::Malformed | Denial::Killed | Denial::Policy | Denial::Unmatched | Denial::PolicyFailed),
+        ) => denial.name(),
     }
 }
 
-fn decision_body(question: &Question, facts: Facts, decision: Decision) -> v1::DecisionBody {
+fn decision_body(hearing: &Hearing<'_>, weighed: Weighed) -> v1::DecisionBody {
+    let Weighed { facts, decision, call, .. } = weighed;
     let mut body = v1::DecisionBody {
         tenant: facts.tenant.to_string(),
         principal: facts.principal.to_string(),
         asker: facts.asker.to_string(),
-        epoch: Bytes::copy_from_slice(&question.call.epoch.0),
-        ask: Some(question.ask.clone()),
+        epoch: Bytes::copy_from_slice(&hearing.question.call.epoch.0),
+        ask: Some(hearing.question.ask.clone()),
         rule: decision.rule.to_string(),
         reason: decision.reason,
-        scope: match decision.scope {
-            Some(Scope::Read) => "read".into(),
-            Some(Scope::Write) => "write".into(),
-            None => String::new(),
-        },
+        scope: scope(decision.scope).into(),
+        call_digest: call.as_ref().map(digest_bytes).unwrap_or_default(),
+        kill: facts.kill.map(|kill| v1::KillFact { target: Some(target_to_wire(&kill.target)), reason: kill.reason }),
+        grant: facts.grant.map(|grant| v1::GrantFact {
+            approval: digest_bytes(&grant.approval),
+            call_digest: digest_bytes(&grant.call),
+            expires_at_us: grant.expires_at.micros(),
+        }),
         ..v1::DecisionBody::default()
     };
     match facts.reading {
         Ok(message) => {
-            let digest = call_digest(&facts.tenant, &facts.principal, &facts.server, &message);
-            body.call_digest = digest_bytes(&digest);
             body.method = message.method.name().into();
             body.target = message.target.unwrap_or_default();
             body.handle = message.handle.map(|handle| handle.as_str().into()).unwrap_or_default();

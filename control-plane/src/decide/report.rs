@@ -3,14 +3,14 @@
 //!
 //! Only the asker itself can report: the call id is made of its own certificate and the epoch that it said hello with.
 
-use super::{ATTEMPTS_MAX, Decide, Question, Undecided, consult, reading};
+use super::hearing::{Hearing, Treatment, refusal};
+use super::{ATTEMPTS_MAX, Decide, Question, Undecided, reading};
 use crate::body;
 use crate::config::Filter;
 use crate::identity;
 use crate::journal::{Sequence, Stream};
 use crate::session::{Draft, Ended, Setback, Source, outcome_id};
-use agentgate_core::decide::{Decision, Denial, Verdict};
-use agentgate_core::id::{CallId, Epoch, RuleName};
+use agentgate_core::id::{CallId, Epoch};
 use agentgate_proto::v1;
 use agentgate_proto::v1::entry::What;
 use prost::Message as _;
@@ -38,7 +38,8 @@ impl Decide {
         let call = CallId { asker: reporter.filter.identity.clone(), epoch: reporter.epoch, counter: entry.counter };
         let result = match entry.what {
             Some(What::Outcome(outcome)) => self.outcome(&call, &outcome).await,
-            Some(What::Refused(ask)) => self.refused(reporter, call, ask, &entry.reason).await,
+            Some(What::Refused(ask)) => self.gone_by(reporter, call, ask, &entry.reason, Treatment::Refused).await,
+            Some(What::Observed(ask)) => self.gone_by(reporter, call, ask, &entry.reason, Treatment::Observed).await,
             None => {
                 unmatched("empty");
                 Ok(())
@@ -72,7 +73,7 @@ impl Decide {
             return Ok(None);
         }
         let found = self.session.find(&id).await.map_err(super::record::unavailable)?;
-        let Some(found) = found.filter(|found| found.record.verdict() == v1::Verdict::Allow) else {
+        let Some(found) = found.filter(|found| found.was_sent_on()) else {
             unmatched("call");
             return Ok(None);
         };
@@ -95,7 +96,13 @@ impl Decide {
             let turn = self.session.turn_of(decision.stream).await.map_err(super::record::unavailable)?;
             let at_us = self.session.moment().micros();
             let encoded = v1::Record { at_us, what: Some(v1::record::What::Outcome(record.clone())) }.encode_to_vec();
-            let draft = Draft { id: outcome_id(&id, source), record: encoded.into(), body: Some(stored.clone()), fence: None };
+            let draft = Draft {
+                id: outcome_id(&id, source),
+                record: encoded.into(),
+                body: Some(stored.clone()),
+                fence: None,
+                also: Vec::new(),
+            };
             match turn.append(draft).await {
                 Ok(_) => {
                     metrics::counter!("agentgate_outcomes_total", "kind" => kind(ended.kind)).increment(1);
@@ -113,29 +120,41 @@ impl Decide {
         Err(Undecided::Contended)
     }
 
-    /// A call that the filter could not read and refused by itself: recorded as a denial, read again by the same parser.
-    async fn refused(&self, reporter: &Reporter, call: CallId, ask: v1::Ask, said: &str) -> Result<(), Undecided> {
+    /// A call about which its filter asked nobody: refused since it could not read it, or sent on since its route observes.
+    /// It is read again by the same parser, decided and recorded.
+    async fn gone_by(
+        &self,
+        reporter: &Reporter,
+        call: CallId,
+        ask: v1::Ask,
+        said: &str,
+        treatment: Treatment,
+    ) -> Result<(), Undecided> {
         let Ok(caller) = identity::caller(&reporter.filter, &ask.server, &ask.peer) else {
             unmatched("subject");
             return Ok(());
         };
-        let Ok(reading) = reading::read_refused(&ask, said, &self.limits) else {
+        let read = if said.is_empty() && treatment == Treatment::Observed {
+            reading::read(&ask, &self.limits)
+        } else {
+            reading::read_refused(&ask, said, &self.limits)
+        };
+        let Ok(reading) = read else {
             unmatched("ask");
             return Ok(());
         };
-        let reason = reading.as_ref().map_or_else(|malformed| malformed.reason(), |_| REFUSED_BY_FILTER);
-        if let Some(mut counted) = self.flood.count(&caller.subject, reason, self.clock.elapsed(), self.clock.now()) {
+        let is_refusal = treatment == Treatment::Refused || reading.is_err();
+        if is_refusal
+            && let Some(mut counted) =
+                self.flood.count(&caller.subject, refusal(&reading), self.clock.elapsed(), self.clock.now())
+        {
             let durable = counted.wait_for(|durable| *durable).await;
             return durable.map(|_| ()).map_err(|_| Undecided::Journal("the count that it went into is not on record".into()));
         }
         let deadline = self.clock.elapsed() + Duration::from_millis(self.limits.deadline_ms_max.into());
         let question = Question::new(Arc::clone(&reporter.filter), call, ask, deadline);
-        let recorded = self.record(&question, &caller.subject, |at, _| {
-            let facts = caller.facts(at, reading.clone());
-            let decision = if facts.reading.is_err() { consult(None, &facts)? } else { refused_by_filter() };
-            Ok((facts, decision))
-        });
-        match recorded.await {
+        let turn = self.heavy.turn(question.ask.body.len()).await.ok_or(Undecided::Draining)?;
+        match self.record(&Hearing::new(&question, &caller, reading, treatment), Some(&turn)).await {
             Ok(_) => Ok(()),
             Err(Undecided::Reused) => {
                 unmatched("reused");
@@ -146,23 +165,13 @@ impl Decide {
     }
 }
 
-const REFUSED_BY_FILTER: &str = "refused_by_filter";
-
-/// It did not reach the tool, so it stays a denial, whatever could be read of it here.
-fn refused_by_filter() -> Decision {
-    Decision {
-        verdict: Verdict::Deny(Denial::Malformed),
-        rule: RuleName::of_gate(REFUSED_BY_FILTER),
-        reason: "the filter could not read this call, though the control plane can; are both of one release?".into(),
-        scope: None,
-    }
-}
-
 fn outcome_record(ended: &Ended, outcome: &v1::Outcome, key: &[u8; body::KEY_BYTES]) -> (v1::OutcomeRecord, bytes::Bytes) {
     let words = v1::OutcomeBody {
         detail: outcome.detail.clone(),
         hidden: outcome.hidden.clone(),
         result_digest: outcome.result_digest.clone(),
+        tools: outcome.tools.clone(),
+        tools_cut: outcome.tools_cut,
     };
     let (stored, reference) = body::seal(key, &words);
     let record = v1::OutcomeRecord {

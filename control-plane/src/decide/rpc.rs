@@ -4,6 +4,7 @@ use super::report::Reporter;
 use super::{Decide, Decided, Question, Undecided};
 use crate::clock::Clock;
 use crate::config::{Filter, Limits};
+use crate::control::{Control, Now, standing};
 use crate::error::Hangup;
 use crate::identity::{Identity, Peer, Refused, Vm};
 use crate::telemetry::Counted;
@@ -33,6 +34,7 @@ const AFTER_GOAWAY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct GateRpc {
     pub decide: Arc<Decide>,
+    pub control: Arc<Control>,
     pub identity: Arc<Identity>,
     pub clock: Clock,
     pub limits: Limits,
@@ -105,6 +107,7 @@ impl Conversation {
         let old = self.peer.since() + self.gate.connection_age_max + AFTER_GOAWAY;
         // Once it was told to leave: when it is ended, however much it still says.
         let mut late: Option<Duration> = None;
+        let mut orders = self.gate.control.follow();
         let ended = loop {
             let quiet = clock.elapsed() + QUIET;
             tokio::select! {
@@ -116,6 +119,11 @@ impl Conversation {
                         break None;
                     }
                 },
+                // The sender lives in `gate`: waiting cannot end in its loss.
+                Ok(()) = orders.changed() => {
+                    let now = Arc::clone(&orders.borrow_and_update());
+                    self.stand(&now).await;
+                }
                 () = left_or_old(&mut leaving, &clock, old), if late.is_none() => {
                     late = Some(clock.elapsed() + self.gate.limits.drain());
                     self.say(Said::Draining(v1::Draining {})).await;
@@ -140,7 +148,7 @@ impl Conversation {
         let message = message.message.ok_or(Hangup::Empty)?;
         let Some((reporter, vm)) = &self.known else { return self.hello(message).await };
         vm.heard(self.gate.clock.elapsed(), self.gate.clock.now());
-        let reporter = reporter.clone();
+        let (reporter, vm) = (reporter.clone(), Arc::clone(vm));
         let filter = match self.gate.identity.filter(&self.peer) {
             Ok(filter) => filter,
             Err(refused) => {
@@ -152,8 +160,15 @@ impl Conversation {
             Heard::Hello(_) => return Err(Hangup::SecondHello),
             Heard::Ask(ask) => self.ask(filter, reporter.epoch, ask).await,
             Heard::Listing(listing) => self.listing(reporter, listing).await,
-            Heard::Report(report) => self.report(reporter, report).await,
+            Heard::Report(report) => {
+                let lost = vm.lost(report.observations_lost);
+                if lost > 0 {
+                    metrics::counter!("agentgate_observations_lost_total").increment(lost);
+                }
+                self.report(reporter, report).await;
+            }
             Heard::Ping(ping) => self.say(Said::Echo(v1::Echo { number: ping.number })).await,
+            Heard::Kept(kept) => vm.kept(kept.epoch),
         }
         Ok(())
     }
@@ -169,7 +184,16 @@ impl Conversation {
         vm.heard(self.gate.clock.elapsed(), self.gate.clock.now());
         self.known = Some((Reporter { filter, epoch }, vm));
         self.say(Said::Welcome(v1::Welcome { replica: self.gate.replica.clone() })).await;
+        let now = self.gate.control.now();
+        self.stand(&now).await;
         Ok(())
+    }
+
+    /// Tells the filter what it must know without asking. A verdict that is given later stands behind it in the stream.
+    async fn stand(&self, now: &Now) {
+        if let Some((reporter, _)) = &self.known {
+            self.say(Said::Standing(standing(now, &reporter.filter))).await;
+        }
     }
 
     /// The last message before the end: who asks is told why, and a report is repeated under the next certificate.
@@ -180,7 +204,7 @@ impl Conversation {
                 let result = Some(v1::listed::Result::Undecided(undecided_to_wire(&refused.clone().into())));
                 self.say(Said::Listed(v1::Listed { counter: listing.counter, result })).await;
             }
-            Heard::Hello(_) | Heard::Report(_) | Heard::Ping(_) => {}
+            Heard::Hello(_) | Heard::Report(_) | Heard::Ping(_) | Heard::Kept(_) => {}
         }
     }
 
@@ -216,16 +240,22 @@ impl Conversation {
     async fn report(&self, reporter: Reporter, report: v1::Report) {
         let (Some(slot), decide, said) = (self.slot().await, Arc::clone(&self.gate.decide), self.said.clone()) else { return };
         tokio::spawn(async move {
-            let mut entries = JoinSet::new();
-            for entry in report.entries {
-                let (decide, reporter, counter) = (Arc::clone(&decide), reporter.clone(), entry.counter);
-                entries.spawn(async move { decide.report(&reporter, entry).await.then_some(counter) });
-            }
-            while let Some(first) = entries.join_next().await {
-                let more = std::iter::from_fn(|| entries.try_join_next());
-                let counters: Vec<u64> = std::iter::once(first).chain(more).filter_map(|done| done.ok().flatten()).collect();
-                if !counters.is_empty() {
-                    tell(&said, Said::Acknowledged(v1::Acknowledged { counters })).await;
+            // An outcome finds its decision on record, though both came in one report.
+            let (outcomes, calls): (Vec<_>, Vec<_>) =
+                report.entries.into_iter().partition(|entry| matches!(entry.what, Some(v1::entry::What::Outcome(_))));
+            for some in [calls, outcomes] {
+                let mut entries = JoinSet::new();
+                for entry in some {
+                    let (decide, reporter, counter) = (Arc::clone(&decide), reporter.clone(), entry.counter);
+                    entries.spawn(async move { decide.report(&reporter, entry).await.then_some(counter) });
+                }
+                while let Some(first) = entries.join_next().await {
+                    let more = std::iter::from_fn(|| entries.try_join_next());
+                    let done = std::iter::once(first).chain(more);
+                    let counters: Vec<u64> = done.filter_map(|done| done.ok().flatten()).collect();
+                    if !counters.is_empty() {
+                        tell(&said, Said::Acknowledged(v1::Acknowledged { counters })).await;
+                    }
                 }
             }
             drop(slot);

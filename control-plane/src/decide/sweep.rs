@@ -68,7 +68,10 @@ impl Decide {
             let at = self.session.moment();
             let record =
                 v1::Record { at_us: at.micros(), what: Some(v1::record::What::Flood(flood.clone())) }.encode_to_vec().into();
-            match turn.append(Draft { id: flood_id(stream, &flood), record, body: Some(stored.clone()), fence: None }).await {
+            match turn
+                .append(Draft { id: flood_id(stream, &flood), record, body: Some(stored.clone()), fence: None, also: Vec::new() })
+                .await
+            {
                 Ok(position) => {
                     self.session.flooded(position.sequence, at, &flood, &names);
                     return Ok(());

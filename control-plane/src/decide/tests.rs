@@ -1,10 +1,15 @@
 //! Stories about one decision, on the memory journal and a manual clock.
 
+mod approvals;
+mod orders;
+
 use super::heavy::LIGHT_BYTES_MAX;
 use super::report::Reporter;
-use super::{ATTEMPTS_MAX, Admission, Decide, Question, Undecided};
+use super::{ATTEMPTS_MAX, Admission, Decide, Question, Rooms, Undecided};
+use crate::approval::Approvals;
 use crate::clock::{Clock, Manual};
-use crate::config::{Callers, Filter, Limits, PolicyFolder};
+use crate::config::{self, Callers, Filter, Limits, PolicyFolder};
+use crate::control::Control;
 use crate::identity::Subject;
 use crate::journal::{
     AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Memory, Position, ReadError, Record, Sequence, Stream,
@@ -30,6 +35,10 @@ struct Scene {
     hands: Arc<Manual>,
     clock: Clock,
     journal: Arc<dyn Journal>,
+    control: Arc<Control>,
+    approvals: Arc<Approvals>,
+    policy: Arc<Policy>,
+    limits: Limits,
 }
 
 /// A journal with a second writer, who is first to the subject's stream `busy` times.
@@ -116,26 +125,54 @@ impl Scene {
 
     async fn within(limits: Limits, journal: Arc<dyn Journal>) -> Self {
         let (clock, hands) = Clock::manual(Time::from_micros(1_000_000));
+        Self::after(limits, journal, clock, hands).await
+    }
+
+    /// The next life of the process, on what the journal holds.
+    async fn restarted(&self) -> Self {
+        Self::after(self.limits.clone(), Arc::clone(&self.journal), self.clock.clone(), Arc::clone(&self.hands)).await
+    }
+
+    async fn after(limits: Limits, journal: Arc<dyn Journal>, clock: Clock, hands: Arc<Manual>) -> Self {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default");
         let folder = PolicyFolder { directory, poll: Duration::from_secs(1) };
-        let policy = Arc::new(Policy::open(Arc::clone(&journal), clock.clone(), folder).await.unwrap());
+        let keys = || Ok([7; 32]);
+        let control = Control::open(Arc::clone(&journal), clock.clone(), limits.clone(), keys).await.unwrap();
+        let control = Arc::new(control);
+        let policy = Policy::open(Arc::clone(&journal), clock.clone(), folder, Arc::clone(&control)).await.unwrap();
+        let policy = Arc::new(policy);
         policy.try_folder().await;
+        let waiting = (config::Approvals::default(), limits.clone());
+        let approvals = Arc::new(Approvals::open(Arc::clone(&journal), clock.clone(), waiting, keys).await.unwrap());
         let session = Session::open(Arc::clone(&journal), clock.clone(), limits.clone(), Vec::new()).await.unwrap();
-        let rooms = (Arc::default(), policy, Arc::new(session));
-        let decide = Decide::new(&limits, clock.clone(), rooms, || Ok([7; 32]));
-        Self { decide: Arc::new(decide), hands, clock, journal }
+        let rooms = Rooms {
+            heard: Arc::default(),
+            control: Arc::clone(&control),
+            policy: Arc::clone(&policy),
+            approvals: Arc::clone(&approvals),
+            session: Arc::new(session),
+        };
+        let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms, keys));
+        Self { decide, hands, clock, journal, limits, control, approvals, policy }
     }
 
     fn question(&self, counter: u64) -> Question {
+        self.call(counter, "read_note", "{}")
+    }
+
+    /// A call of a tool of the demo's, with these arguments.
+    fn call(&self, counter: u64, tool: &str, arguments: &str) -> Question {
         let id = |text: &str| text.try_into().unwrap();
         let filter = Arc::new(Filter {
             identity: id("spiffe://a/filter/x"),
             tenant: "t".try_into().unwrap(),
             servers: ["notes".try_into().unwrap()].into(),
-            callers: Callers::One(id("spiffe://a/agent/x")),
+            callers: Callers::One(Principal::of_agent(id("spiffe://a/agent/x"))),
         });
         let call = CallId { asker: filter.identity.clone(), epoch: Epoch([1; 16]), counter };
-        let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"read_note","arguments":{}}}"#;
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":{counter},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+        );
         let header = |name: &'static str, value: &'static str| v1::Header { name: name.into(), value: value.into() };
         let head = v1::Head {
             method: "POST".into(),

@@ -8,7 +8,7 @@ mod trust;
 mod view;
 
 use crate::clock::Clock;
-use crate::config::{Callers, Config, Filter};
+use crate::config::{Callers, Config, Filter, Role};
 use crate::rarely::Rarely;
 use agentgate_core::decide::Facts;
 use agentgate_core::id::{Asker, Principal, Server, SpiffeId, Tenant};
@@ -54,6 +54,8 @@ pub enum Refused {
     NotAFilter(SpiffeId),
     #[error("`{0}` is not an operator; add it as an [[operator]] of the configuration")]
     NotAnOperator(SpiffeId),
+    #[error("`{operator}` has not the role `{}`; give it to them in `roles` of their [[operator]]", .role.name())]
+    Role { operator: SpiffeId, role: Role },
     #[error("`{asker}` may not ask for the server `{server}`; add it to `servers` of its [[filter]]")]
     Server { asker: Asker, server: String },
     #[error("the caller showed no certificate, and the [[filter]] of `{0}` wants one of its `peers`")]
@@ -66,7 +68,7 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Identity {
     filters: BTreeMap<Asker, Arc<Filter>>,
-    operators: BTreeSet<SpiffeId>,
+    operators: BTreeMap<SpiffeId, BTreeSet<Role>>,
     pub trust: Arc<Trust>,
     pub heard: Arc<Heard>,
     clock: Clock,
@@ -86,6 +88,7 @@ impl Refused {
             | Refused::Early { .. }
             | Refused::NotAFilter(_)
             | Refused::NotAnOperator(_)
+            | Refused::Role { .. }
             | Refused::Server { .. }
             | Refused::NoPeer(_)
             | Refused::ForeignPeer { .. } => false,
@@ -117,11 +120,23 @@ impl Identity {
         self.filters.get(identity).cloned().ok_or_else(|| Refused::NotAFilter(identity.clone()))
     }
 
+    /// The operator behind this connection, who has this role.
+    ///
     /// # Errors
-    /// When the certificate is not valid now, or no operator's.
-    pub fn operator(&self, peer: &Peer) -> Result<SpiffeId, Refused> {
+    /// When the certificate is not valid now, no operator's, or of one without the role.
+    pub fn operator(&self, peer: &Peer, role: Role) -> Result<SpiffeId, Refused> {
         let identity = peer.identity(&self.trust, self.clock.now())?;
-        if self.operators.contains(identity) { Ok(identity.clone()) } else { Err(Refused::NotAnOperator(identity.clone())) }
+        let roles = self.operators.get(identity).ok_or_else(|| Refused::NotAnOperator(identity.clone()))?;
+        if roles.iter().any(|has| has.may(role)) {
+            return Ok(identity.clone());
+        }
+        Err(Refused::Role { operator: identity.clone(), role })
+    }
+
+    /// Whether some filter may ask for this server.
+    #[must_use]
+    pub fn serves(&self, server: &Server) -> bool {
+        self.filters.values().any(|filter| filter.servers.contains(server))
     }
 
     /// Somebody was turned away: a line of the log now and then.
@@ -150,8 +165,8 @@ pub fn caller(filter: &Filter, server: &str, peer: &str) -> Result<Caller, Refus
     let principal = match &filter.callers {
         Callers::One(principal) => principal.clone(),
         Callers::Peers { .. } if peer.is_empty() => return Err(Refused::NoPeer(asker())),
-        Callers::Peers { trust_domain } => match Principal::try_from(peer) {
-            Ok(principal) if principal.trust_domain() == trust_domain => principal,
+        Callers::Peers { trust_domain } => match SpiffeId::try_from(peer) {
+            Ok(peer) if peer.trust_domain() == trust_domain => Principal::of_agent(peer),
             Ok(_) | Err(_) => {
                 return Err(Refused::ForeignPeer { asker: asker(), peer: peer.into(), trust_domain: trust_domain.clone() });
             }
@@ -172,6 +187,8 @@ impl Caller {
             asker: self.asker.clone(),
             server: self.server.clone(),
             reading,
+            kill: None,
+            grant: None,
         }
     }
 }

@@ -2,6 +2,8 @@
 //! so that a new rpc is refused to strangers before anybody thinks of it.
 
 use super::{Identity, Peer, Refused};
+use crate::config::Role;
+use agentgate_core::id::SpiffeId;
 use std::sync::Arc;
 use tonic::{Extensions, Request, Status};
 
@@ -24,9 +26,18 @@ pub fn filters_only(identity: Arc<Identity>) -> impl Fn(Request<()>) -> Result<R
 pub fn operators_only(identity: Arc<Identity>) -> impl Fn(Request<()>) -> Result<Request<()>, Status> + Clone {
     move |request| {
         let peer = peer(request.extensions())?;
-        identity.operator(&peer).map_err(|why| refused(&identity, why))?;
+        identity.operator(&peer, Role::Viewer).map_err(|why| refused(&identity, why))?;
         Ok(request)
     }
+}
+
+/// The operator who called, if they have the role.
+///
+/// # Errors
+/// When they have not.
+pub fn operator<T>(identity: &Identity, request: &Request<T>, role: Role) -> Result<SpiffeId, Status> {
+    let peer = peer(request.extensions())?;
+    identity.operator(&peer, role).map_err(|why| refused(identity, why))
 }
 
 /// The other end of the connection that a request came on.

@@ -22,6 +22,9 @@ pub struct Vm {
     heard_us: AtomicU64,
     /// Wall time, for people.
     heard_at_us: AtomicU64,
+    /// The control epoch of the standing that it obeys.
+    kept_epoch: AtomicU64,
+    observations_lost: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -43,7 +46,16 @@ impl Heard {
             return Arc::clone(known);
         }
         let zero = AtomicU64::new;
-        let vm = Arc::new(Vm { asker: asker.clone(), epoch, node, version, heard_us: zero(0), heard_at_us: zero(0) });
+        let vm = Arc::new(Vm {
+            asker: asker.clone(),
+            epoch,
+            node,
+            version,
+            heard_us: zero(0),
+            heard_at_us: zero(0),
+            kept_epoch: zero(0),
+            observations_lost: zero(0),
+        });
         vms.put((asker.clone(), epoch), Arc::clone(&vm));
         metrics::gauge!("agentgate_filter_vms").set(number(vms.len()));
         vm
@@ -73,6 +85,27 @@ impl Vm {
     pub fn heard(&self, elapsed: Duration, at: Time) {
         self.heard_us.store(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.heard_at_us.store(at.micros(), Ordering::Relaxed);
+    }
+
+    /// It obeys the standing of this control epoch.
+    pub fn kept(&self, epoch: u64) {
+        self.kept_epoch.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn kept_epoch(&self) -> u64 {
+        self.kept_epoch.load(Ordering::Relaxed)
+    }
+
+    /// It had no room for so many observations in its life. Says how many of them are new.
+    pub fn lost(&self, observations: u64) -> u64 {
+        let before = self.observations_lost.fetch_max(observations, Ordering::Relaxed);
+        observations.saturating_sub(before)
+    }
+
+    #[must_use]
+    pub fn observations_lost(&self) -> u64 {
+        self.observations_lost.load(Ordering::Relaxed)
     }
 
     #[must_use]

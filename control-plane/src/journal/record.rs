@@ -22,10 +22,16 @@ pub struct Record {
 // === impl Stream ===
 
 impl Stream {
-    /// What everybody obeys: the policy in force. Its version is the global control epoch.
+    /// What everybody obeys: the policy in force, kills and modes. Its version is the global control epoch.
     #[must_use]
     pub fn global() -> Self {
         Self(Digest::of("agentgate/stream/global/1", b""))
+    }
+
+    /// What is asked of approvers, and what became of it.
+    #[must_use]
+    pub fn approvals() -> Self {
+        Self(Digest::of("agentgate/stream/approvals/1", b""))
     }
 
     /// Everything that one subject did.

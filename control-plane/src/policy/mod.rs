@@ -1,7 +1,7 @@
-//! The policy in force: which bundle decides, since when, and why the folder's newest content may not.
+//! The policy in force: the bundle that decides, and why the folder's newest content may not.
 //!
-//! A bundle comes into force by a record of the global stream, which advances the control epoch; a decision that was folded
-//! from the one before is then fenced off. A bundle whose cases fail never gets that far.
+//! A bundle comes into force by an order, which advances the control epoch; a decision that was folded from the one before is
+//! then fenced off. A bundle whose cases fail never gets that far.
 
 mod opinion;
 mod view;
@@ -9,17 +9,17 @@ mod view;
 use crate::body::digest_bytes;
 use crate::clock::Clock;
 use crate::config::PolicyFolder;
-use crate::journal::{AppendError, Change, Epochs, Expected, Journal, ReadError, Stream, Version, Write};
+use crate::control::{Control, Now, OrderError, PolicyMark};
+use crate::journal::{AppendError, Journal, ReadError};
 use agentgate_core::digest::{Digest, Digester};
 use agentgate_core::time::Time;
 use agentgate_policies::{Bundle, ENGINE, SourceFile, folder};
 use agentgate_proto::v1;
 use bytes::Bytes;
-use prost::Message;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::watch;
 
 pub use opinion::{hidden, opinion};
 pub use view::InForce;
@@ -28,8 +28,6 @@ pub use view::InForce;
 pub enum PolicyError {
     #[error("the policy that is in force cannot be read from the journal")]
     Read(#[source] ReadError),
-    #[error("record {sequence} of the policies cannot be read; use the release that wrote it, or a later one")]
-    Unreadable { sequence: u64 },
 }
 
 /// Why the folder's newest content is not in force.
@@ -39,11 +37,16 @@ pub struct RefusedEdit {
     pub at: Time,
 }
 
-/// What decides at one control epoch. No bundle: nothing does, and every call that can be read is refused.
-#[derive(Clone, Debug)]
-pub struct Now {
-    pub epochs: Epochs,
-    pub in_force: Option<Arc<InForce>>,
+/// Bundles that are kept loaded: the one in force, and those from which a decision under way may still be folded.
+const LOADED_MAX: usize = 4;
+
+/// Why a bundle did not come into force.
+#[derive(Debug, Error)]
+enum PutError {
+    #[error("its bundle cannot be kept")]
+    Keep(#[source] AppendError),
+    #[error(transparent)]
+    Order(#[from] OrderError),
 }
 
 /// What became of content that was tried.
@@ -60,21 +63,26 @@ pub struct Policy {
     journal: Arc<dyn Journal>,
     clock: Clock,
     folder: PolicyFolder,
-    now: watch::Sender<Now>,
+    control: Arc<Control>,
+    /// The newest first.
+    loaded: Mutex<VecDeque<Arc<InForce>>>,
     refused: Mutex<Option<RefusedEdit>>,
 }
 
 // === impl Tried ===
 
 impl Tried {
-    fn after(error: &AppendError) -> Self {
+    fn after(error: &PutError) -> Self {
         match error {
-            AppendError::TooLarge { .. } | AppendError::Malformed(_) => Self::Settled,
-            AppendError::Duplicate(_)
-            | AppendError::Fenced { .. }
-            | AppendError::Conflict { .. }
-            | AppendError::Unavailable(_)
-            | AppendError::Unknown(_) => Self::Hindered,
+            PutError::Keep(AppendError::TooLarge { .. } | AppendError::Malformed(_)) => Self::Settled,
+            PutError::Keep(
+                AppendError::Duplicate(_)
+                | AppendError::Fenced { .. }
+                | AppendError::Conflict { .. }
+                | AppendError::Unavailable(_)
+                | AppendError::Unknown(_),
+            )
+            | PutError::Order(_) => Self::Hindered,
         }
     }
 }
@@ -82,26 +90,51 @@ impl Tried {
 // === impl Policy ===
 
 impl Policy {
-    /// Takes up the policy that the journal says is in force.
+    /// Takes up the policy that is in force.
     ///
     /// # Errors
-    /// When the journal cannot say.
-    pub async fn open(journal: Arc<dyn Journal>, clock: Clock, folder: PolicyFolder) -> Result<Self, PolicyError> {
-        let (now, refused) = view::read(journal.as_ref()).await?;
-        let refused = refused.map(|why| RefusedEdit { why, at: clock.now() });
-        Ok(Self { journal, clock, folder, now: watch::Sender::new(now), refused: Mutex::new(refused) })
+    /// When the journal cannot give its bundle.
+    pub async fn open(
+        journal: Arc<dyn Journal>,
+        clock: Clock,
+        folder: PolicyFolder,
+        control: Arc<Control>,
+    ) -> Result<Self, PolicyError> {
+        let (mut loaded, mut refused) = (VecDeque::new(), None);
+        if let Some(mark) = control.now().policy {
+            match view::bundle(journal.as_ref(), &mark).await? {
+                Ok(bundle) => loaded.push_front(Arc::new(InForce { since: mark.since, bundle })),
+                Err(why) => {
+                    let why = format!("the policy in force since {} cannot be used: {why}", mark.since);
+                    refused = Some(RefusedEdit { why, at: clock.now() });
+                }
+            }
+        }
+        Ok(Self { journal, clock, folder, control, loaded: Mutex::new(loaded), refused: Mutex::new(refused) })
     }
 
-    /// What decides now, and under which control epochs.
+    /// The bundle that decides at this control epoch. None: nothing does, and every call that can be read is refused.
     #[must_use]
-    pub fn now(&self) -> Now {
-        self.now.borrow().clone()
+    pub fn in_force(&self, now: &Now) -> Option<Arc<InForce>> {
+        let mark = now.policy?;
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.iter().find(|loaded| loaded.bundle.digest() == mark.digest).cloned()
     }
 
-    /// Waits until this replica knows the policy of control epoch `epoch`.
-    pub async fn caught_up(&self, epoch: Version) {
-        // The sender lives in `self`: waiting cannot end in its loss.
-        let _ = self.now.subscribe().wait_for(|now| now.epochs.global >= epoch).await;
+    /// The bundle that decided under this digest, whenever that was. None: the journal has none.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn once_in_force(&self, digest: &Digest) -> Result<Option<Bundle>, PolicyError> {
+        let loaded =
+            self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|l| l.bundle.digest() == *digest).cloned();
+        if let Some(loaded) = loaded {
+            return Ok(Some(loaded.bundle.clone()));
+        }
+        match view::mark_of(self.journal.as_ref(), digest).await? {
+            Some(mark) => Ok(view::bundle(self.journal.as_ref(), &mark).await?.ok()),
+            None => Ok(None),
+        }
     }
 
     #[must_use]
@@ -129,6 +162,13 @@ impl Policy {
         if let Some((_, content)) = self.look().await {
             let _ = self.try_content(content).await;
         }
+    }
+
+    /// Tries what lies in another directory.
+    #[cfg(test)]
+    pub(crate) async fn try_directory(&self, directory: std::path::PathBuf) {
+        let content = folder::read(&directory).map_err(|error| agentgate_core::error::chain(&error));
+        let _ = self.try_content(content).await;
     }
 
     /// The folder's content under a digest of it; a folder that cannot be read is content too.
@@ -175,32 +215,30 @@ impl Policy {
         }
     }
 
-    /// Keeps the bundle, records that it is in force, and lets decisions use it. Nothing to do when it is already.
-    async fn put_in_force(&self, bundle: Bundle) -> Result<(), AppendError> {
-        let now = self.now().in_force;
-        if now.as_ref().is_some_and(|now| now.bundle.digest() == bundle.digest()) {
+    /// Keeps the bundle, orders it into force, and lets decisions use it. Nothing to do when it is already.
+    async fn put_in_force(&self, bundle: Bundle) -> Result<(), PutError> {
+        let digest = bundle.digest();
+        let now = self.control.now();
+        if now.policy.is_some_and(|policy| policy.digest == digest) && self.in_force(&now).is_some() {
             return Ok(());
         }
-        let address = self.journal.keep(Bytes::from(bundle.to_bytes())).await?;
-        let epoch = self.journal.version(Stream::global()).await.map_err(|error| AppendError::Unavailable(error.to_string()))?;
-        let at = now.as_ref().map_or(self.clock.now(), |now| now.since.max(self.clock.now()));
-        let policy =
-            v1::PolicyRecord { digest: digest_bytes(&bundle.digest()), engine: ENGINE.into(), address: digest_bytes(&address) };
-        let record = v1::Record { at_us: at.micros(), what: Some(v1::record::What::Policy(policy)) };
-        let write = Write {
-            stream: Stream::global(),
-            expected: Expected::Exactly(epoch),
-            id: change_id(epoch, &bundle.digest()),
-            record: record.encode_to_vec().into(),
-        };
-        let fence = Some(Epochs { global: epoch });
-        let appended = self.journal.append(Change { fence, writes: vec![write], bodies: Vec::new() }).await?;
-        let epoch = appended.positions.first().map_or(epoch.saturating_add(1), |position| position.version);
-        tracing::info!(digest = %bundle.digest(), epoch, rules = bundle.rules(), cases = bundle.cases(), "a policy came into force");
-        metrics::gauge!("agentgate_policy_epoch").set(f64::from(u32::try_from(epoch).unwrap_or(u32::MAX)));
-        let in_force = Some(Arc::new(InForce { since: at, bundle }));
-        self.now.send_replace(Now { epochs: Epochs { global: epoch }, in_force });
+        let address = self.journal.keep(Bytes::from(bundle.to_bytes())).await.map_err(PutError::Keep)?;
+        // Loaded before it is ordered: whoever folds from the new epoch finds it.
+        self.load(InForce { since: self.clock.now(), bundle: bundle.clone() });
+        let policy = v1::PolicyRecord { digest: digest_bytes(&digest), engine: ENGINE.into(), address: digest_bytes(&address) };
+        let ack = self.control.put_in_force(policy).await?;
+        if let Some(PolicyMark { since, .. }) = self.control.now().policy {
+            self.load(InForce { since, bundle: bundle.clone() });
+        }
+        tracing::info!(%digest, epoch = ack.epoch, rules = bundle.rules(), cases = bundle.cases(), "a policy came into force");
         Ok(())
+    }
+
+    fn load(&self, in_force: InForce) {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.retain(|loaded| loaded.bundle.digest() != in_force.bundle.digest());
+        loaded.push_front(Arc::new(in_force));
+        loaded.truncate(LOADED_MAX);
     }
 
     fn refuse(&self, why: String) {
@@ -227,13 +265,6 @@ fn load(files: Vec<SourceFile>) -> Result<Bundle, String> {
     let Some(first) = report.rows.iter().find(|row| row.failure.is_some()) else { return Ok(bundle) };
     let (failed, place) = (report.failed(), format!("{}:{}", first.file, first.line));
     Err(format!("{failed} of its cases fail, first `{}` ({place}); `agentgate policy test DIR` shows each", first.name))
-}
-
-fn change_id(epoch: Version, digest: &Digest) -> Digest {
-    let mut digester = Digester::new("agentgate/policy-change/1");
-    digester.part(&epoch.to_be_bytes());
-    digester.part(digest.as_bytes());
-    digester.finish()
 }
 
 #[cfg(test)]

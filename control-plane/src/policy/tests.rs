@@ -1,8 +1,9 @@
 //! Stories about what comes into force. Edits of a folder that is watched are in `tests/it`.
 
-use super::Policy;
+use super::{InForce, Policy};
 use crate::clock::{Clock, Manual};
-use crate::config::PolicyFolder;
+use crate::config::{Limits, PolicyFolder};
+use crate::control::Control;
 use crate::journal::{Journal, Memory, Stream};
 use agentgate_core::time::Time;
 use std::path::Path;
@@ -19,7 +20,13 @@ async fn policy(journal: &Arc<Memory>, directory: &Path) -> Policy {
 async fn watchable(journal: &Arc<Memory>, directory: &Path) -> (Policy, Arc<Manual>) {
     let (clock, hands) = Clock::manual(Time::from_micros(1_000_000));
     let folder = PolicyFolder { directory: directory.into(), poll: POLL };
-    (Policy::open(Arc::clone(journal) as Arc<dyn Journal>, clock, folder).await.unwrap(), hands)
+    let shared = Arc::clone(journal) as Arc<dyn Journal>;
+    let control = Control::open(Arc::clone(&shared), clock.clone(), Limits::default(), || Ok([7; 32])).await.unwrap();
+    (Policy::open(shared, clock, folder, Arc::new(control)).await.unwrap(), hands)
+}
+
+fn in_force(policy: &Policy) -> Option<Arc<InForce>> {
+    policy.in_force(&policy.control.now())
 }
 
 /// Moves the clock from look to look until `is_so`.
@@ -41,15 +48,15 @@ fn default_folder() -> std::path::PathBuf {
 async fn a_policy_comes_into_force_by_one_record_however_often_it_is_read() {
     let journal = Arc::new(Memory::new());
     let first = policy(&journal, &default_folder()).await;
-    assert!(first.now().in_force.is_none(), "nothing is in force that the journal does not know");
+    assert!(in_force(&first).is_none(), "nothing is in force that the journal does not know");
     for _ in 0..3 {
         first.try_folder().await;
     }
     let again = policy(&journal, &default_folder()).await;
     again.try_folder().await;
     assert_eq!(journal.version(Stream::global()).await.unwrap(), 1);
-    assert_eq!(first.now().epochs, again.now().epochs);
-    let digest = |policy: &Policy| policy.now().in_force.unwrap().bundle.digest();
+    assert_eq!(first.control.now().epochs, again.control.now().epochs);
+    let digest = |policy: &Policy| in_force(policy).unwrap().bundle.digest();
     assert_eq!(digest(&first), digest(&again));
 }
 
@@ -59,11 +66,11 @@ async fn a_journal_that_cannot_write_puts_nothing_in_force() {
     journal.refuse(Some("the disk is full"));
     let policy = policy(&journal, &default_folder()).await;
     policy.try_folder().await;
-    assert!(policy.now().in_force.is_none());
+    assert!(in_force(&policy).is_none());
     assert!(policy.refused().unwrap().why.contains("the disk is full"));
     journal.refuse(None);
     policy.try_folder().await;
-    assert!(policy.now().in_force.is_some() && policy.refused().is_none());
+    assert!(in_force(&policy).is_some() && policy.refused().is_none());
 }
 
 #[tokio::test]
@@ -74,9 +81,9 @@ async fn an_edit_that_met_a_journal_that_cannot_write_is_tried_until_it_can() {
     let policy = Arc::new(policy);
     let watching = tokio::spawn(Arc::clone(&policy).watch());
     looked_until(&hands, "it is refused", || policy.refused().is_some()).await;
-    assert!(policy.now().in_force.is_none());
+    assert!(in_force(&policy).is_none());
     journal.refuse(None);
-    looked_until(&hands, "it is in force", || policy.now().in_force.is_some() && policy.refused().is_none()).await;
+    looked_until(&hands, "it is in force", || in_force(&policy).is_some() && policy.refused().is_none()).await;
     watching.abort();
 }
 
@@ -109,18 +116,18 @@ async fn a_folder_comes_into_force_with_its_cases_and_not_without_any() {
     std::fs::copy(default_folder().join("tools.yaml"), folder.path().join("tools.yaml")).unwrap();
     let with = policy(&Arc::new(Memory::new()), folder.path()).await;
     with.try_folder().await;
-    assert!(with.now().in_force.is_some() && with.refused().is_none());
+    assert!(in_force(&with).is_some() && with.refused().is_none());
 
     std::fs::remove_dir_all(folder.path().join("cases")).unwrap();
     let without = policy(&Arc::new(Memory::new()), folder.path()).await;
     without.try_folder().await;
-    assert!(without.now().in_force.is_none());
+    assert!(in_force(&without).is_none());
     let why = without.refused().unwrap().why;
     assert!(why.contains("no case") && why.contains("write one in `cases/*.yaml`"), "{why}");
     // Nor does it replace one that is in force.
-    let before = with.now().in_force.unwrap().bundle.digest();
+    let before = in_force(&with).unwrap().bundle.digest();
     with.try_folder().await;
-    assert_eq!((with.now().in_force.unwrap().bundle.digest(), with.refused().unwrap().why), (before, why));
+    assert_eq!((in_force(&with).unwrap().bundle.digest(), with.refused().unwrap().why), (before, why));
 }
 
 #[tokio::test]
@@ -128,6 +135,6 @@ async fn a_folder_that_is_not_there_is_told() {
     let journal = Arc::new(Memory::new());
     let policy = policy(&journal, Path::new("no/such/folder")).await;
     policy.try_folder().await;
-    assert!(policy.now().in_force.is_none());
+    assert!(in_force(&policy).is_none());
     assert!(policy.refused().unwrap().why.contains("no/such/folder"));
 }

@@ -2,6 +2,8 @@
 
 use super::{Ended, Recorded};
 use crate::journal::Sequence;
+use agentgate_core::approval::id_text;
+use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 
@@ -29,6 +31,8 @@ pub(super) fn of(recorded: &Recorded) -> v1::CallTrace {
         outcome: v1::OutcomeKind::Unspecified.into(),
         duration_us: None,
         flood: None,
+        observed: !recorded.record.enforced,
+        approval: Digest::try_from(recorded.record.approval.as_ref()).map(|id| id_text(&id)).unwrap_or_default(),
     }
 }
 

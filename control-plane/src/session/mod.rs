@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use past::{Found, PastError};
 pub use trace::TraceError;
-pub use turn::{Draft, Setback, Turn};
+pub use turn::{Also, Draft, Setback, Standstill, Turn};
 pub use view::OpenCall;
 
 /// Everything that is known of calls.

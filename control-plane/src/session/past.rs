@@ -1,7 +1,7 @@
 //! The past, read from the journal: one decision with its body, its outcome, or everything backwards from a place.
 
 use super::{Ended, OpenCall, Recorded, Source, line, outcome_id};
-use crate::body::{self, BodyError};
+use crate::body::{self, BodyError, FetchError};
 use crate::config::Limits;
 use crate::journal::{Journal, ReadError, Record, Sequence};
 use agentgate_core::digest::Digest;
@@ -115,7 +115,7 @@ pub(super) async fn decision(journal: &dyn Journal, sequence: Sequence) -> Resul
         match parse(&record)? {
             (at, What::Decision(decision)) => return found(journal, &record, at, decision).await.map(Some),
             (_, What::Outcome(outcome)) => sequence = outcome.decision,
-            (_, What::Policy(_) | What::Flood(_)) => return Ok(None),
+            (_, What::Policy(_) | What::Flood(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => return Ok(None),
         }
     }
     Ok(None)
@@ -164,13 +164,11 @@ pub(super) async fn body_of<M: Message + Default>(
     sequence: Sequence,
     reference: Option<&v1::BodyRef>,
 ) -> Result<Option<M>, PastError> {
-    let unreadable = |why: &str| PastError::Unreadable { sequence, why: why.into() };
-    let reference = reference.ok_or_else(|| unreadable("it names no body"))?;
-    let address = Digest::try_from(reference.address.as_ref()).map_err(|_| unreadable("its body's address is no digest"))?;
-    match journal.fetch(address).await.map_err(PastError::Read)? {
-        Some(stored) => body::open(&stored, reference).map(Some).map_err(|source| PastError::Body { sequence, source }),
-        None => Ok(None),
-    }
+    body::fetch(journal, reference).await.map_err(|error| match error {
+        FetchError::Read(error) => PastError::Read(error),
+        FetchError::Body(source) => PastError::Body { sequence, source },
+        FetchError::Unnamed | FetchError::Address => PastError::Unreadable { sequence, why: error.to_string() },
+    })
 }
 
 /// The outcomes of a call, oldest first: at most the unknown one and the reported one.
@@ -256,7 +254,7 @@ impl<'a> Reading<'a> {
                 self.left_out = self.left_out.max(record.sequence);
             }
             What::Flood(flood) => self.recent.floods.push(flooded(self.journal, record.sequence, at, &flood).await?),
-            What::Policy(_) => {}
+            What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => {}
         }
         Ok(at)
     }
@@ -265,7 +263,7 @@ impl<'a> Reading<'a> {
     async fn decision(&mut self, record: &Record, at: Time, decision: v1::DecisionRecord) -> Result<(), PastError> {
         let traced = self.recent.decisions.len() < self.limits.recent_traces_max as usize;
         let ended = self.ended.remove(&digest(&decision.call_id));
-        let mut open = decision.verdict() == v1::Verdict::Allow && ended.is_none();
+        let mut open = (decision.verdict() == v1::Verdict::Allow || !decision.enforced) && ended.is_none();
         if !traced {
             self.left_out = self.left_out.max(record.sequence);
         }
@@ -302,6 +300,12 @@ impl Found {
         let asker = Asker::try_from(body.asker.as_str()).ok()?;
         let epoch = Epoch(body.epoch.as_ref().try_into().ok()?);
         Some(CallId { asker, epoch, counter: body.ask.as_ref()?.counter })
+    }
+
+    /// Whether it reached its server: it was let through, or its verdict was not enforced.
+    #[must_use]
+    pub fn was_sent_on(&self) -> bool {
+        self.record.verdict() == v1::Verdict::Allow || !self.record.enforced
     }
 
     pub(super) fn recorded(self) -> Option<Recorded> {

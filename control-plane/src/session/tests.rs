@@ -27,7 +27,13 @@ fn subject(name: &str) -> Subject {
 
 fn draft(name: &str) -> Draft {
     let record = v1::Record { at_us: 1, what: Some(v1::record::What::Flood(v1::FloodRecord::default())) };
-    Draft { id: Digest::of("test", name.as_bytes()), record: record.encode_to_vec().into(), body: None, fence: None }
+    Draft {
+        id: Digest::of("test", name.as_bytes()),
+        record: record.encode_to_vec().into(),
+        body: None,
+        fence: None,
+        also: Vec::new(),
+    }
 }
 
 #[tokio::test]
@@ -124,14 +130,14 @@ async fn decide(session: &Session, counter: u64, verdict: v1::Verdict, target: &
     let body = v1::DecisionBody { asker, epoch, target: target.into(), ask: Some(ask), ..v1::DecisionBody::default() };
     let (stored, reference) = body::seal(&[7; 32], &body);
     let call_id = body::digest_bytes(&call.digest());
-    let mut record = v1::DecisionRecord { call_id, body: Some(reference), ..v1::DecisionRecord::default() };
+    let mut record = v1::DecisionRecord { enforced: true, call_id, body: Some(reference), ..v1::DecisionRecord::default() };
     record.set_verdict(verdict);
     let at = session.moment();
     let what = Some(v1::record::What::Decision(record.clone()));
     let encoded = v1::Record { at_us: at.micros(), what }.encode_to_vec().into();
     let turn = session.turn(&subject("x")).await.unwrap();
     let stream = turn.stream();
-    let draft = Draft { id: call.digest(), record: encoded, body: Some(stored), fence: None };
+    let draft = Draft { id: call.digest(), record: encoded, body: Some(stored), fence: None, also: Vec::new() };
     let sequence = turn.append(draft).await.unwrap().sequence;
     session.decided(&Recorded { sequence, at, stream, call, record, body });
 }
@@ -146,7 +152,7 @@ async fn end(session: &Session, counter: u64, source: Source) {
     let mut outcome = v1::OutcomeRecord { call_id, decision, duration_us: 5, ..v1::OutcomeRecord::default() };
     outcome.set_kind(kind);
     let record = v1::Record { at_us: 1, what: Some(v1::record::What::Outcome(outcome)) }.encode_to_vec().into();
-    let draft = Draft { id: outcome_id(&call, source), record, body: None, fence: None };
+    let draft = Draft { id: outcome_id(&call, source), record, body: None, fence: None, also: Vec::new() };
     session.turn(&subject("x")).await.unwrap().append(draft).await.unwrap();
     session.ended(&Ended { call, decision, kind, duration_us: 5 });
 }

@@ -124,7 +124,7 @@ impl Session {
                         let trace = past::flooded(self.journal.as_ref(), record.sequence, at, &flood).await?;
                         traces.extend(wanted(&trace, request).then_some(trace));
                     }
-                    (_, What::Outcome(_) | What::Policy(_)) => continue,
+                    (_, What::Outcome(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => continue,
                 }
                 if traces.len() >= size {
                     return Ok(record.sequence);

@@ -5,7 +5,9 @@
 //! was let through on a guess.
 
 use super::At;
-use crate::journal::{AppendError, Change, Epochs, Expected, Journal, Position, ReadError, Sequence, Stream, Write};
+use crate::journal::{
+    AppendError, Appended, BoxFuture, Change, Epochs, Expected, Journal, Position, ReadError, Sequence, Stream, Write,
+};
 use crate::telemetry::number;
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
@@ -48,7 +50,20 @@ pub struct Draft {
     pub body: Option<Bytes>,
     /// The control epochs that a decision was folded from; none for what no order can void.
     pub fence: Option<Epochs>,
+    /// What it causes elsewhere: it happens with it, or neither does.
+    pub also: Vec<Also>,
 }
+
+/// A write to another stream, with its body.
+#[derive(Clone, Debug)]
+pub struct Also {
+    pub write: Write,
+    pub body: Option<Bytes>,
+}
+
+/// Nobody has the subject's next turn until this is let go.
+#[derive(Debug)]
+pub struct Standstill(#[expect(dead_code, reason = "held, and never looked at")] OwnedMutexGuard<Place>);
 
 /// Why a draft was not written.
 #[derive(Clone, Debug, Error)]
@@ -122,13 +137,40 @@ impl Turn {
         self.stream
     }
 
-    /// Hands the draft to the journal at once, lets the next turn begin, and resolves when the draft is durable.
-    pub fn append(mut self, draft: Draft) -> impl Future<Output = Result<Position, Setback>> + Send + 'static {
+    /// As `append`, but nobody has the next turn before what came of this one is known, and told to whom it concerns.
+    ///
+    /// # Errors
+    /// As `append`.
+    pub async fn append_alone(mut self, draft: Draft) -> Result<(Position, Standstill), Setback> {
+        let written = self.hand_over(draft);
+        match written.await {
+            Ok(appended) => {
+                let position = appended.positions.first().copied();
+                let position = position.ok_or_else(|| Setback::Journal("no position was given".into()))?;
+                Ok((position, Standstill(self.place)))
+            }
+            Err(error) => {
+                self.place.version = None;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn hand_over(&mut self, draft: Draft) -> BoxFuture<'static, Result<Appended, AppendError>> {
         let version = self.place.version.unwrap_or_default();
         let write = Write { stream: self.stream, expected: Expected::Exactly(version), id: draft.id, record: draft.record };
-        let written =
-            self.journal.append(Change { fence: draft.fence, writes: vec![write], bodies: draft.body.into_iter().collect() });
+        let (mut writes, mut bodies) = (vec![write], Vec::from_iter(draft.body));
+        for also in draft.also {
+            writes.push(also.write);
+            bodies.extend(also.body);
+        }
         self.place.version = Some(version.saturating_add(1));
+        self.journal.append(Change { fence: draft.fence, writes, bodies })
+    }
+
+    /// Hands the draft to the journal at once, lets the next turn begin, and resolves when the draft is durable.
+    pub fn append(mut self, draft: Draft) -> impl Future<Output = Result<Position, Setback>> + Send + 'static {
+        let written = self.hand_over(draft);
         let (readings, line) = (self.place.readings, self.line);
         drop(self.place);
         async move {
@@ -143,15 +185,22 @@ impl Turn {
             if place.readings == readings {
                 place.version = None;
             }
-            Err(match error {
-                AppendError::Conflict { .. } => Setback::Moved,
-                AppendError::Fenced { now } => Setback::Fenced(now),
-                AppendError::Duplicate(position) => Setback::Duplicate(position.sequence),
-                AppendError::Malformed(_)
-                | AppendError::TooLarge { .. }
-                | AppendError::Unavailable(_)
-                | AppendError::Unknown(_) => Setback::Journal(error.to_string()),
-            })
+            Err(error.into())
+        }
+    }
+}
+
+// === impl Setback ===
+
+impl From<AppendError> for Setback {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Conflict { .. } => Self::Moved,
+            AppendError::Fenced { now } => Self::Fenced(now),
+            AppendError::Duplicate(position) => Self::Duplicate(position.sequence),
+            AppendError::Malformed(_) | AppendError::TooLarge { .. } | AppendError::Unavailable(_) | AppendError::Unknown(_) => {
+                Self::Journal(error.to_string())
+            }
         }
     }
 }

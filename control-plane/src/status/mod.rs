@@ -2,8 +2,11 @@
 
 pub mod rpc;
 
+use crate::approval::Approvals;
 use crate::body::digest_bytes;
 use crate::clock::Clock;
+use crate::control::Control;
+use crate::control::rpc::{kill_orders, mode_orders};
 use crate::decide::Decide;
 use crate::identity::Identity;
 use crate::journal::Journal;
@@ -20,7 +23,9 @@ pub struct Status {
     pub clock: Clock,
     pub journal: Arc<dyn Journal>,
     pub identity: Arc<Identity>,
+    pub control: Arc<Control>,
     pub policy: Arc<Policy>,
+    pub approvals: Arc<Approvals>,
     pub decide: Arc<Decide>,
 }
 
@@ -40,6 +45,10 @@ impl Status {
             in_flight: self.decide.in_flight(),
             certificates: self.certificates(),
             unready: self.unready().unwrap_or_default(),
+            orders: Some(self.orders()),
+            approvals_pending: u64::try_from(self.approvals.pending()).unwrap_or(u64::MAX),
+            routes: self.decide.routes(),
+            webhook_trouble: String::new(),
         }
     }
 
@@ -49,7 +58,7 @@ impl Status {
         if let Some(why) = self.journal.health().unavailable {
             return Some(format!("the journal cannot write: {why}"));
         }
-        if self.policy.now().in_force.is_some() {
+        if self.policy.in_force(&self.control.now()).is_some() {
             return None;
         }
         let why = self.policy.refused().map_or_else(|| "its folder was not read yet".into(), |edit| edit.why);
@@ -58,7 +67,7 @@ impl Status {
 
     fn policy(&self) -> v1::PolicyStatus {
         let mut status = v1::PolicyStatus::default();
-        if let Some(now) = self.policy.now().in_force {
+        if let Some(now) = self.policy.in_force(&self.control.now()) {
             status.digest = digest_bytes(&now.bundle.digest());
             status.in_force_since_us = now.since.micros();
             status.rules = u32::try_from(now.bundle.rules()).unwrap_or(u32::MAX);
@@ -69,6 +78,11 @@ impl Status {
             status.refused_edit_at_us = edit.at.micros();
         }
         status
+    }
+
+    fn orders(&self) -> v1::OrderStatus {
+        let now = self.control.now();
+        v1::OrderStatus { epoch: now.epochs.global, kills: kill_orders(&now), modes: mode_orders(&now) }
     }
 
     fn journal(&self) -> v1::JournalStatus {
@@ -88,6 +102,8 @@ impl Status {
             node: vm.node.clone(),
             filter_version: vm.version.clone(),
             last_heard_us: vm.heard_at().micros(),
+            kept_epoch: vm.kept_epoch(),
+            observations_lost: vm.observations_lost(),
         };
         self.identity.heard.all().iter().map(status).collect()
     }

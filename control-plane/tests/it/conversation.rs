@@ -156,7 +156,7 @@ async fn a_message_larger_than_the_limit_breaks_the_stream_and_nothing_else() {
     let limit = agentgate_control_plane::config::Limits::default();
     let body = |bytes: u32| ask(1, &"x".repeat(bytes as usize));
     assert_eq!(vm.decided(body(limit.body_bytes_max + 1)).await.verdict(), Verdict::Deny, "a message, but no body");
-    vm.say(Said::Report(v1::Report { entries: vec![refused(body(limit.message_bytes_max))] })).await;
+    vm.say(Said::Report(v1::Report { entries: vec![refused(body(limit.message_bytes_max))], observations_lost: 0 })).await;
     let gone = tokio::time::timeout(PATIENCE, async { while vm.hear().await.is_ok() {} }).await;
     assert!(gone.is_ok());
     assert_eq!(world.vm().await.decided(call(2, "read_note")).await.verdict(), Verdict::Allow);

@@ -23,7 +23,7 @@ enum Behind {
 
 use Behind::{Gauge, Nothing};
 
-const LIMITS: [(&str, Behind); 25] = [
+const LIMITS: [(&str, Behind); 29] = [
     ("in_flight_per_tenant_max", Gauge("agentgate_calls_in_flight")),
     ("in_flight_per_subject_max", Gauge("agentgate_calls_in_flight")),
     ("deciding_max", Gauge("agentgate_calls_deciding")),
@@ -46,12 +46,22 @@ const LIMITS: [(&str, Behind); 25] = [
     ("subjects_max", Gauge("agentgate_subjects")),
     ("open_calls_max", Gauge("agentgate_open_calls")),
     ("recovered_records_max", Nothing),
+    ("approvals_max", Gauge("agentgate_approvals")),
+    ("approvals_per_subject_max", Gauge("agentgate_approvals")),
+    ("kills_max", Gauge("agentgate_kills")),
+    ("modes_max", Gauge("agentgate_modes")),
     ("tails_max", Gauge("agentgate_tails")),
     ("tail_behind_max", Gauge("agentgate_tail_behind")),
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 27] = [
+const CONSTS: [(&str, Behind); 34] = [
+    ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
+    ("approval/mod.rs NEWS_MAX", Nothing),
+    ("approval/open.rs RECOVERED_STEPS_MAX", Nothing),
+    ("approval/view.rs OVER_MAX", Gauge("agentgate_approvals")),
+    ("control/order.rs ORDER_ATTEMPTS_MAX", Nothing),
+    ("control/order.rs ORDER_REASON_BYTES_MAX", Nothing),
     ("decide/flood.rs LEFTOVER_MAX", Gauge("agentgate_flood_leftover")),
     ("decide/flood.rs SUBJECTS_MAX", Gauge("agentgate_flood_subjects")),
     ("decide/heavy.rs HEAVY_AT_ONCE_MAX", Gauge("agentgate_heavy_calls")),
@@ -74,6 +84,7 @@ const CONSTS: [(&str, Behind); 27] = [
     ("journal/overlay.rs OVERLAY_ENTRIES_MAX", Gauge("agentgate_journal_overlay_entries")),
     ("journal/recovery.rs LEARN_ENTRIES_MAX", Nothing),
     ("journal/segments.rs OPEN_FILES_MAX", Gauge("agentgate_journal_open_files{kind=\"bodies\"}")),
+    ("policy/mod.rs LOADED_MAX", Nothing),
     ("server.rs HEADERS_BYTES_MAX", Nothing),
     ("session/trace.rs LOOKED_AT_MAX", Nothing),
     ("session/trace.rs PAGE_MAX", Nothing),
@@ -119,6 +130,7 @@ async fn whatever_piles_up_has_a_gauge() {
     let _tail = operator.tail_traces(v1::TailTracesRequest {}).await.unwrap();
     vm.decided(call(1, "read_note")).await;
     vm.decided(ask(2, "[]")).await;
+    vm.decided(call(3, "add_note")).await;
     // Asked again while somebody else has the subject's turn: the second joins the first.
     let turn = world.running.session.turn(&subject()).await.unwrap();
     let twice = call(98, "read_note");

@@ -147,7 +147,8 @@ async fn a_flood_of_unreadable_calls_becomes_one_record() {
         let counted = vm.decided(ask(counter, "[]")).await;
         assert_eq!((counted.verdict(), counted.sequence), (Verdict::Deny, 0), "refused all the same");
     }
-    vm.say(v1::converse_request::Message::Report(v1::Report { entries: vec![refused(ask(14, "[]"))] })).await;
+    vm.say(v1::converse_request::Message::Report(v1::Report { entries: vec![refused(ask(14, "[]"))], observations_lost: 0 }))
+        .await;
     let counted = async || (malformed_counted() >= before + 11).then_some(());
     eventually("the report is counted", counted).await;
     assert_eq!(world.head(), 4);

@@ -17,13 +17,20 @@ enum For {
     Operators,
 }
 
-const ROWS: [(&str, For); 9] = [
+const ROWS: [(&str, For); 16] = [
     ("/agentgate.v1.Gate/Converse", For::Filters),
     ("/agentgate.v1.Gate/Decide", For::Filters),
     ("/agentgate.v1.Trace/ListTraces", For::Operators),
     ("/agentgate.v1.Trace/ShowTrace", For::Operators),
     ("/agentgate.v1.Trace/TailTraces", For::Operators),
     ("/agentgate.v1.Status/ShowStatus", For::Operators),
+    ("/agentgate.v1.Control/Kill", For::Operators),
+    ("/agentgate.v1.Control/Resume", For::Operators),
+    ("/agentgate.v1.Control/SetMode", For::Operators),
+    ("/agentgate.v1.Control/ListOrders", For::Operators),
+    ("/agentgate.v1.Approvals/ListApprovals", For::Operators),
+    ("/agentgate.v1.Approvals/ShowApproval", For::Operators),
+    ("/agentgate.v1.Approvals/DecideApproval", For::Operators),
     ("/grpc.health.v1.Health/Check", For::Operators),
     ("/grpc.health.v1.Health/Watch", For::Operators),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", For::Operators),

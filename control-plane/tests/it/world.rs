@@ -76,7 +76,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let (clock, hands) = Clock::manual(Clock::system().now());
         authority(directory.path(), clock.now());
-        for name in ["control-plane", "filter/laptop", "filter/other", "operator/me", "agent/laptop"] {
+        for name in ["control-plane", "filter/laptop", "filter/other", "operator/me", "operator/viewer", "agent/laptop"] {
             certificate(directory.path(), name, clock.now(), DAY);
         }
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default"), &directory.path().join("policies"));
@@ -134,6 +134,8 @@ impl World {
         vm.say(Said::Hello(hello(epoch))).await;
         let welcome = vm.hear().await.unwrap();
         assert!(matches!(welcome, Heard::Welcome(_)), "{welcome:?}");
+        let standing = vm.hear().await.unwrap();
+        assert!(matches!(standing, Heard::Standing(_)), "{standing:?}");
         vm
     }
 
@@ -176,6 +178,9 @@ async fn run(directory: &Path, setup: &Setup, clock: &Clock, journal: &Arc<dyn J
         peers = "agentgate.local"
         [[operator]]
         identity = "spiffe://agentgate.local/operator/me"
+        roles = ["admin"]
+        [[operator]]
+        identity = "spiffe://agentgate.local/operator/viewer"
         "#
     );
     let file = directory.join("control-plane.toml");
@@ -324,7 +329,7 @@ impl Vm {
     /// Reports and waits until as many counters are acknowledged.
     pub(crate) async fn report(&mut self, entries: Vec<v1::Entry>) -> Vec<u64> {
         let wanted = entries.len();
-        self.say(Said::Report(v1::Report { entries })).await;
+        self.say(Said::Report(v1::Report { entries, observations_lost: 0 })).await;
         let mut counters = Vec::new();
         while counters.len() < wanted {
             match self.hear().await.unwrap() {
@@ -361,6 +366,7 @@ pub(crate) fn ask(counter: u64, body: &str) -> v1::Ask {
         body: body.to_owned().into(),
         versions: vec!["2025-11-25".into()],
         query_keys: Vec::new(),
+        ..v1::Ask::default()
     }
 }
 

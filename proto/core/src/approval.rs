@@ -7,11 +7,15 @@ use crate::digest::{Digest, Digester};
 use crate::id::{CallId, SpiffeId, Tenant};
 use crate::principal::Principal;
 use crate::time::Time;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use thiserror::Error;
 
 /// The most grants that one call may take, each by somebody else.
 pub const STEPS_MAX: u32 = 10;
+
+/// Hex digits of an id that people are shown.
+const ID_DIGITS: usize = 32;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +128,14 @@ pub fn id_of(call: &Digest, asked_by: &CallId) -> Digest {
     digester.part(call.as_bytes());
     digester.part(asked_by.digest().as_bytes());
     digester.finish()
+}
+
+/// An approval's id as people quote it: 32 hex digits, half of it, which is random enough.
+#[must_use]
+pub fn id_text(id: &Digest) -> String {
+    let mut text = id.to_string();
+    text.truncate(ID_DIGITS);
+    text
 }
 
 /// The digest of what an approver is shown: the encoded request.

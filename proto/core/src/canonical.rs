@@ -42,9 +42,14 @@ pub fn call_digest(tenant: &Tenant, principal: &Principal, server: &Server, mess
     digester.part(message.method.name().as_bytes());
     digester.part(message.target.as_deref().unwrap_or_default().as_bytes());
     // No canonical JSON is empty: a message without params is not one with `{}`.
-    let params = message.params.as_ref().map(|params| canonical(&Json::Object(counted(params))));
-    digester.part(params.unwrap_or_default().as_bytes());
+    digester.part(covered_params(message).as_bytes());
     digester.finish()
+}
+
+/// What of a message's parameters its digest covers, in canonical form: what an approver has to see, and all of it.
+#[must_use]
+pub fn covered_params(message: &Message) -> String {
+    message.params.as_ref().map(|params| canonical(&Json::Object(counted(params)))).unwrap_or_default()
 }
 
 /// `params` without the keys that do not count. An empty `_meta` says as much as none.

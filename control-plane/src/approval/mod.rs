@@ -1,0 +1,229 @@
+//! Approvals: calls that wait for a person, on record before anybody is told of them, and passed at most once.
+//!
+//! What a decision does to an approval is in the decision's own change: it asks for one, or it spends one. The journal takes
+//! each step of an approval once, because its id follows from the approval and the step. So one grant lets one call through,
+//! whoever retries, how often, and across restarts. The room refuses to judge: `core::approval` does.
+
+mod open;
+pub mod rpc;
+mod step;
+mod view;
+
+use crate::body::{self, FetchError, Keys};
+use crate::clock::Clock;
+use crate::config::{self, Limits};
+use crate::journal::{AppendError, Change, Journal, ReadError};
+use agentgate_core::approval::{Event, Grant, Order, Refusal, Use};
+use agentgate_core::digest::Digest;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use prost::Message as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
+use tokio::sync::broadcast;
+
+pub use step::{Asked, Step, scope};
+use view::View;
+
+/// What an approver may say, in bytes.
+pub const APPROVER_REASON_BYTES_MAX: usize = 1_024;
+
+/// News of approvals that a listener may be behind.
+pub const NEWS_MAX: usize = 1_024;
+
+/// Where the call's approval is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Live {
+    None,
+    Pending(Digest),
+    Granted(Grant),
+}
+
+/// What others are told of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct News {
+    pub id: Digest,
+    pub approval: v1::Approval,
+    pub at: Time,
+}
+
+#[derive(Clone, Debug, Error)]
+pub enum ApprovalError {
+    #[error("{0}")]
+    Malformed(String),
+    #[error("no approval `{0}`; `agentgate approve list --all` shows which there are")]
+    Absent(String),
+    #[error("`{id}` begins {count} ids; write more of it")]
+    Ambiguous { id: String, count: usize },
+    #[error("this call is not granted or denied by this order")]
+    Refused(#[from] Refusal),
+    #[error("what was asked for has been erased")]
+    Erased,
+    #[error("the order cannot be recorded, and nothing was granted or denied")]
+    Journal(#[source] AppendError),
+    #[error("whether the order was recorded is not known; look with `agentgate approve show`")]
+    Unknown(#[source] AppendError),
+    #[error("the journal cannot be read")]
+    Read(#[source] FetchError),
+    #[error("there is no randomness: {0}")]
+    Keys(String),
+}
+
+/// Too many wait already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowded {
+    pub what: &'static str,
+    pub max: u32,
+}
+
+#[derive(Debug)]
+pub struct Approvals {
+    journal: Arc<dyn Journal>,
+    clock: Clock,
+    config: config::Approvals,
+    limits: Limits,
+    keys: Keys,
+    view: Mutex<View>,
+    /// Approvers are served one after the other.
+    deciding: tokio::sync::Mutex<()>,
+    news: broadcast::Sender<News>,
+}
+
+// === impl Approvals ===
+
+impl Approvals {
+    /// Where the approval of this very call is at `at`.
+    #[must_use]
+    pub fn live(&self, call: &Digest, at: Time) -> Live {
+        self.view().live(call, at)
+    }
+
+    /// Asks for an approval, in the change of the decision that needs it.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    pub fn request(&self, asked: &Asked<'_>) -> Result<Result<Step, String>, Crowded> {
+        self.view().room(&asked.facts.tenant, &asked.facts.principal, asked.facts.at, &self.limits)?;
+        let expires_at = asked.facts.at.plus_micros(micros(self.config.pending));
+        Ok((self.keys)().map(|key| Step::request(asked, expires_at, &key)))
+    }
+
+    /// Spends a grant, in the change of the decision that it lets through or that denies it.
+    #[must_use]
+    pub fn spend(&self, approval: Digest, spent: Use, by: &agentgate_core::id::CallId, at: Time) -> Step {
+        Step::spend(approval, spent, by, at)
+    }
+
+    /// A step is durable: it counts from here on.
+    pub fn durable(&self, step: Step) {
+        let told = self.view().apply(&step);
+        self.tell(told, step.at);
+    }
+
+    /// Grants or denies.
+    ///
+    /// # Errors
+    /// When the approval does not take the order, or it cannot be recorded.
+    pub async fn decide(&self, id: &str, order: Order, reason: &str) -> Result<v1::Approval, ApprovalError> {
+        if reason.len() > APPROVER_REASON_BYTES_MAX {
+            return Err(ApprovalError::Malformed(format!("the reason is longer than {APPROVER_REASON_BYTES_MAX} bytes")));
+        }
+        let _turn = self.deciding.lock().await;
+        let at = self.clock.now();
+        let (id, event, number) = {
+            let view = self.view();
+            let (id, approval) = view.find(id)?;
+            let number = u32::try_from(approval.granted_by().len()).unwrap_or(u32::MAX).saturating_add(1);
+            (id, approval.decide(&order, at, micros(self.config.unused_grant))?, number)
+        };
+        let words = v1::ApprovalBody { by: order.by.to_string(), reason: reason.into(), ..v1::ApprovalBody::default() };
+        let key = (self.keys)().map_err(ApprovalError::Keys)?;
+        let step = Step::decide(id, &event, number, order.seen, words, (&key, at));
+        let change = Change { fence: None, writes: vec![step.write.clone()], bodies: Vec::from_iter(step.body.clone()) };
+        match self.journal.append(change).await {
+            Ok(_) => self.durable(step),
+            // Another replica was first, or an order before this one whose fate was not known: what it says stands.
+            Err(AppendError::Duplicate(_)) => {
+                self.look_again().await?;
+                let view = self.view();
+                let (_, approval) = view.find(&id.to_string())?;
+                approval.decide(&order, at, micros(self.config.unused_grant))?;
+            }
+            Err(error @ AppendError::Unknown(_)) => {
+                // If it happened, it is in force: what the journal says is taken up as soon as it can be read.
+                let _ = self.look_again().await;
+                return Err(ApprovalError::Unknown(error));
+            }
+            Err(error) => return Err(ApprovalError::Journal(error)),
+        }
+        match event {
+            Event::Granted { .. } => metrics::counter!("agentgate_approvals_decided_total", "answer" => "granted").increment(1),
+            Event::Denied { .. } => metrics::counter!("agentgate_approvals_decided_total", "answer" => "denied").increment(1),
+            Event::Spent(_) => {}
+        }
+        self.show(&id.to_string()).await
+    }
+
+    /// One approval, with everything that its approver must see.
+    ///
+    /// # Errors
+    /// When there is none, or its words cannot be had.
+    pub async fn show(&self, id: &str) -> Result<v1::Approval, ApprovalError> {
+        let (mut shown, reference) = {
+            let view = self.view();
+            let (id, _) = view.find(id)?;
+            view.wire(&id, self.clock.now()).ok_or_else(|| ApprovalError::Absent(id.to_string()))?
+        };
+        let body: Option<v1::ApprovalBody> =
+            body::fetch(self.journal.as_ref(), Some(&reference)).await.map_err(ApprovalError::Read)?;
+        shown.request = body.ok_or(ApprovalError::Erased)?.request;
+        Ok(shown)
+    }
+
+    /// The newest first; without the parameters, which may be large.
+    #[must_use]
+    pub fn list(&self, all: bool) -> Vec<v1::Approval> {
+        self.view().list(all, self.clock.now())
+    }
+
+    /// How many wait for a person.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.view().pending(self.clock.now())
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn follow(&self) -> broadcast::Receiver<News> {
+        self.news.subscribe()
+    }
+
+    fn tell(&self, approval: Option<(Digest, v1::Approval)>, at: Time) {
+        if let Some((id, approval)) = approval {
+            // An error says that nobody follows.
+            let _ = self.news.send(News { id, approval, at });
+        }
+    }
+
+    fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn micros(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl From<ReadError> for ApprovalError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(FetchError::Read(error))
+    }
+}
+
+/// The bytes that the approver is shown, as a message.
+fn decode(request: &[u8]) -> Option<v1::ApprovalRequest> {
+    v1::ApprovalRequest::decode(request).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Control: what everybody obeys, in one place and under one epoch: which policy is in force, what is killed, and what is
+//! enforced or only observed.
+//!
+//! An order is a record of the global stream. It is in force for every decision after its acknowledgement: whoever folded
+//! from the epoch before is fenced off by the journal. It refuses to know what a policy says.
+
+mod order;
+pub mod rpc;
+mod standing;
+mod view;
+
+use crate::body::Keys;
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::journal::{Epochs, Journal, Sequence, Version};
+use agentgate_core::decide::Facts;
+use agentgate_core::digest::Digest;
+use agentgate_core::id::Server;
+use agentgate_core::kill::{Kill, Kills};
+use agentgate_core::mode::{Mode, Modes};
+use agentgate_core::time::Time;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::{Mutex, watch};
+
+pub use order::{Ack, OrderError};
+pub use standing::standing;
+pub use view::ControlError;
+
+/// What decides at one control epoch, beside the call.
+#[derive(Clone, Debug)]
+pub struct Now {
+    pub epochs: Epochs,
+    /// None: there never was one, and every call that can be read is refused.
+    pub policy: Option<PolicyMark>,
+    pub kills: Kills<Ordered>,
+    pub modes: Modes,
+    /// Who ordered each mode, by server and tool.
+    pub ordered_modes: BTreeMap<(Server, Option<String>), Ordered>,
+    /// Of the newest order; the next one is not before it.
+    at: Time,
+}
+
+/// Which policy is in force, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PolicyMark {
+    pub digest: Digest,
+    /// Where the journal keeps its bundle.
+    pub address: Digest,
+    pub since: Time,
+}
+
+/// What is known of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    pub by: String,
+    pub reason: String,
+    pub at: Time,
+    pub sequence: Sequence,
+}
+
+#[derive(Debug)]
+pub struct Control {
+    journal: Arc<dyn Journal>,
+    clock: Clock,
+    limits: Limits,
+    keys: Keys,
+    now: watch::Sender<Arc<Now>>,
+    /// Orders are given one after the other.
+    ordering: Mutex<()>,
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Takes up what the journal says is in force.
+    ///
+    /// # Errors
+    /// When the journal cannot say, or holds an order that this version does not know.
+    pub async fn open(journal: Arc<dyn Journal>, clock: Clock, limits: Limits, keys: Keys) -> Result<Self, ControlError> {
+        let mut now = Now::default();
+        view::catch_up(journal.as_ref(), &mut now).await?;
+        now.say();
+        Ok(Self { journal, clock, limits, keys, now: watch::Sender::new(Arc::new(now)), ordering: Mutex::new(()) })
+    }
+
+    #[must_use]
+    pub fn now(&self) -> Arc<Now> {
+        Arc::clone(&self.now.borrow())
+    }
+
+    /// What is in force now, and whatever comes after it.
+    #[must_use]
+    pub fn follow(&self) -> watch::Receiver<Arc<Now>> {
+        self.now.subscribe()
+    }
+
+    /// Waits until this replica knows control epoch `epoch`.
+    pub async fn caught_up(&self, epoch: Version) {
+        // The sender lives in `self`: waiting cannot end in its loss.
+        let _ = self.now.subscribe().wait_for(|now| now.epochs.global >= epoch).await;
+    }
+}
+
+// === impl Now ===
+
+impl Now {
+    /// The highest kill that covers a call that could be read.
+    #[must_use]
+    pub fn kill(&self, facts: &Facts) -> Option<Kill> {
+        if self.kills.is_empty() {
+            return None;
+        }
+        let message = facts.reading.as_ref().ok()?;
+        let (target, order) = self.kills.covering(&facts.tenant, &facts.principal, &facts.server, message)?;
+        Some(Kill { target: target.clone(), reason: order.reason.clone() })
+    }
+
+    /// How a call is treated; `route` is what its route's configuration says.
+    #[must_use]
+    pub fn mode(&self, server: &Server, tool: Option<&str>, route: Mode) -> Mode {
+        self.modes.of(server, tool, route)
+    }
+
+    fn say(&self) {
+        let epoch = u32::try_from(self.epochs.global).unwrap_or(u32::MAX);
+        metrics::gauge!("agentgate_control_epoch").set(f64::from(epoch));
+        metrics::gauge!("agentgate_kills").set(crate::telemetry::number(self.kills.len()));
+        metrics::gauge!("agentgate_modes").set(crate::telemetry::number(self.ordered_modes.len()));
+    }
+}
+
+impl Default for Now {
+    fn default() -> Self {
+        Self {
+            epochs: Epochs { global: 0 },
+            policy: None,
+            kills: Kills::default(),
+            modes: Modes::default(),
+            ordered_modes: BTreeMap::new(),
+            at: Time::from_micros(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

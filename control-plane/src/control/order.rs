@@ -1,0 +1,214 @@
+//! Orders: each is one record of the global stream, written under the epoch that it was folded from, or it did not happen.
+
+use super::view::{self, ControlError, Event};
+use super::{Control, Now};
+use crate::body;
+use crate::journal::{AppendError, Change, Epochs, Expected, Sequence, Stream, Version, Write};
+use agentgate_core::digest::{Digest, Digester};
+use agentgate_core::id::{Server, SpiffeId};
+use agentgate_core::kill::KillTarget;
+use agentgate_core::mode::Mode;
+use agentgate_core::time::Time;
+use agentgate_proto::order::{mode_to_wire, target_to_wire};
+use agentgate_proto::v1;
+use agentgate_proto::v1::record::What;
+use bytes::Bytes;
+use prost::Message;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What an order may give as its reason, in bytes: the refused agent is told of it.
+pub(super) const ORDER_REASON_BYTES_MAX: usize = 1_024;
+
+/// How often one order is folded again because another replica was first.
+const ORDER_ATTEMPTS_MAX: u32 = 8;
+
+/// An order that is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Of its record; 0: none was needed.
+    pub sequence: Sequence,
+    pub epoch: Version,
+    /// False: it was so already.
+    pub changed: bool,
+}
+
+#[derive(Clone, Debug, Error)]
+pub enum OrderError {
+    #[error("{0}")]
+    Malformed(String),
+    #[error("{max} {what} are in force already; `limits.{limit}` bounds them")]
+    Crowded { what: &'static str, max: u32, limit: &'static str },
+    #[error("the order cannot be recorded, and is not in force")]
+    Journal(#[source] AppendError),
+    /// It may be in force: whoever gave it looks before they give it again.
+    #[error("whether the order was recorded is not known; look with `agentgate status`")]
+    Unknown(#[source] AppendError),
+    #[error(transparent)]
+    Read(#[from] ControlError),
+    #[error("other replicas gave orders {ORDER_ATTEMPTS_MAX} times meanwhile; try again")]
+    Contended,
+    #[error("there is no randomness: {0}")]
+    Keys(String),
+}
+
+// === impl Control ===
+
+impl Control {
+    /// # Errors
+    /// When there is no room for one more, or it cannot be recorded.
+    pub async fn kill(&self, target: KillTarget, reason: &str, by: &SpiffeId) -> Result<Ack, OrderError> {
+        check_reason(reason)?;
+        if reason.trim().is_empty() {
+            return Err(OrderError::Malformed("a kill needs a reason: people will ask".into()));
+        }
+        let max = self.limits.kills_max;
+        self.order(|now| {
+            if now.kills.get(&target).is_some() {
+                return Ok(None);
+            }
+            if now.kills.len() >= max as usize {
+                return Err(OrderError::Crowded { what: "kills", max, limit: "kills_max" });
+            }
+            Ok(Some(kill(&target, false, reason, by)))
+        })
+        .await
+    }
+
+    /// # Errors
+    /// When it cannot be recorded.
+    pub async fn resume(&self, target: KillTarget, reason: &str, by: &SpiffeId) -> Result<Ack, OrderError> {
+        check_reason(reason)?;
+        self.order(|now| Ok(now.kills.get(&target).map(|_| kill(&target, true, reason, by)))).await
+    }
+
+    /// Without a mode the order before is forgotten.
+    ///
+    /// # Errors
+    /// When there is no room for one more, or it cannot be recorded.
+    pub async fn set_mode(
+        &self,
+        server: Server,
+        tool: Option<String>,
+        mode: Option<Mode>,
+        reason: &str,
+        by: &SpiffeId,
+    ) -> Result<Ack, OrderError> {
+        check_reason(reason)?;
+        let max = self.limits.modes_max;
+        self.order(|now| {
+            let ordered = now.modes.ordered(&server, tool.as_deref());
+            if ordered == mode {
+                return Ok(None);
+            }
+            if ordered.is_none() && now.ordered_modes.len() >= max as usize {
+                return Err(OrderError::Crowded { what: "modes", max, limit: "modes_max" });
+            }
+            let body = v1::ModeBody {
+                server: server.to_string(),
+                tool: tool.clone().unwrap_or_default(),
+                reason: reason.into(),
+                by: by.to_string(),
+            };
+            Ok(Some(Event::Mode { mode: mode_to_wire(mode), body }))
+        })
+        .await
+    }
+
+    /// # Errors
+    /// When it cannot be recorded.
+    pub async fn put_in_force(&self, policy: v1::PolicyRecord) -> Result<Ack, OrderError> {
+        self.order(|now| {
+            let digest = now.policy.map(|policy| policy.digest);
+            let is_new = digest.is_none_or(|digest| digest.as_bytes().as_slice() != policy.digest.as_ref());
+            Ok(is_new.then(|| Event::Policy(policy.clone())))
+        })
+        .await
+    }
+
+    /// Writes what `draft` makes of what is in force, until nobody else was first. None: there is nothing to order.
+    async fn order(&self, draft: impl Fn(&Now) -> Result<Option<Event>, OrderError>) -> Result<Ack, OrderError> {
+        let _turn = self.ordering.lock().await;
+        for _ in 0..ORDER_ATTEMPTS_MAX {
+            let now = self.now();
+            let epoch = now.epochs.global;
+            let Some(event) = draft(&now)? else { return Ok(Ack { sequence: 0, epoch, changed: false }) };
+            let at = self.clock.now().max(now.at);
+            let (record, body) = self.seal(&event, at)?;
+            let id = order_id(epoch, &record);
+            let write = Write { stream: Stream::global(), expected: Expected::Exactly(epoch), id, record };
+            let change =
+                Change { fence: Some(Epochs { global: epoch }), writes: vec![write], bodies: body.into_iter().collect() };
+            match self.journal.append(change).await {
+                Ok(appended) => {
+                    let Some(position) = appended.positions.first() else { return Err(OrderError::Contended) };
+                    let mut now = Now::clone(&now);
+                    now.epochs.global = position.version;
+                    if view::apply(&mut now, event, at, position.sequence).is_none() {
+                        return Err(ControlError::Unreadable { sequence: position.sequence }.into());
+                    }
+                    now.say();
+                    self.now.send_replace(Arc::new(now));
+                    return Ok(Ack { sequence: position.sequence, epoch: position.version, changed: true });
+                }
+                Err(AppendError::Conflict { .. } | AppendError::Fenced { .. } | AppendError::Duplicate(_)) => {
+                    self.catch_up().await?;
+                }
+                Err(error @ AppendError::Unknown(_)) => {
+                    // Whether it happened or not, what is in force is what the journal says.
+                    let _ = self.catch_up().await;
+                    return Err(OrderError::Unknown(error));
+                }
+                Err(error @ (AppendError::Unavailable(_) | AppendError::TooLarge { .. } | AppendError::Malformed(_))) => {
+                    return Err(OrderError::Journal(error));
+                }
+            }
+        }
+        Err(OrderError::Contended)
+    }
+
+    async fn catch_up(&self) -> Result<(), ControlError> {
+        let mut now = Now::clone(&self.now());
+        view::catch_up(self.journal.as_ref(), &mut now).await?;
+        now.say();
+        self.now.send_replace(Arc::new(now));
+        Ok(())
+    }
+
+    /// The record of an order, and its words apart from it.
+    fn seal(&self, event: &Event, at: Time) -> Result<(Bytes, Option<Bytes>), OrderError> {
+        let (what, stored) = match event {
+            Event::Policy(policy) => (What::Policy(policy.clone()), None),
+            Event::Kill { resumed, body } => {
+                let (stored, reference) = body::seal(&(self.keys)().map_err(OrderError::Keys)?, body);
+                (What::Kill(v1::KillRecord { resumed: *resumed, body: Some(reference) }), Some(stored))
+            }
+            Event::Mode { mode, body } => {
+                let (stored, reference) = body::seal(&(self.keys)().map_err(OrderError::Keys)?, body);
+                (What::Mode(v1::ModeRecord { mode: (*mode).into(), body: Some(reference) }), Some(stored))
+            }
+        };
+        let record = v1::Record { at_us: at.micros(), what: Some(what) };
+        Ok((record.encode_to_vec().into(), stored))
+    }
+}
+
+fn kill(target: &KillTarget, resumed: bool, reason: &str, by: &SpiffeId) -> Event {
+    let body = v1::KillBody { target: Some(target_to_wire(target)), reason: reason.into(), by: by.to_string() };
+    Event::Kill { resumed, body }
+}
+
+fn check_reason(reason: &str) -> Result<(), OrderError> {
+    if reason.len() > ORDER_REASON_BYTES_MAX {
+        return Err(OrderError::Malformed(format!("the reason is longer than {ORDER_REASON_BYTES_MAX} bytes; say it in fewer")));
+    }
+    Ok(())
+}
+
+/// One order under one epoch, whoever gives it.
+fn order_id(epoch: Version, record: &[u8]) -> Digest {
+    let mut digester = Digester::new("agentgate/order/1");
+    digester.part(&epoch.to_be_bytes());
+    digester.part(record);
+    digester.finish()
+}

@@ -1,0 +1,177 @@
+//! Stories about orders: on the memory journal, across restarts, and with another replica that was first.
+
+use super::{Control, Now, OrderError, standing};
+use crate::clock::Clock;
+use crate::config::{Callers, Filter, Limits};
+use crate::journal::{Journal, Memory, Stream};
+use agentgate_core::id::{Principal, Server, SpiffeId, Tenant};
+use agentgate_core::kill::KillTarget;
+use agentgate_core::mode::Mode;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use std::sync::Arc;
+
+const LIMITS: fn() -> Limits = || Limits { kills_max: 2, modes_max: 2, ..Limits::default() };
+
+async fn open(journal: &Arc<Memory>) -> Control {
+    let (clock, _) = Clock::manual(Time::from_micros(1_000_000));
+    Control::open(Arc::clone(journal) as Arc<dyn Journal>, clock, LIMITS(), || Ok([7; 32])).await.unwrap()
+}
+
+fn me() -> SpiffeId {
+    SpiffeId::try_from("spiffe://a/operator/me").unwrap()
+}
+
+fn server(name: &str) -> Server {
+    Server::try_from(name).unwrap()
+}
+
+fn targets() -> [KillTarget; 5] {
+    [
+        KillTarget::Everything,
+        KillTarget::Tenant(Tenant::try_from("acme").unwrap()),
+        KillTarget::Tool { server: server("notes"), tool: Some("add".into()) },
+        KillTarget::Agent(Principal::try_from("spiffe://a/agent/x").unwrap()),
+        KillTarget::Session("5f0c".try_into().unwrap()),
+    ]
+}
+
+fn killed(now: &Now) -> Vec<(KillTarget, String, String)> {
+    now.kills.iter().map(|(target, order)| (target.clone(), order.reason.clone(), order.by.clone())).collect()
+}
+
+#[tokio::test]
+async fn a_kill_at_each_height_survives_a_restart_until_it_is_resumed() {
+    for target in targets() {
+        let journal = Arc::new(Memory::new());
+        let control = open(&journal).await;
+        let ack = control.kill(target.clone(), "an incident", &me()).await.unwrap();
+        assert_eq!((ack.epoch, ack.changed), (1, true));
+        let again = control.kill(target.clone(), "another reason", &me()).await.unwrap();
+        assert_eq!((again.epoch, again.changed), (1, false), "the first order stands");
+        let next = open(&journal).await;
+        for control in [&control, &next] {
+            let wanted = [(target.clone(), "an incident".to_owned(), "spiffe://a/operator/me".to_owned())];
+            assert_eq!(killed(&control.now()), wanted);
+            assert_eq!(control.now().epochs.global, 1);
+        }
+        assert!(next.resume(target.clone(), "", &me()).await.unwrap().changed);
+        assert!(!next.resume(target.clone(), "", &me()).await.unwrap().changed);
+        assert!(open(&journal).await.now().kills.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_mode_is_ordered_forgotten_and_remembered_across_a_restart() {
+    let journal = Arc::new(Memory::new());
+    let control = open(&journal).await;
+    let set = async |tool: Option<&str>, mode| {
+        control.set_mode(server("notes"), tool.map(Into::into), mode, "", &me()).await.unwrap().changed
+    };
+    assert!(set(None, Some(Mode::Enforce)).await);
+    assert!(!set(None, Some(Mode::Enforce)).await);
+    assert!(set(Some("add"), Some(Mode::Observe)).await);
+    let modes = |control: &Control| {
+        let now = control.now();
+        let of = |tool| now.mode(&server("notes"), Some(tool), Mode::Observe);
+        (of("add"), of("read"), now.ordered_modes.len())
+    };
+    assert_eq!(modes(&open(&journal).await), (Mode::Observe, Mode::Enforce, 2));
+    assert!(set(None, None).await);
+    assert!(!set(None, None).await);
+    assert_eq!(modes(&open(&journal).await), (Mode::Observe, Mode::Observe, 1));
+}
+
+#[tokio::test]
+async fn an_order_beyond_the_bound_is_refused_and_says_which() {
+    let control = open(&Arc::new(Memory::new())).await;
+    let [one, two, three, ..] = targets();
+    for target in [one.clone(), two] {
+        assert!(control.kill(target, "x", &me()).await.unwrap().changed);
+    }
+    let error = control.kill(three.clone(), "x", &me()).await.unwrap_err();
+    assert!(matches!(error, OrderError::Crowded { max: 2, limit: "kills_max", .. }), "{error}");
+    control.resume(one, "", &me()).await.unwrap();
+    assert!(control.kill(three, "x", &me()).await.unwrap().changed);
+    for tool in ["a", "b"] {
+        control.set_mode(server("notes"), Some(tool.into()), Some(Mode::Observe), "", &me()).await.unwrap();
+    }
+    let error = control.set_mode(server("notes"), None, Some(Mode::Observe), "", &me()).await.unwrap_err();
+    assert!(matches!(error, OrderError::Crowded { max: 2, limit: "modes_max", .. }), "{error}");
+    let changed = control.set_mode(server("notes"), Some("a".into()), Some(Mode::Enforce), "", &me()).await;
+    assert!(changed.unwrap().changed, "a change of what is there needs no room");
+}
+
+#[tokio::test]
+async fn a_kill_without_a_reason_and_a_reason_without_end_are_refused() {
+    let control = open(&Arc::new(Memory::new())).await;
+    for (reason, taken) in [("", false), (" ", false), ("x", true)] {
+        let killed = control.kill(KillTarget::Everything, reason, &me()).await;
+        assert_eq!(killed.is_ok(), taken, "{reason:?}");
+    }
+    let length = super::order::ORDER_REASON_BYTES_MAX;
+    for (length, taken) in [(length, true), (length + 1, false)] {
+        let resumed = control.resume(KillTarget::Everything, &"x".repeat(length), &me()).await;
+        assert_eq!(resumed.is_ok(), taken, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn an_order_of_another_replica_is_folded_before_the_next_one() {
+    let journal = Arc::new(Memory::new());
+    let (one, two) = (open(&journal).await, open(&journal).await);
+    let [everything, tenant, ..] = targets();
+    one.kill(everything.clone(), "x", &me()).await.unwrap();
+    let ack = two.kill(tenant, "x", &me()).await.unwrap();
+    assert_eq!(ack.epoch, 2);
+    assert_eq!(two.now().kills.len(), 2);
+    assert!(!two.kill(everything, "y", &me()).await.unwrap().changed);
+}
+
+#[tokio::test]
+async fn what_the_journal_does_not_take_is_not_in_force() {
+    let journal = Arc::new(Memory::new());
+    let control = open(&journal).await;
+    journal.refuse(Some("the disk is full"));
+    let error = control.kill(KillTarget::Everything, "x", &me()).await.unwrap_err();
+    assert!(matches!(error, OrderError::Journal(_)), "{error}");
+    assert!(control.now().kills.is_empty());
+    journal.refuse(None);
+    assert!(control.kill(KillTarget::Everything, "x", &me()).await.unwrap().changed);
+}
+
+#[tokio::test]
+async fn orders_name_nobody_in_their_records() {
+    let journal = Arc::new(Memory::new());
+    let control = open(&journal).await;
+    control.kill(KillTarget::Agent(Principal::try_from("spiffe://a/agent/x").unwrap()), "because", &me()).await.unwrap();
+    for record in journal.read(Stream::global(), 0, 10).await.unwrap() {
+        for word in ["agent/x", "because", "operator/me"] {
+            assert!(!record.bytes.windows(word.len()).any(|bytes| bytes == word.as_bytes()), "{word}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_filter_is_told_of_its_own_servers_and_only_where_something_is_ordered() {
+    let control = open(&Arc::new(Memory::new())).await;
+    let filter = Filter {
+        identity: SpiffeId::try_from("spiffe://a/filter/x").unwrap(),
+        tenant: Tenant::try_from("acme").unwrap(),
+        servers: [server("notes"), server("files")].into(),
+        callers: Callers::One(Principal::try_from("spiffe://a/agent/x").unwrap()),
+    };
+    let told = || standing(&control.now(), &filter);
+    assert_eq!(told(), v1::Standing::default());
+    control.set_mode(server("notes"), Some("add".into()), Some(Mode::Enforce), "", &me()).await.unwrap();
+    control.set_mode(server("other"), None, Some(Mode::Enforce), "", &me()).await.unwrap();
+    let tool = v1::ToolStanding { tool: "add".into(), mode: v1::Mode::Enforce.into() };
+    let notes = v1::ServerStanding { server: "notes".into(), tools: vec![tool], ..v1::ServerStanding::default() };
+    assert_eq!(told(), v1::Standing { epoch: 2, servers: vec![notes.clone()] });
+    control.kill(KillTarget::Tenant(Tenant::try_from("other").unwrap()), "x", &me()).await.unwrap();
+    assert_eq!(told(), v1::Standing { epoch: 3, servers: vec![notes.clone()] }, "another tenant's kill does not concern it");
+    control.kill(KillTarget::Agent(Principal::try_from("spiffe://b/y").unwrap()), "x", &me()).await.unwrap();
+    let consult = |server: v1::ServerStanding| v1::ServerStanding { consult: true, ..server };
+    let files = v1::ServerStanding { server: "files".into(), ..v1::ServerStanding::default() };
+    assert_eq!(told(), v1::Standing { epoch: 4, servers: vec![consult(files), consult(notes)] });
+}
