@@ -45,8 +45,16 @@ impl Era {
 // === impl Call ===
 
 impl Call {
+    /// The one that is measured, whatever the tool: about 1 KB.
     pub(crate) fn new(era: Era, tool: &str) -> Self {
-        let body = body(era, tool);
+        let words = "oats apples coffee and the gate goes live on Monday ".repeat(ARGUMENTS_BYTES / 50 + 1);
+        let query: String = words.chars().take(ARGUMENTS_BYTES).collect();
+        Self::with_arguments(era, tool, &format!(r#"{{"query":"{query}"}}"#))
+    }
+
+    /// `arguments` are written as JSON.
+    pub(crate) fn with_arguments(era: Era, tool: &str, arguments: &str) -> Self {
+        let body = body(era, tool, arguments);
         let head = head(era, tool, body.len());
         let bytes = [head, body].concat();
         let id_at = position(bytes.as_bytes(), ID_KEY).map_or(0, |at| at + ID_KEY.len());
@@ -75,9 +83,7 @@ pub(crate) fn position(bytes: &[u8], part: &[u8]) -> Option<usize> {
     bytes.windows(part.len()).position(|window| window == part)
 }
 
-fn body(era: Era, tool: &str) -> String {
-    let words = "oats apples coffee and the gate goes live on Monday ".repeat(ARGUMENTS_BYTES / 50 + 1);
-    let query: String = words.chars().take(ARGUMENTS_BYTES).collect();
+fn body(era: Era, tool: &str, arguments: &str) -> String {
     let meta = match era {
         Era::Newest => concat!(
             r#","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
@@ -86,7 +92,7 @@ fn body(era: Era, tool: &str) -> String {
         Era::Legacy => "",
     };
     format!(
-        r#"{{"jsonrpc":"2.0","id":{ID_FIRST},"method":"tools/call","params":{{"name":"{tool}","arguments":{{"query":"{query}"}}{meta}}}}}"#
+        r#"{{"jsonrpc":"2.0","id":{ID_FIRST},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}{meta}}}}}"#
     )
 }
 

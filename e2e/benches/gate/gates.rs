@@ -1,11 +1,11 @@
-//! What is compared: the same Envoy with nothing, with wasm alone, with Envoy's own filters, and with AgentGate. Each is proved to gate, or not to, before it is measured.
+//! What is compared: one Envoy with nothing, wasm alone, its own filters, OPA to ask, or AgentGate. Each is proved to be what it says before it is measured.
 
-use crate::call::{Call, Era, TOOL, TOOL_UNKNOWN};
-use crate::connection::Answer;
+use crate::call::{Call, Era, TOOL};
 use crate::load::Load;
+use crate::opa::Opa;
 use crate::processes::Watched;
-use agentgate_e2e::http1::Connection;
-use agentgate_e2e::{Broken, Doing, Edit, Envoy, EnvoyPlan, Places, Plan, Stack, eventually};
+use crate::proofs::{self, Looks};
+use agentgate_e2e::{Broken, Doing, Edit, Envoy, EnvoyPlan, Places, Plan, Stack};
 use clap::ValueEnum;
 use std::fs;
 use std::net::SocketAddr;
@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Pass,
     /// Envoy's own `mcp` and `rbac` filters
     Native,
+    /// Envoy's `ext_authz`, which asks a server with OPA in it: the same policy, and no record
+    Opa,
     /// AgentGate, its journal on disk: the trace is durable before the answer
     Ours,
     /// AgentGate, its journal in memory: what the disk costs is the difference
@@ -40,11 +42,21 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 enum Parts {
     Envoy(Envoy),
+    // Dropped in this order: the gate ends before what it asks.
+    Asking(Envoy, Opa),
     Whole(Box<Stack>),
+}
+
+/// What stands in the bootstrap in the place of AgentGate's filter and of its cluster, as YAML; empty: nothing.
+#[derive(Debug)]
+struct Instead {
+    filters: String,
+    cluster: String,
 }
 
 pub(crate) const ENVOY: &str = "Envoy";
 pub(crate) const CONTROL_PLANE: &str = "control plane";
+pub(crate) const OPA: &str = "OPA server";
 
 // === impl Kind ===
 
@@ -54,6 +66,7 @@ impl Kind {
             Self::Plain => "Envoy alone",
             Self::Pass => "wasm, passes headers",
             Self::Native => "Envoy's mcp + rbac",
+            Self::Opa => "Envoy's ext_authz to OPA",
             Self::Ours => "AgentGate",
             Self::OursMemory => "AgentGate, journal in memory",
         }
@@ -64,16 +77,25 @@ impl Kind {
             Self::Plain => "plain",
             Self::Pass => "pass",
             Self::Native => "native",
+            Self::Opa => "opa",
             Self::Ours => "ours",
             Self::OursMemory => "ours-memory",
         }
     }
 
-    /// Whether an unknown tool must not get through.
-    const fn refuses(self) -> bool {
+    /// Whether AgentGate itself has to be built for it; and then it is measured at half of what it can take as well.
+    pub(crate) const fn is_ours(self) -> bool {
         match self {
-            Self::Plain | Self::Pass => false,
-            Self::Native | Self::Ours | Self::OursMemory => true,
+            Self::Plain | Self::Pass | Self::Native | Self::Opa => false,
+            Self::Ours | Self::OursMemory => true,
+        }
+    }
+
+    const fn looks(self) -> Looks {
+        match self {
+            Self::Plain | Self::Pass => Looks::Nowhere,
+            Self::Native => Looks::AtTools,
+            Self::Opa | Self::Ours | Self::OursMemory => Looks::AtPolicy,
         }
     }
 }
@@ -81,7 +103,7 @@ impl Kind {
 // === impl Gate ===
 
 impl Gate {
-    /// Starts it in `directory` in front of `upstream`, and tries it once each way.
+    /// Starts it in `directory` in front of `upstream`, and holds it to what it is.
     pub(crate) fn start(
         kind: Kind,
         places: &Places,
@@ -94,9 +116,18 @@ impl Gate {
         fs::create_dir_all(&directory).doing(directory.display())?;
         let (parts, address, watched) = match kind {
             Kind::Plain | Kind::Pass | Kind::Native => {
-                let envoy = envoy(kind, places, &directory, upstream, workers)?;
+                let envoy = envoy(places, &directory, upstream, workers, &filters(kind, places))?;
                 let (address, id) = (envoy.listener("agents")?, envoy.process_id());
                 (Parts::Envoy(envoy), address, vec![Watched::new(ENVOY, id)])
+            }
+            Kind::Opa => {
+                let opa = Opa::start(places, &directory)?;
+                let cluster = include_str!("opa-cluster.yaml").replace("OPA_SOCKET", &opa.socket.display().to_string());
+                let instead = Instead { filters: include_str!("opa.yaml").into(), cluster };
+                let envoy = envoy(places, &directory, upstream, workers, &instead)?;
+                let watched = vec![Watched::new(ENVOY, envoy.process_id()), Watched::new(OPA, opa.process.id())];
+                let address = envoy.listener("agents")?;
+                (Parts::Asking(envoy, opa), address, watched)
             }
             Kind::Ours | Kind::OursMemory => {
                 let stack = whole(kind, places, &directory, upstream, workers)?;
@@ -107,36 +138,15 @@ impl Gate {
             }
         };
         let gate = Self { kind, address, load: Load::new(address, Call::new(era, TOOL)), watched, parts };
-        gate.prove(era)?;
+        proofs::check(kind.looks(), address, era)
+            .map_err(|broken| Broken(format!("{}: {broken}\n{}", kind.label(), gate.tail())))?;
         Ok(gate)
-    }
-
-    /// A known tool gets through; an unknown one only where nobody looks.
-    fn prove(&self, era: Era) -> Result<(), Broken> {
-        let mut last = None;
-        let through = eventually(format_args!("`{TOOL}` gets through {}", self.kind.label()), || {
-            last = Some(self.ask(era, TOOL));
-            matches!(last, Some(Ok(Answer::Result))).then_some(())
-        });
-        through.map_err(|broken| Broken(format!("{broken}; last: {last:?}\n{}", self.tail())))?;
-        let refused = self.ask(era, TOOL_UNKNOWN)? != Answer::Result;
-        if refused == self.kind.refuses() {
-            return Ok(());
-        }
-        let wanted = if self.kind.refuses() { "let an unknown tool through" } else { "refused a call that it cannot read" };
-        Err(Broken(format!("{} {wanted}", self.kind.label())))
-    }
-
-    fn ask(&self, era: Era, tool: &str) -> Result<Answer, Broken> {
-        let mut connection = Connection::open(self.address)?;
-        connection.send(Call::new(era, tool).numbered(0))?;
-        let answer = connection.answer()?;
-        Ok(Answer::of(answer.status == 200, &answer.body))
     }
 
     fn tail(&self) -> String {
         match &self.parts {
             Parts::Envoy(envoy) => envoy.tail(),
+            Parts::Asking(envoy, opa) => envoy.tail() + &opa.process.tail(),
             Parts::Whole(stack) => stack.envoy.tail() + &fs::read_to_string(stack.control_plane.log()).unwrap_or_default(),
         }
     }
@@ -146,16 +156,20 @@ pub(crate) fn pass_filter(places: &Places) -> PathBuf {
     places.filter.with_file_name("agentgate_pass_filter.wasm")
 }
 
-/// The shipped bootstrap with another filter, or none, where AgentGate's stands: all else is the same.
-fn envoy(kind: Kind, places: &Places, directory: &Path, upstream: SocketAddr, workers: u32) -> Result<Envoy, Broken> {
-    let pass = include_str!("pass.yaml").replace("PASS_FILTER", &pass_filter(places).display().to_string());
+/// Filters that need no other program.
+fn filters(kind: Kind, places: &Places) -> Instead {
     let filters = match kind {
-        Kind::Pass => &pass,
-        Kind::Native => include_str!("native.yaml"),
-        Kind::Plain | Kind::Ours | Kind::OursMemory => "",
+        Kind::Pass => include_str!("pass.yaml").replace("PASS_FILTER", &pass_filter(places).display().to_string()),
+        Kind::Native => include_str!("native.yaml").into(),
+        Kind::Plain | Kind::Opa | Kind::Ours | Kind::OursMemory => String::new(),
     };
+    Instead { filters, cluster: String::new() }
+}
+
+/// The shipped bootstrap with something else, or nothing, where AgentGate's parts stand: all else is the same.
+fn envoy(places: &Places, directory: &Path, upstream: SocketAddr, workers: u32, instead: &Instead) -> Result<Envoy, Broken> {
     let shipped = fs::read_to_string(places.bootstrap()).doing(places.bootstrap().display())?;
-    let exchanged = exchanged(&shipped, filters).doing("the bootstrap's filter and cluster `agentgate`")?;
+    let exchanged = exchanged(&shipped, instead).doing("the bootstrap's filter and cluster `agentgate`")?;
     let bootstrap = directory.join("bootstrap.yaml");
     fs::write(&bootstrap, exchanged).doing(bootstrap.display())?;
     let port = |port: u16| format!("port_value: {port}}}");
@@ -164,13 +178,13 @@ fn envoy(kind: Kind, places: &Places, directory: &Path, upstream: SocketAddr, wo
     Envoy::start(places, directory, &EnvoyPlan { name: "the bench's Envoy", bootstrap, edits, workers })
 }
 
-/// Without the filter and the cluster that are named `agentgate`, and with `filters` in the filter's place.
-fn exchanged(bootstrap: &str, filters: &str) -> Option<String> {
+/// Without the filter and the cluster that are named `agentgate`, and with others in their places.
+fn exchanged(bootstrap: &str, instead: &Instead) -> Option<String> {
     let (before, rest) = bootstrap.split_once("                  - name: agentgate\n")?;
     let at = rest.find("                  - name: envoy.filters.http.router\n")?;
     let (_filter, rest) = rest.split_at(at);
     let (rest, _cluster) = rest.split_once("    - name: agentgate\n")?;
-    Some([before, filters, rest].concat())
+    Some([before, &instead.filters, rest, &instead.cluster].concat())
 }
 
 fn whole(kind: Kind, places: &Places, directory: &Path, upstream: SocketAddr, workers: u32) -> Result<Stack, Broken> {

@@ -1,4 +1,4 @@
-//! `just bench`: what a gate in front of a tool costs, side by side in one run: Envoy alone, wasm alone, Envoy's own filters, AgentGate.
+//! `just bench`: what a gate in front of a tool costs, side by side in one run: Envoy alone, wasm alone, Envoy's own filters, ext_authz to OPA, AgentGate.
 //!
 //! It prints what it measured and compares it with no target; the reading is in docs/performance.md.
 
@@ -8,7 +8,10 @@ mod gates;
 mod load;
 mod machine;
 mod numbers;
+mod opa;
 mod processes;
+mod proofs;
+mod ratios;
 mod report;
 mod rounds;
 mod upstream;
@@ -48,7 +51,7 @@ struct Arguments {
     #[arg(long, default_value = "2026-07-28")]
     era: Era,
     /// What to compare; Envoy alone is always there
-    #[arg(long, value_delimiter = ',', default_value = "pass,native,ours,ours-memory", value_name = "GATE,…")]
+    #[arg(long, value_delimiter = ',', default_value = "pass,native,opa,ours,ours-memory", value_name = "GATE,…")]
     gates: Vec<Kind>,
     /// Calls after which the control plane's memory is read; 0: not at all
     #[arg(long, default_value_t = 100_000, value_name = "N")]
@@ -87,10 +90,11 @@ fn run(arguments: &Arguments) -> Result<(), Broken> {
     let machine = machine::Machine::look(directory.path())?;
     let upstream = upstream::start()?;
 
-    let kinds = arguments.kinds();
-    if kinds.iter().any(|kind| matches!(kind, Kind::Ours | Kind::OursMemory)) {
+    let mut kinds = arguments.kinds();
+    if kinds.iter().any(|kind| kind.is_ours()) {
         places.built()?;
     }
+    let left_out = leave_out(&mut kinds, &places, say)?;
     let mut gates = Vec::new();
     for kind in kinds {
         say(format!("starting {}", kind.label()));
@@ -106,6 +110,7 @@ fn run(arguments: &Arguments) -> Result<(), Broken> {
         workers: arguments.workers,
         era: arguments.era.version(),
         gates: gates.iter().map(|gate| gate.kind).zip(samples).collect(),
+        left_out,
         other_era,
         module_bytes: fs::metadata(&places.filter).ok().map(|module| module.len()),
         resident,
@@ -115,6 +120,21 @@ fn run(arguments: &Arguments) -> Result<(), Broken> {
         Output::Json => format!("{:#}\n", report.json()),
     };
     std::io::stdout().write_all(text.as_bytes()).doing("printing")
+}
+
+/// Takes out what this machine cannot build, and says why.
+fn leave_out(kinds: &mut Vec<Kind>, places: &Places, say: impl Fn(String)) -> Result<Vec<String>, Broken> {
+    if !kinds.contains(&Kind::Opa) {
+        return Ok(Vec::new());
+    }
+    say("building the OPA server with Go (minutes when it is the first time)".into());
+    if opa::build(places)? {
+        return Ok(Vec::new());
+    }
+    kinds.retain(|kind| *kind != Kind::Opa);
+    let line = format!("Left out: {}. There is no Go on this machine to build the OPA server with.", Kind::Opa.label());
+    say(line.clone());
+    Ok(vec![line])
 }
 
 // === impl Arguments ===

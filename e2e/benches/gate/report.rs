@@ -1,8 +1,10 @@
 //! What was measured, as one table for people (Markdown, readable as it is) and as JSON for programs. It judges nothing.
 
-use crate::gates::{CONTROL_PLANE, ENVOY, Kind};
+use crate::gates::{CONTROL_PLANE, ENVOY, Kind, OPA};
 use crate::machine::Machine;
-use crate::rounds::{self, DRIVER, Plan, Sample, added, over_rounds};
+use crate::numbers::median;
+use crate::ratios::{Ratio, ratios};
+use crate::rounds::{self, DRIVER, Half, Plan, Sample, added, over_rounds};
 use serde_json::{Value, json};
 
 #[derive(Debug)]
@@ -12,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) workers: u32,
     pub(crate) era: &'static str,
     pub(crate) gates: Vec<(Kind, Vec<Sample>)>,
+    /// What should have been measured and could not, and why.
+    pub(crate) left_out: Vec<String>,
     /// The same rate with the other era's calls: added p50.
     pub(crate) other_era: Option<(&'static str, f64)>,
     pub(crate) module_bytes: Option<u64>,
@@ -34,7 +38,10 @@ struct Line {
     added_p99: (f64, f64, f64),
     envoy: f64,
     control_plane: f64,
+    opa: f64,
     saturated: f64,
+    /// Calls per second at half of its saturation, and the p99 there.
+    half: Option<(f64, f64)>,
 }
 
 // === impl Report ===
@@ -54,6 +61,8 @@ impl Report {
                 "workers": self.workers, "era": self.era,
             },
             "gates": gates,
+            "left_out": self.left_out,
+            "ratios": self.ratios().iter().map(ratio_json).collect::<Vec<_>>(),
             "other_era": self.other_era.map(|(era, added)| json!({"era": era, "added_p50_us": added})),
             "module_bytes": self.module_bytes,
             "resident": self.resident.map(|resident| json!({"calls": resident.calls, "megabytes": resident.megabytes})),
@@ -66,8 +75,10 @@ impl Report {
         json!({
             "gate": kind.label(), "p50_us": line.p50, "p99_us": line.p99,
             "added_p50_us": line.added_p50.0, "added_p99_us": line.added_p99.0,
-            "envoy_cpu_us": line.envoy, "control_plane_cpu_us": line.control_plane,
-            "saturated_per_second": line.saturated, "rounds": rounds,
+            "envoy_cpu_us": line.envoy, "control_plane_cpu_us": line.control_plane, "opa_cpu_us": line.opa,
+            "saturated_per_second": line.saturated,
+            "half_of_saturation": line.half.map(|(rate, p99)| json!({"rate": rate, "p99_us": p99})),
+            "rounds": rounds,
         })
     }
 
@@ -97,7 +108,7 @@ impl Report {
     }
 
     fn notes(&self) -> String {
-        let mut notes = Vec::new();
+        let mut notes = self.left_out.clone();
         if let Some(bytes) = self.module_bytes {
             notes.push(format!("Module: {:.0} KB.", kilobytes(bytes)));
         }
@@ -118,7 +129,18 @@ impl Report {
         if others > DISTURBED {
             notes.push("Others were busy: latencies are too high and CPU is too; differences between gates are wider than on a quiet machine.".into());
         }
+        for (kind, samples) in &self.gates {
+            if let Some((rate, p99)) = self.line(*kind, samples).half {
+                notes.push(format!("{} at half of its saturation ({rate:.0} calls/s): p99 {p99:.0} µs.", kind.label()));
+            }
+        }
+        notes.extend(self.ratios().iter().map(Ratio::line));
         notes.join("\n") + "\n"
+    }
+
+    fn ratios(&self) -> Vec<Ratio> {
+        let added: Vec<_> = self.gates.iter().map(|(kind, samples)| (*kind, self.line(*kind, samples).added_p50.0)).collect();
+        ratios(&added)
     }
 
     fn line(&self, kind: Kind, samples: &[Sample]) -> Line {
@@ -131,7 +153,9 @@ impl Report {
             added_p99: added(samples, first, |sample| sample.p99_us),
             envoy: over_rounds(samples, |sample| sample.process_us(ENVOY)),
             control_plane: over_rounds(samples, |sample| sample.process_us(CONTROL_PLANE)),
+            opa: over_rounds(samples, |sample| sample.process_us(OPA)),
             saturated: over_rounds(samples, |sample| sample.saturated_per_second),
+            half: half(samples),
         }
     }
 }
@@ -139,7 +163,7 @@ impl Report {
 /// The share of the cores above which others are worth a word. The kernel's own work beside any process is a few percent.
 const DISTURBED: f64 = 0.1;
 
-const HEADINGS: [&str; 8] = [
+const HEADINGS: [&str; 9] = [
     "gate",
     "p50 µs",
     "added p50 (lowest–highest round)",
@@ -147,6 +171,7 @@ const HEADINGS: [&str; 8] = [
     "added p99",
     "Envoy CPU µs/call",
     "control plane CPU µs/call",
+    "OPA CPU µs/call",
     "calls/s at most",
 ];
 
@@ -155,6 +180,7 @@ const HEADINGS: [&str; 8] = [
 impl Line {
     fn cells(&self) -> Vec<String> {
         let whole = |value: f64| format!("{value:.0}");
+        let spent = |micros: f64| if micros > 0.0 { whole(micros) } else { "–".into() };
         let first = self.kind == Kind::Plain;
         let (middle, lowest, highest) = self.added_p50;
         vec![
@@ -164,10 +190,23 @@ impl Line {
             whole(self.p99),
             if first { "–".into() } else { format!("{:+.0}", self.added_p99.0) },
             whole(self.envoy),
-            if self.control_plane > 0.0 { whole(self.control_plane) } else { "–".into() },
+            spent(self.control_plane),
+            spent(self.opa),
             whole(self.saturated),
         ]
     }
+}
+
+/// The medians over rounds; none where it was not measured.
+fn half(samples: &[Sample]) -> Option<(f64, f64)> {
+    let halves: Vec<Half> = samples.iter().filter_map(|sample| sample.half).collect();
+    let rate = median(halves.iter().map(|half| f64::from(half.rate)));
+    let p99 = median(halves.iter().map(|half| half.p99_us));
+    (!halves.is_empty()).then_some((rate, p99))
+}
+
+fn ratio_json(ratio: &Ratio) -> Value {
+    json!({"of": ratio.of.label(), "over": ratio.over.label(), "added_p50": ratio.value})
 }
 
 fn sample_json(sample: &Sample) -> Value {
@@ -178,6 +217,7 @@ fn sample_json(sample: &Sample) -> Value {
         .collect();
     json!({
         "p50_us": sample.p50_us, "p99_us": sample.p99_us, "saturated_per_second": sample.saturated_per_second,
+        "half_of_saturation": sample.half.map(|half| json!({"rate": half.rate, "p99_us": half.p99_us})),
         "others_share": sample.others, "unused_share": sample.unused, "threads": threads,
     })
 }

@@ -38,6 +38,15 @@ pub(crate) struct Sample {
     /// The share of the cores that nobody used.
     pub(crate) unused: f64,
     pub(crate) saturated_per_second: f64,
+    /// AgentGate's own gates only: what one promises is kept at half of what one can take.
+    pub(crate) half: Option<Half>,
+}
+
+/// A gate at half of the rate that it could just take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Half {
+    pub(crate) rate: u32,
+    pub(crate) p99_us: f64,
 }
 
 pub(crate) const DRIVER: &str = "driver and upstream";
@@ -85,6 +94,7 @@ impl Plan {
         let (spent, busy) = (Spent::now(&watched)?.since(&spent), Busy::now()?.since(busy));
         let own = spent.values().sum::<f64>() / 1e6;
         let saturated = gate.load.run(Pace::Closed { connections: self.connections }, self.saturating)?;
+        let half = if gate.kind.is_ours() { Some(self.half(gate, saturated.per_second())?) } else { None };
         Ok(Sample {
             p50_us: seen.quantile_us(0.5),
             p99_us: seen.quantile_us(0.99),
@@ -92,7 +102,15 @@ impl Plan {
             others: ((busy.seconds - own) / busy.available_seconds).max(0.0),
             unused: 1.0 - busy.seconds / busy.available_seconds,
             saturated_per_second: saturated.per_second(),
+            half,
         })
+    }
+
+    fn half(&self, gate: &mut Gate, saturated_per_second: f64) -> Result<Half, Broken> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "calls per second, and no machine makes 2³²")]
+        let rate = ((saturated_per_second / 2.0) as u32).max(1);
+        let seen = gate.load.run(Pace::Open { rate }, self.length)?;
+        Ok(Half { rate, p99_us: seen.quantile_us(0.99) })
     }
 }
 
