@@ -1,7 +1,7 @@
 //! The measurement: every gate in every round, each round beginning with another one, so that what changes on the machine changes for all.
 
 use crate::gates::Gate;
-use crate::load::Pace;
+use crate::load::{Pace, Seen};
 use crate::machine::Busy;
 use crate::numbers::median;
 use crate::processes::{Spent, Watched};
@@ -47,6 +47,16 @@ pub(crate) struct Sample {
 pub(crate) struct Half {
     pub(crate) rate: u32,
     pub(crate) p99_us: f64,
+    /// As a sample's.
+    others: f64,
+}
+
+/// What went where while a gate was measured.
+struct Shares {
+    /// Microseconds of CPU, by process and thread.
+    cpu_us: BTreeMap<(&'static str, String), f64>,
+    others: f64,
+    unused: f64,
 }
 
 pub(crate) const DRIVER: &str = "driver and upstream";
@@ -87,20 +97,15 @@ impl Plan {
     }
 
     fn sample(&self, gate: &mut Gate) -> Result<Sample, Broken> {
-        let mut watched = gate.watched.clone();
-        watched.push(Watched::new(DRIVER, std::process::id()));
-        let (spent, busy) = (Spent::now(&watched)?, Busy::now()?);
-        let seen = gate.load.run(Pace::Open { rate: self.rate }, self.length)?;
-        let (spent, busy) = (Spent::now(&watched)?.since(&spent), Busy::now()?.since(busy));
-        let own = spent.values().sum::<f64>() / 1e6;
+        let (seen, spent) = watched(gate, self.rate, self.length)?;
         let saturated = gate.load.run(Pace::Closed { connections: self.connections }, self.saturating)?;
         let half = if gate.kind.is_ours() { Some(self.half(gate, saturated.per_second())?) } else { None };
         Ok(Sample {
             p50_us: seen.quantile_us(0.5),
             p99_us: seen.quantile_us(0.99),
-            cpu_us: spent.into_iter().map(|(key, micros)| (key, micros / seen.count())).collect(),
-            others: ((busy.seconds - own) / busy.available_seconds).max(0.0),
-            unused: 1.0 - busy.seconds / busy.available_seconds,
+            others: spent.others.max(half.map_or(0.0, |half| half.others)),
+            unused: spent.unused,
+            cpu_us: spent.cpu_us.into_iter().map(|(key, micros)| (key, micros / seen.count())).collect(),
             saturated_per_second: saturated.per_second(),
             half,
         })
@@ -109,9 +114,20 @@ impl Plan {
     fn half(&self, gate: &mut Gate, saturated_per_second: f64) -> Result<Half, Broken> {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "calls per second, and no machine makes 2³²")]
         let rate = ((saturated_per_second / 2.0) as u32).max(1);
-        let seen = gate.load.run(Pace::Open { rate }, self.length)?;
-        Ok(Half { rate, p99_us: seen.quantile_us(0.99) })
+        let (seen, spent) = watched(gate, rate, self.length)?;
+        Ok(Half { rate, p99_us: seen.quantile_us(0.99), others: spent.others })
     }
+}
+
+fn watched(gate: &mut Gate, rate: u32, length: Duration) -> Result<(Seen, Shares), Broken> {
+    let mut watched = gate.watched.clone();
+    watched.push(Watched::new(DRIVER, std::process::id()));
+    let (spent, busy) = (Spent::now(&watched)?, Busy::now()?);
+    let seen = gate.load.run(Pace::Open { rate }, length)?;
+    let (cpu_us, busy) = (Spent::now(&watched)?.since(&spent), Busy::now()?.since(busy));
+    let own = cpu_us.values().sum::<f64>() / 1e6;
+    let others = ((busy.seconds - own) / busy.available_seconds).max(0.0);
+    Ok((seen, Shares { cpu_us, others, unused: 1.0 - busy.seconds / busy.available_seconds }))
 }
 
 // === impl Sample ===
