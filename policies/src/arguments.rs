@@ -1,13 +1,15 @@
 //! The arguments of a tool: their names, and of which JSON types each may be. It says what a value is and judges no call.
 
 use agentgate_core::fold;
-use agentgate_core::id::NAME_BYTES_MAX;
 use agentgate_core::json::{Json, Object};
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 /// Names that one tool may have: more than a person reviews in one row.
 pub const ARGUMENTS_MAX: usize = 256;
+
+/// The name of one: a key of YAML may have no more than 1,024 characters, and quotes and escapes count.
+pub const ARGUMENT_BYTES_MAX: usize = 256;
 
 /// The types of JSON Schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,7 +140,7 @@ impl Arguments {
     /// # Errors
     /// As `new`.
     pub fn insert(&mut self, name: &str, types: Types) -> Result<(), ArgumentsError> {
-        if !fold::is_plain(name) || name.len() > NAME_BYTES_MAX {
+        if !fold::is_plain(name) || name.len() > ARGUMENT_BYTES_MAX {
             return Err(ArgumentsError::Name { name: name.chars().take(64).collect() });
         }
         if !self.0.contains_key(name) {

@@ -189,6 +189,11 @@ impl Bundle {
         &self.0.cases
     }
 
+    /// An engine that has this Rego alone, and the same data.
+    pub(crate) fn engine_of(&self, path: &str, rego: String) -> Result<Engine, String> {
+        Engine::new(&[(path.to_owned(), rego)], self.data(), INSTRUCTIONS_MAX)
+    }
+
     /// An engine that has compiled it and can be asked the `questions`.
     pub(crate) fn engine(&self, limit: NonZeroU32) -> Result<Engine, BundleError> {
         let wrong = |what| BundleError::Rego { what };

@@ -6,7 +6,7 @@
 mod reading;
 
 use crate::panics;
-use agentgate_core::json::{Json, Number, Object};
+use agentgate_core::json::{self, Bounds, Json, Keys, Number, Object};
 use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{LimitError, Value};
 use std::collections::BTreeMap;
@@ -25,6 +25,9 @@ pub(crate) const PATTERNS_MAX: usize = 256;
 
 /// What is kept of the engine's message: it quotes the value that a builtin would not take, however long that is.
 const MESSAGE_BYTES_MAX: usize = 1_024;
+
+/// A value that was in the engine already, so that its size is bounded by what let it in.
+const VALUE: Bounds = Bounds { depth_max: json::DEPTH_MAX, number_bytes_max: 400, values_max: usize::MAX };
 
 /// The engine's own bound on a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 100 * 1024;
@@ -123,11 +126,32 @@ impl Engine {
         match panics::catch(|| self.inner.eval_rule(rule.to_owned())) {
             Some(Ok(value)) => Ok(Answer::of(&value)),
             Some(Err(error)) => Err(Failure::of(error.downcast_ref(), &error.to_string())),
-            None => {
-                self.inner = self.fresh.clone();
-                Err(Failure::Error("the engine gave up in the middle of a builtin".to_owned()))
+            None => Err(self.start_again()),
+        }
+    }
+
+    /// The value of one rule as JSON, or none where it is undefined.
+    pub(crate) fn json(&mut self, rule: &str, input: Document) -> Result<Option<String>, Failure> {
+        self.inner.set_input(input.0);
+        let value = match panics::catch(|| self.inner.eval_rule(rule.to_owned())) {
+            Some(Ok(value)) => value,
+            Some(Err(error)) => return Err(Failure::of(error.downcast_ref(), &error.to_string())),
+            None => return Err(self.start_again()),
+        };
+        match value {
+            Value::Undefined => Ok(None),
+            value => {
+                let text = value.to_json_str().map_err(|error| Failure::Error(plain(&error.to_string())))?;
+                // The engine writes it over many lines.
+                let json = json::read(text.as_bytes(), VALUE, Keys::Exact).map_err(|fault| Failure::Error(fault.to_string()))?;
+                Ok(Some(json.to_string()))
             }
         }
+    }
+
+    fn start_again(&mut self) -> Failure {
+        self.inner = self.fresh.clone();
+        Failure::Error("the engine gave up in the middle of a builtin".to_owned())
     }
 
     /// From now on, remembers which lines are reached.

@@ -32,12 +32,15 @@ const fn field(name: &'static str, holds: Holds) -> Field {
     Field { name, holds }
 }
 
-pub(crate) const FIELDS: [Field; 18] = [
+pub(crate) const FIELDS: [Field; 21] = [
     field("version", Holds::Scalar),
     field("at", Holds::Scalar),
     field("at_us", Holds::Scalar),
     field("tenant", Holds::Scalar),
     field("principal", Holds::Scalar),
+    field("agent", Holds::Scalar),
+    field("user", Holds::Scalar),
+    field("issuer", Holds::Scalar),
     field("asker", Holds::Scalar),
     field("server", Holds::Scalar),
     field("protocol_version", Holds::Scalar),
@@ -92,6 +95,13 @@ fn members(facts: &Facts, message: &Message) -> Result<Vec<(&'static str, Docume
         ("kind", Document::text(kind_name(&message.kind))),
         ("method", Document::text(message.method.name())),
     ];
+    if let Some(agent) = facts.principal.agent() {
+        members.push(("agent", Document::text(agent.as_str())));
+    }
+    if let Some(user) = facts.principal.user() {
+        members.push(("user", Document::text(user.subject())));
+        members.push(("issuer", Document::text(user.issuer())));
+    }
     if let Some(handle) = &message.handle {
         members.push(("handle", Document::text(handle.as_str())));
     }

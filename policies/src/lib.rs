@@ -24,7 +24,7 @@ pub mod table_edit;
 mod trial;
 mod yaml;
 
-pub use arguments::{ARGUMENTS_MAX, Arguments, ArgumentsError, Type, Types};
+pub use arguments::{ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, Arguments, ArgumentsError, Type, Types};
 pub use bundle::{Bundle, BundleError};
 pub use evaluator::{Evaluator, Trouble};
 pub use folder::SourceFile;

@@ -66,7 +66,7 @@ impl Bundle {
     /// The paths of `input` and of `data.tools` that the rules of this name read, themselves or through others.
     #[must_use]
     pub fn reads(&self, rule: &str) -> Vec<String> {
-        Reads::new(self.modules()).paths(rule).into_iter().collect()
+        Reads::new(self.modules()).paths(rule).into_keys().collect()
     }
 }
 

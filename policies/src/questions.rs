@@ -12,6 +12,13 @@ pub(crate) const READY: &str = "data.agentgate.gate.ready";
 pub(crate) const OPINION: &str = "data.agentgate.gate.opinion";
 pub(crate) const HIDING: &str = "data.agentgate.gate.hidden";
 
+/// The value of one path.
+pub(crate) const FACT: &str = "data.agentgate.gate.fact";
+
+pub(crate) fn fact(path: &str) -> String {
+    format!("package agentgate.gate\n\nfact := {path}\n")
+}
+
 /// A set that no rule contributes to is not even empty, so only those that the policy `declares` are asked for.
 pub(crate) fn rego(declares: impl Fn(&str) -> bool) -> String {
     let declared = SETS.iter().filter(|set| declares(set));

@@ -34,14 +34,15 @@ impl<'a> Reads<'a> {
         Self(rules)
     }
 
-    /// The paths of `input` and `data.tools` that the rules contributing this element read.
-    pub(crate) fn paths(&self, element: &str) -> BTreeSet<String> {
-        let mut paths = BTreeSet::new();
+    /// The paths of `input` and `data.tools` that the rules contributing this element read, and whether each is known from
+    /// the call alone.
+    pub(crate) fn paths(&self, element: &str) -> BTreeMap<String, bool> {
+        let mut paths = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let in_sets = SETS.iter().filter_map(|set| self.0.get(set)).flatten();
         let mut next: Vec<&Rule> = in_sets.filter(|rule| rule.element.as_deref() == Some(element)).copied().collect();
         while let Some(rule) = next.pop() {
-            paths.extend(self.own_paths(rule).iter().map(|steps| written(steps)));
+            paths.extend(self.own_paths(rule).iter().map(|steps| (written(steps), steps.iter().all(Step::is_fixed))));
             let used = self.used(rule).filter(|name| seen.insert(*name));
             next.extend(used.filter_map(|name| self.0.get(name)).flatten());
         }

@@ -11,6 +11,9 @@ use similar::TextDiff;
 use text::{Line, Text};
 use thiserror::Error;
 
+/// A key with its quotes: YAML ends a line's key at 1,024 characters, and the indent counts.
+const KEY_CHARS_MAX: usize = 1_000;
+
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EditError {
     #[error("it is no tool table: {0}")]
@@ -146,9 +149,12 @@ fn known<'a>(table: &'a Table, server: &str, tool: &str) -> Result<&'a Row, Edit
     table.row(server, tool).ok_or_else(|| EditError::Unknown { server: server.to_owned(), tool: tool.to_owned() })
 }
 
-/// A name as `Table::read` takes it.
+/// A name as `Table::read` takes it, and as a key of YAML can be.
 pub(crate) fn check_name(name: &str) -> Result<(), EditError> {
-    Server::try_from(name).map(|_| ()).map_err(|_| EditError::Name { name: name.chars().take(64).collect() })
+    match Server::try_from(name) {
+        Ok(_) if key_text(name).chars().count() <= KEY_CHARS_MAX => Ok(()),
+        Ok(_) | Err(_) => Err(EditError::Name { name: name.chars().take(64).collect() }),
+    }
 }
 
 /// INVARIANT: no text leaves this file that does not say what was meant.
@@ -168,7 +174,7 @@ fn row_text(row: &Row) -> String {
     }
 }
 
-fn arguments_text(arguments: &Arguments) -> String {
+pub(crate) fn arguments_text(arguments: &Arguments) -> String {
     let all: Vec<_> = arguments.iter().map(|(name, types)| format!("{}: {}", key_text(name), types_text(types))).collect();
     if all.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", all.join(", ")) }
 }

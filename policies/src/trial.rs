@@ -103,7 +103,7 @@ fn compare(wanted: (&str, &str), reason: Option<&str>, scope: Option<Scope>, dec
     Err(format!("wanted `{}` by `{}`, came `{verdict}` by `{by}` (scope {scope}): {}", wanted.0, wanted.1, decision.reason))
 }
 
-fn decide(evaluator: &mut Evaluator, facts: &Facts) -> Result<Decision, String> {
+pub(crate) fn decide(evaluator: &mut Evaluator, facts: &Facts) -> Result<Decision, String> {
     match evaluator.opinion(facts) {
         Ok(opinion) => Ok(settle(facts, Ok(&opinion))),
         Err(Trouble::Evaluation(error)) => Ok(settle(facts, Err(&error))),
@@ -111,7 +111,7 @@ fn decide(evaluator: &mut Evaluator, facts: &Facts) -> Result<Decision, String> 
     }
 }
 
-const fn verdict_name(verdict: Verdict) -> &'static str {
+pub(crate) const fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Allow(_) => "allow",
         Verdict::Pending => "pending",

@@ -1,6 +1,6 @@
 //! Types and names of arguments, both sides of each.
 
-use super::{ARGUMENTS_MAX, Arguments, Type, Types};
+use super::{ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, Arguments, Type, Types};
 use agentgate_core::json::{Json, Number, Object};
 
 #[test]
@@ -55,7 +55,7 @@ fn names_are_counted_and_bounded_in_length() {
     let many = |count: usize| Arguments::new((0..count).map(|n| (format!("a{n}"), Types::Any)));
     assert!(many(ARGUMENTS_MAX).is_ok() && many(ARGUMENTS_MAX + 1).is_err());
     let long = |bytes: usize| Arguments::new([("a".repeat(bytes), Types::Any)]);
-    assert!(long(super::NAME_BYTES_MAX).is_ok() && long(super::NAME_BYTES_MAX + 1).is_err());
+    assert!(long(ARGUMENT_BYTES_MAX).is_ok() && long(ARGUMENT_BYTES_MAX + 1).is_err());
 }
 
 #[test]

@@ -27,10 +27,24 @@ fn the_default_policy_passes_its_cases_and_they_reach_every_line() {
     let report = bundle.try_cases();
     assert!(report.passed(), "{:#?}", report.rows.iter().filter(|row| row.failure.is_some()).collect::<Vec<_>>());
     assert_eq!(report.rows.len(), bundle.cases());
-    assert_eq!((bundle.rules(), bundle.cases()), (9, 50));
+    assert_eq!((bundle.rules(), bundle.cases()), (9, 57));
     let files: Vec<_> = report.coverage.iter().map(|coverage| (coverage.file.as_str(), coverage.missed.as_slice())).collect();
     assert_eq!(files, [("rego/methods.rego", [].as_slice()), ("rego/notes.rego", &[]), ("rego/platform.rego", &[])]);
     assert!(report.coverage.iter().all(|coverage| coverage.reached > 5), "{:?}", report.coverage);
+}
+
+#[test]
+fn a_policy_to_begin_with_is_the_default_one_without_the_demonstration() {
+    let folder = |name: &str| folder::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let start = folder("start");
+    let of_demo = ["cases/notes.yaml", "cases/tools.yaml", "rego/notes.rego", "tools.yaml"];
+    let shared: Vec<_> = folder("default").into_iter().filter(|file| !of_demo.contains(&file.path.as_str())).collect();
+    let own = ["cases/tools.yaml", "tools.yaml"];
+    assert_eq!(start.iter().filter(|file| !own.contains(&file.path.as_str())).cloned().collect::<Vec<_>>(), shared);
+    let bundle = Bundle::load(start).unwrap();
+    let report = bundle.try_cases();
+    assert!(report.passed() && bundle.cases() > 25, "{:#?}", report.rows);
+    assert!(bundle.table().lines().all(|line| line.starts_with('#')), "it names no tool");
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn read_expr(expr: &Expr, uses: &mut Vec<Use>) {
         Expr::UnaryExpr { expr, .. } => read_expr(expr, uses),
         // What is on the left is given its name here.
         Expr::AssignExpr { op: AssignOp::ColEq, lhs, rhs, .. } if matches!(lhs.as_ref(), Expr::Var { .. }) => {
-            read_expr(rhs, uses)
+            read_expr(rhs, uses);
         }
         Expr::BinExpr { lhs, rhs, .. }
         | Expr::BoolExpr { lhs, rhs, .. }
@@ -272,9 +272,10 @@ fn looked_up(fcn: &Expr, params: &[regorus::unstable::Ref<Expr>]) -> Option<Vec<
     if name_of(fcn) != "object.get" {
         return None;
     }
-    let names = match key.as_ref() {
-        Expr::Array { items, .. } => items.iter().map(|item| constant(item)).collect::<Option<Vec<_>>>()?,
-        key => vec![constant(key)?],
+    let names = if let Expr::Array { items, .. } = key.as_ref() {
+        items.iter().map(|item| constant(item)).collect::<Option<Vec<_>>>()?
+    } else {
+        vec![constant(key)?]
     };
     let mut steps = path(object)?;
     steps.extend(names.into_iter().map(Step::Name));

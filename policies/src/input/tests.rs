@@ -19,7 +19,7 @@ pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>
     Facts {
         at: Time::from_micros(1_795_374_352_123_999),
         tenant: Tenant::try_from("default").unwrap(),
-        principal: Principal::try_from("spiffe://agentgate.local/agent/laptop").unwrap(),
+        principal: Principal::try_from("spiffe://agentgate.local/agent/laptop+user:alice@https://idp.example").unwrap(),
         asker: Asker::try_from("spiffe://agentgate.local/filter/laptop").unwrap(),
         server: Server::try_from("notes").unwrap(),
         kill: None,
@@ -82,7 +82,7 @@ fn the_readme_says_when_a_field_is_there() {
         for facts in all() {
             let method = facts.reading.as_ref().unwrap().method.name();
             let wanted = match when {
-                "always" | "when there was one" | "when the message has it" => true,
+                "always" | "when there was one" | "when there is one" | "when the message has it" => true,
                 "only where hidden is asked for" => false,
                 _ => methods.contains(&method),
             };
@@ -99,7 +99,10 @@ fn the_document_says_what_the_facts_say() {
     for (name, text) in [
         ("at", "2026-11-22T19:05:52.123Z"),
         ("tenant", "default"),
-        ("principal", "spiffe://agentgate.local/agent/laptop"),
+        ("principal", "spiffe://agentgate.local/agent/laptop+user:alice@https://idp.example"),
+        ("agent", "spiffe://agentgate.local/agent/laptop"),
+        ("user", "alice"),
+        ("issuer", "https://idp.example"),
         ("asker", "spiffe://agentgate.local/filter/laptop"),
         ("server", "notes"),
         ("protocol_version", "2025-11-25"),
@@ -112,6 +115,21 @@ fn the_document_says_what_the_facts_say() {
     }
     let Answer::Object(arguments) = &document["arguments"] else { panic!() };
     assert_eq!(arguments.keys().collect::<Vec<_>>(), ["deep", "id"]);
+}
+
+#[test]
+fn an_agent_and_a_user_are_seen_where_they_are() {
+    for (principal, wanted) in [
+        ("spiffe://a/x", vec!["agent", "principal"]),
+        ("user:alice@idp", vec!["issuer", "principal", "user"]),
+        ("spiffe://a/x+user:alice@idp", vec!["agent", "issuer", "principal", "user"]),
+    ] {
+        let mut facts = facts(Method::Ping, None, None);
+        facts.principal = Principal::try_from(principal).unwrap();
+        let names =
+            seen(&facts, None).into_keys().filter(|name| ["agent", "issuer", "principal", "user"].contains(&name.as_str()));
+        assert_eq!(names.collect::<Vec<_>>(), wanted, "{principal}");
+    }
 }
 
 #[test]

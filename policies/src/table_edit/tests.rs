@@ -15,7 +15,7 @@ fn row(arguments: Option<Arguments>) -> Row {
 }
 
 /// Every edit leaves all lines but its own as they were.
-fn check(before: &str, came: Result<String, EditError>, after: &str) {
+fn check(before: &str, came: &Result<String, EditError>, after: &str) {
     assert_eq!(came.as_deref(), Ok(after), "{before}");
 }
 
@@ -39,7 +39,7 @@ fn a_tag_is_changed_where_it_stands() {
             "# é 😀\ns: { é: { tag: open, scope: read }, a: { tag: gated, scope: read } }",
         ),
     ] {
-        check(before, set_tag(before, "s", "a", Tag::Gated), after);
+        check(before, &set_tag(before, "s", "a", Tag::Gated), after);
     }
 }
 
@@ -71,7 +71,7 @@ fn a_tool_goes_to_the_end_of_its_server() {
         ("{ t: {} }\n", format!("{{ t: {{}}, s: {{ b: {ROW} }} }}\n")),
         ("t: {}\r\n", format!("t: {{}}\r\n\r\ns:\r\n  b: {ROW} # why\r\n")),
     ] {
-        check(before, add_tool(before, "s", "b", &row(None), Some("why")), &after);
+        check(before, &add_tool(before, "s", "b", &row(None), Some("why")), &after);
     }
 }
 
@@ -102,10 +102,10 @@ fn arguments_are_added_and_widened_one_by_one() {
             "s:\n  a:\n    arguments:\n      to:\n        [\"null\", string]\n      id: integer\n    scope: read\n    tag: open\n".to_owned(),
         ),
     ] {
-        check(before, set_arguments(before, "s", "a", &id), &after);
+        check(before, &set_arguments(before, "s", "a", &id), &after);
     }
     let before = "s: { a: { tag: open, scope: read, arguments: { id: integer, to: [string, \"null\"] } } }";
-    check(before, set_arguments(before, "s", "a", &id), before);
+    check(before, &set_arguments(before, "s", "a", &id), before);
     let alike = set_arguments(before, "s", "a", &arguments(&[("ID", &[])]));
     assert!(matches!(alike, Err(EditError::Arguments(_))), "{alike:?}");
 }
@@ -123,6 +123,13 @@ fn odd_names_are_quoted_and_bad_ones_refused() {
     }
     let comment = add_tool("", "s", "a", &row(None), Some("x\ny: {}")).unwrap();
     assert_eq!(comment, "s:\n  a: { tag: gated, scope: write } # xy: {}\n");
+}
+
+#[test]
+fn a_key_is_as_long_as_yaml_reads_it() {
+    let add = |chars: usize| add_tool("", "s", &"é".repeat(chars - 2), &row(None), None);
+    assert!(add(super::KEY_CHARS_MAX).is_ok());
+    assert!(matches!(add(super::KEY_CHARS_MAX + 1), Err(EditError::Name { .. })));
 }
 
 #[test]
@@ -149,7 +156,7 @@ fn what_cannot_be_done_is_an_error_and_no_text() {
 #[test]
 fn a_server_begins_without_tools() {
     for (before, after) in [("", "s: {}\n"), ("{}", "s: {}"), ("t: {}\n", "t: {}\n\ns: {}\n")] {
-        check(before, add_server(before, "s"), after);
+        check(before, &add_server(before, "s"), after);
     }
     let after = add_tool(&add_server("", "s").unwrap(), "s", "a", &row(None), None).unwrap();
     assert_eq!(after, "s:\n  a: { tag: gated, scope: write }\n");
