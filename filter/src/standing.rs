@@ -152,4 +152,4 @@ fn mode(said: i32) -> Option<Option<Mode>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,7 @@
 //! It refuses to grow: an entry for which there is no room is not taken, and the caller counts it. Calls that went on unasked
 //! have a lane of their own, so that however many they are, they crowd out nothing of a call that was decided.
 
-mod observations;
+pub(super) mod observations;
 
 use super::StreamId;
 use crate::clock::Moment;

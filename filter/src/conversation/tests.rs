@@ -2,8 +2,11 @@
 
 use super::{Answered, Cause, Conversation, Input, Listed, Output};
 use crate::clock::Moment;
+use crate::standing::tests::said;
 use agentgate_proto::v1::{self, converse_request, converse_response};
 use prost::Message as _;
+
+mod observe;
 
 /// Its first byte is the jitter: 8 means 2 ms.
 const EPOCH: [u8; 16] = [8; 16];
@@ -35,6 +38,12 @@ fn input(words: &str) -> Input {
         "listing" => Input::Listing(v1::Listing { counter: number(1), tools: vec!["t".to_owned()] }),
         "forget" => Input::Forget(number(1)),
         "report" => Input::Report(outcome(number(1))),
+        "ask-of-an-observing-route" => Input::Ask(v1::Ask { counter: number(1), observe: true, ..v1::Ask::default() }),
+        "observe" => Input::Report(copy(number(1), 0)),
+        "follow" => Input::Follow(outcome(number(1))),
+        "unobserved" => Input::Unobserved,
+        "standing" => received(stream, converse_response::Message::Standing(said(number(2), &parts[3..].join(" ")))),
+        "standing-of-no-name" => received(stream, converse_response::Message::Standing(said(number(2), "\u{7} observe"))),
         "garbage" => Input::Received(stream, vec![0xff, 0xff, 0xff]),
         "empty" => Input::Received(stream, Vec::new()),
         "welcome" => received(stream, converse_response::Message::Welcome(v1::Welcome::default())),
@@ -54,6 +63,11 @@ fn input(words: &str) -> Input {
                 "overloaded" => Some(v1::answer::Result::Undecided(v1::Undecided {
                     cause: v1::undecided::Cause::Overloaded.into(),
                     detail: String::new(),
+                })),
+                "observed" => Some(v1::answer::Result::Decided(v1::Decided {
+                    verdict: number(4).try_into().unwrap(),
+                    observed: true,
+                    ..v1::Decided::default()
                 })),
                 verdict => Some(v1::answer::Result::Decided(v1::Decided {
                     verdict: match verdict {
@@ -80,6 +94,12 @@ fn received(stream: u32, message: converse_response::Message) -> Input {
 fn outcome(counter: u64) -> v1::Entry {
     let what = Some(v1::entry::What::Outcome(v1::Outcome { kind: 1, ..v1::Outcome::default() }));
     v1::Entry { counter, what, reason: String::new() }
+}
+
+/// Of a call that went on unasked.
+fn copy(counter: u64, bytes: usize) -> v1::Entry {
+    let ask = v1::Ask { counter, body: vec![0; bytes].into(), ..v1::Ask::default() };
+    v1::Entry { counter, what: Some(v1::entry::What::Observed(ask)), reason: String::new() }
 }
 
 fn show(output: &Output) -> String {
@@ -120,10 +140,15 @@ fn show_sent(message: &converse_request::Message) -> String {
         converse_request::Message::Ping(ping) => format!("ping:{}", ping.number),
         converse_request::Message::Report(report) => {
             let entry = |entry: &v1::Entry| {
-                let late = matches!(&entry.what, Some(v1::entry::What::Outcome(o)) if o.kind() == v1::OutcomeKind::NotReleased);
-                format!("{}{}", entry.counter, if late { "!" } else { "" })
+                let mark = match &entry.what {
+                    Some(v1::entry::What::Outcome(o)) if o.kind() == v1::OutcomeKind::NotReleased => "!",
+                    Some(v1::entry::What::Observed(_)) => "?",
+                    _ => "",
+                };
+                format!("{}{mark}", entry.counter)
             };
-            format!("report:{}", report.entries.iter().map(entry).collect::<Vec<_>>().join("+"))
+            let lost = if report.observations_lost == 0 { String::new() } else { format!(":lost-{}", report.observations_lost) };
+            format!("report:{}{lost}", report.entries.iter().map(entry).collect::<Vec<_>>().join("+"))
         }
     }
 }

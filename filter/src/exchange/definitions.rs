@@ -49,3 +49,40 @@ impl Definitions {
         outcome.tools_cut = self.cut;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{DEFINITION_BYTES_MAX, DEFINITIONS_BYTES_MAX, DEFINITIONS_MAX, Definitions};
+    use agentgate_core::mcp::Limits;
+    use agentgate_core::mcp::response::{ServerMessage, read};
+    use agentgate_proto::v1;
+
+    /// Of a list of tools with texts of these lengths: how many are told, and whether something was left out.
+    fn check(lengths: &[usize], told: usize, cut: bool) {
+        let shell = r#"{"name":""}"#.len();
+        let tool = |length: &usize| format!(r#"{{"name":"{}"}}"#, "t".repeat(length - shell));
+        let tools: Vec<String> = lengths.iter().map(tool).collect();
+        let list = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{}]}}}}"#, tools.join(","));
+        let ServerMessage::Response(list) = read(list.as_bytes(), &Limits::default()).unwrap() else { panic!() };
+        let (mut definitions, mut outcome) = (Definitions::default(), v1::Outcome::default());
+        definitions.add(&list);
+        assert_eq!(definitions.listed as usize, lengths.len());
+        definitions.put_into(&mut outcome);
+        assert_eq!((outcome.tools.len(), outcome.tools_cut), (told, cut), "{} tools", lengths.len());
+        assert!(outcome.tools.iter().all(|told| tools.iter().any(|tool| tool.as_bytes() == told)), "each as it was written");
+    }
+
+    #[test]
+    fn the_tools_of_a_list_are_told_as_far_as_there_is_room() {
+        check(&[], 0, false);
+        check(&[DEFINITION_BYTES_MAX], 1, false);
+        check(&[20, DEFINITION_BYTES_MAX + 1, 30], 2, true);
+        check(&[20; DEFINITIONS_MAX], DEFINITIONS_MAX, false);
+        check(&[20; DEFINITIONS_MAX + 1], DEFINITIONS_MAX, true);
+        let full = DEFINITIONS_BYTES_MAX / DEFINITION_BYTES_MAX;
+        check(&vec![DEFINITION_BYTES_MAX; full], full, false);
+        let mut more = vec![DEFINITION_BYTES_MAX; full - 1];
+        more.extend([DEFINITION_BYTES_MAX - 20, 21, 20]);
+        check(&more, full + 1, true);
+    }
+}

@@ -9,6 +9,7 @@ use agentgate_proto::v1;
 use std::rc::Rc;
 
 mod answer;
+mod observe;
 mod request;
 mod response;
 
@@ -22,11 +23,15 @@ fn check(rows: &[Row<'_>]) {
 }
 
 fn check_with(config: &str, budget: &Rc<Budget>, rows: &[Row<'_>]) {
+    check_under(&Standing::default(), config, budget, rows);
+}
+
+fn check_under(standing: &Standing, config: &str, budget: &Rc<Budget>, rows: &[Row<'_>]) {
     let config = Rc::new(Config::parse(config.as_bytes()).unwrap());
     let mut exchange = Exchange::new(config, 9, "e-9".to_owned(), budget.hold());
     for (at, (event, wanted)) in rows.iter().enumerate() {
         let now = Moment::from_micros(1_000 * at as u64);
-        let step = exchange.on(clone(event), &Standing::default(), now);
+        let step = exchange.on(clone(event), standing, now);
         let action = if step.action == Action::Continue { "continue" } else { "pause" };
         let shown: Vec<String> = std::iter::once(action.to_owned()).chain(step.effects.iter().filter_map(show)).collect();
         assert_eq!(shown.join(" | "), *wanted, "row {at}: {event:?}");
@@ -69,8 +74,11 @@ fn show_entry(entry: &v1::Entry) -> String {
             let hidden = if outcome.hidden.is_empty() { String::new() } else { format!(" hidden {}", outcome.hidden.join("+")) };
             let shown = if outcome.shown == 0 { String::new() } else { format!(" shown {}", outcome.shown) };
             let detail = if outcome.detail.is_empty() { String::new() } else { format!(" ({})", outcome.detail) };
+            let tools: Vec<String> = outcome.tools.iter().map(|tool| text(tool)).collect();
+            let tools = if tools.is_empty() { String::new() } else { format!(" tools {}", tools.join("+")) };
+            let cut = if outcome.tools_cut { " and more" } else { "" };
             let (status, bytes) = (outcome.http_status, outcome.result_bytes);
-            format!("report {kind} {status} {bytes}B{digest}{hidden}{shown}{detail}")
+            format!("report {kind} {status} {bytes}B{digest}{hidden}{shown}{tools}{cut}{detail}")
         }
     }
 }

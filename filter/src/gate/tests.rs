@@ -33,6 +33,10 @@ fn config() -> Rc<Config> {
     Rc::new(Config::parse(br#"{"routes":[{"path":"/mcp","server":"notes"}]}"#).unwrap())
 }
 
+fn observing() -> Rc<Config> {
+    Rc::new(Config::parse(br#"{"routes":[{"path":"/mcp","server":"notes","mode":"observe"}]}"#).unwrap())
+}
+
 /// A gate whose stream 1 is welcomed.
 fn serving() -> Gate {
     let mut gate = Gate::new([7; 16], "node".to_owned(), &config());
@@ -53,7 +57,11 @@ fn answer(counter: u64, verdict: v1::Verdict) -> Input {
 
 /// Begins an exchange and sends its request to the end; the counters that were asked.
 fn ask(gate: &mut Gate, context: ContextId, body: &str) -> (Action, Vec<Order>) {
-    gate.begin(context, config());
+    ask_under(config(), gate, context, body)
+}
+
+fn ask_under(config: Rc<Config>, gate: &mut Gate, context: ContextId, body: &str) -> (Action, Vec<Order>) {
+    gate.begin(context, config);
     let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
     let headers = vec![
         pair(":method", "POST"),
@@ -206,4 +214,96 @@ fn a_pushed_configuration_keeps_the_counters_of_this_life() {
     gate.configure(&config());
     assert_eq!(asked(&ask(&mut gate, 11, CALL).1), [2]);
     assert_eq!(resumed(&gate.stream(answer(1, v1::Verdict::Allow), &HELD, now(1))), [10]);
+}
+
+fn standing(epoch: u64, text: &str) -> Input {
+    said(converse_response::Message::Standing(crate::standing::tests::said(epoch, text)))
+}
+
+/// What was sent, of each message the kind and its counters.
+fn sent(orders: &[Order]) -> Vec<String> {
+    let message = |order: &Order| match order {
+        Order::Send(_, bytes) => v1::ConverseRequest::decode(bytes.as_slice()).unwrap().message,
+        _ => None,
+    };
+    let entry = |entry: &v1::Entry| match &entry.what {
+        Some(v1::entry::What::Observed(_)) => format!("observed {}", entry.counter),
+        Some(v1::entry::What::Outcome(outcome)) => format!("{} {}", outcome.kind().as_str_name(), entry.counter),
+        other => panic!("{other:?}"),
+    };
+    let said = |message| match message {
+        converse_request::Message::Report(report) => report.entries.iter().map(entry).collect(),
+        converse_request::Message::Kept(kept) => vec![format!("kept {}", kept.epoch)],
+        converse_request::Message::Ask(ask) => vec![format!("ask {}", ask.counter)],
+        _ => Vec::new(),
+    };
+    orders.iter().filter_map(message).flat_map(said).collect()
+}
+
+#[test]
+fn an_observed_call_goes_on_within_its_callback_and_its_copy_follows_with_the_tick() {
+    let mut gate = serving();
+    assert_eq!(sent(&gate.stream(standing(3, ""), &HELD, now(0))), ["kept 3"]);
+    let (action, orders) = ask_under(observing(), &mut gate, 10, CALL);
+    assert_eq!((action, orders), (Action::Continue, vec![Order::Count(Count::CallsObserved, 1)]));
+    gate.end(10, &HELD, now(1));
+    assert_eq!(sent(&gate.stream(Input::Tick, &HELD, now(100))), ["observed 1"]);
+    let acknowledged = v1::Acknowledged { counters: vec![1] };
+    gate.stream(said(converse_response::Message::Acknowledged(acknowledged)), &HELD, now(101));
+    assert_eq!(sent(&gate.stream(Input::Tick, &HELD, now(200))), ["OUTCOME_KIND_CUT 1"]);
+    assert_eq!(gate.budget().held(), 0);
+}
+
+#[test]
+fn an_order_is_obeyed_by_the_call_that_comes_right_behind_it() {
+    let mut gate = serving();
+    for (epoch, orders, asks) in
+        [(1, "notes observe", false), (2, "notes/read enforce", true), (3, "notes consult", true), (4, "notes observe", false)]
+    {
+        gate.stream(standing(epoch, orders), &HELD, now(0));
+        let (action, sent_on) = ask(&mut gate, 10, CALL);
+        assert_eq!(action, if asks { Action::Pause } else { Action::Continue }, "{orders}");
+        assert_eq!(asked(&sent_on).len(), usize::from(asks), "{orders}");
+        gate.end(10, &HELD, now(0));
+    }
+}
+
+#[test]
+fn an_observing_route_waits_for_the_first_opening_and_not_for_the_second() {
+    let mut gate = Gate::new([7; 16], String::new(), &observing());
+    gate.stream(Input::Tick, &HELD, now(0));
+    let (action, orders) = ask_under(observing(), &mut gate, 10, CALL);
+    assert_eq!((action, orders), (Action::Pause, Vec::new()));
+    let orders = gate.stream(Input::Opened(None), &HELD, now(1));
+    assert_eq!((resumed(&orders), refused(&orders).len()), (vec![10], 0));
+    assert!(orders.contains(&Order::Count(Count::ObservationsLost, 1)), "{orders:?}");
+    let (action, orders) = ask_under(observing(), &mut gate, 11, CALL);
+    assert_eq!((action, orders), (Action::Continue, vec![Order::Count(Count::CallsObserved, 1)]));
+    // A route that enforces is not let off.
+    let (action, orders) = ask(&mut gate, 12, CALL);
+    assert_eq!((action, refused(&orders).len()), (Action::Pause, 1));
+    gate.stream(Input::Tick, &HELD, now(500));
+    gate.stream(Input::Opened(Some(1)), &HELD, now(500));
+    let orders = gate.stream(said(converse_response::Message::Welcome(v1::Welcome::default())), &HELD, now(501));
+    assert_eq!(sent(&orders), ["observed 2"]);
+}
+
+#[test]
+fn whoever_is_spared_and_cannot_be_asked_for_goes_on_within_the_same_callback() {
+    let mut gate = serving();
+    for context in (100..).take(crate::conversation::WAITING_MAX) {
+        ask(&mut gate, context, CALL);
+    }
+    let (action, orders) = ask_under(observing(), &mut gate, 9_000, CALL);
+    // A resume within the callback would be lost, so the callback itself continues.
+    assert_eq!((action, resumed(&orders), refused(&orders).len()), (Action::Continue, Vec::new(), 0));
+    assert!(orders.contains(&Order::Count(Count::UndecidedCrowded, 1)), "{orders:?}");
+}
+
+#[test]
+fn a_pushed_configuration_keeps_the_orders() {
+    let mut gate = serving();
+    gate.stream(standing(1, "notes/read observe"), &HELD, now(0));
+    gate.configure(&config());
+    assert_eq!(ask(&mut gate, 10, CALL).0, Action::Continue);
 }

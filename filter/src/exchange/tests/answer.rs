@@ -1,6 +1,6 @@
 //! Which of a server's messages is the answer, and what is reported of a stream that ends with it, or without it.
 
-use super::response::{LIST, LIST_CALL, PROGRESS, RESULT, SHORT, after, withheld};
+use super::response::{LIST, LIST_CALL, PROGRESS, RESULT, SHORT, TOLD, after, withheld};
 use super::*;
 
 /// A stream with this body: what is reported where it ends, by its last bytes and by trailers, and where the client leaves it.
@@ -167,7 +167,7 @@ fn what_comes_while_a_list_is_asked_about_is_part_of_the_servers_body() {
         buffer.len()
     );
     let shown = format!(
-        "continue | body={short}{later}\n\n | resume response | lists_filtered | report completed 200 {}B digest hidden b shown 1",
+        "continue | body={short}{later}\n\n | resume response | lists_filtered | report completed 200 {}B digest hidden b shown 1{TOLD}",
         buffer.len()
     );
     for (listed, wanted) in [(nobody, refused), (hidden(&["b"], &buffer), shown)] {

@@ -365,6 +365,8 @@ fn no(denied: &str, body: &str, answered: Answered) -> String {
 fn a_no_is_said_so_that_the_model_can_go_on() {
     let deny = || Answered::Deny { rule: "r".to_owned(), reason: "x".to_owned() };
     let pending = || Answered::Pending { rule: "r".to_owned(), reason: "x".to_owned(), approval: String::new() };
+    let id = "0123456789abcdef0123456789abcdef";
+    let quoted = || Answered::Pending { rule: "r".to_owned(), reason: "x".to_owned(), approval: id.to_owned() };
     let nobody = || Answered::Undecided(undecided(Cause::NoAnswer));
     let call = r#"{"jsonrpc":"2.0","id":"7","method":"tools/call","params":{"name":"read"}}"#;
     let stateless = concat!(
@@ -379,6 +381,15 @@ fn a_no_is_said_so_that_the_model_can_go_on() {
     );
     for (way, body, answered, wanted) in [
         ("result", call, deny(), format!(r#"calls_denied | refuse 200 id "7" isError true {denied}"#)),
+        (
+            "result",
+            call,
+            quoted(),
+            format!(
+                r#"calls_pending | refuse 200 id "7" isError true {{"verdict":"pending","rule":"r","call_id":"e-9","approval":"{id}","retry_after_ms":1000}}"#
+            ),
+        ),
+        ("error", call, quoted(), r#"calls_pending | refuse 200 id "7" error 428"#.to_owned()),
         ("result", call, pending(), format!(r#"calls_pending | refuse 200 id "7" isError true {waits}"#)),
         (
             "result",
@@ -398,6 +409,26 @@ fn a_no_is_said_so_that_the_model_can_go_on() {
     ] {
         assert_eq!(no(way, body, answered), wanted, "{way} {body}");
     }
+}
+
+#[test]
+fn a_pending_call_says_what_to_quote_and_to_whom() {
+    let said = |approval: &str| {
+        let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
+        let mut exchange = Exchange::new(config, 9, "e-9".to_owned(), Budget::new(1 << 20).hold());
+        for event in [post(), last(CALL)] {
+            exchange.on(event, &Standing::default(), Moment::default());
+        }
+        let pending = Answered::Pending { rule: "r".to_owned(), reason: "x".to_owned(), approval: approval.to_owned() };
+        let step = exchange.on(Event::Answered(pending), &Standing::default(), Moment::default());
+        let Some(Effect::Refuse(reply)) = step.effects.last() else { panic!("{step:?}") };
+        text(&reply.body)
+    };
+    let id = "0123456789abcdef0123456789abcdef";
+    let wanted =
+        format!("(rule `r`: x). It is approval `{id}`: an approver runs `agentgate approve show {id}`. Tell the user so.");
+    assert!(said(id).contains(&wanted), "{}", said(id));
+    assert!(said("").contains("(rule `r`: x). Tell the user so.") && !said("").contains("approval\""), "{}", said(""));
 }
 
 #[test]

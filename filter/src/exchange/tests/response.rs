@@ -5,6 +5,8 @@ use super::*;
 pub(super) const LIST_CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 pub(super) const LIST: &str =
     r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":"b","x":1e1}],"nextCursor":"c"}}"#;
+/// What is reported of its tools.
+pub(super) const TOLD: &str = r#" tools {"name":"a"}+{"name":"b","x":1e1}"#;
 pub(super) const SHORT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"}],"nextCursor":"c"}}"#;
 pub(super) const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[]}}"#;
 pub(super) const PROGRESS: &str = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{}}\n\n";
@@ -147,7 +149,10 @@ fn a_client_that_leaves_a_stream_once_it_has_its_answer_had_it() {
             (head("200", "text/event-stream"), "continue | -response content-length"),
             (chunk(&list, false), &format!("pause | body={list} | listing a+b")),
             (hidden(&["b"], &list), &format!("continue | body={short} | resume response")),
-            (Event::Gone, &format!("pause | lists_filtered | report completed 200 {}B digest hidden b shown 1", list.len())),
+            (
+                Event::Gone,
+                &format!("pause | lists_filtered | report completed 200 {}B digest hidden b shown 1{TOLD}", list.len()),
+            ),
         ],
     );
 }
@@ -247,7 +252,7 @@ fn a_list_is_held_whole_and_shortened() {
             (
                 hidden(&["b"], LIST),
                 &format!(
-                    "continue | body={SHORT} | resume response | lists_filtered | report completed 200 {size}B digest hidden b shown 1"
+                    "continue | body={SHORT} | resume response | lists_filtered | report completed 200 {size}B digest hidden b shown 1{TOLD}"
                 ),
             ),
             (Event::Gone, "pause"),
