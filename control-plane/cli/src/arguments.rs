@@ -3,7 +3,7 @@
 use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
-use crate::{authority, policy, status, trace};
+use crate::{authority, check, envoy, policy, status, trace};
 use clap::{Parser, Subcommand};
 
 /// AgentGate's command line, for operators and policy authors
@@ -27,6 +27,10 @@ pub enum Verb {
     /// Make certificates for a laptop or for tests
     #[command(subcommand)]
     Authority(authority::verb::Verb),
+    /// Look for holes in a gate: Envoy's configuration, certificates, clocks, versions
+    Check(check::Arguments),
+    /// Print whole configuration for an Envoy that gates your tool servers
+    Envoy(envoy::Arguments),
     /// Read what was asked, answered and done
     Trace(trace::Arguments),
     /// Try policies out before they are in force

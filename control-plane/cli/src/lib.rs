@@ -4,8 +4,10 @@
 
 pub mod arguments;
 pub mod authority;
+pub mod check;
 pub mod client;
 pub mod clock;
+pub mod envoy;
 pub mod failure;
 pub mod moment;
 pub mod output;
@@ -58,6 +60,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroun
 fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     match &arguments.verb {
         Verb::Authority(verb) => authority::verb::run(verb, desk),
+        Verb::Check(verb) => wait(check::run(verb, desk)),
+        Verb::Envoy(verb) => envoy::run(verb, desk),
         Verb::Trace(verb) => wait(async { trace::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Policy(verb) => policy::run(verb, desk),
         Verb::Status(verb) => wait(async { status::run(verb, &Client::connect(&verb.connection).await?, desk).await }),

@@ -1,0 +1,52 @@
+//! What was found: a check, where it fired, and in which words. It judges nothing.
+
+use super::place::Place;
+use super::table::{Check, Severity};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    pub(crate) check: Check,
+    /// `listener agents, route 1 of virtual host server`.
+    pub(crate) at: String,
+    /// In the file that was read.
+    pub(crate) line: Option<usize>,
+    /// What stands there, where the check's own words do not say it.
+    pub(crate) said: String,
+}
+
+/// All that was found, and what could not be looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Findings {
+    pub(crate) list: Vec<Finding>,
+    pub(crate) unseen: Vec<String>,
+}
+
+// === impl Findings ===
+
+impl Findings {
+    pub(crate) fn add(&mut self, check: Check, at: &str, line: Option<usize>, said: impl Into<String>) {
+        let finding = Finding { check, at: at.to_owned(), line, said: said.into() };
+        if !self.list.contains(&finding) {
+            self.list.push(finding);
+        }
+    }
+
+    /// What stands at this place of the configuration.
+    pub(crate) fn at(&mut self, check: Check, at: &str, place: &Place<'_>, said: impl Into<String>) {
+        self.add(check, at, place.line(), said);
+    }
+
+    pub(crate) fn unseen(&mut self, what: impl Into<String>) {
+        self.unseen.push(what.into());
+    }
+
+    /// The gravest first; the order in which they were found within that.
+    pub(crate) fn sort(&mut self) {
+        self.list.sort_by_key(|finding| finding.check.severity());
+    }
+
+    #[must_use]
+    pub(crate) fn count(&self, severity: Severity) -> usize {
+        self.list.iter().filter(|finding| finding.check.severity() == severity).count()
+    }
+}

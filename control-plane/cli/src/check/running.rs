@@ -1,0 +1,141 @@
+//! Looks at what runs: Envoy's version, VMs and certificates by its admin port, and what the control plane says of itself.
+
+use super::certificates::{Life, aged};
+use super::configuration::Chain;
+use super::finding::Findings;
+use super::source::Admin;
+use super::table::Check;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use serde_json::Value;
+
+/// Envoy knows `allow_on_headers_stop_iteration` from here on.
+const KNOWN_SINCE: (u64, u64) = (1, 35);
+
+/// The stories ran with these.
+const TRIED: std::ops::RangeInclusive<(u64, u64)> = (1, 36)..=(1, 40);
+
+/// A clock that differs by more is told.
+const CLOCK_OFF_US: u64 = 1_000_000;
+const CLOCK_FAR_US: u64 = 30_000_000;
+
+/// A filter speaks every few seconds.
+const SILENT_US: u64 = 60_000_000;
+
+pub(crate) fn envoy(admin: &Admin, now: Time, findings: &mut Findings) {
+    let info = &admin.server_info;
+    let text = info.get("version").and_then(Value::as_str).unwrap_or_default();
+    version(text, findings);
+    streams(admin, findings);
+    let entries = admin.certs.get("certificates").and_then(Value::as_array).into_iter().flatten();
+    let chains = entries.flat_map(|entry| entry.get("cert_chain").and_then(Value::as_array).into_iter().flatten());
+    for certificate in chains {
+        let text = |name: &str| certificate.get(name).and_then(Value::as_str).unwrap_or_default();
+        // Moments in UTC and of one form are in the order of their text.
+        let (ends, now) = (text("expiration_time"), now.to_string());
+        if !ends.is_empty() && ends < now.as_str() {
+            let at = format!("Envoy, {}", text("path"));
+            findings.add(Check::CertificateExpired, &at, None, format!("Envoy holds it still; it ended at {ends}"));
+        }
+    }
+}
+
+/// `HASH/1.40.0/Clean/RELEASE/BoringSSL`, or the number alone.
+pub(crate) fn version(text: &str, findings: &mut Findings) {
+    let number = text.split('/').find(|part| part.contains('.') && part.starts_with(|c: char| c.is_ascii_digit()));
+    let mut parts = number.unwrap_or_default().split('.').map(|part| part.parse::<u64>().ok());
+    let (Some(Some(major)), Some(Some(minor))) = (parts.next(), parts.next()) else {
+        return findings.unseen(format!("Envoy's version: it says `{text}`"));
+    };
+    if (major, minor) < KNOWN_SINCE {
+        findings.add(Check::EnvoyOld, "Envoy", None, format!("it is {major}.{minor}"));
+    } else if !TRIED.contains(&(major, minor)) {
+        findings.add(Check::EnvoyUntried, "Envoy", None, format!("it is {major}.{minor}"));
+    }
+}
+
+/// Streams of the filter's VMs, by its own counters.
+fn streams(admin: &Admin, findings: &mut Findings) {
+    let stat = |name: &str| {
+        let name = format!("wasmcustom.agentgate.{name}: ");
+        admin.stats.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<u64>().ok()).unwrap_or_default()
+    };
+    if stat("streams_opened") == 0 {
+        findings.add(Check::FilterUnheard, "Envoy", None, "");
+    }
+    let refused = stat("streams_refused");
+    if refused > 0 {
+        findings.add(Check::FilterTurnedAway, "Envoy", None, format!("{refused} since it started"));
+    }
+}
+
+/// What a control plane says, and when we asked by our own clock: before and after.
+pub(crate) struct Told {
+    pub(crate) status: v1::ShowStatusResponse,
+    pub(crate) asked: Time,
+    pub(crate) answered: Time,
+}
+
+pub(crate) fn control_plane(told: &Told, chains: &[Chain<'_>], identities: &[String], own: &str, findings: &mut Findings) {
+    let status = &told.status;
+    clocks(told, findings);
+    for filter in &status.filters {
+        if filter.filter_version != status.version {
+            let said = format!("filter {}, control plane {}", filter.filter_version, status.version);
+            findings.add(Check::Versions, &filter.asker, None, said);
+        }
+    }
+    if own != status.version {
+        findings.add(Check::Versions, "agentgate", None, format!("command line {own}, control plane {}", status.version));
+    }
+    let now = Time::from_micros(status.now_us);
+    for certificate in &status.certificates {
+        let life = Life { not_before: certificate.not_before_us, not_after: certificate.not_after_us };
+        aged(&format!("control plane, {}", certificate.name), &life, now, findings);
+    }
+    silent(status, identities, findings);
+    ordered(status, chains, findings);
+}
+
+fn clocks(told: &Told, findings: &mut Findings) {
+    // It looked at its clock somewhere between: only what is outside of that is a difference.
+    let theirs = told.status.now_us;
+    let off = told.asked.micros().saturating_sub(theirs).max(theirs.saturating_sub(told.answered.micros()));
+    if off > CLOCK_OFF_US {
+        let check = if off > CLOCK_FAR_US { Check::ClockFar } else { Check::ClockOff };
+        findings.add(check, "control plane", None, format!("by {}", crate::moment::span(off)));
+    }
+}
+
+fn silent(status: &v1::ShowStatusResponse, identities: &[String], findings: &mut Findings) {
+    for identity in identities {
+        let heard = status.filters.iter().filter(|filter| filter.asker == *identity).map(|filter| filter.last_heard_us).max();
+        match heard {
+            Some(heard) if status.now_us.saturating_sub(heard) <= SILENT_US => {}
+            Some(heard) => {
+                let ago = crate::moment::span(status.now_us.saturating_sub(heard));
+                findings.add(Check::FilterSilent, identity, None, format!("last heard {ago} ago"));
+            }
+            None => findings.add(Check::FilterSilent, identity, None, "it was never heard of"),
+        }
+    }
+}
+
+/// Servers that observe by their filter's configuration, and enforce by an order.
+fn ordered(status: &v1::ShowStatusResponse, chains: &[Chain<'_>], findings: &mut Findings) {
+    let orders = status.orders.clone().unwrap_or_default().modes;
+    for chain in chains {
+        let Some(gate) = &chain.gate else { continue };
+        for route in gate.told_routes() {
+            let server = route.get("server").and_then(Value::as_str).unwrap_or_default();
+            let observes = route.get("mode").and_then(Value::as_str) == Some("observe");
+            if observes && orders.iter().any(|order| is_enforced(order, server)) {
+                findings.at(Check::EnforcedByOrder, &chain.at, &gate.plugin.field("configuration"), format!("`{server}`"));
+            }
+        }
+    }
+}
+
+fn is_enforced(order: &v1::ModeOrder, server: &str) -> bool {
+    order.server == server && order.mode() == v1::Mode::Enforce
+}
