@@ -138,15 +138,13 @@ impl Engine {
             Some(Err(error)) => return Err(Failure::of(error.downcast_ref(), &error.to_string())),
             None => return Err(self.start_again()),
         };
-        match value {
-            Value::Undefined => Ok(None),
-            value => {
-                let text = value.to_json_str().map_err(|error| Failure::Error(plain(&error.to_string())))?;
-                // The engine writes it over many lines.
-                let json = json::read(text.as_bytes(), VALUE, Keys::Exact).map_err(|fault| Failure::Error(fault.to_string()))?;
-                Ok(Some(json.to_string()))
-            }
+        if value == Value::Undefined {
+            return Ok(None);
         }
+        let text = value.to_json_str().map_err(|error| Failure::Error(plain(&error.to_string())))?;
+        // The engine writes it over many lines.
+        let json = json::read(text.as_bytes(), VALUE, Keys::Exact).map_err(|fault| Failure::Error(fault.to_string()))?;
+        Ok(Some(json.to_string()))
     }
 
     fn start_again(&mut self) -> Failure {

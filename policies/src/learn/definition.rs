@@ -65,12 +65,12 @@ pub fn definition(json: &[u8]) -> Result<Definition, DefinitionError> {
     };
     let hints = tool.get("annotations").and_then(Json::as_object);
     let mut notes = Vec::new();
-    let mut hint = |name: &str| match hints?.get(name)? {
-        Json::Bool(hint) => Some(*hint),
-        other => {
-            notes.push(format!("`{name}` is of type {}, which is no hint", Type::of(other).name()));
-            None
+    let mut hint = |name: &str| {
+        let written = hints?.get(name)?;
+        if written.as_bool().is_none() {
+            notes.push(format!("`{name}` is of type {}, which is no hint", Type::of(written).name()));
         }
+        written.as_bool()
     };
     let (read_only, destructive) = (hint("readOnlyHint"), hint("destructiveHint"));
     let arguments = match arguments(&tool) {
