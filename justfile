@@ -26,13 +26,13 @@ wasm:
 try: (timed "programs" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
     @target/debug/laptop try
 
-# Leave everything running in .run/, to point your own MCP client at (`./justw up --help` names the ports)
+# Leave everything running in .run/, before the demo or before your own: `./justw up URL`, `./justw up --mcp-config FILE`
 up *OPTIONS: (timed "programs" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
     @target/debug/laptop up {{ OPTIONS }}
 
-# End what `up` left running, and remove .run/ with the edits and traces in it
-down:
-    @if [ -x target/debug/laptop ]; then target/debug/laptop down; else echo "nothing was running"; fi
+# End what `up` left running (`--remove` removes .run/ with the policy and traces of your own servers as well)
+down *OPTIONS:
+    @if [ -x target/debug/laptop ]; then target/debug/laptop down {{ OPTIONS }}; else echo "nothing was running"; fi
 
 # Every check there is, in the order in which they fail soonest
 test:

@@ -48,9 +48,15 @@ impl ControlPlane {
     /// It cannot be started, or does not become ready; with the end of its log.
     pub fn start(places: &Places, certificates: &Certificates, directory: &Path, plan: &Plan) -> Result<Self, Broken> {
         let own = certificates.issue("control-plane/laptop", &["--valid-for", plan.valid_for])?;
-        fs::create_dir_all(directory.join("policies")).doing(directory.display())?;
-        let policies = plan.policies.as_ref().map_or_else(|| places.policies(), |folder| places.repository.join(folder));
-        copy_folder(&policies, &directory.join("policies"))?;
+        let kept = directory.join("policies");
+        // What somebody edited in an earlier life stays as it is.
+        if !kept.exists() {
+            let policies = plan.policies.as_ref().map_or_else(|| places.policies(), |folder| places.repository.join(folder));
+            fs::create_dir_all(&kept).doing(kept.display())?;
+            copy_folder(&policies, &kept)?;
+        }
+        let servers: Vec<&str> = plan.servers.iter().map(|(name, _)| name.as_str()).collect();
+        let servers = if servers.is_empty() { vec!["notes"] } else { servers };
         let tls = format!(
             "[tls]\ncertificate = {:?}\nkey = {:?}\nauthority = {:?}\n",
             own.certificate,
@@ -58,7 +64,7 @@ impl ControlPlane {
             certificates.authority()
         );
         let identities = format!(
-            "[[filter]]\nidentity = {:?}\ntenant = \"default\"\nservers = [\"notes\"]\nprincipal = {:?}\n\
+            "[[filter]]\nidentity = {:?}\ntenant = \"default\"\nservers = {servers:?}\nprincipal = {:?}\n\
              [[operator]]\nidentity = {:?}\nroles = [\"admin\"]\n",
             spiffe("filter/laptop"),
             spiffe("agent/laptop"),

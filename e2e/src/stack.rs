@@ -5,6 +5,7 @@ use crate::{Broken, Certificate, Certificates, Cli, ControlPlane, ControlPlanePo
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Where the gate, and what stands behind it, listen. 0: any free port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,8 +21,11 @@ pub struct Ports {
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub ports: Ports,
-    /// The tool server.
+    /// The tool server, behind the shipped bootstrap.
     pub upstream: SocketAddr,
+    /// Other servers instead, by name and address: behind a configuration that `agentgate envoy` makes, and only observed to
+    /// begin with.
+    pub servers: Vec<(String, String)>,
     /// Changes to the bootstrap beyond addresses and files.
     pub edits: Vec<Edit>,
     /// The policy folder, in the repository; without it the default one.
@@ -73,6 +77,7 @@ impl Plan {
         Self {
             ports: Ports::default(),
             upstream,
+            servers: Vec::new(),
             edits: Vec::new(),
             policies: None,
             configuration: String::new(),
@@ -120,8 +125,13 @@ impl Stack {
         let asked = control_plane.ports.filters.parse().map_err(|_| Broken("the control plane names its port".into()))?;
         let directory = directory.join("gate");
         furnish(&directory, places, &certificates, &asker)?;
-        let edits = [edits(plan, asked), plan.edits.clone()].concat();
-        let bootstrap = EnvoyPlan { name: "the gate's Envoy", bootstrap: places.bootstrap(), edits, workers: plan.workers };
+        let bootstrap = if plan.servers.is_empty() {
+            let edits = [edits(plan, asked), plan.edits.clone()].concat();
+            EnvoyPlan { name: ENVOY, bootstrap: places.bootstrap(), edits, workers: plan.workers }
+        } else {
+            let bootstrap = generated(&directory, places, plan, asked)?;
+            EnvoyPlan { name: ENVOY, bootstrap, edits: plan.edits.clone(), workers: plan.workers }
+        };
         let mut envoy = Envoy::start(places, &directory, &bootstrap)?;
         if plan.stranger.is_none() {
             // Every worker's VM, and the main thread's: until then a call is refused.
@@ -131,6 +141,8 @@ impl Stack {
         Ok(Self { envoy, control_plane, certificates, cli, gate })
     }
 }
+
+const ENVOY: &str = "the gate's Envoy";
 
 /// The listener's name in the bootstrap.
 const GATE: &str = "agents";
@@ -154,6 +166,22 @@ fn furnish(gate: &Path, places: &Places, certificates: &Certificates, filter: &C
         fs::copy(&from, &to).doing(from.display())?;
     }
     Ok(())
+}
+
+/// What `agentgate envoy` makes for these servers.
+fn generated(gate: &Path, places: &Places, plan: &Plan, asked: SocketAddr) -> Result<PathBuf, Broken> {
+    let mut command = Command::new(&places.agentgate);
+    command.args(["envoy", "--at", "outbound", "--mode", "observe", "--node", "laptop", "--directory"]).arg(gate);
+    command.args(["--listen", &format!("127.0.0.1:{}", plan.ports.gate), "--admin", &format!("127.0.0.1:{}", plan.ports.admin)]);
+    command.args(["--control-plane", &format!("localhost:{}", asked.port()), "--force"]);
+    for (name, url) in &plan.servers {
+        command.arg("--upstream").arg(format!("{name}={url}")).arg("--path").arg(format!("{name}=/{name}"));
+    }
+    let output = command.output().doing(places.agentgate.display())?;
+    if !output.status.success() {
+        return Err(Broken(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    Ok(gate.join("envoy.yaml"))
 }
 
 /// The bootstrap's own addresses, each replaced by this world's.

@@ -1,12 +1,17 @@
-//! `try`, `up` and `down`: AgentGate on a laptop, in front of the demo's notes. It writes into its own directory and nowhere else.
+//! `try`, `up` and `down`: AgentGate on a laptop, in front of the demo's notes or of servers that are there already. It writes
+//! into its own directory and nowhere else.
 
 mod progress;
 mod running;
 mod serve;
+mod servers;
+mod told;
 mod tour;
 
 use agentgate_e2e::{Broken, Ports};
 use clap::{Args, Parser, Subcommand};
+use servers::Servers;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -20,13 +25,38 @@ struct Arguments {
 enum Verb {
     /// Start everything, drive it with a real client, show what was decided, and leave nothing behind
     Try,
-    /// Start everything and leave it running in .run/
-    Up(PortArguments),
-    /// End what `up` left running, and remove .run/
-    Down,
+    /// Start everything and leave it running in .run/: before the demo's notes, or before servers of your own
+    Up(UpArguments),
+    /// End what `up` left running. What belongs to servers of your own stays in .run/ until it is removed
+    Down {
+        /// Remove .run/ with the policy, the traces and the certificates in it
+        #[arg(long)]
+        remove: bool,
+    },
     /// What `up` starts in the background
     #[command(hide = true)]
-    Serve(PortArguments),
+    Serve {
+        #[command(flatten)]
+        ports: PortArguments,
+        /// A server of the person's own, as NAME=URL
+        #[arg(long)]
+        server: Vec<String>,
+    },
+}
+
+#[derive(Args)]
+struct UpArguments {
+    /// Your own MCP server, as `http://host:port/mcp` or `https://…`; without one, the demo's notes
+    #[arg(value_name = "URL", conflicts_with = "mcp_config")]
+    url: Option<String>,
+    /// The name that it gets in policies and traces; without one, from its host
+    #[arg(long, value_name = "NAME", requires = "url")]
+    name: Option<String>,
+    /// The file with `mcpServers` that your client has: each HTTP server in it runs behind the gate under its name
+    #[arg(long, value_name = "FILE")]
+    mcp_config: Option<PathBuf>,
+    #[command(flatten)]
+    ports: PortArguments,
 }
 
 /// Fixed, so that a client's configuration outlives a restart; each can be another one.
@@ -74,12 +104,25 @@ impl PortArguments {
     }
 }
 
+// === impl UpArguments ===
+
+impl UpArguments {
+    /// The person's own servers. None: the demo's.
+    fn servers(&self) -> Result<Option<Servers>, Broken> {
+        match (&self.url, &self.mcp_config) {
+            (Some(url), _) => Servers::one(url, self.name.as_deref()).map(Some),
+            (None, Some(file)) => Servers::read(file).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Try => tour::run(),
-        Verb::Up(ports) => running::up(ports),
-        Verb::Down => running::down(),
-        Verb::Serve(ports) => serve::run(ports.ports()),
+        Verb::Up(up) => up.servers().and_then(|servers| running::up(up.ports, servers.as_ref())),
+        Verb::Down { remove } => running::down(remove),
+        Verb::Serve { ports, server } => serve::run(ports.ports(), &server),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

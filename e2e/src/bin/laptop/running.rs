@@ -1,6 +1,9 @@
-//! `up` and `down`: what is left running in `.run/`, found again by its lock. It never ends a process that does not hold the lock.
+//! `up` and `down`: what is left running in `.run/`, found again by its lock. It never ends a process that does not hold the
+//! lock, and never removes what it was not told to: a policy that somebody wrote for their own servers, and its traces.
 
 use crate::PortArguments;
+use crate::servers::Servers;
+use crate::told;
 use agentgate_e2e::{Broken, Doing, Process, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::env;
@@ -12,40 +15,80 @@ use std::process::Command;
 /// Where `up` keeps everything: beside the justfile, from which the recipes run.
 pub(crate) const DIRECTORY: &str = ".run";
 
-pub(crate) fn up(ports: PortArguments) -> Result<(), Broken> {
+/// There when `.run/` belongs to servers of the person's own.
+const OWN: &str = "own";
+
+/// What is made anew in each life, and what would be in its way.
+const MADE_ANEW: [&str; 5] = ["certificates", "gate", "ready", "env", "pid"];
+
+pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), Broken> {
     let directory = PathBuf::from(DIRECTORY);
     if held(&directory)? {
+        if servers.is_some() {
+            return Err(Broken("it is running already: end it with `./justw down`, then start it again".into()));
+        }
         println!("already running");
-        return tell(&directory);
+        return told::again(&directory);
     }
     free(ports)?;
-    // What an earlier life left without ending properly.
-    drop(fs::remove_dir_all(&directory));
-    fs::create_dir_all(&directory).doing(directory.display())?;
+    prepare(&directory, servers.is_some())?;
     let mut command = Command::new(env::current_exe().doing("the path of this program")?);
     command.arg("serve");
     for (option, port) in ports.named() {
         command.arg(option).arg(port.to_string());
     }
+    for server in servers.iter().flat_map(|servers| &servers.http) {
+        command.arg("--server").arg(format!("{}={}", server.name, server.url));
+    }
     let mut serving = Process::start("laptop", command, &directory.join("laptop.log"))?;
     serving.until("everything serves", || directory.join("ready").exists().then_some(()))?;
     serving.leave();
-    tell(&directory)
+    match servers {
+        Some(servers) => told::own(&directory, servers),
+        None => told::demo(&directory),
+    }
 }
 
-pub(crate) fn down() -> Result<(), Broken> {
+/// What an earlier life left. The demo begins anew each time; somebody's own servers go on where they were.
+fn prepare(directory: &Path, own: bool) -> Result<(), Broken> {
+    let was_own = directory.join(OWN).exists();
+    if was_own && !own {
+        let why = "holds the policy and the traces of your own servers: `./justw down --remove` removes them, or move it elsewhere";
+        return Err(Broken(format!("{DIRECTORY}/ {why}")));
+    }
+    if was_own {
+        for name in MADE_ANEW {
+            let path = directory.join(name);
+            drop(if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) });
+        }
+    } else {
+        drop(fs::remove_dir_all(directory));
+    }
+    fs::create_dir_all(directory).doing(directory.display())?;
+    if own { fs::write(directory.join(OWN), "").doing("the mark of own servers") } else { Ok(()) }
+}
+
+pub(crate) fn down(remove: bool) -> Result<(), Broken> {
     let directory = PathBuf::from(DIRECTORY);
-    if !held(&directory)? {
-        drop(fs::remove_dir_all(&directory));
-        println!("nothing was running");
+    let own = directory.join(OWN).exists();
+    let running = held(&directory)?;
+    if running {
+        let id = fs::read_to_string(directory.join("pid")).doing("the id of the running process")?;
+        let id = id.trim().parse().ok().and_then(Pid::from_raw).doing(format_args!("`{id}` is no process id"))?;
+        kill_process(id, Signal::TERM).doing("asking it to end")?;
+        eventually("it ends", || held(&directory).ok().filter(|held| !held))?;
+    }
+    let said = if running { "ended" } else { "nothing was running" };
+    if own && !remove {
+        println!("{said}; {DIRECTORY}/ keeps your policy and the traces for the next `up` (`./justw down --remove` removes it)");
         return Ok(());
     }
-    let id = fs::read_to_string(directory.join("pid")).doing("the id of the running process")?;
-    let id = id.trim().parse().ok().and_then(Pid::from_raw).doing(format_args!("`{id}` is no process id"))?;
-    kill_process(id, Signal::TERM).doing("asking it to end")?;
-    eventually("it ends", || held(&directory).ok().filter(|held| !held))?;
-    fs::remove_dir_all(&directory).doing(directory.display())?;
-    println!("ended, and removed {DIRECTORY}/");
+    if directory.exists() {
+        fs::remove_dir_all(&directory).doing(directory.display())?;
+        println!("{said}, and removed {DIRECTORY}/");
+    } else {
+        println!("{said}");
+    }
     Ok(())
 }
 
@@ -65,14 +108,5 @@ fn free(ports: PortArguments) -> Result<(), Broken> {
             return Err(Broken(format!("port {port} is taken: choose another with `./justw up {option} PORT`")));
         }
     }
-    Ok(())
-}
-
-fn tell(directory: &Path) -> Result<(), Broken> {
-    let url = fs::read_to_string(directory.join("ready")).doing("the gate's address")?;
-    println!("point your MCP client at   {url}");
-    println!("then see what it did       source {DIRECTORY}/env && agentgate trace tail");
-    println!("change what is allowed     {DIRECTORY}/control-plane/policies/tools.yaml");
-    println!("end it                     ./justw down");
     Ok(())
 }

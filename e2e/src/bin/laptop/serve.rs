@@ -3,21 +3,33 @@
 use crate::running::DIRECTORY;
 use agentgate_e2e::{Broken, Cli, Doing, Notes, Places, Plan, Ports, Stack};
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub(crate) fn run(ports: Ports) -> Result<(), Broken> {
+pub(crate) fn run(ports: Ports, servers: &[String]) -> Result<(), Broken> {
     let directory = fs::canonicalize(DIRECTORY).doing(DIRECTORY)?;
     let lock = File::create(directory.join("lock")).doing("the lock")?;
     lock.try_lock().doing("the lock")?;
     fs::write(directory.join("pid"), std::process::id().to_string()).doing("the process id")?;
 
     let places = Places::found()?;
-    let notes = Notes::start(&places, &directory.join("notes"), &[])?;
-    let plan = Plan { ports, valid_for: "30d", ..Plan::new(notes.address) };
+    let named = |server: &String| server.split_once('=').map(|(name, url)| (name.to_owned(), url.to_owned()));
+    let servers: Vec<(String, String)> = servers.iter().filter_map(named).collect();
+    let mut plan = Plan { ports, valid_for: "30d", ..Plan::new(SocketAddr::from(([127, 0, 0, 1], 0))) };
+    // Held for its end: the demo's server lives as long as the gate.
+    let _notes = if servers.is_empty() {
+        let notes = Notes::start(&places, &directory.join("notes"), &[])?;
+        plan.upstream = notes.address;
+        Some(notes)
+    } else {
+        plan.policies = Some("policies/start".into());
+        plan.servers = servers;
+        None
+    };
     let mut stack = Stack::start(&places, &directory, &plan, |_| ())?;
     fs::write(directory.join("env"), environment(&places, &stack.cli)).doing("the environment")?;
-    announce(&directory, &format!("http://{}/mcp", stack.gate))?;
+    announce(&directory, &format!("http://{}", stack.gate))?;
     wait()?;
     stack.envoy.end()?;
     stack.control_plane.end()

@@ -1,0 +1,81 @@
+//! What a person is told once everything runs: where to point a client, and what to do next. It asks nobody anything.
+
+use crate::running::DIRECTORY;
+use crate::servers::{HttpServer, Servers};
+use agentgate_e2e::{Broken, Doing};
+use serde_json::{Map, Value, json};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// What a client's configuration becomes; only its owner may read it, since it may hold tokens.
+const CLIENT_FILE: &str = "mcp.json";
+
+/// As the first time, where the servers' names are in the client's file.
+pub(crate) fn again(directory: &Path) -> Result<(), Broken> {
+    if directory.join(CLIENT_FILE).exists() {
+        println!("your client's configuration   {DIRECTORY}/{CLIENT_FILE}");
+        println!("see what your agents do       source {DIRECTORY}/env && agentgate trace tail");
+        return Ok(());
+    }
+    demo(directory)
+}
+
+pub(crate) fn demo(directory: &Path) -> Result<(), Broken> {
+    let url = gate(directory)? + "/mcp";
+    println!("point your MCP client at   {url}");
+    println!("then see what it did       source {DIRECTORY}/env && agentgate trace tail");
+    println!("change what is allowed     {DIRECTORY}/control-plane/policies/tools.yaml");
+    println!("grant what waits for you   agentgate approve list");
+    println!("end it                     ./justw down");
+    Ok(())
+}
+
+pub(crate) fn own(directory: &Path, servers: &Servers) -> Result<(), Broken> {
+    let gate = gate(directory)?;
+    write_client(&directory.join(CLIENT_FILE), &gate, servers)?;
+    println!("AgentGate OBSERVES: it records what it would decide, and changes nothing until you say so.\n");
+    let width = servers.http.iter().map(|server| server.name.len()).max().unwrap_or_default();
+    for HttpServer { name, url, .. } in &servers.http {
+        println!("  {name:<width$}   point your client at {gate}/{name}\n  {:<width$}   which is {url}", "");
+    }
+    for (number, stdio) in (1..).zip(&servers.stdio) {
+        let (name, bridge) = (&stdio.name, stdio.bridge(number));
+        println!("  {name:<width$}   speaks stdio, where no gate can stand. Run it behind a bridge, put its URL into your file:");
+        println!("  {:<width$}   {bridge}   (http://127.0.0.1:{}/mcp)", "", 8_100 + number);
+    }
+    for left_out in &servers.left_out {
+        println!("  not behind the gate: {left_out}");
+    }
+    let policies = format!("{DIRECTORY}/control-plane/policies");
+    let first = servers.http.first().map(|server| server.name.as_str()).unwrap_or_default();
+    println!("\nyour client's configuration        {DIRECTORY}/{CLIENT_FILE}");
+    println!("see what your agents do            source {DIRECTORY}/env && agentgate trace tail");
+    println!("have your tool table proposed      agentgate policy learn --directory {policies} --write");
+    println!("see whom that would refuse         agentgate policy impact --since 7d");
+    println!("enforce it, and back               agentgate enforce {first}    agentgate observe {first}");
+    println!("end it; policy and traces stay     ./justw down");
+    Ok(())
+}
+
+fn gate(directory: &Path) -> Result<String, Broken> {
+    fs::read_to_string(directory.join("ready")).doing("the gate's address")
+}
+
+/// The servers as a client reaches them through the gate, with the headers that it sent before.
+fn write_client(path: &Path, gate: &str, servers: &Servers) -> Result<(), Broken> {
+    let entry = |server: &HttpServer| {
+        let mut entry = json!({ "type": "http", "url": format!("{gate}/{}", server.name) });
+        if !server.headers.is_empty() {
+            let headers: Map<String, Value> = server.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+            entry["headers"] = headers.into();
+        }
+        (server.name.clone(), entry)
+    };
+    let all: Map<String, Value> = servers.http.iter().map(entry).collect();
+    let text = serde_json::to_string_pretty(&json!({ "mcpServers": all })).doing("the client's configuration")?;
+    drop(fs::remove_file(path));
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).doing(path.display())?;
+    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).doing(path.display())
+}
