@@ -28,8 +28,6 @@ pub(crate) struct Yaml {
     pub line: usize,
     pub node: Node,
     pub start: Mark,
-    /// Where a list or a map in brackets closes.
-    pub close: Mark,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +100,6 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Yaml, YamlError> {
         let line = span.start.line();
-        let mut close = Mark::of(span.end);
         if depth > DEPTH_MAX {
             return Err(wrong(line, format!("more than {DEPTH_MAX} lists and maps inside each other")));
         }
@@ -115,8 +112,8 @@ impl<'a> Reader<'a> {
             }
             Event::Scalar(text, ScalarStyle::Plain, 0, None) => Node::Plain(text.into_owned()),
             Event::Scalar(text, _, 0, None) => Node::Quoted(text.into_owned()),
-            Event::SequenceStart(0, None) => Node::List(self.list(depth, &mut close)?),
-            Event::MappingStart(0, None) => Node::Map(self.map(depth, &mut close)?),
+            Event::SequenceStart(0, None) => Node::List(self.list(depth)?),
+            Event::MappingStart(0, None) => Node::Map(self.map(depth)?),
             Event::Nothing
             | Event::StreamStart
             | Event::StreamEnd
@@ -125,28 +122,26 @@ impl<'a> Reader<'a> {
             | Event::SequenceEnd
             | Event::MappingEnd => return Err(wrong(line, "a value is missing")),
         };
-        Ok(Yaml { line, node, start: Mark::of(span.start), close })
+        Ok(Yaml { line, node, start: Mark::of(span.start) })
     }
 
-    fn list(&mut self, depth: usize, close: &mut Mark) -> Result<Vec<Yaml>, YamlError> {
+    fn list(&mut self, depth: usize) -> Result<Vec<Yaml>, YamlError> {
         let mut elements = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::SequenceEnd) {
-                *close = Mark::of(span.start);
                 return Ok(elements);
             }
             elements.push(self.node(event, span, depth + 1)?);
         }
     }
 
-    fn map(&mut self, depth: usize, close: &mut Mark) -> Result<Map, YamlError> {
+    fn map(&mut self, depth: usize) -> Result<Map, YamlError> {
         let mut map = Map::default();
         let mut seen = BTreeSet::new();
         loop {
             let (event, span) = self.next()?;
             if matches!(event, Event::MappingEnd) {
-                *close = Mark::of(span.start);
                 return Ok(map);
             }
             let (line, start) = (span.start.line(), Mark::of(span.start));

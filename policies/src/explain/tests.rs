@@ -204,7 +204,14 @@ fn facts_are_shown_as_the_rule_saw_them() {
 fn a_fact_is_bounded_and_every_kind_of_value_is_shown() {
     let policy = bundle(&[(
         "rego/a.rego",
-        "package agentgate.platform\n\ndeny contains {\"rule\": \"r\", \"reason\": \"x\"} if { some i; input.arguments.list[i] == input.arguments[\"a b\"]; input.arguments.list[1] == 2 }\n",
+        r#"package agentgate.platform
+
+deny contains {"rule": "r", "reason": "x"} if {
+	some i
+	input.arguments.list[i] == input.arguments["a b"]
+	input.arguments.list[1] == 2
+}
+"#,
     )]);
     let shown = |arguments: Object| facts(&policy, &call("a", arguments), "r");
     let list = vec![Json::Null, Json::Bool(true), Json::Number(Number::parse("1.5").unwrap())];

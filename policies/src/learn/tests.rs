@@ -68,7 +68,10 @@ fn a_row_that_is_there_keeps_its_tag_and_its_comment() {
     let mut called = seen("a/read", Some(READS), 3);
     called.arguments.see(&Object::default().with("id", 1_u64).with("Idd", 1_u64));
     let proposal = proposal(TABLE, &[called, seen("a/write", Some(WRITES), 0), seen("a/new", None, 2)]);
-    let wanted = "a:\n  # ours\n  read:  { tag: blocked, scope: write, arguments: { id: integer } } # why\n  write: { tag: open, scope: read, arguments: { x: any } }\n  new: { tag: gated, scope: write } # 2 calls, never listed\n";
+    let wanted = "a:\n  # ours\n  \
+        read:  { tag: blocked, scope: write, arguments: { id: integer } } # why\n  \
+        write: { tag: open, scope: read, arguments: { x: any } }\n  \
+        new: { tag: gated, scope: write } # 2 calls, never listed\n";
     assert_eq!(proposal.table, wanted);
     assert_eq!(
         proposal.notes,

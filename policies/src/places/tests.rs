@@ -15,11 +15,24 @@ fn a_rule_has_the_place_of_its_name_and_no_comment_has_one() {
     let policy = bundle(&[
         (
             "rego/b.rego",
-            "package agentgate.platform\n\n# deny contains {\"rule\": \"r\", \"reason\": \"x\"}\nallow contains {\"reason\": \"\\\"rule\\\": \\\"t\\\"\", \"rule\": `r`} if {\n\tinput.tool == \"a\"\n}\n",
+            r#"package agentgate.platform
+
+# deny contains {"rule": "r", "reason": "x"}
+allow contains {"reason": "\"rule\": \"t\"", "rule": `r`} if {
+	input.tool == "a"
+}
+"#,
         ),
         (
             "rego/a.rego",
-            "package agentgate.platform\n\ndeny contains {\"rule\": \"r\", \"reason\": \"x\"} if input.tool == \"b\" # r\n\ndeny contains {\"rule\": concat(\"\", [\"s\"]), \"reason\": \"{\\\"rule\\\": \\\"t\\\"}\"} if input.tool == \"c\"\n\nrequire_approval contains {\"rule\": \"r\", \"reason\": \"y\"} if input.tool == \"d\"\n",
+            r#"package agentgate.platform
+
+deny contains {"rule": "r", "reason": "x"} if input.tool == "b" # r
+
+deny contains {"rule": concat("", ["s"]), "reason": "{\"rule\": \"t\"}"} if input.tool == "c"
+
+require_approval contains {"rule": "r", "reason": "y"} if input.tool == "d"
+"#,
         ),
     ]);
     let places: Vec<_> = policy.places("r").into_iter().map(|place| (place.set, place.file, place.line)).collect();

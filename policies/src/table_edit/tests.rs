@@ -166,7 +166,44 @@ fn a_server_begins_without_tools() {
 fn a_diff_is_one_that_patch_takes() {
     let before = "1\n2\n3\n4\ns: { a: { tag: open, scope: read } }";
     let after = "1\n2\n3\n4\ns: { a: { tag: gated, scope: read } }";
-    let wanted = "--- a/tools.yaml\n+++ b/tools.yaml\n@@ -2,4 +2,4 @@\n 2\n 3\n 4\n-s: { a: { tag: open, scope: read } }\n\\ No newline at end of file\n+s: { a: { tag: gated, scope: read } }\n\\ No newline at end of file\n";
+    let wanted = "--- a/tools.yaml\n+++ b/tools.yaml\n@@ -2,4 +2,4 @@\n 2\n 3\n 4\n\
+        -s: { a: { tag: open, scope: read } }\n\\ No newline at end of file\n\
+        +s: { a: { tag: gated, scope: read } }\n\\ No newline at end of file\n";
     assert_eq!(diff(before, after, "tools.yaml"), wanted);
     assert_eq!(diff(before, before, "tools.yaml"), "");
+}
+
+/// Tables that say the same in as many ways as people write.
+const STYLES: [&str; 9] = [
+    "s:\n  a: { tag: open, scope: read }\n  z: { tag: open, scope: read }\nt: {}\n",
+    "# one\n\ns: # two\n\n  # three\n  a: { tag: open, scope: read } # four\n\n  # five\n  z: { tag: open, scope: read }\n\n# six\nt: {} # seven\n# eight",
+    "s:\n    a:\n        tag: open # one\n        # two\n        scope: read # three\n\n    z:\n        scope: read\n        tag: open\nt: {}\n",
+    "s: { a: { tag: open, scope: read }, z: { tag: open, scope: read } }\nt: {}\n",
+    "{ s: { a: { tag: open, scope: read }, z: { tag: open, scope: read } }, t: {} }\n",
+    "{\n  s: { # one\n    a: { tag: open, scope: read }, # two\n    z: { tag: open, scope: read } # three\n  }, # four\n  t: {} # five\n}\n",
+    "---\n\"s\":\n  'a': {\"tag\": \"open\", 'scope': 'read'}\n  z: {tag: open, scope: read,}\nt: { }\n",
+    "s:\r\n  a: { tag: open, scope: read } # \u{e9}\r\n  z: { tag: open, scope: read }\r\nt: {}\r\n",
+    "t: {}\ns:\n  z: { tag: open, scope: read }\n  a: { scope: read,   tag:   open   }   # one",
+];
+
+#[test]
+fn an_edit_in_any_style_takes_at_most_one_line_away() {
+    let some = arguments(&[("id", &[Type::Integer]), ("to", &[])]);
+    for before in STYLES {
+        let edits = [
+            set_tag(before, "s", "a", Tag::Blocked),
+            set_arguments(before, "s", "a", &some),
+            set_arguments(before, "s", "z", &some),
+            add_tool(before, "s", "b", &row(Some(some.clone())), Some("why")),
+            add_tool(before, "t", "b", &row(None), Some("why")),
+            add_tool(before, "u", "b", &row(None), Some("why")),
+            add_server(before, "u"),
+        ];
+        for (at, after) in edits.into_iter().enumerate() {
+            let after = after.unwrap_or_else(|error| panic!("edit {at} of {before}: {error}"));
+            let diff = diff(before, &after, "t");
+            let gone = diff.lines().skip(2).filter(|line| line.starts_with('-')).count();
+            assert!(gone <= 1 && after.matches('#').count() >= before.matches('#').count(), "edit {at}: {diff}");
+        }
+    }
 }

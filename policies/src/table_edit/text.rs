@@ -204,10 +204,22 @@ impl<'a> Text<'a> {
             Node::List(elements) if !rest.starts_with('[') => elements.last().map_or(Err(shape), |last| self.end(last)),
             Node::Map(map) if !rest.starts_with('{') => map.entries().last().map_or(Err(shape), |last| self.end(&last.value)),
             Node::Quoted(_) => quoted_length(rest).map(|length| start + length).ok_or(shape),
-            Node::List(_) | Node::Map(_) => {
-                let close = self.offset(yaml.close).ok_or(shape.clone())?;
-                let closes = self.text.get(close..).is_some_and(|rest| rest.starts_with(['}', ']']));
-                if closes { Ok(close + 1) } else { Err(shape) }
+            Node::List(elements) => self.behind_bracket(start + 1, elements.last()),
+            Node::Map(map) => self.behind_bracket(start + 1, map.entries().last().map(|last| &last.value)),
+        }
+    }
+
+    /// Behind the bracket that closes a list or a map: after its last value there are commas, space and comments.
+    fn behind_bracket(&self, opened: usize, last: Option<&Yaml>) -> Result<usize, EditError> {
+        let mut at = last.map_or(Ok(opened), |last| self.end(last))?;
+        loop {
+            let rest = self.text.get(at..).unwrap_or_default();
+            let found = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ',');
+            at += rest.len() - found.len();
+            match found.chars().next() {
+                Some('}' | ']') => return Ok(at + 1),
+                Some('#') => at += found.find('\n').unwrap_or(found.len()),
+                Some(_) | None => return Err(EditError::Shape { line: last.map_or(1, |last| last.line) }),
             }
         }
     }
