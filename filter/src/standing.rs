@@ -4,13 +4,12 @@
 //! to take a route's word for it while there may still be somebody to ask.
 
 use crate::config::Route;
-use agentgate_core::fold;
 use agentgate_core::id::{NAME_BYTES_MAX, Server};
 use agentgate_core::mcp::{Message, Method};
 use agentgate_core::mode::{Mode, Modes};
 use agentgate_proto::order::mode_from_wire;
 use agentgate_proto::v1;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Servers that one standing may name: four times as many as a configuration has routes.
 pub const SERVERS_MAX: usize = 1_024;
@@ -39,8 +38,6 @@ struct Orders {
     modes: Modes,
     /// Servers of which each call is asked for first.
     consulted: BTreeSet<Server>,
-    /// The folded names of tools that are enforced: what a server could take for one of them is one of them.
-    enforced: BTreeMap<Server, BTreeSet<String>>,
 }
 
 // === impl Standing ===
@@ -78,7 +75,7 @@ impl Standing {
             None => self.nobody && route.observes(),
             Some(orders) => {
                 let server = &route.server;
-                let enforces = orders.consulted.contains(server) || orders.enforced.contains_key(server);
+                let enforces = orders.consulted.contains(server) || orders.modes.enforces_a_tool(server);
                 !enforces && orders.modes.of(server, None, route.mode) == Mode::Observe
             }
         }
@@ -110,8 +107,7 @@ impl Orders {
         if said.servers.len() > SERVERS_MAX || tools > TOOLS_MAX {
             return None;
         }
-        let (epoch, modes) = (said.epoch, Modes::default());
-        let mut orders = Self { epoch, modes, consulted: BTreeSet::new(), enforced: BTreeMap::new() };
+        let mut orders = Self { epoch: said.epoch, modes: Modes::default(), consulted: BTreeSet::new() };
         for of_server in &said.servers {
             let server = Server::try_from(of_server.server.as_str()).ok()?;
             orders.modes.set(server.clone(), None, mode(of_server.mode)?);
@@ -130,18 +126,11 @@ impl Orders {
         if tool.is_empty() || tool.len() > NAME_BYTES_MAX {
             return None;
         }
-        if mode == Mode::Enforce {
-            self.enforced.entry(server.clone()).or_default().insert(fold::key(tool).into_owned());
-        }
         self.modes.set(server.clone(), Some(tool.clone()), Some(mode));
         Some(())
     }
 
     fn mode(&self, route: &Route, tool: Option<&str>) -> Mode {
-        let enforced = self.enforced.get(&route.server).zip(tool);
-        if enforced.is_some_and(|(enforced, tool)| enforced.contains(fold::key(tool).as_ref())) {
-            return Mode::Enforce;
-        }
         self.modes.of(&route.server, tool, route.mode)
     }
 }
