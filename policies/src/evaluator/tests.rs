@@ -105,6 +105,22 @@ fn a_set_that_nobody_contributes_to_is_empty() {
 }
 
 #[test]
+fn rules_read_the_arguments_that_the_table_has() {
+    let rules = r#"package agentgate.platform
+
+allow contains {"rule": name, "reason": concat("|", types)} if some name, types in data.tools.notes.a.arguments
+
+deny contains {"rule": "b", "reason": "x"} if data.tools.notes.b.arguments
+"#;
+    let tools =
+        "notes: { a: { tag: open, scope: read, arguments: { id: [string, integer], x: any } }, b: { tag: open, scope: read } }";
+    let opinion =
+        Evaluator::new(&bundle(&[("rego/a.rego", rules), ("tools.yaml", tools)])).unwrap().opinion(&call(Json::Null)).unwrap();
+    let came: Vec<_> = opinion.allow.iter().map(|finding| (finding.rule.as_str(), finding.reason.as_str())).collect();
+    assert_eq!((came, opinion.deny.len()), (vec![("id", "integer|string"), ("x", "any")], 0));
+}
+
+#[test]
 fn the_order_of_rules_and_of_files_never_shows() {
     let rules = [
         "deny contains {\"rule\": \"b\", \"reason\": \"2\"}",

@@ -9,6 +9,8 @@ fn a_row_says_tag_and_scope_and_nothing_has_a_default() {
         ("notes: { a: { tag: open, scope: write } }", None),
         ("notes: {}", None),
         ("{}", None),
+        ("", None),
+        ("# nothing yet\n", None),
         ("notes: { a: { tag: open } }", Some("`scope` is missing")),
         ("notes: { a: { scope: read } }", Some("`tag` is missing")),
         ("notes: { a: {} }", Some("`tag` is missing")),
@@ -30,6 +32,43 @@ fn a_row_says_tag_and_scope_and_nothing_has_a_default() {
             (Ok(_), None) => {}
             (Err(error), Some(told)) if error.to_string().contains(told) => {}
             (came, _) => panic!("{text}: {came:?}"),
+        }
+    }
+}
+
+/// `notes/a` with these arguments.
+fn arguments(written: &str) -> Result<String, String> {
+    let table = Table::read(&format!("notes: {{ a: {{ tag: open, scope: read, arguments: {written} }} }}"));
+    let table = table.map_err(|error| error.to_string())?;
+    let arguments = table.row("notes", "a").unwrap().arguments.clone().unwrap();
+    Ok(arguments.iter().map(|(name, types)| format!("{name}={}", types.names().join("|"))).collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn arguments_have_a_type_a_list_of_types_or_any() {
+    for (written, wanted) in [
+        ("{}", Ok("")),
+        ("{ id: integer }", Ok("id=integer")),
+        ("{ b: any, a: [string, \"null\"] }", Ok("a=null|string b=any")),
+        ("{ a: null, b: boolean, c: number, d: array, e: object }", Ok("a=null b=boolean c=number d=array e=object")),
+        ("{ a: [string, string] }", Ok("a=string")),
+        ("{ \"a b\": any }", Ok("a b=any")),
+        ("{ a: strng }", Err("a type is `null`, `boolean`")),
+        ("{ a: String }", Err("a type is")),
+        ("{ a: [any] }", Err("`any` alone")),
+        ("{ a: [] }", Err("an empty list of types")),
+        ("{ a: { type: string } }", Err("a text is wanted here")),
+        ("{ a: [[string]] }", Err("a text is wanted here")),
+        ("[a]", Err("a map is wanted here")),
+        ("a", Err("a map is wanted here")),
+        ("{ a: any, A: any }", Err("line 1: the arguments `a` and `A` look alike")),
+        ("{ a: any, a: any }", Err("`a` is here twice")),
+        ("{ \"\": any }", Err("is no name of an argument")),
+    ] {
+        match (arguments(written), wanted) {
+            (Ok(came), Ok(wanted)) => assert_eq!(came, wanted, "{written}"),
+            (Err(came), Err(wanted)) => assert!(came.contains(wanted), "{written}: {came}"),
+            (came, _) => panic!("{written}: {came:?}"),
         }
     }
 }
