@@ -9,6 +9,8 @@ use crate::control::rpc::ControlRpc;
 use crate::control::{Control, ControlError};
 use crate::decide::rpc::GateRpc;
 use crate::decide::{Decide, Rooms};
+use crate::history::rpc::PolicyRpc;
+use crate::history::{self, History};
 use crate::identity::{Identity, Trust, TrustError};
 use crate::journal::embedded::{Embedded, OpenError, Settings};
 use crate::journal::{Journal, Memory};
@@ -18,6 +20,7 @@ use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
 use crate::status::Status;
 use crate::telemetry;
+use crate::webhook::{Webhook, WebhookError};
 use agentgate_core::error::chain;
 use clap::Parser;
 use std::net::SocketAddr;
@@ -66,6 +69,8 @@ pub enum RunError {
     Control(#[from] ControlError),
     #[error(transparent)]
     Approvals(#[from] ApprovalError),
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error(transparent)]
@@ -160,6 +165,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let session = Arc::new(Session::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), askers).await?);
     let waiting = (config.approvals.clone(), config.limits.clone());
     let approvals = Arc::new(Approvals::open(Arc::clone(&journal), clock.clone(), waiting, keys).await?);
+    let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys)?);
     let rooms = Rooms {
         heard: Arc::clone(&identity.heard),
         control: Arc::clone(&control),
@@ -167,6 +173,13 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         approvals: Arc::clone(&approvals),
         session: Arc::clone(&session),
     };
+    let known = history::Rooms {
+        heard: Arc::clone(&identity.heard),
+        control: Arc::clone(&control),
+        policy: Arc::clone(&policy),
+        session: Arc::clone(&session),
+    };
+    let history = Arc::new(History::new(Arc::clone(&journal), clock.clone(), config.limits.clone(), known));
     let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms, keys));
     let status = Arc::new(Status {
         replica: replica.clone(),
@@ -177,6 +190,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         control: Arc::clone(&control),
         policy: Arc::clone(&policy),
         approvals: Arc::clone(&approvals),
+        webhook: Arc::clone(&webhook),
         decide: Arc::clone(&decide),
     });
 
@@ -203,11 +217,13 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         replica,
         leaving: leaving.clone(),
     };
+    let told = Arc::clone(&approvals);
     let services = Services {
         trace: TraceRpc::new(Arc::clone(&session), leaving.clone()),
         status: Arc::clone(&status),
         control: ControlRpc { control, identity: Arc::clone(&identity) },
         approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity) },
+        policy: PolicyRpc { history, leaving: leaving.clone() },
     };
 
     let mut listeners = JoinSet::new();
@@ -221,6 +237,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     });
     let mut chores = JoinSet::new();
     chores.spawn(policy.watch());
+    chores.spawn(webhook.telling(told));
     chores.spawn(Arc::clone(&decide).sweeping());
     chores.spawn(watch_certificates(identity, clock));
     chores.spawn(upkeep());

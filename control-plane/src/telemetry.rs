@@ -10,7 +10,7 @@ const DURATION_BUCKETS: [f64; 14] =
     [0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 /// Every metric, by name and meaning.
-const COUNTERS: [(&str, &str); 14] = [
+const COUNTERS: [(&str, &str); 16] = [
     ("agentgate_asks_total", "Asks by what was answered: a verdict (allow, pending, deny), or the cause for which there is none"),
     ("agentgate_outcomes_total", "Outcomes recorded, by kind"),
     ("agentgate_decisions_folded_again_total", "Decisions taken again, because the subject or the policy moved"),
@@ -25,8 +25,10 @@ const COUNTERS: [(&str, &str); 14] = [
     ("agentgate_approvals_decided_total", "Approvals that were granted or denied, by answer"),
     ("agentgate_observations_lost_total", "Calls that a filter sent on unasked and had no room to tell of"),
     ("agentgate_policy_edits_refused_total", "Contents of the policy folder that were not put in force"),
+    ("agentgate_webhook_messages_total", "Messages to approvers that are over, by end: sent, failed or dropped"),
+    ("agentgate_webhook_attempts_failed_total", "Attempts to tell approvers that failed; most are tried again"),
 ];
-const GAUGES: [(&str, &str); 28] = [
+const GAUGES: [(&str, &str); 29] = [
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
     (
         "agentgate_connections",
@@ -64,6 +66,7 @@ const GAUGES: [(&str, &str); 28] = [
     ("agentgate_kills", "Kills in force; bounded by limits.kills_max"),
     ("agentgate_modes", "Orders to enforce or observe, in force; bounded by limits.modes_max"),
     ("agentgate_approvals", "Approvals in memory; those that are not over are bounded by limits.approvals_max"),
+    ("agentgate_webhook_waiting", "Messages to approvers that wait for their next attempt; at the bound the oldest is dropped"),
 ];
 
 /// One of what a gauge counts, until it is dropped.

@@ -11,6 +11,7 @@ use crate::decide::Decide;
 use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::policy::Policy;
+use crate::webhook::Webhook;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use bytes::Bytes;
@@ -26,6 +27,7 @@ pub struct Status {
     pub control: Arc<Control>,
     pub policy: Arc<Policy>,
     pub approvals: Arc<Approvals>,
+    pub webhook: Arc<Webhook>,
     pub decide: Arc<Decide>,
 }
 
@@ -48,7 +50,7 @@ impl Status {
             orders: Some(self.orders()),
             approvals_pending: u64::try_from(self.approvals.pending()).unwrap_or(u64::MAX),
             routes: self.decide.routes(),
-            webhook_trouble: String::new(),
+            webhook_trouble: self.webhook.trouble().unwrap_or_default(),
         }
     }
 

@@ -55,7 +55,7 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 34] = [
+const CONSTS: [(&str, Behind); 38] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
     ("approval/open.rs RECOVERED_STEPS_MAX", Nothing),
@@ -90,6 +90,10 @@ const CONSTS: [(&str, Behind); 34] = [
     ("session/trace.rs PAGE_MAX", Nothing),
     ("session/line.rs REASON_BYTES_MAX", Nothing),
     ("session/line.rs TARGET_BYTES_MAX", Nothing),
+    ("webhook/mod.rs AT_ONCE_MAX", Nothing),
+    ("webhook/mod.rs BACKOFF_MAX", Nothing),
+    ("webhook/send.rs ANSWER_HEAD_BYTES_MAX", Nothing),
+    ("webhook/waiting.rs WAITING_MAX", Gauge("agentgate_webhook_waiting")),
 ];
 
 /// The consts of the control plane's source that end in `_MAX`, by file.

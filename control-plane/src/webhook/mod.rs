@@ -1,0 +1,183 @@
+//! The webhook: tells approvers, in a place of theirs, that a call waits for them and what became of it.
+//!
+//! It is off every call's path: what cannot be told in time is given up and counted. It never sends the arguments of a call,
+//! follows no redirect, and reads nothing of an answer but its status.
+
+mod message;
+mod send;
+mod target;
+mod waiting;
+
+use crate::approval::{Approvals, News};
+use crate::body::Keys;
+use crate::clock::Clock;
+use crate::config::WebhookTarget;
+use crate::rarely::Rarely;
+use agentgate_core::error::chain;
+use hyper::StatusCode;
+use message::Message;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::task::JoinSet;
+
+use target::Target;
+pub use target::WebhookError;
+use waiting::Waiting;
+
+/// For one attempt, from the look-up of the name to the status. A receiver answers first and works afterwards.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Attempts at once: a receiver that lets some of them hang still hears of the others.
+const AT_ONCE_MAX: usize = 4;
+
+/// The wait after the first failed attempt; it doubles with each further one.
+const BACKOFF: Duration = Duration::from_secs(1);
+
+/// A receiver that comes back is told within this time.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub struct Webhook {
+    /// None: nobody is told.
+    target: Option<Target>,
+    clock: Clock,
+    keys: Keys,
+    waiting: Waiting,
+    trouble: Mutex<Option<String>>,
+    told: Rarely,
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+enum Attempt {
+    Taken,
+    /// It may be taken later.
+    Failed(String),
+    /// It will never be taken.
+    Refused(String),
+}
+
+// === impl Webhook ===
+
+impl Webhook {
+    /// # Errors
+    /// When the configuration names what cannot be used; the message names the field.
+    pub fn open(config: Option<&WebhookTarget>, clock: Clock, keys: Keys) -> Result<Self, WebhookError> {
+        let target = config.map(|config| Target::open(config, &clock)).transpose()?;
+        metrics::gauge!("agentgate_webhook_waiting").set(0.0);
+        Ok(Self { target, clock, keys, waiting: Waiting::default(), trouble: Mutex::default(), told: Rarely::default() })
+    }
+
+    /// Tells what waits now, and what happens from now on.
+    pub async fn telling(self: Arc<Self>, approvals: Arc<Approvals>) {
+        if self.target.is_none() {
+            return;
+        }
+        let news = approvals.follow();
+        let mut workers = JoinSet::new();
+        for _ in 0..AT_ONCE_MAX {
+            workers.spawn(Arc::clone(&self).working());
+        }
+        self.hearing(&approvals, news).await;
+    }
+
+    /// Why approvers are not told. None: they are, or nobody is to be.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    async fn hearing(&self, approvals: &Approvals, mut news: broadcast::Receiver<News>) {
+        approvals.waiting().iter().for_each(|news| self.tell(news));
+        loop {
+            match news.recv().await {
+                Ok(news) => self.tell(&news),
+                Err(RecvError::Lagged(missed)) => {
+                    ended("dropped", missed);
+                    approvals.waiting().iter().for_each(|news| self.tell(news));
+                }
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn tell(&self, news: &News) {
+        if let Some(message) = Message::of(news, self.clock.now(), self.clock.elapsed()) {
+            ended("dropped", self.waiting.put(message));
+        }
+    }
+
+    async fn working(self: Arc<Self>) {
+        let Some(target) = &self.target else { return };
+        loop {
+            let mut message = self.waiting.next(&self.clock).await;
+            match self.attempt(target, &message).await {
+                Attempt::Taken => {
+                    ended("sent", 1);
+                    *self.lock() = None;
+                }
+                Attempt::Refused(why) => {
+                    ended("failed", 1);
+                    self.failed(target, &why);
+                }
+                Attempt::Failed(why) => {
+                    message.due = self.clock.elapsed().saturating_add(self.backoff(message.attempts));
+                    message.attempts = message.attempts.saturating_add(1);
+                    if message.due < message.until {
+                        ended("dropped", self.waiting.put(message));
+                    } else {
+                        ended("failed", 1);
+                    }
+                    self.failed(target, &why);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, target: &Target, message: &Message) -> Attempt {
+        let deadline = self.clock.elapsed().saturating_add(ATTEMPT);
+        let request = match send::request(target, message, self.clock.now()) {
+            Ok(request) => request,
+            Err(error) => return Attempt::Refused(chain(&error)),
+        };
+        match self.clock.before(deadline, send::post(target, request)).await {
+            None => Attempt::Failed(format!("it did not answer within {} s", ATTEMPT.as_secs())),
+            Some(Err(error)) => Attempt::Failed(chain(&error)),
+            Some(Ok(status)) if status.is_success() => Attempt::Taken,
+            Some(Ok(status)) if may_change(status) => Attempt::Failed(format!("it answered {status}")),
+            Some(Ok(status)) => Attempt::Refused(format!("it answered {status}, and is not asked again")),
+        }
+    }
+
+    fn failed(&self, target: &Target, why: &str) {
+        metrics::counter!("agentgate_webhook_attempts_failed_total").increment(1);
+        if let Some(more) = self.told.told(self.clock.elapsed()) {
+            tracing::warn!(host = target.host(), why, more, "approvers are not told");
+        }
+        *self.lock() = Some(format!("`{}`: {why}", target.host()));
+    }
+
+    /// Twice as long each time, and half of it by chance: receivers that come back are not met by everybody at once.
+    fn backoff(&self, attempts: u32) -> Duration {
+        let whole = BACKOFF.saturating_mul(1_u32.checked_shl(attempts).unwrap_or(u32::MAX)).min(BACKOFF_MAX);
+        let chance = (self.keys)().ok().and_then(|key| key.first().copied()).unwrap_or_default();
+        whole / 2 + whole / 2 * u32::from(chance) / u32::from(u8::MAX)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the same request may be taken later. A redirect, a wrong path or a wrong key are mended by a person.
+fn may_change(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
+}
+
+fn ended(end: &'static str, messages: u64) {
+    metrics::counter!("agentgate_webhook_messages_total", "end" => end).increment(messages);
+}
+
+#[cfg(test)]
+mod tests;
