@@ -78,6 +78,12 @@ pub fn envoy_is_whole(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// The values of a YAML text, for tests that compare what they mean.
+#[cfg(test)]
+pub(crate) fn value_of(text: &str) -> Result<serde_json::Value, yaml::YamlError> {
+    Ok(yaml::read(text)?.value)
+}
+
 pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     if arguments.list {
         let all =

@@ -129,7 +129,7 @@ pub struct Arguments {
     #[arg(long, requires = "directory", help_heading = "Writing")]
     pub force: bool,
     /// Have this Envoy read it, and fail if it cannot [default: the one in PATH, if all files lie there]
-    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "ENVOY", help_heading = "Writing")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "envoy", value_name = "ENVOY", help_heading = "Writing")]
     pub validate: Option<PathBuf>,
 }
 
@@ -301,4 +301,4 @@ impl From<TemplateError> for Failure {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -337,9 +337,6 @@ fn optional(option: &'static str, path: Option<&Path>, default: impl FnOnce() ->
 /// Envoy's configuration is text, and so are the paths in it.
 fn file(option: &'static str, path: &Path) -> Result<String, PlanError> {
     let text = path.to_str().ok_or(PlanError::File { option, why: "the path is not UTF-8, and Envoy's configuration is" })?;
-    if text.is_empty() {
-        return Err(PlanError::File { option, why: "the path is empty" });
-    }
     if text.len() > FILE_BYTES_MAX {
         return Err(PlanError::File { option, why: "the path is longer than any that can be opened" });
     }

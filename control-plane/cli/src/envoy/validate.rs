@@ -20,12 +20,15 @@ pub(crate) enum Validated {
     },
 }
 
-/// The Envoy to ask: the one that is named, or the one in PATH.
+/// The Envoy to ask: the one of this path, or the first of this name in PATH.
 #[must_use]
 pub(crate) fn envoy(named: Option<&Path>, path: Option<&OsStr>) -> Option<PathBuf> {
     match named {
-        Some(named) if !named.as_os_str().is_empty() => Some(named.into()),
-        Some(_) | None => std::env::split_paths(path?).map(|directory| directory.join("envoy")).find(|file| file.is_file()),
+        Some(named) if named.components().count() > 1 => Some(named.into()),
+        Some(_) | None => {
+            let name = named.unwrap_or(Path::new("envoy"));
+            std::env::split_paths(path?).map(|directory| directory.join(name)).find(|file| file.is_file())
+        }
     }
 }
 

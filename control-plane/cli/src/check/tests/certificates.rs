@@ -1,0 +1,125 @@
+//! Certificates in files: real ones, made by our own authority, and broken one way each.
+
+use super::super::certificates::{look, look_into};
+use super::super::configuration::Configuration;
+use super::super::finding::Findings;
+use super::super::place::Place;
+use super::super::table::Check;
+use super::super::yaml;
+use super::{SHIPPED, names};
+use crate::authority::{Init, Issue, Validity, init, issue};
+use agentgate_core::time::Time;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+pub(super) const TRIED: [Check; 9] = [
+    Check::CertificateUnreadable,
+    Check::CertificateExpired,
+    Check::CertificateEarly,
+    Check::CertificateDue,
+    Check::CertificateName,
+    Check::CertificateKey,
+    Check::CertificateChain,
+    Check::KeyOpen,
+    Check::TrustDomains,
+];
+
+const HOUR: u64 = 3_600_000_000;
+const NOW: Time = Time::from_micros(1_795_374_352_000_000);
+
+fn at(hours: i64) -> Time {
+    let micros = hours.unsigned_abs() * HOUR;
+    Time::from_micros(if hours < 0 { NOW.micros() - micros } else { NOW.micros() + micros })
+}
+
+fn made(directory: &Path, domain: &str, name: &str, from: i64, to: i64) {
+    let validity = Validity { not_before: at(-1_000), not_after: at(10_000) };
+    init(&Init { directory, trust_domain: domain, validity, force: true }).expect("an authority");
+    let validity = Validity { not_before: at(from), not_after: at(to) };
+    issue(&Issue { directory, name, dns: &[], ip: &[], validity, force: true }).expect("a certificate");
+}
+
+/// The shipped configuration's directory, with what `change` does to it.
+fn check(from: i64, to: i64, change: impl FnOnce(&Path)) -> (BTreeSet<Check>, Vec<String>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (certs, sds) = (directory.path().join("certs"), directory.path().join("sds"));
+    made(&certs, "agentgate.local", "filter/laptop", from, to);
+    fs::create_dir(&sds).expect("sds");
+    fs::write(sds.join("filter.yaml"), include_str!("../../../../../envoy/sds/filter.yaml")).expect("a secret");
+    fs::write(sds.join("authority.yaml"), include_str!("../../../../../envoy/sds/authority.yaml")).expect("a secret");
+    change(&certs);
+    let document = yaml::read(SHIPPED).expect("YAML");
+    let configuration = Configuration::of(&Place::root(&document));
+    let mut findings = Findings::default();
+    let identities = look(&configuration, &configuration.chains(), directory.path(), NOW, &mut findings);
+    (names(&findings), identities)
+}
+
+fn another(directory: &Path, domain: &str, name: &str) {
+    let elsewhere = tempfile::tempdir().expect("a directory");
+    made(elsewhere.path(), domain, name, -1, 23);
+    for end in ["pem", "key"] {
+        let from = elsewhere.path().join(format!("{}.{end}", name.replace('/', "-")));
+        fs::copy(from, directory.join(format!("filter-laptop.{end}"))).expect("a copy");
+    }
+}
+
+#[test]
+fn a_good_pair_has_nothing_to_find_and_tells_who_it_is() {
+    let (found, identities) = check(-1, 23, |_| ());
+    assert_eq!(found, BTreeSet::new());
+    assert_eq!(identities, ["spiffe://agentgate.local/filter/laptop"]);
+}
+
+#[test]
+fn time_is_looked_at_on_both_sides() {
+    for (from, to, wanted) in [
+        (-2, 0, Some(Check::CertificateExpired)),
+        (1, 23, Some(Check::CertificateEarly)),
+        (-17, 7, Some(Check::CertificateDue)),
+        (-16, 8, None),
+    ] {
+        assert_eq!(check(from, to, |_| ()).0, wanted.into_iter().collect(), "{from} {to}");
+    }
+}
+
+#[test]
+fn what_does_not_belong_together_is_found() {
+    let only = |wanted: Check, change: &dyn Fn(&Path)| {
+        let (found, _) = check(-1, 23, change);
+        assert!(found.contains(&wanted), "{found:?} without {}", wanted.name());
+    };
+    only(Check::CertificateUnreadable, &|certs| fs::remove_file(certs.join("filter-laptop.pem")).expect("it is there"));
+    only(Check::CertificateUnreadable, &|certs| fs::write(certs.join("filter-laptop.key"), "no key").expect("a file"));
+    only(Check::CertificateChain, &|certs| another(certs, "agentgate.local", "filter/laptop"));
+    only(Check::TrustDomains, &|certs| another(certs, "elsewhere.example", "filter/laptop"));
+    only(Check::CertificateKey, &|certs| {
+        let key = fs::read(certs.join("authority.key")).expect("a key");
+        fs::write(certs.join("filter-laptop.key"), key).expect("a file");
+    });
+    // An authority's own certificate has a URI without a path: nobody's name.
+    only(Check::CertificateName, &|certs| {
+        fs::copy(certs.join("authority.pem"), certs.join("filter-laptop.pem")).expect("a copy");
+    });
+    only(Check::KeyOpen, &|certs| {
+        let open = fs::Permissions::from_mode(0o640);
+        fs::set_permissions(certs.join("filter-laptop.key"), open).expect("a mode");
+    });
+}
+
+#[test]
+fn a_directory_alone_is_looked_into_as_well() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let look = || {
+        let mut findings = Findings::default();
+        look_into(directory.path(), NOW, &mut findings);
+        findings
+    };
+    assert_eq!(look().unseen.len(), 1);
+    made(directory.path(), "agentgate.local", "operator/me", -1, 23);
+    assert_eq!(names(&look()), BTreeSet::new());
+    made(directory.path(), "agentgate.local", "operator/me", -2, -1);
+    assert_eq!(names(&look()), BTreeSet::from([Check::CertificateExpired]));
+}
