@@ -1,10 +1,14 @@
 //! The command line: what can be said, and nothing about what it does.
 
+use crate::client::Connection;
 use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
-use crate::{authority, check, envoy, policy, status, trace};
-use clap::{Parser, Subcommand};
+use crate::{approve, authority, check, envoy, explain, kill, mode, policy, status, trace};
+use clap::{Arg, Command, CommandFactory as _, Parser, Subcommand};
+
+/// What [`Connection`] is made of. Given before the verb they are for the verbs that take them; the others show none of them.
+const CONNECTION: [&str; 4] = ["endpoint", "connection_authority", "certificate", "key"];
 
 /// AgentGate's command line, for operators and policy authors
 #[derive(Debug, Parser)]
@@ -18,6 +22,10 @@ pub struct Arguments {
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Showing the answer")]
     pub color: ColorChoice,
 
+    // Clap hands what stands before the verb to the verb's own fields of these names.
+    #[command(flatten)]
+    connection: Connection,
+
     #[command(subcommand)]
     pub verb: Verb,
 }
@@ -30,12 +38,57 @@ pub enum Verb {
     /// Look for holes in a gate: Envoy's configuration, certificates, clocks, versions
     Check(check::Arguments),
     /// Print whole configuration for an Envoy that gates your tool servers
-    Envoy(envoy::Arguments),
+    Envoy(Box<envoy::Arguments>),
     /// Read what was asked, answered and done
     Trace(trace::Arguments),
+    /// Tell why a call was decided as it was, and what would change it
+    Explain(explain::Arguments),
+    /// Decide about calls that wait for a person
+    Approve(approve::Arguments),
+    /// Have a server's calls wait for their verdict, and be refused by it
+    Enforce(mode::EnforceArguments),
+    /// Have a server's calls only observed: they go on whatever their verdict
+    Observe(mode::ObserveArguments),
+    /// List and forget what was ordered by enforce and observe
+    Mode(mode::ModeArguments),
+    /// Stop calls at once, above every policy: all, or those of a tenant, server, tool, agent or session
+    Kill(kill::KillArguments),
+    /// Let go on what was killed
+    Resume(kill::ResumeArguments),
     /// Try policies out before they are in force
     #[command(subcommand)]
     Policy(policy::Verb),
     /// Show how the control plane is: policy, journal, filters, certificates
     Status(status::Arguments),
+}
+
+/// The whole command line.
+#[must_use]
+pub fn command() -> Command {
+    let command = Arguments::command();
+    let own = |command: Command, id| command.mut_arg(id, |arg| arg.global(false));
+    let command = CONNECTION.into_iter().fold(command, own);
+    command.mut_subcommands(|verb| {
+        let path = format!("agentgate {}", verb.get_name());
+        let reaches = takes_connection(&verb);
+        if reaches { with_usage(verb, &path) } else { verb }
+    })
+}
+
+fn takes_connection(verb: &Command) -> bool {
+    verb.get_arguments().any(|arg| arg.get_id() == "endpoint")
+}
+
+/// Written out, because clap would count what the environment gives among what was typed.
+fn with_usage(verb: Command, path: &str) -> Command {
+    if verb.has_subcommands() {
+        return verb.mut_subcommands(|inner| {
+            let path = format!("{path} {}", inner.get_name());
+            with_usage(inner, &path)
+        });
+    }
+    let options = verb.get_opts().filter(|arg| arg.is_required_set()).map(Arg::to_string);
+    let names = verb.get_positionals().map(Arg::to_string);
+    let usage = [path.to_owned(), "[OPTIONS]".to_owned()].into_iter().chain(options).chain(names).collect::<Vec<_>>().join(" ");
+    verb.override_usage(usage)
 }

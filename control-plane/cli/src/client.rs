@@ -4,6 +4,9 @@
 
 use crate::failure::{Exit, Failure};
 use agentgate_proto::v1;
+use agentgate_proto::v1::approvals_client::ApprovalsClient;
+use agentgate_proto::v1::control_client::ControlClient;
+use agentgate_proto::v1::policy_client::PolicyClient;
 use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::trace_client::TraceClient;
 use clap::Args;
@@ -28,6 +31,9 @@ const ANSWER_S_MAX: u64 = 15;
 
 /// A server of HTTP/2 speaks first, at once; one that does not is given its chance after this.
 const GREETING_MS_MAX: u64 = 2_000;
+
+/// A long reading says how far it is every second or so: one that is silent for so long is no reading any more.
+const PROGRESS_S_MAX: u64 = 30;
 
 /// A page of 1,000 calls or one call with the largest body that a filter lets through, with room.
 const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -60,11 +66,13 @@ pub struct Client {
     endpoint: String,
 }
 
-/// Calls as they are decided and as they end, until either side leaves.
+/// Messages as they come, until either side leaves.
 #[derive(Debug)]
-pub struct Tail {
-    stream: Streaming<v1::TailTracesResponse>,
+pub struct Messages<T> {
+    stream: Streaming<T>,
     endpoint: String,
+    /// How long the next one may take; none: as long as it likes.
+    patience: Option<Duration>,
 }
 
 /// What is needed to open one connection.
@@ -111,15 +119,83 @@ impl Client {
         self.unary(client.show_trace(v1::ShowTraceRequest { id })).await
     }
 
-    pub async fn tail_traces(&self) -> Result<Tail, Failure> {
+    pub async fn tail_traces(&self) -> Result<Messages<v1::TailTracesResponse>, Failure> {
         let mut client = self.traces();
         let stream = self.unary(client.tail_traces(v1::TailTracesRequest {})).await?;
-        Ok(Tail { stream, endpoint: self.endpoint.clone() })
+        Ok(Messages { stream, endpoint: self.endpoint.clone(), patience: None })
     }
 
     pub async fn show_status(&self) -> Result<v1::ShowStatusResponse, Failure> {
         let mut client = StatusClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         self.unary(client.show_status(v1::ShowStatusRequest {})).await
+    }
+
+    pub async fn list_approvals(&self, all: bool) -> Result<Vec<v1::Approval>, Failure> {
+        let mut client = self.approvals();
+        Ok(self.unary(client.list_approvals(v1::ListApprovalsRequest { all })).await?.approvals)
+    }
+
+    pub async fn show_approval(&self, id: String) -> Result<Option<v1::Approval>, Failure> {
+        let mut client = self.approvals();
+        Ok(self.unary(client.show_approval(v1::ShowApprovalRequest { id })).await?.approval)
+    }
+
+    pub async fn decide_approval(&self, request: v1::DecideApprovalRequest) -> Result<Option<v1::Approval>, Failure> {
+        let mut client = self.approvals();
+        Ok(self.unary(client.decide_approval(request)).await?.approval)
+    }
+
+    pub async fn kill(&self, request: v1::KillRequest) -> Result<v1::OrderResponse, Failure> {
+        let mut client = self.control();
+        self.unary(client.kill(request)).await
+    }
+
+    pub async fn resume(&self, request: v1::ResumeRequest) -> Result<v1::OrderResponse, Failure> {
+        let mut client = self.control();
+        self.unary(client.resume(request)).await
+    }
+
+    pub async fn set_mode(&self, request: v1::SetModeRequest) -> Result<v1::OrderResponse, Failure> {
+        let mut client = self.control();
+        self.unary(client.set_mode(request)).await
+    }
+
+    pub async fn list_orders(&self) -> Result<v1::ListOrdersResponse, Failure> {
+        let mut client = self.control();
+        self.unary(client.list_orders(v1::ListOrdersRequest {})).await
+    }
+
+    pub async fn explain_call(&self, id: String) -> Result<v1::ExplainCallResponse, Failure> {
+        let mut client = self.policy();
+        self.unary(client.explain_call(v1::ExplainCallRequest { id })).await
+    }
+
+    pub async fn learn_tools(&self, request: v1::LearnToolsRequest) -> Result<Messages<v1::LearnToolsResponse>, Failure> {
+        let mut client = self.policy();
+        let stream = self.unary(client.learn_tools(request)).await?;
+        Ok(self.reading(stream))
+    }
+
+    pub async fn show_impact(&self, request: v1::ShowImpactRequest) -> Result<Messages<v1::ShowImpactResponse>, Failure> {
+        let mut client = self.policy();
+        let stream = self.unary(client.show_impact(request)).await?;
+        Ok(self.reading(stream))
+    }
+
+    fn reading<T>(&self, stream: Streaming<T>) -> Messages<T> {
+        Messages { stream, endpoint: self.endpoint.clone(), patience: Some(Duration::from_secs(PROGRESS_S_MAX)) }
+    }
+
+    fn approvals(&self) -> ApprovalsClient<Channel> {
+        ApprovalsClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn control(&self) -> ControlClient<Channel> {
+        ControlClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn policy(&self) -> PolicyClient<Channel> {
+        PolicyClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     fn traces(&self) -> TraceClient<Channel> {
@@ -136,15 +212,19 @@ impl Client {
     }
 }
 
-// === impl Tail ===
+// === impl Messages ===
 
-impl Tail {
-    /// The next call or outcome; none when the control plane ends the stream.
-    pub async fn next(&mut self) -> Result<Option<v1::TailTracesResponse>, Failure> {
-        match self.stream.message().await {
-            Ok(message) => Ok(message),
-            Err(status) => Err(refused(&self.endpoint, status)),
-        }
+impl<T> Messages<T> {
+    /// The next one; none when the control plane ends the stream.
+    pub async fn next(&mut self) -> Result<Option<T>, Failure> {
+        let message = match self.patience {
+            None => self.stream.message().await,
+            Some(patience) => {
+                let late = |_| Err(Status::deadline_exceeded(format!("it said nothing for {} s", patience.as_secs())));
+                tokio::time::timeout(patience, self.stream.message()).await.unwrap_or_else(late)
+            }
+        };
+        message.map_err(|status| refused(&self.endpoint, status))
     }
 }
 
@@ -297,7 +377,7 @@ fn refused(endpoint: &str, status: Status) -> Failure {
     };
     match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => Failure::new(Exit::NotPermitted, said)
-            .then("our certificate's SPIFFE ID must stand under [[operator]] in the control plane's configuration")
+            .then("our certificate's SPIFFE ID must stand under [[operator]] in the control plane's configuration, with the role")
             .then(format!("is {endpoint} the operators' listener, and not the filters'?")),
         Code::NotFound => Failure::new(Exit::Refused, said),
         Code::InvalidArgument | Code::OutOfRange => Failure::new(Exit::Usage, said),

@@ -2,14 +2,20 @@
 //!
 //! It decides nothing and keeps nothing: what it shows was asked for, and what an agent wrote is escaped before it is shown.
 
+pub mod approve;
 pub mod arguments;
 pub mod authority;
 pub mod check;
 pub mod client;
 pub mod clock;
+pub mod diff;
 pub mod envoy;
+pub mod explain;
 pub mod failure;
+pub mod kill;
+pub mod mode;
 pub mod moment;
+pub mod order;
 pub mod output;
 pub mod policy;
 pub mod screen;
@@ -20,18 +26,19 @@ pub mod text;
 pub mod trace;
 
 use arguments::{Arguments, Verb};
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use client::Client;
 use failure::{Exit, Failure};
 use output::{Desk, Output};
 use screen::{Screen, Surroundings};
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{BufRead, Write as _};
 use std::process::ExitCode;
 
 /// Runs one command line and says how it ended.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroundings) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
+    let matches = arguments::command().try_get_matches_from(arguments);
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version come this way too, with code 0. A closed pipe is nobody's business here.
@@ -41,7 +48,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroun
     };
     let screen = Screen::new(surroundings, arguments.color);
     let mut out = std::io::stdout().lock();
-    let mut desk = Desk { screen, output: arguments.output, now: clock::now(), out: &mut out };
+    let mut typed = std::io::stdin().lock();
+    let person: Option<&mut dyn BufRead> = if surroundings.person { Some(&mut typed) } else { None };
+    let mut desk = Desk { screen, output: arguments.output, now: clock::now(), out: &mut out, person };
     match dispatch(&arguments, &mut desk) {
         Ok(()) => ExitCode::from(Exit::Done.code()),
         Err(failure) => {
@@ -63,6 +72,13 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Check(verb) => wait(check::run(verb, desk)),
         Verb::Envoy(verb) => envoy::run(verb, desk),
         Verb::Trace(verb) => wait(async { trace::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Explain(verb) => wait(async { explain::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Approve(verb) => wait(async { approve::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Enforce(verb) => wait(async { mode::enforce(verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Observe(verb) => wait(async { mode::observe(verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Mode(verb) => wait(async { mode::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Kill(verb) => wait(async { kill::kill(verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Resume(verb) => wait(async { kill::resume(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Policy(verb) => policy::run(verb, desk),
         Verb::Status(verb) => wait(async { status::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
     }

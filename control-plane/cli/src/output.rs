@@ -4,11 +4,14 @@
 //! is absent is null. Fields are added, never renamed.
 
 use crate::failure::{Exit, Failure};
-use crate::screen::Screen;
-use crate::text::is_hidden;
+use crate::screen::{Palette, Screen};
+use crate::text::{is_hidden, shorten};
 use agentgate_core::time::Time;
 use serde_json::{Value, json};
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
+
+/// A yes is short.
+const ANSWER_BYTES_MAX: u64 = 256;
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -18,12 +21,14 @@ pub enum Output {
     Json,
 }
 
-/// What every verb is given: where to write, how, and what time it is.
+/// What every verb is given: where to write, how, what time it is, and whom it may ask.
 pub struct Desk<'a> {
     pub screen: Screen,
     pub output: Output,
     pub now: Time,
     pub out: &'a mut dyn Write,
+    /// What the person types who sits here; none where nobody does.
+    pub person: Option<&'a mut dyn BufRead>,
 }
 
 // === impl Desk ===
@@ -41,6 +46,45 @@ impl Desk<'_> {
             Output::Table => self.write(&text(&self.screen)),
             Output::Json => self.write(&line(&json())),
         }
+    }
+
+    /// Whether lines may be written over: a person watches, and no program reads.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.output == Output::Table && self.screen.terminal
+    }
+
+    /// Says in one line what is under way, over what was said before. Nobody else hears of it.
+    pub fn progress(&mut self, text: &str) -> Result<(), Failure> {
+        if !self.is_live() {
+            return Ok(());
+        }
+        // A line that is broken by the terminal cannot be written over.
+        let room = usize::from(self.screen.columns).saturating_sub(1);
+        let line = self.screen.paint(Palette::Dim, &shorten(text, room, self.screen.charset));
+        self.write(&format!("\r\x1b[2K{line}"))
+    }
+
+    /// Takes the line away again.
+    pub fn progress_over(&mut self) -> Result<(), Failure> {
+        if self.is_live() { self.write("\r\x1b[2K") } else { Ok(()) }
+    }
+
+    /// Whether somebody can be asked.
+    #[must_use]
+    pub fn has_person(&self) -> bool {
+        self.is_live() && self.person.is_some()
+    }
+
+    /// Asks for a yes; all else is a no, and so is silence.
+    pub fn ask(&mut self, question: &str) -> Result<bool, Failure> {
+        let question = self.screen.paint(Palette::Title, question);
+        self.write(&format!("{question} [y/N] "))?;
+        let Some(person) = self.person.as_mut() else { return Ok(false) };
+        let mut typed = String::new();
+        let mut room = io::Read::take(person, ANSWER_BYTES_MAX);
+        room.read_line(&mut typed).map_err(|error| Failure::new(Exit::Local, error))?;
+        Ok(matches!(typed.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
     /// Writes and flushes, so that a reader of a live answer waits for nothing.
@@ -86,8 +130,25 @@ pub fn moment_json(micros: u64) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{line, moment_json};
+    use super::{Desk, Output, line, moment_json};
+    use crate::screen::{Charset, Screen};
+    use agentgate_core::time::Time;
     use serde_json::{Value, json};
+
+    #[test]
+    fn only_a_yes_is_a_yes() {
+        for (typed, is_yes) in
+            [("y\n", true), ("Yes\n", true), (" y \r\n", true), ("\n", false), ("", false), ("yy\n", false), ("n\n", false)]
+        {
+            let (mut out, mut person) = (Vec::new(), typed.as_bytes());
+            let screen = Screen { color: false, charset: Charset::Unicode, columns: 80, terminal: true };
+            let now = Time::from_micros(0);
+            let mut desk = Desk { screen, output: Output::Table, now, out: &mut out, person: Some(&mut person) };
+            assert!(desk.has_person());
+            assert_eq!(desk.ask("Grant this call?").expect("asked"), is_yes, "{typed:?}");
+            assert_eq!(out, b"Grant this call? [y/N] ");
+        }
+    }
 
     #[test]
     fn json_holds_the_exact_text_and_hides_nothing() {

@@ -36,6 +36,8 @@ pub struct Surroundings {
     pub locale: Option<String>,
     pub columns: Option<u16>,
     pub terminal: bool,
+    /// Somebody can type an answer.
+    pub person: bool,
 }
 
 /// What can be shown.
@@ -76,6 +78,7 @@ impl Surroundings {
             locale,
             columns: asked.or(found),
             terminal: std::io::stdout().is_terminal(),
+            person: std::io::stdin().is_terminal(),
         }
     }
 }
@@ -135,6 +138,7 @@ mod tests {
             locale: None,
             columns: None,
             terminal,
+            person: false,
         };
         Screen::new(&surroundings, choice).color
     }
@@ -163,7 +167,7 @@ mod tests {
             (None, Some(40), Charset::Ascii, 40),
         ] {
             let locale = locale.map(str::to_owned);
-            let surroundings = Surroundings { no_color: None, term: None, locale, columns, terminal: true };
+            let surroundings = Surroundings { no_color: None, term: None, locale, columns, terminal: true, person: false };
             let screen = Screen::new(&surroundings, ColorChoice::Auto);
             assert_eq!((screen.charset, screen.columns), (charset, width), "{surroundings:?}");
         }

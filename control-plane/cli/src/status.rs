@@ -2,11 +2,13 @@
 
 use crate::client::{Client, Connection};
 use crate::failure::Failure;
+use crate::kill;
+use crate::mode;
 use crate::moment::{absolute, relative, size, span};
 use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
 use crate::table::{Cell, Column, Pairs, Table};
-use crate::text::hex;
+use crate::text::{escape, hex};
 use crate::trace::line::absent;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -44,7 +46,6 @@ const CERTIFICATES: [Column; 4] =
     [Column::cut("CERTIFICATE", u8::MAX), Column::whole("EXPIRES", u8::MAX), Column::whole("AT", 4), Column::cut("SUBJECT", 3)];
 
 #[derive(Debug, Args)]
-#[command(override_usage = "agentgate status [OPTIONS]")]
 pub struct Arguments {
     #[command(flatten)]
     pub connection: Connection,
@@ -72,13 +73,74 @@ fn render(status: &v1::ShowStatusResponse, verbose: bool, screen: &Screen) -> St
         why => pairs.pair("ready", Palette::Bad, &format!("no call can be decided: {why}")),
     }
     pairs.pair("in flight", Palette::Plain, &counted(status.in_flight, "call"));
+    approvals(status, &mut pairs);
+    orders(status, now, screen, &mut pairs);
     policy(&status.policy.clone().unwrap_or_default(), now, &mut pairs);
     journal(&status.journal.clone().unwrap_or_default(), &mut pairs);
     let mut text = pairs.finish();
     text.push('\n');
     text += &filters(&status.filters, verbose, now, screen);
+    text += &troubled_filters(status, now, screen);
     text.push('\n');
     text + &certificates(&status.certificates, now, screen)
+}
+
+fn approvals(status: &v1::ShowStatusResponse, pairs: &mut Pairs<'_>) {
+    if status.approvals_pending > 0 {
+        let calls = if status.approvals_pending == 1 {
+            "1 call waits".to_owned()
+        } else {
+            format!("{} calls wait", status.approvals_pending)
+        };
+        pairs.pair("approvals", Palette::Waiting, &format!("{calls} for a person: agentgate approve list"));
+    }
+    if !status.webhook_trouble.is_empty() {
+        pairs.pair("webhook", Palette::Bad, &format!("approvers are not told: {}", status.webhook_trouble));
+    }
+}
+
+/// What is killed, then what is only observed. Nothing of both has no lines: what is enforced is as it should be.
+fn orders(status: &v1::ShowStatusResponse, now: Time, screen: &Screen, pairs: &mut Pairs<'_>) {
+    let orders = status.orders.clone().unwrap_or_default();
+    for kill in &orders.kills {
+        let (what, resume) = kill::told(kill);
+        let title = format!("KILLED: {}", escape(&what, screen.charset));
+        pairs.heading(&screen.paint(Palette::Bad, &title));
+        let by = format!("{} by {}: {}", relative(now, kill.at_us), kill.by, kill.reason);
+        pairs.pair("killed", Palette::Bad, &by);
+        pairs.pair("resume", Palette::Plain, &resume);
+    }
+    let observed = observed(status, &orders);
+    let enforced = orders.modes.iter().filter(|order| order.mode() == v1::Mode::Enforce);
+    if observed.is_empty() && orders.modes.is_empty() {
+        return;
+    }
+    pairs.heading("Modes");
+    for (name, when) in observed {
+        let when = if when == 0 { "no call yet".to_owned() } else { format!("last call {}", relative(now, when)) };
+        pairs.pair("observing", Palette::Waiting, &format!("{name} ({when}); its verdicts are not enforced"));
+    }
+    for order in enforced {
+        let name = tool_name(order);
+        pairs.pair("enforcing", Palette::Good, &format!("{name}, ordered {}", relative(now, order.at_us)));
+    }
+}
+
+/// Each server or tool whose calls go on whatever their verdict, and when there was one.
+fn observed(status: &v1::ShowStatusResponse, orders: &v1::OrderStatus) -> Vec<(String, u64)> {
+    let ordered = |server: &str| orders.modes.iter().find(|order| order.server == server && order.tool.is_empty());
+    let last_call_us = |server: &str| {
+        status.routes.iter().filter(|route| route.server == server).map(|route| route.last_call_us).max().unwrap_or_default()
+    };
+    let by_route = status.routes.iter().filter(|route| route.observes && ordered(&route.server).is_none());
+    let by_order = orders.modes.iter().filter(|order| order.mode() == v1::Mode::Observe);
+    let mut observed: BTreeMap<String, u64> = by_route.map(|route| (route.server.clone(), last_call_us(&route.server))).collect();
+    observed.extend(by_order.map(|order| (tool_name(order), last_call_us(&order.server))));
+    observed.into_iter().collect()
+}
+
+fn tool_name(order: &v1::ModeOrder) -> String {
+    if order.tool.is_empty() { order.server.clone() } else { format!("{}/{}", order.server, order.tool) }
 }
 
 fn policy(policy: &v1::PolicyStatus, now: Time, pairs: &mut Pairs<'_>) {
@@ -123,6 +185,24 @@ fn filters(vms: &[v1::FilterStatus], verbose: bool, now: Time, screen: &Screen) 
         filters.iter().for_each(|(asker, vms)| table.row(filter_cells(asker, vms, now)));
     }
     table.render(screen)
+}
+
+/// VMs that do not obey the newest orders yet, and those that lost observations.
+fn troubled_filters(status: &v1::ShowStatusResponse, now: Time, screen: &Screen) -> String {
+    let epoch = status.orders.as_ref().map(|orders| orders.epoch).unwrap_or_default();
+    let mut text = String::new();
+    for vm in &status.filters {
+        let who = format!("{} (VM {})", vm.asker, hex(&vm.epoch).get(..8).unwrap_or_default());
+        let mut say = |said: String| text += &format!("{}\n", screen.paint(Palette::Waiting, &escape(&said, screen.charset)));
+        if vm.kept_epoch < epoch && !is_silent(vm, now) {
+            say(format!("{who} obeys epoch {}, and the newest is {epoch}", vm.kept_epoch));
+        }
+        if vm.observations_lost > 0 {
+            let lost = counted(vm.observations_lost, "observation");
+            say(format!("{who} lost {lost}: nothing is known of these calls"));
+        }
+    }
+    text
 }
 
 /// A filter, with all of its VMs: an Envoy has one for each of its threads.
@@ -176,7 +256,7 @@ fn certificates(certificates: &[v1::CertificateStatus], now: Time, screen: &Scre
     let mut text = if certificates.is_empty() { String::new() } else { table.render(screen) };
     for certificate in certificates {
         let (state, palette) = life(certificate, now);
-        let name = crate::text::escape(&certificate.name, screen.charset);
+        let name = escape(&certificate.name, screen.charset);
         let said = match state {
             Life::Good => continue,
             Life::Due => format!("{name} expires soon; issue another: agentgate authority issue … --force"),
@@ -220,6 +300,7 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
     let now = Time::from_micros(status.now_us);
     let policy = status.policy.clone().unwrap_or_default();
     let journal = status.journal.clone().unwrap_or_default();
+    let orders = status.orders.clone().unwrap_or_default();
     json!({
         "version": status.version,
         "replica": status.replica,
@@ -227,6 +308,14 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
         "now": moment_json(status.now_us),
         "unready": absent(&status.unready),
         "in_flight": status.in_flight,
+        "approvals_pending": status.approvals_pending,
+        "webhook_trouble": absent(&status.webhook_trouble),
+        "orders": {
+            "epoch": orders.epoch,
+            "kills": orders.kills.iter().map(kill::kill_json).collect::<Vec<_>>(),
+            "modes": orders.modes.iter().map(mode::mode_json).collect::<Vec<_>>(),
+        },
+        "routes": status.routes.iter().map(route_json).collect::<Vec<_>>(),
         "policy": {
             "digest": absent(&hex(&policy.digest)),
             "in_force_since": moment_json(policy.in_force_since_us),
@@ -246,6 +335,10 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
     })
 }
 
+fn route_json(route: &v1::RouteStatus) -> Value {
+    json!({ "server": route.server, "observes": route.observes, "last_call": moment_json(route.last_call_us) })
+}
+
 fn filter_json(filter: &v1::FilterStatus) -> Value {
     json!({
         "asker": filter.asker,
@@ -253,6 +346,8 @@ fn filter_json(filter: &v1::FilterStatus) -> Value {
         "node": filter.node,
         "filter_version": filter.filter_version,
         "last_heard": moment_json(filter.last_heard_us),
+        "kept_epoch": filter.kept_epoch,
+        "observations_lost": filter.observations_lost,
     })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Nothing is dropped: every character that is not shown as itself is shown as an escape. Exact bytes are in `--output json`.
 
-use crate::screen::Charset;
+use crate::screen::{Charset, Palette, Screen};
+use agentgate_core::fold;
 use std::fmt::Write as _;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -69,15 +70,40 @@ pub fn hex(bytes: &[u8]) -> String {
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
     let blank = c.is_whitespace() && c != ' ';
-    let filler = matches!(c,
-        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}'
-        | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}');
-    c.is_control() || blank || filler || agentgate_core::id::is_format(c)
+    blank || c == '\u{2800}' || fold::is_unseen(c)
+}
+
+/// Hidden, and no ordinary break of a line either: whoever decides about a text has to be told of it.
+#[must_use]
+pub fn is_covert(c: char) -> bool {
+    is_hidden(c) && !matches!(c, '\n' | '\r' | '\t')
+}
+
+/// As [`escape`], with what is covert in a colour.
+#[must_use]
+pub fn mark(text: &str, screen: &Screen) -> String {
+    let mut marked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_covert(*c)) {
+        let (before, from) = rest.split_at(at);
+        let (covert, after) = from.split_at(c.len_utf8());
+        marked += &escape(before, screen.charset);
+        marked += &screen.paint(Palette::Bad, &escape(covert, screen.charset));
+        rest = after;
+    }
+    marked + &escape(rest, screen.charset)
+}
+
+/// A word as a shell takes it back.
+#[must_use]
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:@+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Charset, escape, hex, shorten};
+    use super::{Charset, Screen, escape, hex, mark, shell_word, shorten};
     use unicode_width::UnicodeWidthStr as _;
 
     #[test]
@@ -103,6 +129,33 @@ mod tests {
             assert_eq!(again, shown, "what was escaped stays as it is");
         }
         assert_eq!(escape("größe\n", Charset::Ascii), "gr\\u{f6}\\u{df}e\\n");
+    }
+
+    #[test]
+    fn what_is_covert_is_marked_and_an_ordinary_break_of_a_line_is_not() {
+        let mut screen = Screen { color: true, charset: Charset::Unicode, columns: 80, terminal: true };
+        for (written, marked) in [
+            ("a\nb\tc ö", "a\\nb\\tc ö"),
+            ("a\u{202e}b", "a\x1b[31m\\u{202e}\x1b[0mb"),
+            ("\u{200d}\u{fe0f}", "\x1b[31m\\u{200d}\x1b[0m\x1b[31m\\u{fe0f}\x1b[0m"),
+            ("\u{fff3}", "\x1b[31m\\u{fff3}\x1b[0m"),
+        ] {
+            assert_eq!(mark(written, &screen), marked, "{written:?}");
+        }
+        screen.color = false;
+        assert_eq!(mark("a\u{202e}b", &screen), "a\\u{202e}b");
+    }
+
+    #[test]
+    fn a_word_comes_back_from_a_shell_as_it_went() {
+        for (word, written) in [
+            ("notes", "notes"),
+            ("spiffe://a/x+user:u@i", "spiffe://a/x+user:u@i"),
+            ("", "''"),
+            ("o'clock $x", r"'o'\''clock $x'"),
+        ] {
+            assert_eq!(shell_word(word), written);
+        }
     }
 
     #[test]

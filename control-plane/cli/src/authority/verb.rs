@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
 use crate::span::{Moment, Span};
-use crate::text::escape;
+use crate::text::{escape, shell_word};
 use agentgate_core::time::Time;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -124,9 +124,7 @@ fn absolute(path: &Path) -> String {
 
 /// The same as a word of a shell.
 fn word(path: &Path) -> String {
-    let path = absolute(path);
-    let plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
-    if path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+    shell_word(&absolute(path))
 }
 
 fn render(what: &str, made: &Issued, next: &[String], screen: &Screen) -> String {

@@ -1,9 +1,10 @@
 //! A call's arguments for people: read from the bytes that were received, and written out with one value a line.
 //!
-//! It changes no number and repairs nothing: what cannot be read is shown as the text it is, and says so.
+//! It changes no number and repairs nothing: what cannot be read is shown as the text it is, and says so. For an approver
+//! nothing is cut.
 
-use crate::screen::{Charset, Palette, Screen};
-use crate::text::{escape, shorten};
+use crate::screen::{Palette, Screen};
+use crate::text::{is_covert, mark, shorten};
 use agentgate_core::json::{Bounds, Json, Keys, read};
 
 /// A screenful or two; all of it is in `--output json`.
@@ -11,6 +12,14 @@ const LINES_MAX: usize = 200;
 
 /// The longest line of text that is shown of one value, in columns.
 const LINE_COLUMNS_MAX: usize = 2_000;
+
+/// Where the lines go, and how many of them are wanted.
+struct Page<'a> {
+    screen: &'a Screen,
+    lines: Vec<String>,
+    lines_max: usize,
+    value_columns_max: usize,
+}
 
 /// The largest body that any part of the gate takes has far fewer values; deeper ones were refused when they came.
 const BOUNDS: Bounds = Bounds { depth_max: 64, number_bytes_max: 1_024, values_max: 1_000_000 };
@@ -29,14 +38,38 @@ pub(super) fn render(body: &[u8], screen: &Screen) -> String {
     let arguments = params.and_then(Json::as_object).and_then(|params| params.get("arguments"));
     // Without either, the whole message says more than nothing.
     let shown = arguments.or(params).unwrap_or(&read);
-    let mut lines = Vec::new();
-    write(shown, 0, "", "", screen, &mut lines);
-    let left_out = lines.len().saturating_sub(LINES_MAX);
-    lines.truncate(LINES_MAX);
+    let mut page = Page { screen, lines: Vec::new(), lines_max: LINES_MAX, value_columns_max: LINE_COLUMNS_MAX };
+    page.write(shown, 0, "", "");
+    let left_out = page.lines.len().saturating_sub(LINES_MAX);
+    page.lines.truncate(LINES_MAX);
     if left_out > 0 {
-        lines.push(screen.paint(Palette::Dim, &format!("{left_out} more lines; all of them: --output json")));
+        page.lines.push(screen.paint(Palette::Dim, &format!("{left_out} more lines; all of them: --output json")));
     }
-    lines.join("\n")
+    page.lines.join("\n")
+}
+
+/// All of a JSON text, whatever its length; and whether something in it is not seen.
+#[must_use]
+pub(crate) fn whole(json: &str, screen: &Screen) -> (String, bool) {
+    let covert = |text: &str| text.chars().any(is_covert);
+    match read(json.as_bytes(), BOUNDS, Keys::Exact) {
+        Ok(value) => {
+            let mut page = Page { screen, lines: Vec::new(), lines_max: usize::MAX, value_columns_max: usize::MAX };
+            page.write(&value, 0, "", "");
+            (page.lines.join("\n"), covert(json) || any_text(&value, &covert))
+        }
+        Err(_) => (mark(json, screen), covert(json)),
+    }
+}
+
+/// Whether some text in a value is so. In JSON's own escapes nothing is hidden; in what they stand for it is.
+fn any_text(value: &Json, is_so: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+        Json::String(text) => is_so(text),
+        Json::Array(elements) => elements.iter().any(|element| any_text(element, is_so)),
+        Json::Object(object) => object.iter().any(|(key, member)| is_so(key) || any_text(member, is_so)),
+    }
 }
 
 fn unreadable(body: &[u8], fault: &str, screen: &Screen) -> String {
@@ -45,51 +78,58 @@ fn unreadable(body: &[u8], fault: &str, screen: &Screen) -> String {
     format!("{}\n{shown}", screen.paint(Palette::Dim, &format!("{fault}; its {} bytes begin:", body.len())))
 }
 
-/// Writes one value; `before` is its key, `after` its comma.
-fn write(value: &Json, depth: usize, before: &str, after: &str, screen: &Screen, lines: &mut Vec<String>) {
-    // Beyond what is shown, lines are only counted.
-    let indent = "  ".repeat(depth);
-    let mut line = |text: &str| lines.push(if lines.len() < LINES_MAX { format!("{indent}{text}") } else { String::new() });
-    match value {
-        Json::Null => line(&format!("{before}null{after}")),
-        Json::Bool(value) => line(&format!("{before}{value}{after}")),
-        Json::Number(number) => line(&format!("{before}{}{after}", number.as_str())),
-        Json::String(text) => line(&format!("{before}{}{after}", quote(text, screen.charset))),
-        Json::Array(elements) if elements.is_empty() => line(&format!("{before}[]{after}")),
-        Json::Object(object) if object.is_empty() => line(&format!("{before}{{}}{after}")),
-        Json::Array(elements) => {
-            line(&format!("{before}["));
-            for (at, element) in elements.iter().enumerate() {
-                let comma = if at + 1 < elements.len() { "," } else { "" };
-                write(element, depth + 1, "", comma, screen, lines);
-            }
-            lines.push(format!("{indent}]{after}"));
-        }
-        Json::Object(object) => {
-            line(&format!("{before}{{"));
-            let count = object.iter().count();
-            for (at, (key, member)) in object.iter().enumerate() {
-                let key = format!("{}: ", quote(key, screen.charset));
-                let comma = if at + 1 < count { "," } else { "" };
-                write(member, depth + 1, &key, comma, screen, lines);
-            }
-            lines.push(format!("{indent}}}{after}"));
-        }
-    }
-}
+// === impl Page ===
 
-/// In quotes, with quotes and backslashes doubled as JSON does, and all else escaped like any text from outside.
-fn quote(text: &str, charset: Charset) -> String {
-    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
-    if text.len() > LINE_COLUMNS_MAX {
-        return format!("\"{}\"", shorten(&text, LINE_COLUMNS_MAX, charset));
+impl Page<'_> {
+    fn line(&mut self, depth: usize, text: &str) {
+        // Beyond what is shown, lines are only counted.
+        let is_shown = self.lines.len() < self.lines_max;
+        self.lines.push(if is_shown { format!("{}{text}", "  ".repeat(depth)) } else { String::new() });
     }
-    format!("\"{}\"", escape(&text, charset))
+
+    /// Writes one value; `before` is its key, `after` its comma.
+    fn write(&mut self, value: &Json, depth: usize, before: &str, after: &str) {
+        match value {
+            Json::Null => self.line(depth, &format!("{before}null{after}")),
+            Json::Bool(value) => self.line(depth, &format!("{before}{value}{after}")),
+            Json::Number(number) => self.line(depth, &format!("{before}{}{after}", number.as_str())),
+            Json::String(text) => self.line(depth, &format!("{before}{}{after}", self.quote(text))),
+            Json::Array(elements) if elements.is_empty() => self.line(depth, &format!("{before}[]{after}")),
+            Json::Object(object) if object.is_empty() => self.line(depth, &format!("{before}{{}}{after}")),
+            Json::Array(elements) => {
+                self.line(depth, &format!("{before}["));
+                for (at, element) in elements.iter().enumerate() {
+                    let comma = if at + 1 < elements.len() { "," } else { "" };
+                    self.write(element, depth + 1, "", comma);
+                }
+                self.line(depth, &format!("]{after}"));
+            }
+            Json::Object(object) => {
+                self.line(depth, &format!("{before}{{"));
+                let count = object.iter().count();
+                for (at, (key, member)) in object.iter().enumerate() {
+                    let key = format!("{}: ", self.quote(key));
+                    let comma = if at + 1 < count { "," } else { "" };
+                    self.write(member, depth + 1, &key, comma);
+                }
+                self.line(depth, &format!("}}{after}"));
+            }
+        }
+    }
+
+    /// In quotes, with quotes and backslashes doubled as JSON does, and all else escaped like any text from outside.
+    fn quote(&self, text: &str) -> String {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if text.len() > self.value_columns_max {
+            return format!("\"{}\"", shorten(&text, self.value_columns_max, self.screen.charset));
+        }
+        format!("\"{}\"", mark(&text, self.screen))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LINE_COLUMNS_MAX, LINES_MAX, render};
+    use super::{LINE_COLUMNS_MAX, LINES_MAX, render, whole};
     use crate::screen::{Charset, Screen};
 
     const SCREEN: Screen = Screen { color: false, charset: Charset::Unicode, columns: 80, terminal: false };
@@ -134,5 +174,21 @@ mod tests {
         let text = |count: usize| format!("{{\"params\":\"{}\"}}", "x".repeat(count));
         assert!(!render(text(LINE_COLUMNS_MAX).as_bytes(), &SCREEN).contains('…'));
         assert!(render(text(LINE_COLUMNS_MAX + 1).as_bytes(), &SCREEN).contains('…'));
+    }
+
+    #[test]
+    fn an_approver_sees_all_of_it_and_is_told_what_is_not_seen() {
+        let long = format!("[\"{}\"{}]", "x".repeat(LINE_COLUMNS_MAX * 2), ",1".repeat(LINES_MAX * 2));
+        let (shown, covert) = whole(&long, &SCREEN);
+        assert_eq!((shown.lines().count(), covert), (LINES_MAX * 2 + 3, false));
+        assert!(shown.contains(&"x".repeat(LINE_COLUMNS_MAX * 2)));
+        for (json, shown, covert) in [
+            (r#"{"to":"a\nb"}"#, "{\n  \"to\": \"a\\nb\"\n}", false),
+            (r#"{"to":"\u202egpj"}"#, "{\n  \"to\": \"\\u{202e}gpj\"\n}", true),
+            ("{\"t\u{200b}o\":1}", "{\n  \"t\\u{200b}o\": 1\n}", true),
+            ("no JSON\u{1b}", "no JSON\\u{1b}", true),
+        ] {
+            assert_eq!(whole(json, &SCREEN), (shown.to_owned(), covert), "{json}");
+        }
     }
 }

@@ -27,15 +27,15 @@ pub const COLUMNS: [Column; 9] = [
 
 /// The trust domain that all of these principals share, so that it need not be read on every line.
 #[must_use]
-pub fn shared_domain(traces: &[CallTrace]) -> Option<&str> {
-    let mut domains = traces.iter().map(|trace| domain(&trace.principal));
+pub fn shared_domain<'a>(principals: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut domains = principals.into_iter().map(domain);
     let first = domains.next().flatten()?;
     domains.all(|other| other == Some(first)).then_some(first)
 }
 
 #[must_use]
 pub fn cells(trace: &CallTrace, shared_domain: Option<&str>, now: Time, screen: &Screen) -> Vec<Cell> {
-    let (verdict, palette) = verdict(trace.verdict());
+    let (verdict, palette) = spoken(trace);
     let outcome_name = outcome(trace.outcome());
     vec![
         Cell::new(Palette::Dim, trace.sequence.to_string()),
@@ -69,6 +69,8 @@ pub fn to_json(trace: &CallTrace) -> Value {
         "outcome": outcome(trace.outcome()),
         "duration_us": trace.duration_us,
         "flood": trace.flood.as_ref().map(flood_json),
+        "observed": trace.observed,
+        "approval": absent(&trace.approval),
     })
 }
 
@@ -85,6 +87,21 @@ pub const fn verdict(verdict: Verdict) -> (&'static str, Palette) {
         Verdict::Deny => ("deny", Palette::Bad),
         Verdict::Unspecified => ("unreadable", Palette::Bad),
     }
+}
+
+/// What the parentheses of [`spoken`] mean.
+pub const OBSERVED: &str = "in parentheses: observed, not enforced";
+
+/// A verdict as a line tells it: in parentheses where the call went on whatever it said.
+#[must_use]
+pub fn spoken(trace: &CallTrace) -> (String, Palette) {
+    let (name, palette) = verdict(trace.verdict());
+    if !trace.observed {
+        return (name.to_owned(), palette);
+    }
+    // Nothing was let through and nothing was stopped by it.
+    let palette = if trace.verdict() == Verdict::Allow { Palette::Dim } else { Palette::Waiting };
+    (format!("({name})"), palette)
 }
 
 /// An outcome's name; none where there is none yet, or none to come.
@@ -122,7 +139,13 @@ pub fn call(trace: &CallTrace, screen: &Screen) -> String {
     if let Some(flood) = &trace.flood {
         return times(flood, screen);
     }
-    match (trace.server.as_str(), trace.method.as_str(), trace.target.as_str()) {
+    named(&trace.server, &trace.method, &trace.target)
+}
+
+/// The same of names alone.
+#[must_use]
+pub fn named(server: &str, method: &str, target: &str) -> String {
+    match (server, method, target) {
         // Its names were erased, or are not told.
         ("", _, _) => "-".to_owned(),
         (server, "tools/call", target) if !target.is_empty() => format!("{server}/{target}"),
@@ -150,7 +173,9 @@ fn domain(principal: &str) -> Option<&str> {
     principal.strip_prefix("spiffe://").and_then(|rest| rest.split_once('/')).map(|(domain, _)| domain)
 }
 
-fn short(principal: &str, shared_domain: Option<&str>) -> String {
+/// A principal without `spiffe://`, and without the domain that all share.
+#[must_use]
+pub fn short(principal: &str, shared_domain: Option<&str>) -> String {
     let rest = principal.strip_prefix("spiffe://").unwrap_or(principal);
     let path = shared_domain.and_then(|domain| rest.strip_prefix(domain)).and_then(|path| path.strip_prefix('/'));
     path.unwrap_or(rest).to_owned()
@@ -158,13 +183,11 @@ fn short(principal: &str, shared_domain: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CallTrace, shared_domain, short};
+    use super::{shared_domain, short};
 
     fn check(principals: &[&str], shown: &[&str]) {
-        let trace = |principal: &&str| CallTrace { principal: (*principal).to_owned(), ..Default::default() };
-        let traces: Vec<CallTrace> = principals.iter().map(trace).collect();
-        let domain = shared_domain(&traces);
-        let short: Vec<String> = traces.iter().map(|trace| short(&trace.principal, domain)).collect();
+        let domain = shared_domain(principals.iter().copied());
+        let short: Vec<String> = principals.iter().map(|principal| short(principal, domain)).collect();
         assert_eq!(short, shown);
     }
 

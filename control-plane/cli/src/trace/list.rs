@@ -2,7 +2,7 @@
 
 use super::line;
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::moment::grouped;
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
@@ -11,19 +11,21 @@ use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// So many calls are asked for at once; the control plane gives at most 1,000.
 const PAGE_SIZE_MAX: u32 = 500;
 
+/// Among so many of the newest calls a principal is looked for by an end of its name; more is no page.
+const NEWEST: u32 = 1_000;
+
 /// More than this belongs into a file of its own, page by page.
 const LIMIT_MAX: u32 = 100_000;
 
-// Written out, because clap would count what the environment gives among what was typed.
 #[derive(Debug, Args)]
-#[command(override_usage = "agentgate trace list [OPTIONS]")]
 pub struct Arguments {
-    /// Only calls of this principal (a whole SPIFFE ID)
-    #[arg(long, value_name = "ID", value_parser = whole_id)]
+    /// Only calls of this principal: its whole name, or an end of it that only one of the newest calls' principals has
+    #[arg(long, value_name = "ID")]
     principal: Option<String>,
     /// Only calls of this session (the handle that the agent wrote)
     #[arg(long, value_name = "HANDLE")]
@@ -37,6 +39,12 @@ pub struct Arguments {
     /// Only calls decided by this rule
     #[arg(long, value_name = "RULE")]
     rule: Option<String>,
+    /// Only calls whose verdict was not enforced
+    #[arg(long, conflicts_with = "enforced")]
+    observed: bool,
+    /// Only calls whose verdict was enforced
+    #[arg(long)]
+    enforced: bool,
     /// At most so many calls
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_MAX)))]
     limit: u32,
@@ -52,23 +60,23 @@ enum VerdictName {
     Deny,
 }
 
-/// The table leaves out a trust domain that all of its lines share; only the lines know which.
-fn whole_id(text: &str) -> Result<String, String> {
-    if text.starts_with("spiffe://") {
-        return Ok(text.to_owned());
-    }
-    Err("a whole SPIFFE ID is wanted, like `spiffe://agentgate.local/agent/laptop`; `agentgate trace show SEQ` has a call's"
-        .to_owned())
-}
-
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    let principal = match &arguments.principal {
+        Some(named) => whole_name(named, client).await?,
+        None => String::new(),
+    };
     let (mut traces, mut next) = (Vec::new(), arguments.after.clone().unwrap_or_default());
     let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
     loop {
-        let missing = u32::try_from(limit - traces.len()).unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX);
-        let answer = client.list_traces(arguments.request(missing, next)).await?;
+        let missing = limit - traces.len();
+        let page_size = u32::try_from(arguments.page(missing, limit)).unwrap_or(PAGE_SIZE_MAX);
+        let mut answer = client.list_traces(arguments.request(page_size, next.clone(), &principal)).await?;
         let nothing = answer.traces.is_empty();
-        traces.extend(answer.traces);
+        if let Some(enough) = arguments.enough(&answer.traces, missing) {
+            // The token that follows exactly these is known to the control plane alone.
+            answer = client.list_traces(arguments.request(enough, next, &principal)).await?;
+        }
+        traces.extend(answer.traces.into_iter().filter(|trace| arguments.wants(trace)));
         traces.truncate(limit);
         next = answer.next_page_token;
         // A page may be empty and not the last; one without progress and without a token is.
@@ -78,6 +86,28 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
     }
     let now = desk.now;
     desk.answer(|screen| render(&traces, &next, arguments.filtered(), now, screen), || to_json(&traces, &next))
+}
+
+/// A principal by the end of its name: tables leave out a trust domain that all of their lines share.
+async fn whole_name(named: &str, client: &Client) -> Result<String, Failure> {
+    if named.starts_with("spiffe://") || named.starts_with("user:") {
+        return Ok(named.to_owned());
+    }
+    let newest = v1::ListTracesRequest { page_size: NEWEST, ..Default::default() };
+    let end = format!("/{}", named.trim_start_matches('/'));
+    let traces = client.list_traces(newest).await?.traces;
+    let found: BTreeSet<&str> = traces.iter().map(|trace| trace.principal.as_str()).filter(|name| name.ends_with(&end)).collect();
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only.to_owned()),
+        (None, _) => {
+            Err(Failure::new(Exit::Refused, format!("none of the newest calls is of a principal that ends with `{end}`"))
+                .then("pass its whole name, like `spiffe://agentgate.local/agent/laptop`"))
+        }
+        (Some(one), Some(other)) => {
+            Err(Failure::new(Exit::Refused, format!("`{named}` may be `{one}` or `{other}`")).then("pass its whole name"))
+        }
+    }
 }
 
 fn render(traces: &[v1::CallTrace], next: &str, filtered: bool, now: Time, screen: &Screen) -> String {
@@ -90,7 +120,7 @@ fn render(traces: &[v1::CallTrace], next: &str, filtered: bool, now: Time, scree
         return format!("{advice}\n");
     }
     let mut table = Table::new(&line::COLUMNS);
-    let shared = line::shared_domain(traces);
+    let shared = line::shared_domain(traces.iter().map(|trace| trace.principal.as_str()));
     for trace in traces {
         table.row(line::cells(trace, shared, now, screen));
     }
@@ -102,6 +132,9 @@ fn render(traces: &[v1::CallTrace], next: &str, filtered: bool, now: Time, scree
     }];
     if !next.is_empty() {
         foot.push("there are more: raise --limit".to_owned());
+    }
+    if traces.iter().any(|trace| trace.observed) {
+        foot.push(line::OBSERVED.to_owned());
     }
     foot.push("one in full: agentgate trace show SEQ".to_owned());
     // On a narrow terminal each on a line of its own, not broken by the terminal somewhere.
@@ -119,7 +152,23 @@ fn to_json(traces: &[v1::CallTrace], next: &str) -> Value {
 // === impl Arguments ===
 
 impl Arguments {
-    fn request(&self, page_size: u32, page_token: String) -> v1::ListTracesRequest {
+    fn wants(&self, trace: &v1::CallTrace) -> bool {
+        !(self.observed && !trace.observed || self.enforced && trace.observed)
+    }
+
+    /// How many are asked for at once. Where some of them are left out here, not only as many as are still missing.
+    fn page(&self, missing: usize, limit: usize) -> usize {
+        let wished = if self.observed || self.enforced { limit } else { missing };
+        wished.min(usize::try_from(PAGE_SIZE_MAX).unwrap_or(usize::MAX))
+    }
+
+    /// How much of a page is enough, where that is not all of it.
+    fn enough(&self, page: &[v1::CallTrace], missing: usize) -> Option<u32> {
+        let last = page.iter().enumerate().filter(|(_, trace)| self.wants(trace)).nth(missing.checked_sub(1)?)?.0;
+        u32::try_from(last + 1).ok().filter(|_| last + 1 < page.len())
+    }
+
+    fn request(&self, page_size: u32, page_token: String, principal: &str) -> v1::ListTracesRequest {
         let verdict = match self.verdict {
             None => v1::Verdict::Unspecified,
             Some(VerdictName::Allow) => v1::Verdict::Allow,
@@ -129,7 +178,7 @@ impl Arguments {
         v1::ListTracesRequest {
             page_size,
             page_token,
-            principal: self.principal.clone().unwrap_or_default(),
+            principal: principal.to_owned(),
             handle: self.session.clone().unwrap_or_default(),
             tool: self.tool.clone().unwrap_or_default(),
             verdict: verdict.into(),
@@ -139,7 +188,7 @@ impl Arguments {
 
     fn filtered(&self) -> bool {
         let names = [&self.principal, &self.session, &self.tool, &self.rule];
-        names.iter().any(|name| name.is_some()) || self.verdict.is_some()
+        names.iter().any(|name| name.is_some()) || self.verdict.is_some() || self.observed || self.enforced
     }
 }
 
@@ -172,6 +221,24 @@ mod tests {
         let flood = Flood { count: 1_204, from_us: NOW - 12_000_000, to_us: NOW - 2_000_000 };
         let flood = CallTrace { flood: Some(flood), server: String::new(), ..call(13, 0, "", Verdict::Deny, "gate.not_json") };
         vec![flood, broken, list, call(10, 60, "send\u{1b}", Verdict::Pending, "tools.gated"), read]
+    }
+
+    #[test]
+    fn what_was_only_observed_is_told_without_colours() {
+        let screen = Screen { color: false, charset: Charset::Ascii, columns: 80, terminal: false };
+        let observed: Vec<CallTrace> = traces().into_iter().skip(2).map(|trace| CallTrace { observed: true, ..trace }).collect();
+        let text = render(&observed, "", false, Time::from_micros(NOW), &screen);
+        let wanted = "
+SEQ  TIME              VERDICT    CALL              RULE          OUTCOME
+---------------------------------------------------------------------------
+ 11  19:05:47.123Z     (allow)    notes tools/list  methods.list  -
+ 10  19:04:52.123Z     (pending)  notes/send\\u{1b}  tools.gated   -
+  9  2026-11-21 18:05  (allow)    notes/read_note   tools.open    completed
+3 calls
+in parentheses: observed, not enforced
+one in full: agentgate trace show SEQ
+";
+        assert_eq!(text, wanted.trim_start_matches('\n'), "\n{text}");
     }
 
     fn check(columns: u16, wanted: &str) {

@@ -2,7 +2,7 @@
 //!
 //! It shows what the control plane recorded and judges nothing.
 
-mod arguments;
+pub(crate) mod arguments;
 pub mod line;
 mod list;
 mod show;
@@ -28,7 +28,6 @@ pub enum Verb {
     /// Show one call in full: facts, rule, reason, arguments, outcome
     Show(show::Arguments),
     /// Watch calls as they are decided and outcomes as they arrive, until ctrl-C (in JSON, `event` says which a line is)
-    #[command(override_usage = "agentgate trace tail [OPTIONS]")]
     Tail,
 }
 

@@ -14,7 +14,6 @@ use clap::Args;
 use serde_json::{Value, json};
 
 #[derive(Debug, Args)]
-#[command(override_usage = "agentgate trace show [OPTIONS] <ID>")]
 pub struct Arguments {
     /// A sequence as `trace list` shows it, a call id as a refusal quotes it, or the unique beginning of one
     #[arg(value_name = "ID")]
@@ -57,8 +56,8 @@ fn render(trace: &v1::CallTrace, answer: &v1::ShowTraceResponse, now: Time, scre
     pairs.heading("Verdict");
     verdict(trace, &mut pairs);
     pairs.pair("step", Palette::Plain, &decision.step);
-    if !decision.enforced {
-        pairs.pair("enforced", Palette::Waiting, "no: the call went on whatever the verdict");
+    if matches!(trace.verdict(), v1::Verdict::Deny | v1::Verdict::Pending) {
+        pairs.pair("next", Palette::Dim, &format!("agentgate explain {}", trace.sequence));
     }
     pairs.heading("Call");
     call(trace, answer.body.as_ref(), now, &mut pairs);
@@ -77,10 +76,14 @@ fn render(trace: &v1::CallTrace, answer: &v1::ShowTraceResponse, now: Time, scre
 }
 
 fn verdict(trace: &v1::CallTrace, pairs: &mut Pairs<'_>) {
-    let (name, palette) = line::verdict(trace.verdict());
-    pairs.pair("verdict", palette, name);
+    let (name, palette) = line::spoken(trace);
+    pairs.pair("verdict", palette, &name);
     pairs.pair("rule", Palette::Plain, &trace.rule);
     pairs.pair("reason", Palette::Plain, &trace.reason);
+    if trace.observed {
+        pairs.pair("enforced", Palette::Waiting, "no: it was only observed, and the call went on whatever the verdict");
+    }
+    pairs.pair("approval", Palette::Plain, &trace.approval);
 }
 
 fn call(trace: &v1::CallTrace, body: Option<&v1::DecisionBody>, now: Time, pairs: &mut Pairs<'_>) {
@@ -140,6 +143,7 @@ fn timeline(trace: &v1::CallTrace, outcomes: &[v1::OutcomeEvent], pairs: &mut Pa
     }
     if outcomes.is_empty() {
         let why = match trace.verdict() {
+            _ if trace.observed => "no outcome is reported yet",
             v1::Verdict::Allow => "no outcome is reported yet",
             v1::Verdict::Pending | v1::Verdict::Deny | v1::Verdict::Unspecified => "the call was not sent on",
         };

@@ -31,7 +31,10 @@ pub(super) async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Fail
     leave_at_ctrl_c().map_err(|error| Failure::new(Exit::Local, error))?;
     let mut tail = client.tail_traces().await?;
     if desk.output == Output::Table && desk.screen.terminal {
-        desk.write(&format!("{}\n", desk.screen.paint(Palette::Dim, "waiting for calls; ctrl-C ends this")))?;
+        desk.write(&format!(
+            "{}\n",
+            desk.screen.paint(Palette::Dim, &format!("waiting for calls; ctrl-C ends this; {}", line::OBSERVED))
+        ))?;
     }
     while let Some(news) = tail.next().await? {
         for (event, trace) in told(&news) {
@@ -67,18 +70,18 @@ fn render(event: Event, trace: &CallTrace, screen: &Screen) -> String {
     let clock = clock(event, trace, screen);
     let (word, palette, why) = match event {
         Event::Decided => {
-            let (verdict, palette) = line::verdict(trace.verdict());
+            let (verdict, palette) = line::spoken(trace);
             let why = [trace.rule.as_str(), trace.reason.as_str()];
             (verdict, palette, why.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
         }
         Event::Ended => {
             let outcome = line::outcome(trace.outcome()).unwrap_or("unreadable");
             let took = trace.duration_us.map(|took| format!(", took {}", span(took))).unwrap_or_default();
-            ("ended", line::outcome_palette(trace.outcome()), format!("{outcome}{took}"))
+            ("ended".to_owned(), line::outcome_palette(trace.outcome()), format!("{outcome}{took}"))
         }
     };
     let before = format!("{:>6}  {clock}", trace.sequence);
-    let word = format!("{word:<7}");
+    let word = format!("{word:<9}");
     let left = usize::from(screen.columns).saturating_sub(before.width() + word.width() + 4);
     let call_columns = CALL_COLUMNS_MAX.min((left / 2).saturating_sub(1));
     let call = shorten(&line::call(trace, screen), call_columns, screen.charset);
@@ -148,6 +151,8 @@ mod tests {
         old.set_outcome(OutcomeKind::NotReleased);
         let flood = Flood { count: 1_204, from_us: AT - 10_000_000, to_us: AT };
         let flood = CallTrace { flood: Some(flood), ..call(11, "", Verdict::Deny, "gate.duplicate_key", "too many") };
+        let observed =
+            CallTrace { observed: true, ..call(12, "send_note", Verdict::Pending, "tool_gated", "it asks for an approval") };
         let longest = call(10, "search_all_of_the_notes_at_once", Verdict::Pending, "tool_gated", "it asks for an approval");
         vec![
             (Event::Decided, read),
@@ -155,6 +160,7 @@ mod tests {
             (Event::Decided, longest),
             (Event::Ended, old),
             (Event::Decided, flood),
+            (Event::Decided, observed),
         ]
     }
 
@@ -170,41 +176,45 @@ mod tests {
         check(
             110,
             "
-     9  19:05:52.123Z  allow    notes/read_note                   tool_open: reading is open
-     9                 ended    notes/read_note                   completed, took 12.3ms
-    10  19:05:52.123Z  pending  notes/search_all_of_the_notes_a…  tool_gated: it asks for an approval
-     3                 ended    -                                 not_released
-    11  19:05:52.123Z  deny     ×1,204 in 10s                     gate.duplicate_key: too many
+     9  19:05:52.123Z  allow      notes/read_note                   tool_open: reading is open
+     9                 ended      notes/read_note                   completed, took 12.3ms
+    10  19:05:52.123Z  pending    notes/search_all_of_the_notes_a…  tool_gated: it asks for an approval
+     3                 ended      -                                 not_released
+    11  19:05:52.123Z  deny       ×1,204 in 10s                     gate.duplicate_key: too many
+    12  19:05:52.123Z  (pending)  notes/send_note                   tool_gated: it asks for an approval
 ",
         );
         check(
             80,
             "
-     9  19:05:52  allow    notes/read_note           tool_open: reading is open
-     9            ended    notes/read_note           completed, took 12.3ms
-    10  19:05:52  pending  notes/search_all_of_the…  tool_gated: it asks for an…
-     3            ended    -                         not_released
-    11  19:05:52  deny     ×1,204 in 10s             gate.duplicate_key: too ma…
+     9  19:05:52  allow      notes/read_note          tool_open: reading is open
+     9            ended      notes/read_note          completed, took 12.3ms
+    10  19:05:52  pending    notes/search_all_of_th…  tool_gated: it asks for a…
+     3            ended      -                        not_released
+    11  19:05:52  deny       ×1,204 in 10s            gate.duplicate_key: too m…
+    12  19:05:52  (pending)  notes/send_note          tool_gated: it asks for a…
 ",
         );
         check(
             60,
             "
-     9  allow    notes/read_note      tool_open: reading is…
-     9  ended    notes/read_note      completed, took 12.3ms
-    10  pending  notes/search_all_o…  tool_gated: it asks f…
-     3  ended    -                    not_released
-    11  deny     ×1,204 in 10s        gate.duplicate_key: t…
+     9  allow      notes/read_note     tool_open: reading i…
+     9  ended      notes/read_note     completed, took 12.3…
+    10  pending    notes/search_all_…  tool_gated: it asks …
+     3  ended      -                   not_released
+    11  deny       ×1,204 in 10s       gate.duplicate_key: …
+    12  (pending)  notes/send_note     tool_gated: it asks …
 ",
         );
         check(
             40,
             "
-     9  allow    notes/re…  tool_open: …
-     9  ended    notes/re…  completed, …
-    10  pending  notes/se…  tool_gated:…
-     3  ended    -          not_released
-    11  deny     ×1,204 i…  gate.duplic…
+     9  allow      notes/r…  tool_open:…
+     9  ended      notes/r…  completed,…
+    10  pending    notes/s…  tool_gated…
+     3  ended      -         not_releas…
+    11  deny       ×1,204 …  gate.dupli…
+    12  (pending)  notes/s…  tool_gated…
 ",
         );
     }

@@ -2,14 +2,14 @@
 //!
 //! It puts nothing into force.
 
+use super::read_folder;
 use crate::failure::{Exit, Failure};
-use crate::output::{Desk, Output};
+use crate::output::Desk;
 use crate::screen::{Palette, Screen};
 use crate::table::{Cell, Column, Pairs, Table};
 use crate::text::hex;
-use agentgate_policies::folder::{self, FolderError};
 use agentgate_policies::{Bundle, CaseReport, CaseRow, Coverage};
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -18,14 +18,8 @@ const CASES: [Column; 3] = [Column::whole("", u8::MAX), Column::cut("CASE", u8::
 const COVERAGE: [Column; 3] =
     [Column::cut("FILE", u8::MAX), Column::right("REACHED", u8::MAX), Column::cut("LINES THAT NO CASE REACHES", 1)];
 
-#[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// Load a policy folder as a control plane would, and try all of its cases
-    Test(TestArguments),
-}
-
 #[derive(Debug, Args)]
-pub struct TestArguments {
+pub struct Arguments {
     /// The folder: `rego/*.rego`, `tools.yaml` and `cases/*.yaml`
     #[arg(value_name = "DIR")]
     directory: PathBuf,
@@ -34,32 +28,18 @@ pub struct TestArguments {
     verbose: bool,
 }
 
-pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    match verb {
-        Verb::Test(arguments) => test(arguments, desk),
-    }
-}
-
-fn test(arguments: &TestArguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let directory = arguments.directory.display().to_string();
     let again = format!("correct it, then: agentgate policy test {directory}");
-    let files = folder::read(&arguments.directory).map_err(|error| {
-        let exit = if matches!(error, FolderError::Io { .. }) { Exit::Local } else { Exit::Refused };
-        Failure::new(exit, format!("`{directory}` cannot be read as a policy folder")).because(error)
-    })?;
+    let files = read_folder(&arguments.directory)?;
     let bundle = Bundle::load(files).map_err(|error| {
         let said = format!("the policy in `{directory}` would not be put into force");
         Failure::new(Exit::Refused, said).because(error).then(again.clone())
     })?;
     let cases = bundle.cases();
-    let live = desk.output == Output::Table && desk.screen.terminal;
-    if live {
-        desk.write(&format!("trying {cases} cases …\r").replace('…', desk.screen.sign("…", "...")))?;
-    }
+    desk.progress(&format!("trying {cases} cases {}", desk.screen.sign("…", "...")))?;
     let report = bundle.try_cases();
-    if live {
-        desk.write("\x1b[2K\r")?;
-    }
+    desk.progress_over()?;
     desk.answer(|screen| render(&bundle, &report, arguments.verbose, screen), || to_json(&bundle, &report))?;
     if report.passed() && cases > 0 {
         return Ok(());

@@ -1,0 +1,248 @@
+//! `agentgate kill` and `agentgate resume`: stops what is named, above every policy, until somebody lets it go on.
+//!
+//! A kill asks nobody back: whoever types it is in a hurry. Its reason is wanted, because the agent is told.
+
+use crate::client::{Client, Connection};
+use crate::failure::{Exit, Failure};
+use crate::moment::{absolute, relative};
+use crate::order::{self, Confirmation};
+use crate::output::{Desk, moment_json};
+use crate::screen::{Palette, Screen};
+use crate::table::Pairs;
+use crate::text::{escape, shell_word};
+use agentgate_core::id::{Handle, NameError, Principal, Server, Tenant};
+use agentgate_core::kill::KillTarget;
+use agentgate_core::time::Time;
+use agentgate_proto::order::{target_from_wire, target_to_wire, tool_from_wire};
+use agentgate_proto::v1;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+#[derive(Debug, Args)]
+pub struct KillArguments {
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(subcommand)]
+    what: KillVerb,
+    #[command(flatten)]
+    why: Why,
+}
+
+#[derive(Debug, Args)]
+pub struct ResumeArguments {
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(subcommand)]
+    what: Target,
+    #[command(flatten)]
+    why: Why,
+}
+
+#[derive(Debug, Args)]
+struct Why {
+    /// Why, for people and for the agent that is refused; a kill wants one
+    #[arg(long, global = true, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum KillVerb {
+    #[command(flatten)]
+    Target(Target),
+    /// List the kills in force, and how each is resumed
+    List,
+}
+
+/// What is meant, from the highest to the lowest.
+#[derive(Debug, Subcommand)]
+pub enum Target {
+    /// All calls of everybody
+    Everything,
+    /// All calls of one tenant
+    Tenant {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// All calls of one server
+    Server {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// All calls of one tool
+    Tool {
+        #[arg(value_name = "SERVER")]
+        server: String,
+        #[arg(value_name = "TOOL")]
+        tool: String,
+    },
+    /// All calls of an agent for whomever (`spiffe://…`), or of a user through whatever agent (`user:…@…`)
+    Agent {
+        #[arg(value_name = "PRINCIPAL")]
+        principal: String,
+    },
+    /// All calls under one session's handle
+    Session {
+        #[arg(value_name = "HANDLE")]
+        handle: String,
+    },
+}
+
+pub async fn kill(arguments: &KillArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    let target = match &arguments.what {
+        KillVerb::List => return list(client, desk).await,
+        KillVerb::Target(target) => target.read()?,
+    };
+    let reason = arguments.why.reason.clone().filter(|reason| !reason.trim().is_empty()).ok_or_else(|| {
+        Failure::new(Exit::Usage, "a kill wants its reason: the agent that is refused is told").then("add --reason TEXT")
+    })?;
+    let ordered = client.kill(v1::KillRequest { target: Some(target_to_wire(&target)), reason }).await?;
+    let seen = order::confirm(client, ordered.epoch, desk).await?;
+    answer("killed", &target, &ordered, &seen, desk)
+}
+
+pub async fn resume(arguments: &ResumeArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    let target = arguments.what.read()?;
+    let reason = arguments.why.reason.clone().unwrap_or_default();
+    let ordered = client.resume(v1::ResumeRequest { target: Some(target_to_wire(&target)), reason }).await?;
+    let seen = order::confirm(client, ordered.epoch, desk).await?;
+    answer("resumed", &target, &ordered, &seen, desk)
+}
+
+/// What a person types to let it go on.
+#[must_use]
+pub fn resume_command(target: &KillTarget) -> String {
+    let words = match target {
+        KillTarget::Everything => vec!["everything"],
+        KillTarget::Tenant(tenant) => vec!["tenant", tenant.as_str()],
+        KillTarget::Tool { server, tool: None } => vec!["server", server.as_str()],
+        KillTarget::Tool { server, tool: Some(tool) } => vec!["tool", server.as_str(), tool],
+        KillTarget::Agent(principal) => vec!["agent", principal.as_str()],
+        KillTarget::Session(handle) => vec!["session", handle.as_str()],
+    };
+    // A handle is the agent's own word, and may look like an option.
+    let word = |word: &&str| if word.starts_with('-') { format!("-- {}", shell_word(word)) } else { shell_word(word) };
+    format!("agentgate resume {}", words.iter().map(word).collect::<Vec<_>>().join(" "))
+}
+
+/// What a kill on the wire stops, in words, and the command that resumes it.
+#[must_use]
+pub fn told(kill: &v1::KillOrder) -> (String, String) {
+    match target_from_wire(kill.target.as_ref()) {
+        Ok(target) => (target.to_string(), resume_command(&target)),
+        Err(unnamed) => (format!("something that this program does not know: {unnamed}"), String::new()),
+    }
+}
+
+#[must_use]
+pub fn kill_json(kill: &v1::KillOrder) -> Value {
+    let target = target_from_wire(kill.target.as_ref()).ok();
+    json!({
+        "target": target.as_ref().map(target_json),
+        "reason": kill.reason,
+        "by": kill.by,
+        "at": moment_json(kill.at_us),
+        "sequence": kill.sequence,
+        "resume": target.as_ref().map(resume_command),
+    })
+}
+
+fn target_json(target: &KillTarget) -> Value {
+    match target {
+        KillTarget::Everything => json!({ "height": "everything" }),
+        KillTarget::Tenant(tenant) => json!({ "height": "tenant", "tenant": tenant.as_str() }),
+        KillTarget::Tool { server, tool: None } => json!({ "height": "server", "server": server.as_str() }),
+        KillTarget::Tool { server, tool } => json!({ "height": "tool", "server": server.as_str(), "tool": tool }),
+        KillTarget::Agent(agent) => json!({ "height": "agent", "agent": agent.as_str() }),
+        KillTarget::Session(handle) => json!({ "height": "session", "session": handle.as_str() }),
+    }
+}
+
+fn answer(
+    done: &str,
+    target: &KillTarget,
+    ordered: &v1::OrderResponse,
+    seen: &Confirmation,
+    desk: &mut Desk<'_>,
+) -> Result<(), Failure> {
+    let text = |screen: &Screen| {
+        let mut pairs = Pairs::new(screen);
+        pairs.heading(&format!("{done}: {}", escape(&target.to_string(), screen.charset)));
+        order::render(ordered, seen, &mut pairs);
+        if done == "killed" {
+            pairs.pair("resume", Palette::Plain, &resume_command(target));
+        }
+        pairs.finish()
+    };
+    desk.answer(text, || order::to_json(&json!({ done: target_json(target) }), ordered, seen))
+}
+
+async fn list(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    let kills = client.list_orders().await?.kills;
+    let now = desk.now;
+    desk.answer(|screen| render_list(&kills, now, screen), || json!({ "kills": kills.iter().map(kill_json).collect::<Vec<_>>() }))
+}
+
+fn render_list(kills: &[v1::KillOrder], now: Time, screen: &Screen) -> String {
+    if kills.is_empty() {
+        return "nothing is killed\n".to_owned();
+    }
+    let mut pairs = Pairs::new(screen);
+    for kill in kills {
+        let (what, command) = told(kill);
+        pairs.heading(&screen.paint(Palette::Bad, &format!("killed: {}", escape(&what, screen.charset))));
+        pairs.pair(
+            "since",
+            Palette::Plain,
+            &format!("{} ({}), #{}", relative(now, kill.at_us), absolute(kill.at_us), kill.sequence),
+        );
+        pairs.pair("by", Palette::Plain, &kill.by);
+        pairs.pair("reason", Palette::Plain, &kill.reason);
+        pairs.pair("resume", Palette::Plain, &command);
+    }
+    pairs.finish()
+}
+
+// === impl Target ===
+
+impl Target {
+    fn read(&self) -> Result<KillTarget, Failure> {
+        self.named().map_err(|error| Failure::new(Exit::Usage, error))
+    }
+
+    fn named(&self) -> Result<KillTarget, NameError> {
+        Ok(match self {
+            Self::Everything => KillTarget::Everything,
+            Self::Tenant { name } => KillTarget::Tenant(Tenant::try_from(name.as_str())?),
+            Self::Server { name } => KillTarget::Tool { server: Server::try_from(name.as_str())?, tool: None },
+            Self::Tool { server, tool } => {
+                let tool = tool_from_wire(tool)?.ok_or(NameError::Empty { what: "the tool's name" })?;
+                KillTarget::Tool { server: Server::try_from(server.as_str())?, tool: Some(tool) }
+            }
+            Self::Agent { principal } => KillTarget::Agent(Principal::try_from(principal.as_str())?),
+            Self::Session { handle } => KillTarget::Session(Handle::try_from(handle.as_str())?),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{resume_command, target_from_wire, v1};
+    use agentgate_proto::v1::kill_target::Height;
+
+    #[test]
+    fn what_was_killed_is_resumed_by_a_command_that_can_be_copied() {
+        let tool = |tool: &str| Height::Tool(v1::ToolName { server: "notes".into(), tool: tool.into() });
+        for (height, command) in [
+            (Height::Everything(v1::Everything {}), "agentgate resume everything"),
+            (Height::Tenant("acme".into()), "agentgate resume tenant acme"),
+            (tool(""), "agentgate resume server notes"),
+            (tool("drop"), "agentgate resume tool notes drop"),
+            (Height::Agent("spiffe://a/x+user:u@i".into()), "agentgate resume agent spiffe://a/x+user:u@i"),
+            (Height::Session("$(x)".into()), "agentgate resume session '$(x)'"),
+            (Height::Session("--x".into()), "agentgate resume session -- --x"),
+        ] {
+            let target = target_from_wire(Some(&v1::KillTarget { height: Some(height) })).expect("a target");
+            assert_eq!(resume_command(&target), command);
+        }
+    }
+}
