@@ -4,6 +4,9 @@ use agentgate_cli::authority::{Init, Issue, Validity, init, issue};
 use agentgate_cli::clock;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
+use agentgate_proto::v1::approvals_server::{Approvals, ApprovalsServer};
+use agentgate_proto::v1::control_server::{Control, ControlServer};
+use agentgate_proto::v1::policy_server::{Policy, PolicyServer};
 use agentgate_proto::v1::status_server::{Status, StatusServer};
 use agentgate_proto::v1::trace_server::{Trace, TraceServer};
 use rustls::pki_types::pem::PemObject as _;
@@ -26,9 +29,30 @@ pub(crate) struct Answers {
     pub(crate) status: v1::ShowStatusResponse,
     /// A tail begins anew with its calls for ever, instead of ending after them.
     pub(crate) endless: bool,
+    pub(crate) approvals: Vec<v1::Approval>,
+    /// What is in force; an order is acknowledged with this epoch.
+    pub(crate) orders: v1::ListOrdersResponse,
+    pub(crate) ordered: v1::OrderResponse,
+    pub(crate) explained: Option<v1::ExplainCallResponse>,
+    pub(crate) learned: v1::LearnedTools,
+    /// None: the reading ends before its answer.
+    pub(crate) impact: Option<v1::Impact>,
+    /// What was ordered, decided or asked for, as the wire had it.
+    pub(crate) said: Arc<Mutex<Vec<Said>>>,
     /// Every rpc is refused with this.
     pub(crate) refusal: Option<(tonic::Code, &'static str)>,
     pub(crate) asked: Arc<Mutex<Vec<v1::ListTracesRequest>>>,
+}
+
+/// One order, decision or question that came.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Said {
+    Decided(v1::DecideApprovalRequest),
+    Killed(v1::KillRequest),
+    Resumed(v1::ResumeRequest),
+    Mode(v1::SetModeRequest),
+    Learn(v1::LearnToolsRequest),
+    Impact(v1::ShowImpactRequest),
 }
 
 /// A running double, and the certificates of its world.
@@ -36,6 +60,7 @@ pub(crate) struct Double {
     pub(crate) endpoint: String,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) asked: Arc<Mutex<Vec<v1::ListTracesRequest>>>,
+    pub(crate) said: Arc<Mutex<Vec<Said>>>,
     _runtime: tokio::runtime::Runtime,
 }
 
@@ -65,7 +90,7 @@ impl Answers {
         let directory = tempfile::tempdir().expect("a directory");
         certificates(directory.path());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let asked = self.asked.clone();
+        let (asked, said) = (self.asked.clone(), self.said.clone());
         let config = tls(directory.path(), name);
         let address = runtime.block_on(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -74,12 +99,15 @@ impl Answers {
             tokio::spawn(accept(listener, config, sender));
             let server = tonic::transport::Server::builder()
                 .add_service(TraceServer::new(self.clone()))
+                .add_service(ApprovalsServer::new(self.clone()))
+                .add_service(ControlServer::new(self.clone()))
+                .add_service(PolicyServer::new(self.clone()))
                 .add_service(StatusServer::new(self))
                 .serve_with_incoming(ReceiverStream::new(incoming));
             tokio::spawn(server);
             address
         });
-        Double { endpoint: format!("https://{address}"), directory, asked, _runtime: runtime }
+        Double { endpoint: format!("https://{address}"), directory, asked, said, _runtime: runtime }
     }
 }
 
@@ -128,6 +156,11 @@ async fn accept(
 }
 
 impl Double {
+    /// What was ordered, decided and asked for so far.
+    pub(crate) fn said(&self) -> Vec<Said> {
+        self.said.lock().expect("unpoisoned").clone()
+    }
+
     /// Runs the binary as this operator: its output, with nothing of our own surroundings in it.
     pub(crate) fn agentgate(&self, arguments: &[&str]) -> Output {
         self.agentgate_as("operator-me", arguments)
@@ -164,6 +197,10 @@ pub(crate) fn json(output: &Output) -> serde_json::Value {
 }
 
 impl Answers {
+    fn hear(&self, said: Said) {
+        self.said.lock().expect("unpoisoned").push(said);
+    }
+
     fn refused<T>(&self, answer: T) -> Result<T> {
         match self.refusal {
             Some((code, message)) => Err(tonic::Status::new(code, message)),
@@ -209,5 +246,92 @@ impl Trace for Answers {
 impl Status for Answers {
     async fn show_status(&self, _: Request<v1::ShowStatusRequest>) -> Result<v1::ShowStatusResponse> {
         self.refused(self.status.clone())
+    }
+}
+
+#[tonic::async_trait]
+impl Approvals for Answers {
+    async fn list_approvals(&self, request: Request<v1::ListApprovalsRequest>) -> Result<v1::ListApprovalsResponse> {
+        let all = request.into_inner().all;
+        let wanted = |approval: &&v1::Approval| all || approval.state() == v1::ApprovalState::Pending;
+        self.refused(v1::ListApprovalsResponse { approvals: self.approvals.iter().filter(wanted).cloned().collect() })
+    }
+
+    async fn show_approval(&self, request: Request<v1::ShowApprovalRequest>) -> Result<v1::ShowApprovalResponse> {
+        let id = request.into_inner().id;
+        let approval = self.approvals.iter().find(|approval| approval.id.starts_with(&id)).cloned();
+        match approval {
+            Some(approval) => self.refused(v1::ShowApprovalResponse { approval: Some(approval) }),
+            None => Err(tonic::Status::not_found(format!("no approval `{id}`"))),
+        }
+    }
+
+    async fn decide_approval(&self, request: Request<v1::DecideApprovalRequest>) -> Result<v1::DecideApprovalResponse> {
+        let request = request.into_inner();
+        let found = self.approvals.iter().find(|approval| approval.id == request.id).cloned();
+        let mut approval = found.ok_or_else(|| tonic::Status::not_found("not by its whole id"))?;
+        approval.set_state(if request.grant { v1::ApprovalState::Granted } else { v1::ApprovalState::Denied });
+        self.hear(Said::Decided(request));
+        self.refused(v1::DecideApprovalResponse { approval: Some(approval) })
+    }
+}
+
+#[tonic::async_trait]
+impl Control for Answers {
+    async fn kill(&self, request: Request<v1::KillRequest>) -> Result<v1::OrderResponse> {
+        self.hear(Said::Killed(request.into_inner()));
+        self.refused(self.ordered)
+    }
+
+    async fn resume(&self, request: Request<v1::ResumeRequest>) -> Result<v1::OrderResponse> {
+        self.hear(Said::Resumed(request.into_inner()));
+        self.refused(self.ordered)
+    }
+
+    async fn set_mode(&self, request: Request<v1::SetModeRequest>) -> Result<v1::OrderResponse> {
+        self.hear(Said::Mode(request.into_inner()));
+        self.refused(self.ordered)
+    }
+
+    async fn list_orders(&self, _: Request<v1::ListOrdersRequest>) -> Result<v1::ListOrdersResponse> {
+        self.refused(self.orders.clone())
+    }
+}
+
+type Messages<T> = Pin<Box<dyn Stream<Item = std::result::Result<T, tonic::Status>> + Send>>;
+
+fn messages<T: Send + 'static>(messages: impl IntoIterator<Item = T>) -> Messages<T> {
+    let messages: Vec<_> = messages.into_iter().map(Ok).collect();
+    Box::pin(tokio_stream::iter(messages))
+}
+
+#[tonic::async_trait]
+impl Policy for Answers {
+    type LearnToolsStream = Messages<v1::LearnToolsResponse>;
+
+    async fn learn_tools(&self, request: Request<v1::LearnToolsRequest>) -> Result<Self::LearnToolsStream> {
+        use v1::learn_tools_response::What;
+        self.hear(Said::Learn(request.into_inner()));
+        let progress = What::Progress(v1::Progress { records_read: 500, records: 1_000 });
+        let answers = [progress, What::Tools(self.learned.clone())];
+        self.refused(messages(answers.map(|what| v1::LearnToolsResponse { what: Some(what) })))
+    }
+
+    type ShowImpactStream = Messages<v1::ShowImpactResponse>;
+
+    async fn show_impact(&self, request: Request<v1::ShowImpactRequest>) -> Result<Self::ShowImpactStream> {
+        use v1::show_impact_response::What;
+        self.hear(Said::Impact(request.into_inner()));
+        let progress = What::Progress(v1::Progress { records_read: 500, records: 0 });
+        let answers = [Some(progress), self.impact.clone().map(What::Impact)];
+        self.refused(messages(answers.into_iter().flatten().map(|what| v1::ShowImpactResponse { what: Some(what) })))
+    }
+
+    async fn explain_call(&self, request: Request<v1::ExplainCallRequest>) -> Result<v1::ExplainCallResponse> {
+        let id = request.into_inner().id;
+        match &self.explained {
+            Some(explained) => self.refused(explained.clone()),
+            None => Err(tonic::Status::not_found(format!("no call `{id}`"))),
+        }
     }
 }

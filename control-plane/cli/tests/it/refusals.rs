@@ -1,6 +1,7 @@
 //! When there is no answer: exit codes, and what is said to do next.
 
 use crate::double::{Answers, command, json, text};
+use agentgate_proto::v1;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Output;
@@ -121,10 +122,22 @@ fn a_verb_that_reaches_no_control_plane_takes_no_connection() {
 }
 
 #[test]
-fn a_principal_is_asked_for_by_its_whole_id() {
-    let double = Answers::default().serve();
-    check(&double.agentgate(&["trace", "list", "--principal", "agent/laptop"]), 2, &["a whole SPIFFE ID is wanted"]);
-    assert!(double.asked.lock().expect("unpoisoned").is_empty());
+fn a_principal_is_asked_for_by_its_whole_name_or_by_an_end_that_only_one_has() {
+    let call = |principal: &str| v1::CallTrace { principal: principal.into(), ..Default::default() };
+    let traces = vec![call("spiffe://a/agent/laptop"), call("spiffe://a/agent/ci"), call("spiffe://b/agent/ci")];
+    let double = Answers { traces, ..Default::default() }.serve();
+    check(&double.agentgate(&["trace", "list", "--principal", "laptop2"]), 1, &["ends with `/laptop2`", "its whole name"]);
+    check(&double.agentgate(&["trace", "list", "--principal", "agent/ci"]), 1, &["may be `spiffe://a/agent/ci` or `spiffe://b"]);
+    for (named, asked_for) in [
+        ("agent/laptop", "spiffe://a/agent/laptop"),
+        ("spiffe://c/x", "spiffe://c/x"),
+        ("user:alice@https://idp", "user:alice@https://idp"),
+    ] {
+        let output = double.agentgate(&["trace", "list", "--principal", named]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let asked = double.asked.lock().expect("unpoisoned");
+        assert_eq!(asked.last().map(|request| request.principal.as_str()), Some(asked_for));
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub(crate) fn well() -> v1::ShowStatusResponse {
             node: "envoy-1".into(),
             filter_version: "0.1.0".into(),
             last_heard_us: NOW - 1_500_000,
+            ..Default::default()
         }],
         in_flight: 3,
         unready: String::new(),
@@ -35,6 +36,7 @@ pub(crate) fn well() -> v1::ShowStatusResponse {
             not_before_us: NOW - 10 * HOUR,
             not_after_us: NOW + 14 * HOUR,
         }],
+        ..Default::default()
     }
 }
 
@@ -66,6 +68,7 @@ fn the_vms_of_a_filter_are_one_line_and_each_is_told_of_who_asks() {
         node: node.into(),
         filter_version: "0.1.0".into(),
         last_heard_us: heard_us,
+        ..Default::default()
     };
     let filters =
         vec![vm("b", 1, "x", NOW - 1_500_000), vm("a", 2, "x", NOW), vm("b", 3, "y", NOW - 2 * HOUR), vm("b", 4, "x", NOW)];
@@ -102,6 +105,53 @@ fn what_is_wrong_is_named_with_what_to_do() {
     let mut journal = well();
     journal.journal.get_or_insert_default().unavailable = "disk full".into();
     check(journal, "disk full; every call is refused");
+}
+
+#[test]
+fn what_is_killed_observed_waited_for_and_behind_is_seen_at_once() {
+    let kill = v1::KillOrder {
+        target: Some(v1::KillTarget { height: Some(v1::kill_target::Height::Everything(v1::Everything {})) }),
+        reason: "a leak".into(),
+        by: "spiffe://agentgate.local/operator/me".into(),
+        at_us: NOW - 180_000_000,
+        sequence: 9,
+    };
+    let order = |server: &str, tool: &str, mode: v1::Mode| v1::ModeOrder {
+        server: server.into(),
+        tool: tool.into(),
+        mode: mode.into(),
+        at_us: NOW - HOUR,
+        ..Default::default()
+    };
+    let modes = vec![order("mail", "", v1::Mode::Enforce), order("mail", "read", v1::Mode::Observe)];
+    let route = |server: &str| v1::RouteStatus { server: server.into(), observes: true, last_call_us: NOW - 720_000_000 };
+    let mut status = v1::ShowStatusResponse {
+        orders: Some(v1::OrderStatus { epoch: 12, kills: vec![kill], modes }),
+        approvals_pending: 2,
+        routes: vec![route("notes"), route("mail")],
+        webhook_trouble: "HTTP 500".into(),
+        ..well()
+    };
+    status.filters[0].kept_epoch = 11;
+    status.filters[0].observations_lost = 3;
+    let double = Answers { status, ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["status"]).stdout);
+    for line in [
+        "  approvals    2 calls wait for a person: agentgate approve list\n",
+        "  webhook      approvers are not told: HTTP 500\n",
+        "KILLED: everything\n  killed       3m ago by spiffe://agentgate.local/operator/me: a leak\n",
+        "  resume       agentgate resume everything\n",
+        "  observing    mail/read (last call 12m ago); its verdicts are not enforced\n",
+        "  observing    notes (last call 12m ago); its verdicts are not enforced\n",
+        "  enforcing    mail, ordered 1h ago\n",
+        "filter/laptop (VM 01010101) obeys epoch 11, and the newest is 12\n",
+        "filter/laptop (VM 01010101) lost 3 observations: nothing is known of these calls\n",
+    ] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    assert!(!shown.contains("observing    mail ("), "what is ordered counts more than its route: {shown}");
+    let answer = json(&double.agentgate(&["status", "--output", "json"]));
+    assert_eq!((&answer["orders"]["epoch"], &answer["filters"][0]["kept_epoch"]), (&12.into(), &11.into()));
 }
 
 #[test]

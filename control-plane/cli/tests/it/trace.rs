@@ -116,6 +116,44 @@ fn a_list_asks_for_what_its_filters_say_and_page_by_page() {
 }
 
 #[test]
+fn observed_calls_are_told_apart_and_a_page_of_them_ends_where_it_ends() {
+    let call = |at: u64| v1::CallTrace { sequence: at, observed: at.is_multiple_of(3), verdict: 3, ..Default::default() };
+    let double = Answers { traces: (0..40).map(call).collect(), ..Default::default() }.serve();
+    let sequences = |answer: &serde_json::Value| -> Vec<u64> {
+        let traces = answer["traces"].as_array().expect("traces");
+        traces.iter().map(|trace| trace["sequence"].as_u64().expect("a sequence")).collect()
+    };
+    let list = |more: &[&str]| json(&double.agentgate(&[&["trace", "list", "--limit", "4", "--output", "json"], more].concat()));
+    let first = list(&["--observed"]);
+    assert_eq!(sequences(&first), [0, 3, 6, 9]);
+    assert_eq!(first["traces"][0]["observed"], true);
+    let rest = list(&["--observed", "--after", first["next_page_token"].as_str().expect("a token")]);
+    assert_eq!(sequences(&rest), [12, 15, 18, 21], "nothing twice, nothing left out");
+    assert_eq!(sequences(&list(&["--enforced"])), [1, 2, 4, 5]);
+    assert_eq!(double.agentgate(&["trace", "list", "--observed", "--enforced"]).status.code(), Some(2));
+    let table = text(&double.agentgate(&["trace", "list"]).stdout);
+    assert!(table.contains("(deny)") && table.contains("in parentheses: observed, not enforced"), "{table}");
+}
+
+#[test]
+fn an_observed_call_and_its_approval_are_shown() {
+    let mut observed = shown();
+    let trace = observed.trace.get_or_insert_default();
+    trace.observed = true;
+    trace.approval = "0f".repeat(16);
+    let double = Answers { shown: Some(observed), ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["trace", "show", "2"]).stdout);
+    for line in [
+        "  verdict      (deny)\n".to_owned(),
+        "  enforced     no: it was only observed, and the call went on whatever the verdict\n".to_owned(),
+        format!("  approval     {}\n", "0f".repeat(16)),
+        "  next         agentgate explain 2\n".to_owned(),
+    ] {
+        assert!(shown.contains(&line), "{line} in\n{shown}");
+    }
+}
+
+#[test]
 fn an_empty_list_says_what_to_do() {
     let double = Answers::default().serve();
     for (arguments, said) in
@@ -185,8 +223,8 @@ fn a_tail_writes_one_line_a_call_and_says_when_the_other_side_leaves() {
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let lines = text(&output.stdout);
     assert_eq!(lines.lines().count(), 5, "{lines}");
-    assert!(lines.contains("     1  19:05:53.123Z  allow    notes/read_note"), "{lines}");
-    assert!(lines.ends_with("  ended    notes/read_note                   completed, took 12.3ms\n"), "{lines}");
+    assert!(lines.contains("     1  19:05:53.123Z  allow      notes/read_note"), "{lines}");
+    assert!(lines.ends_with("  ended      notes/read_note                   completed, took 12.3ms\n"), "{lines}");
     assert!(!lines.contains('\x1b'), "{lines}");
     assert!(text(&output.stderr).contains("the control plane ended the tail"), "{output:?}");
 

@@ -1,0 +1,79 @@
+//! Why a call was decided as it was.
+
+use crate::double::{Answers, json, text};
+use crate::trace::calls;
+use agentgate_proto::v1;
+
+fn explained() -> v1::ExplainCallResponse {
+    let rule = v1::RulePlace {
+        rule: "unknown_tool".into(),
+        set: "deny".into(),
+        file: "rego/platform.rego".into(),
+        line: 99,
+        text: "deny contains {\"rule\": \"unknown_tool\"} if {\n\tnot input.tool\n}".into(),
+        reason: "the table does not have it".into(),
+    };
+    let own = v1::RulePlace { rule: "gate.killed".into(), reason: "a leak".into(), ..Default::default() };
+    v1::ExplainCallResponse {
+        trace: Some(calls()[2].clone()),
+        rules: vec![rule, own],
+        facts: vec![
+            v1::FactRead { path: "input.arguments.to".into(), value: "\"a\u{202e}b\"".into() },
+            v1::FactRead { path: "input.tool".into(), value: String::new() },
+        ],
+        edits: vec![v1::TableEdit {
+            server: "notes".into(),
+            tool: "write_note".into(),
+            diff: "--- tools.yaml\n+++ tools.yaml\n@@ -1,2 +1,3 @@\n notes:\n+  write_note: { tag: open, scope: write }\n".into(),
+            verdict: v1::Verdict::Allow.into(),
+            rule: "tool_open".into(),
+        }],
+        again_same: true,
+        policy_in_force: true,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn a_refusal_is_explained_by_its_rule_its_facts_and_an_edit() {
+    let double = Answers { explained: Some(explained()), ..Default::default() }.serve();
+    let output = double.agentgate(&["explain", "2"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let shown = text(&output.stdout);
+    for line in [
+        "deny  notes/write_note\n  rule         arguments.path\n",
+        "  place        rego/platform.rego:99 (deny)\n   99  deny contains {\"rule\": \"unknown_tool\"} if {\n  100      not input.tool\n",
+        "  input.arguments.to = \"a\\u{202e}b\"\n  input.tool = (not there)\n",
+        "  gate.killed  the gate's own, above every policy: a leak\n",
+        "  +  write_note: { tag: open, scope: write }\n  with this the call would be: allow (tool_open)\n",
+    ] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    assert!(!shown.contains("Mind"), "{shown}");
+    let answer = json(&double.agentgate(&["explain", "2", "--output", "json"]));
+    assert_eq!((&answer["rules"][0]["line"], &answer["facts"][1]["value"]), (&99.into(), &serde_json::Value::Null));
+    assert_eq!(answer["edits"][0]["verdict"], "allow");
+}
+
+#[test]
+fn what_is_uncertain_is_said() {
+    let unsure = v1::ExplainCallResponse {
+        edits: vec![],
+        no_edit: "the call is killed".into(),
+        again_same: false,
+        again_differs: "its body was erased".into(),
+        policy_in_force: false,
+        ..explained()
+    };
+    let double = Answers { explained: Some(unsure), ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["explain", "2"]).stdout);
+    for line in [
+        "No edit of tools.yaml changes it\n  because      the call is killed\n",
+        "  policy       the policy that decided is no longer in force",
+        "  again        decided again from its record: its body was erased\n",
+    ] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    let none = Answers::default().serve();
+    assert_eq!(none.agentgate(&["explain", "7"]).status.code(), Some(1));
+}

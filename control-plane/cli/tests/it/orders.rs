@@ -1,0 +1,171 @@
+//! Kills and modes: what is ordered, by whom it is obeyed, and how it is taken back.
+
+use crate::double::{Answers, Double, Said, json, text};
+use crate::status::well;
+use agentgate_proto::v1;
+use agentgate_proto::v1::kill_target::Height;
+
+const NOW: u64 = 1_795_374_352_123_000;
+
+const ORDERED: v1::OrderResponse = v1::OrderResponse { sequence: 4_711, epoch: 12, changed: true };
+
+fn vm(node: &str, kept_epoch: u64, heard_s_ago: u64) -> v1::FilterStatus {
+    v1::FilterStatus {
+        asker: "spiffe://agentgate.local/filter/laptop".into(),
+        epoch: vec![1; 16].into(),
+        node: node.into(),
+        last_heard_us: NOW - heard_s_ago * 1_000_000,
+        kept_epoch,
+        ..Default::default()
+    }
+}
+
+fn double(filters: Vec<v1::FilterStatus>, ordered: v1::OrderResponse) -> Double {
+    let status = v1::ShowStatusResponse { filters, ..well() };
+    let target = |height| Some(v1::KillTarget { height: Some(height) });
+    let kill = v1::KillOrder {
+        target: target(Height::Tool(v1::ToolName { server: "notes".into(), tool: "drop".into() })),
+        reason: "it drops\u{1b} tables".into(),
+        by: "spiffe://agentgate.local/operator/me".into(),
+        at_us: NOW,
+        sequence: 9,
+    };
+    let mode = v1::ModeOrder { server: "notes".into(), mode: v1::Mode::Observe.into(), at_us: NOW, ..Default::default() };
+    let orders = v1::ListOrdersResponse { kills: vec![kill], modes: vec![mode] };
+    let impact = v1::Impact { calls: 340, allowed: 328, ..Default::default() };
+    Answers { status, ordered, orders, impact: Some(impact), ..Default::default() }.serve()
+}
+
+#[test]
+fn what_is_killed_is_what_was_named() {
+    let double = double(vec![vm("a", 12, 0)], ORDERED);
+    let tool = |tool: &str| Height::Tool(v1::ToolName { server: "notes".into(), tool: tool.into() });
+    for (words, height) in [
+        (&["everything"][..], Height::Everything(v1::Everything {})),
+        (&["tenant", "acme"], Height::Tenant("acme".into())),
+        (&["server", "notes"], tool("")),
+        (&["tool", "notes", "drop"], tool("drop")),
+        (&["agent", "spiffe://a/x"], Height::Agent("spiffe://a/x".into())),
+        (&["agent", "user:u@https://i"], Height::Agent("user:u@https://i".into())),
+        (&["session", "s-1"], Height::Session("s-1".into())),
+    ] {
+        let target = Some(v1::KillTarget { height: Some(height) });
+        let output = double.agentgate(&[&["kill"], words, &["--reason", "a leak"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let shown = text(&output.stdout);
+        assert!(shown.contains("  resume       agentgate resume "), "{shown}");
+        let killed = v1::KillRequest { target: target.clone(), reason: "a leak".into() };
+        assert_eq!(double.said().pop(), Some(Said::Killed(killed)));
+        let output = double.agentgate(&[&["resume"], words].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(double.said().pop(), Some(Said::Resumed(v1::ResumeRequest { target, reason: String::new() })));
+    }
+}
+
+#[test]
+fn a_kill_that_is_none_is_not_sent() {
+    let double = double(vec![], ORDERED);
+    for (words, said) in [
+        (&["kill", "everything"][..], "a kill wants its reason"),
+        (&["kill", "everything", "--reason", " "], "a kill wants its reason"),
+        (&["kill", "agent", "alice", "--reason", "x"], "is no SPIFFE ID"),
+        (&["kill", "tool", "notes", "a b", "--reason", "x"], "contains a control, format or space character"),
+        (&["kill", "tenant", "", "--reason", "x"], "the tenant is empty"),
+        (&["enforce", "notes"], "nobody is here to be asked"),
+        (&["observe", "no tes"], "contains a control, format or space character"),
+    ] {
+        let output = double.agentgate(words);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains(said), "{output:?}");
+    }
+    assert_eq!(double.said(), []);
+}
+
+#[test]
+fn an_order_says_where_it_stands_and_who_obeys_it() {
+    let unchanged = v1::OrderResponse { changed: false, ..ORDERED };
+    let check = |filters: Vec<v1::FilterStatus>, ordered, lines: &[&str]| {
+        let double = double(filters, ordered);
+        let output = double.agentgate(&["observe", "notes", "--tool", "drop"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let shown = text(&output.stdout);
+        for line in lines {
+            assert!(shown.contains(line), "{line} in\n{shown}");
+        }
+    };
+    let committed = "  committed    #4711, epoch 12: in force for every decision from here on\n";
+    check(vec![vm("a", 12, 0), vm("b", 13, 9)], ORDERED, &[committed, "  confirmed    by 2 of 2 filter VMs\n"]);
+    check(vec![vm("a", 12, 0), vm("b", 0, 11)], ORDERED, &["  confirmed    by 1 of 1 filter VMs\n"]);
+    check(vec![], unchanged, &["  unchanged    it was so already", "by nobody: no filter was heard of in the last 10 s\n"]);
+    let who = "  not by       spiffe://agentgate.local/filter/laptop (node b, VM 0101010101010101";
+    check(
+        vec![vm("a", 12, 0), vm("b", 11, 9)],
+        ORDERED,
+        &["  confirmed    by 1 of 2 filter VMs only\n", who, "  warning      only a call"],
+    );
+}
+
+#[test]
+fn an_order_for_programs_names_who_does_not_obey_yet() {
+    let double = double(vec![vm("a", 12, 0), vm("b", 11, 9)], ORDERED);
+    let answer = json(&double.agentgate(&["enforce", "notes", "--yes", "--output", "json", "--reason", "we looked"]));
+    for (pointer, value) in [
+        ("/order/server", serde_json::json!("notes")),
+        ("/order/mode", serde_json::json!("enforce")),
+        ("/sequence", serde_json::json!(4_711)),
+        ("/changed", serde_json::json!(true)),
+        ("/filters_heard", serde_json::json!(2)),
+        ("/filters_confirmed", serde_json::json!(1)),
+        ("/unconfirmed/0/node", serde_json::json!("b")),
+    ] {
+        assert_eq!(answer.pointer(pointer), Some(&value), "{pointer} in {answer}");
+    }
+    let mode = v1::SetModeRequest {
+        server: "notes".into(),
+        mode: v1::Mode::Enforce.into(),
+        reason: "we looked".into(),
+        ..Default::default()
+    };
+    assert_eq!(double.said().pop(), Some(Said::Mode(mode.clone())));
+    double.agentgate(&["mode", "clear", "notes", "--tool", "drop"]);
+    let cleared = v1::SetModeRequest { tool: "drop".into(), mode: v1::Mode::Unspecified.into(), reason: String::new(), ..mode };
+    assert_eq!(double.said().pop(), Some(Said::Mode(cleared)));
+}
+
+#[test]
+fn what_is_in_force_is_listed_with_how_it_ends() {
+    let double = double(vec![], ORDERED);
+    let kills = text(&double.agentgate(&["kill", "list"]).stdout);
+    for line in [
+        "killed: the tool `drop` of the server `notes`\n",
+        "  by           spiffe://agentgate.local/operator/me\n",
+        "  reason       it drops\\u{1b} tables\n",
+        "  resume       agentgate resume tool notes drop\n",
+    ] {
+        assert!(kills.contains(line), "{line} in\n{kills}");
+    }
+    let answer = json(&double.agentgate(&["kill", "list", "--output", "json"]));
+    assert_eq!(answer["kills"][0]["target"], serde_json::json!({ "height": "tool", "server": "notes", "tool": "drop" }));
+    let modes = text(&double.agentgate(&["mode", "list"]).stdout);
+    assert!(modes.contains("\nnotes   (all)  observe  "), "{modes}");
+    let none = Answers::default().serve();
+    for (verb, said) in [("kill", "nothing is killed"), ("mode", "nothing is ordered")] {
+        assert!(text(&none.agentgate(&[verb, "list"]).stdout).contains(said));
+    }
+}
+
+#[test]
+fn a_connection_may_be_given_before_the_verb() {
+    let double = double(vec![], ORDERED);
+    let wrong = "https://127.0.0.1:1";
+    for (before, after, code) in [
+        (&["--endpoint", double.endpoint.as_str()][..], &["kill", "list"][..], 0),
+        (&["--endpoint", wrong], &["kill", "list"], 3),
+        (&["--endpoint", wrong], &["kill", "--endpoint", double.endpoint.as_str(), "list"], 0),
+        (&["--endpoint", wrong], &["status", "--endpoint", double.endpoint.as_str()], 0),
+        (&["--endpoint", wrong], &["policy", "test", "/nowhere"], 5),
+    ] {
+        let output = double.agentgate(&[before, after].concat());
+        assert_eq!(output.status.code(), Some(code), "{before:?} {after:?} {output:?}");
+    }
+}
