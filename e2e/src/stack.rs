@@ -173,7 +173,7 @@ fn generated(gate: &Path, places: &Places, plan: &Plan, asked: SocketAddr) -> Re
     let mut command = Command::new(&places.agentgate);
     command.args(["envoy", "--at", "outbound", "--mode", "observe", "--node", "laptop", "--directory"]).arg(gate);
     command.args(["--listen", &format!("127.0.0.1:{}", plan.ports.gate), "--admin", &format!("127.0.0.1:{}", plan.ports.admin)]);
-    command.args(["--control-plane", &format!("localhost:{}", asked.port()), "--force"]);
+    command.args(["--control-plane", &asked.to_string(), "--force"]);
     for (name, url) in &plan.servers {
         command.arg("--upstream").arg(format!("{name}={url}")).arg("--path").arg(format!("{name}=/{name}"));
     }

@@ -64,6 +64,8 @@ fn blocks(text: &str) -> Vec<String> {
     let mut commands = Vec::new();
     let mut inside = false;
     for line in text.lines() {
+        // Also inside of a list.
+        let line = line.trim_start();
         if line.starts_with("```") {
             inside = line == "```sh";
         } else if inside {
@@ -93,7 +95,9 @@ impl Line {
             ["source", ".run/env"] => Some(Self::Source),
             ["agentgate", "trace", "tail", ..] => Some(Self::Follows(command.to_owned())),
             ["mkdir" | "cp", ..] => Some(Self::Runs(command.to_owned())),
-            ["agentgate", "authority" | "policy" | "status" | "trace", ..] => Some(Self::Runs(command.to_owned())),
+            ["agentgate", "authority" | "check" | "envoy" | "policy" | "status" | "trace", ..] => {
+                Some(Self::Runs(command.to_owned()))
+            }
             _ => None,
         }
     }

@@ -7,14 +7,18 @@
 )]
 
 mod answers;
+mod approvals;
 mod attempts;
 mod calls;
 mod certificates;
+mod check;
 mod documents;
+mod envoy_config;
 mod failures;
 mod framing;
 mod laptop;
 mod mesh;
+mod observe;
 mod origin;
 mod policy;
 mod rust_sdk;

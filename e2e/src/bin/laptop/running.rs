@@ -53,7 +53,8 @@ pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), 
 fn prepare(directory: &Path, own: bool) -> Result<(), Broken> {
     let was_own = directory.join(OWN).exists();
     if was_own && !own {
-        let why = "holds the policy and the traces of your own servers: `./justw down --remove` removes them, or move it elsewhere";
+        let why =
+            "holds the policy and the traces of your own servers: `./justw down --remove` removes them, or move it elsewhere";
         return Err(Broken(format!("{DIRECTORY}/ {why}")));
     }
     if was_own {

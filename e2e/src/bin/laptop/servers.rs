@@ -57,7 +57,8 @@ impl Servers {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, Broken> {
-        let json = json::read(bytes, BOUNDS, Keys::Exact).map_err(|fault| Broken(fault.to_string().replace("the body", "the file")))?;
+        let json =
+            json::read(bytes, BOUNDS, Keys::Exact).map_err(|fault| Broken(fault.to_string().replace("the body", "the file")))?;
         let root = json.as_object().ok_or_else(|| Broken("it is no JSON object".into()))?;
         let all = root.get("mcpServers").or_else(|| root.get("servers"));
         let all = all.and_then(Json::as_object).ok_or_else(|| Broken("it has no object `mcpServers`".into()))?;
@@ -67,7 +68,8 @@ impl Servers {
             servers.take(key, entry)?;
         }
         if servers.http.is_empty() {
-            let bridge = servers.stdio.first().map(|stdio| format!("; a bridge makes one of `{}`: {}", stdio.name, stdio.bridge(1)));
+            let bridge =
+                servers.stdio.first().map(|stdio| format!("; a bridge makes one of `{}`: {}", stdio.name, stdio.bridge(1)));
             return Err(Broken(format!("none of its servers is reached over HTTP{}", bridge.unwrap_or_default())));
         }
         Ok(servers)
@@ -141,7 +143,10 @@ fn checked(key: &str) -> Result<String, Broken> {
     let name: String = key.trim().chars().map(|c| if plain(c) { c } else { '-' }).collect();
     let usable = name.trim_matches(['-', '.']);
     if usable.is_empty() || Server::try_from(usable).is_err() {
-        return Err(Broken(format!("`{}` is no name that a server can have behind the gate; use letters and digits", key.escape_debug())));
+        return Err(Broken(format!(
+            "`{}` is no name that a server can have behind the gate; use letters and digits",
+            key.escape_debug()
+        )));
     }
     Ok(usable.into())
 }
