@@ -56,7 +56,7 @@ impl ControlPlane {
             copy_folder(&policies, &kept)?;
         }
         let servers: Vec<&str> = plan.servers.iter().map(|(name, _)| name.as_str()).collect();
-        let servers = if servers.is_empty() { vec!["notes"] } else { servers };
+        let servers = if servers.is_empty() { vec![plan.server] } else { servers };
         let tls = format!(
             "[tls]\ncertificate = {:?}\nkey = {:?}\nauthority = {:?}\n",
             own.certificate,

@@ -3,6 +3,7 @@
 use crate::{Broken, Doing};
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Every path that the harness takes from outside its own worlds.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Places {
     pub filter: PathBuf,
     pub envoy: PathBuf,
     pub python: PathBuf,
+    /// What npm laid out of `e2e/peers/typescript`, with the Node.js that runs it.
+    pub typescript: PathBuf,
 }
 
 // === impl Places ===
@@ -30,6 +33,7 @@ impl Places {
             filter: target.join("wasm32-wasip1/wasm/agentgate_filter.wasm"),
             envoy: named("AGENTGATE_ENVOY").unwrap_or(tools.join("envoy")),
             python: named("AGENTGATE_PYTHON").unwrap_or(tools.join("python")),
+            typescript: named("AGENTGATE_TYPESCRIPT").unwrap_or(repository.join(".tools/typescript")),
             repository,
         })
     }
@@ -60,6 +64,27 @@ impl Places {
     #[must_use]
     pub fn demo(&self, script: &str) -> PathBuf {
         self.repository.join("e2e/demo").join(script)
+    }
+
+    #[must_use]
+    pub fn peer(&self, script: &str) -> PathBuf {
+        self.repository.join("e2e/peers").join(script)
+    }
+
+    /// The Node.js of the TypeScript peers.
+    ///
+    /// # Errors
+    /// It was not fetched yet.
+    pub fn node(&self) -> Result<Command, Broken> {
+        let node = self.typescript.join("node/bin/node");
+        existing(&node, "`./justw test`")?;
+        Ok(Command::new(node))
+    }
+
+    /// A file of one of the TypeScript peers' packages.
+    #[must_use]
+    pub fn package(&self, file: &str) -> PathBuf {
+        self.typescript.join("node_modules").join(file)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Plan {
     pub ports: Ports,
     /// The tool server, behind the shipped bootstrap.
     pub upstream: SocketAddr,
+    /// What the route, the control plane and the tool table call it.
+    pub server: &'static str,
     /// Other servers instead, by name and address: behind a configuration that `agentgate envoy` makes, and only observed to
     /// begin with.
     pub servers: Vec<(String, String)>,
@@ -77,6 +79,7 @@ impl Plan {
         Self {
             ports: Ports::default(),
             upstream,
+            server: "notes",
             servers: Vec::new(),
             edits: Vec::new(),
             policies: None,
@@ -197,5 +200,6 @@ fn edits(plan: &Plan, control_plane: SocketAddr) -> Vec<Edit> {
         edit(9901, "ADMIN", plan.ports.admin),
         edit_endpoint(8000, "SERVER", plan.upstream.port()),
         edit_endpoint(9443, "CONTROL_PLANE", control_plane.port()),
+        Edit::new(r#""server": "notes""#, format!(r#""server": "{}""#, plan.server)),
     ]
 }

@@ -24,4 +24,5 @@ mod policy;
 mod rust_sdk;
 mod session;
 mod trap;
+mod typescript;
 mod wire;

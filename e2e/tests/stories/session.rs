@@ -55,7 +55,7 @@ fn every_message_of_the_session_is_on_record(world: &World) {
 fn told(world: &World, address: SocketAddr, mode: Mode) -> Result<Value, Broken> {
     let mode = if mode == Mode::Legacy { "legacy" } else { "auto" };
     let mut command = Command::new(&world.places.python);
-    command.arg(peer(&world.places, "answering_client.py")).arg(format!("http://{address}/mcp")).args(["--mode", mode]);
+    command.arg(world.places.peer("answering_client.py")).arg(format!("http://{address}/mcp")).args(["--mode", mode]);
     let output = command.env("PYTHONDONTWRITEBYTECODE", "1").output().doing("the client that answers")?;
     serde_json::from_slice(&output.stdout).doing(String::from_utf8_lossy(&output.stderr))
 }
@@ -63,12 +63,8 @@ fn told(world: &World, address: SocketAddr, mode: Mode) -> Result<Value, Broken>
 fn serve(places: &Places, directory: &Path) -> Result<(Process, SocketAddr), Broken> {
     let ready = directory.join("asking-port");
     let mut command = Command::new(&places.python);
-    command.arg(peer(places, "asking_server.py")).arg("--ready-file").arg(&ready).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.arg(places.peer("asking_server.py")).arg("--ready-file").arg(&ready).env("PYTHONDONTWRITEBYTECODE", "1");
     let mut process = Process::start("the server that asks back", command, &directory.join("asking.log"))?;
     let port: u16 = process.until("it listens", || fs::read_to_string(&ready).ok()?.parse().ok())?;
     Ok((process, SocketAddr::from(([127, 0, 0, 1], port))))
-}
-
-fn peer(places: &Places, script: &str) -> std::path::PathBuf {
-    places.repository.join("e2e/peers").join(script)
 }
