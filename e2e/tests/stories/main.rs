@@ -6,6 +6,7 @@
     reason = "a story ends where its world breaks; only JSON values and lists just counted are indexed"
 )]
 
+mod agents;
 mod answers;
 mod approvals;
 mod attempts;
