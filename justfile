@@ -38,6 +38,10 @@ down *OPTIONS:
 test:
     @tools/test
 
+# Run the stories that matter most in every Envoy that tools/envoys/ lists (fetches 120 MB once; name other stories to run those)
+envoys *STORIES: build
+    @tools/envoys/run {{ STORIES }}
+
 # Measure what the gate costs beside Envoy alone, side by side in one run (`just bench --help`; builds for release first)
 bench *OPTIONS:
     @cargo build --quiet --release -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bin agentgate-control-plane --bin agentgate --bin bench
