@@ -9,7 +9,7 @@ use std::process::Command;
 /// What the framework makes of a call that was answered with an error.
 #[derive(Clone, Copy)]
 enum Errors {
-    /// Its default: the model is asked to try again, once for each tool in a row; then the run ends.
+    /// Its default: the model is asked to try again, once for each tool until that one succeeds; the next refusal ends the run.
     Retry,
     /// The model is told, as often as it likes.
     Failed,
