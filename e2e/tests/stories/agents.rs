@@ -1,7 +1,7 @@
 //! An agent of a framework that we did not write (pydantic-ai; its model is a list of calls, and no network): a denial and a pending call are
 //! something that its model reads, and its run goes on.
 
-use agentgate_e2e::{Broken, Doing, World};
+use agentgate_e2e::{Broken, Doing, Edit, World, WorldPlan};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::process::Command;
@@ -43,18 +43,40 @@ fn an_agent_reads_why_a_call_was_not_made_and_goes_on() {
     assert_eq!([verdicts("allow"), verdicts("deny"), verdicts("pending")], [6, 2, 2], "{traces:?}");
 }
 
-/// A model that asks for the same thing again and again ends its run, unless the framework is told that an error is an answer like any other.
+/// However a route says no, the model reads why. Only of a result does the framework take any number.
 #[test]
-fn an_agent_that_does_not_take_no_for_an_answer_goes_on_where_an_error_is_an_answer() {
+fn an_agent_that_asks_again_goes_on_where_a_refusal_is_a_result_and_an_error_is_an_answer() {
+    let refused = json!({"tool": "search_notes", "arguments": {"query": "password"}});
+    let pending = json!({"tool": "add_note", "arguments": {"title": "a", "text": "b"}});
+    let stubborn = json!([refused, pending, refused, refused]);
+    let cases = [
+        ("result", Errors::Failed, true),
+        ("result", Errors::Retry, false),
+        ("error", Errors::Failed, false),
+        ("http_403", Errors::Failed, false),
+    ];
+    for (denied, errors, goes_on) in cases {
+        let world = world(denied).unwrap();
+        let run = run(&world, world.stack.gate, errors, &stubborn).unwrap();
+        let texts: Vec<&str> = run["read"].as_array().unwrap().iter().filter_map(|read| read["text"].as_str()).collect();
+        assert!(texts[0].contains("rule `forbidden_query`") && texts[1].contains("rule `tool_gated`"), "{denied}: {run}");
+        if goes_on {
+            assert_eq!((&run["said"], texts.len()), (&json!("all done"), 4), "{denied}: {run}");
+        } else {
+            assert!(run["died"].as_str().unwrap().contains("search_notes"), "{denied}: {run}");
+        }
+    }
     let world = World::notes().unwrap();
-    let call = json!({"tool": "add_note", "arguments": {"title": "a", "text": "b"}});
-    let stubborn = json!([call, call, call]);
-    let goes_on = run(&world, world.stack.gate, Errors::Failed, &stubborn).unwrap();
-    assert_eq!((&goes_on["said"], goes_on["read"].as_array().unwrap().len()), (&json!("all done"), 3), "{goes_on}");
-    let ends = run(&world, world.stack.gate, Errors::Retry, &stubborn).unwrap();
-    assert!(ends["died"].as_str().unwrap().contains("add_note"), "{ends}");
     let without = run(&world, world.tool_server(), Errors::Retry, &stubborn).unwrap();
     assert_eq!(without["said"], "all done", "without the gate: {without}");
+}
+
+/// The notes, behind a route that says no in this way.
+fn world(denied: &str) -> Result<World, Broken> {
+    let mut plan = WorldPlan::notes(&[])?;
+    let server = r#""server": "notes""#;
+    plan.stack.edits.push(Edit::new(server, format!(r#"{server}, "denied": "{denied}""#)));
+    plan.start()
 }
 
 /// What the model read of each of these calls, and how the run ended.
