@@ -2,6 +2,7 @@
 
 use crate::approval::ApprovalError;
 use crate::control::OrderError;
+use crate::history::HistoryError;
 use crate::identity;
 use crate::session::TraceError;
 use tonic::{Code, Status};
@@ -49,6 +50,22 @@ impl From<ApprovalError> for Status {
             ApprovalError::Erased => Code::DataLoss,
             ApprovalError::Journal(_) | ApprovalError::Read(_) | ApprovalError::Keys(_) => Code::Unavailable,
             ApprovalError::Unknown(_) => Code::Unknown,
+        };
+        Self::new(code, agentgate_core::error::chain(&error))
+    }
+}
+
+impl From<HistoryError> for Status {
+    fn from(error: HistoryError) -> Self {
+        let code = match error {
+            HistoryError::Past(past) => return TraceError::from(past).into(),
+            HistoryError::Trace(error) => return error.into(),
+            HistoryError::Crowded { .. } => Code::ResourceExhausted,
+            HistoryError::Candidate(_) => Code::InvalidArgument,
+            HistoryError::NoPolicy => Code::FailedPrecondition,
+            HistoryError::Policy(_) | HistoryError::Leaving => Code::Unavailable,
+            HistoryError::Left => Code::Cancelled,
+            HistoryError::Failed => Code::Internal,
         };
         Self::new(code, agentgate_core::error::chain(&error))
     }

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::Limits;
 use crate::control::rpc::ControlRpc;
 use crate::decide::rpc::GateRpc;
+use crate::history::{REQUEST_BYTES_MAX, rpc::PolicyRpc};
 use crate::identity::{Identity, Peer, rpc as gate};
 use crate::rarely::Rarely;
 use crate::session::rpc::TraceRpc;
@@ -17,6 +18,7 @@ use crate::telemetry::Counted;
 use agentgate_proto::v1::approvals_server::ApprovalsServer;
 use agentgate_proto::v1::control_server::ControlServer;
 use agentgate_proto::v1::gate_server::GateServer;
+use agentgate_proto::v1::policy_server::PolicyServer;
 use agentgate_proto::v1::status_server::StatusServer;
 use agentgate_proto::v1::trace_server::TraceServer;
 use std::fmt;
@@ -65,6 +67,7 @@ pub struct Services {
     pub status: Arc<Status>,
     pub control: ControlRpc,
     pub approvals: ApprovalsRpc,
+    pub policy: PolicyRpc,
 }
 
 /// A connection whose other end was verified.
@@ -114,6 +117,7 @@ impl Listening {
         health.set_serving::<StatusServer<StatusRpc>>().await;
         health.set_serving::<ControlServer<ControlRpc>>().await;
         health.set_serving::<ApprovalsServer<ApprovalsRpc>>().await;
+        health.set_serving::<PolicyServer<PolicyRpc>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(agentgate_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -129,6 +133,7 @@ impl Listening {
             .add_service(StatusServer::new(StatusRpc(services.status)))
             .add_service(ControlServer::new(services.control))
             .add_service(ApprovalsServer::new(services.approvals))
+            .add_service(PolicyServer::new(services.policy).max_decoding_message_size(REQUEST_BYTES_MAX))
             .add_service(health_rpc)
             .add_optional_service(reflection)
             .serve_with_incoming_shutdown(incoming, left(leaving))

@@ -28,7 +28,7 @@ const COUNTERS: [(&str, &str); 16] = [
     ("agentgate_webhook_messages_total", "Messages to approvers that are over, by end: sent, failed or dropped"),
     ("agentgate_webhook_attempts_failed_total", "Attempts to tell approvers that failed; most are tried again"),
 ];
-const GAUGES: [(&str, &str); 29] = [
+const GAUGES: [(&str, &str); 30] = [
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
     (
         "agentgate_connections",
@@ -62,6 +62,7 @@ const GAUGES: [(&str, &str); 29] = [
     ("agentgate_filter_vms", "Filter VMs remembered, the silent ones too; the oldest is forgotten first"),
     ("agentgate_tails", "Operators that follow traces; bounded by limits.tails_max"),
     ("agentgate_tail_behind", "Traces that a follower has not read yet; bounded by limits.tail_behind_max"),
+    ("agentgate_histories", "Readings of the past under way, by kind; a scan too many is refused, an explanation waits"),
     ("agentgate_control_epoch", "The control epoch: how many orders there were, policies among them"),
     ("agentgate_kills", "Kills in force; bounded by limits.kills_max"),
     ("agentgate_modes", "Orders to enforce or observe, in force; bounded by limits.modes_max"),

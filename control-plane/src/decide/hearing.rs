@@ -153,7 +153,7 @@ pub(super) fn tool(facts: &Facts) -> Option<&str> {
 }
 
 /// The law, over what the policy in force says. A call that cannot be read needs no policy to be refused.
-pub(super) fn consult(policy: Option<&InForce>, facts: &Facts) -> Result<Decision, Undecided> {
+pub(crate) fn consult(policy: Option<&InForce>, facts: &Facts) -> Result<Decision, Undecided> {
     if facts.reading.is_err() || facts.kill.is_some() {
         return Ok(settle(facts, Ok(&Opinion::default())));
     }
@@ -166,7 +166,7 @@ pub(super) fn consult(policy: Option<&InForce>, facts: &Facts) -> Result<Decisio
 }
 
 /// It did not reach the tool, so it stays a denial, whatever could be read of it here.
-fn refused_by_filter() -> Decision {
+pub(crate) fn refused_by_filter() -> Decision {
     Decision {
         verdict: Verdict::Deny(Denial::Malformed),
         rule: RuleName::of_gate(REFUSED_BY_FILTER),

@@ -37,6 +37,8 @@ use thiserror::Error;
 
 pub use admission::Admission;
 pub use flood::Flood;
+pub(crate) use hearing::{consult, refused_by_filter};
+pub(crate) use reading::read_refused;
 
 /// How often one call is folded again because its subject or the policy moved.
 pub const ATTEMPTS_MAX: u32 = 3;

@@ -23,7 +23,7 @@ pub(super) fn read(ask: &v1::Ask, limits: &Limits) -> Result<Result<Message, Mal
 ///
 /// # Errors
 /// As `read`.
-pub(super) fn read_refused(ask: &v1::Ask, said: &str, limits: &Limits) -> Result<Result<Message, Malformed>, Undecided> {
+pub(crate) fn read_refused(ask: &v1::Ask, said: &str, limits: &Limits) -> Result<Result<Message, Malformed>, Undecided> {
     if ask.body.is_empty()
         && let Some(malformed) = Malformed::all().find(|malformed| malformed.reason() == said)
     {

@@ -254,7 +254,10 @@ impl Policy {
 }
 
 /// A bundle whose cases all pass, and that has some: without, nothing is shown to work.
-fn load(files: Vec<SourceFile>) -> Result<Bundle, String> {
+///
+/// # Errors
+/// When it is none, in words for people.
+pub fn load(files: Vec<SourceFile>) -> Result<Bundle, String> {
     let bundle = Bundle::load(files).map_err(|error| agentgate_core::error::chain(&error))?;
     if bundle.cases() == 0 {
         return Err(

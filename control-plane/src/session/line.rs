@@ -37,7 +37,7 @@ pub(super) fn of(recorded: &Recorded) -> v1::CallTrace {
 }
 
 /// The text, or what of it fits before an ellipsis.
-fn beginning(text: &str, bytes_max: usize) -> String {
+pub(crate) fn beginning(text: &str, bytes_max: usize) -> String {
     if text.len() <= bytes_max {
         return text.into();
     }

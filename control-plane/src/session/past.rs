@@ -20,7 +20,7 @@ const WINDOW: u64 = 256;
 const READ_ANYWAY_PART: u64 = 8;
 
 /// Decisions are recorded in an order that may differ from their `at` by no more than a call takes.
-const SLACK_US: u64 = 60_000_000;
+pub(crate) const SLACK_US: u64 = 60_000_000;
 
 #[derive(Clone, Debug, Error)]
 pub enum PastError {
@@ -70,7 +70,7 @@ struct Reading<'a> {
 }
 
 /// Reads a record of our own making.
-pub(super) fn parse(record: &Record) -> Result<(Time, What), PastError> {
+pub(crate) fn parse(record: &Record) -> Result<(Time, What), PastError> {
     let sequence = record.sequence;
     let parsed =
         v1::Record::decode(record.bytes.clone()).map_err(|error| PastError::Unreadable { sequence, why: error.to_string() })?;
@@ -159,7 +159,7 @@ pub(super) async fn flooded(
 }
 
 /// A body, or none when it was erased.
-pub(super) async fn body_of<M: Message + Default>(
+pub(crate) async fn body_of<M: Message + Default>(
     journal: &dyn Journal,
     sequence: Sequence,
     reference: Option<&v1::BodyRef>,
