@@ -27,7 +27,7 @@ pub enum Exit {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  refused: not found, a case fails, or a file would be overwritten
+  1  refused: not found, a case fails, nobody said yes, or a file would be overwritten
   2  the command line was not understood
   3  no control plane could be reached, or it cannot answer now
   4  not permitted: a certificate was not accepted, or is not an operator's

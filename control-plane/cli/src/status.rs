@@ -195,11 +195,10 @@ fn troubled_filters(status: &v1::ShowStatusResponse, now: Time, screen: &Screen)
         let who = format!("{} (VM {})", vm.asker, hex(&vm.epoch).get(..8).unwrap_or_default());
         let mut say = |said: String| text += &format!("{}\n", screen.paint(Palette::Waiting, &escape(&said, screen.charset)));
         if vm.kept_epoch < epoch && !is_silent(vm, now) {
-            say(format!("{who} obeys epoch {}, and the newest is {epoch}", vm.kept_epoch));
+            say(format!("{who} obeys epoch {} of {epoch}", vm.kept_epoch));
         }
         if vm.observations_lost > 0 {
-            let lost = counted(vm.observations_lost, "observation");
-            say(format!("{who} lost {lost}: nothing is known of these calls"));
+            say(format!("{who} lost {}", counted(vm.observations_lost, "observation")));
         }
     }
     text

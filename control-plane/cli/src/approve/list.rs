@@ -21,7 +21,7 @@ const COLUMNS: [Column; 7] = [
     Column::whole("ASKED", 2),
     Column::whole("LAPSES", 8),
     Column::cut("CALL", u8::MAX).wishing(32),
-    Column::cut("PRINCIPAL", 6).wishing(32),
+    Column::cut("PRINCIPAL", 6).wishing(24),
     Column::cut("RULE", 4),
 ];
 

@@ -73,8 +73,8 @@ fn what_waits_is_listed_in_eighty_columns() {
     let mut command = double.command("operator-me", &["approve", "list"]);
     let table = text(&command.env("COLUMNS", "80").output().expect("it runs").stdout);
     let lines: Vec<&str> = table.lines().collect();
-    assert!(lines[0].starts_with("ID        STATE    LAPSES  CALL             PRINCIPAL"), "{table}");
-    assert!(lines[2].starts_with("3f2a9b00  pending  in 13m  notes/send_note  agent/laptop+user:alice@"), "{table}");
+    assert!(lines[0].starts_with("ID        STATE    LAPSES  CALL             PRINCIPAL                 RULE"), "{table}");
+    assert!(lines[2].starts_with("3f2a9b00  pending  in 13m  notes/send_note  agent/laptop+user:alice…  tool_gated"), "{table}");
     assert!(!table.contains("77000000") && lines.iter().all(|line| line.chars().count() <= 80), "{table}");
     let all = text(&double.agentgate(&["approve", "list", "--all"]).stdout);
     assert!(all.contains("77000000  used "), "{all}");

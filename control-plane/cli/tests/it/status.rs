@@ -144,8 +144,8 @@ fn what_is_killed_observed_waited_for_and_behind_is_seen_at_once() {
         "  observing    mail/read (last call 12m ago); its verdicts are not enforced\n",
         "  observing    notes (last call 12m ago); its verdicts are not enforced\n",
         "  enforcing    mail, ordered 1h ago\n",
-        "filter/laptop (VM 01010101) obeys epoch 11, and the newest is 12\n",
-        "filter/laptop (VM 01010101) lost 3 observations: nothing is known of these calls\n",
+        "filter/laptop (VM 01010101) obeys epoch 11 of 12\n",
+        "filter/laptop (VM 01010101) lost 3 observations\n",
     ] {
         assert!(shown.contains(line), "{line} in\n{shown}");
     }
