@@ -2,7 +2,7 @@
 //!
 //! It reads keys only to compare them with their certificates, and shows none of either.
 
-use super::configuration::{Chain, Configuration};
+use super::configuration::{Chain, Configuration, Gate};
 use super::finding::Findings;
 use super::place::Place;
 use super::table::Check;
@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::sign::CertifiedKey;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ enum Whose {
 struct Files {
     pairs: Vec<(PathBuf, Option<PathBuf>)>,
     roots: Vec<PathBuf>,
+    /// Files of secrets that are not here.
+    missing: Vec<PathBuf>,
 }
 
 /// What is told of one certificate.
@@ -57,22 +60,37 @@ pub(crate) fn look(
     now: Time,
     findings: &mut Findings,
 ) -> Vec<String> {
-    let gates: Vec<&str> = chains.iter().filter_map(|chain| chain.gate.as_ref()).map(|gate| gate.control_plane()).collect();
-    let mut identities = Vec::new();
+    let gates: Vec<&str> = chains.iter().filter_map(|chain| chain.gate.as_ref()).map(Gate::control_plane).collect();
+    let mut connections = Vec::new();
     for cluster in &configuration.clusters {
         let name = cluster.field("name").text().unwrap_or_default();
         let whose = if gates.contains(&name) { Whose::Filter } else { Whose::Other };
         for socket in cluster.all("transport_socket") {
-            let files = Files::of(configuration, &socket, base);
-            let found = files.look(whose, &format!("cluster {name}"), now, findings);
-            identities.extend(found.into_iter().filter(|_| whose == Whose::Filter));
+            connections.push((whose, format!("cluster {name}"), Files::of(configuration, &socket, base)));
         }
     }
     for chain in chains.iter().filter(|chain| chain.gate.is_some()) {
         let socket = chain.filter_chain.field("transport_socket");
-        Files::of(configuration, &socket, base).look(Whose::Listener, &chain.at, now, findings);
+        connections.push((Whose::Listener, chain.at.clone(), Files::of(configuration, &socket, base)));
     }
+    let mut identities = Vec::new();
+    for (whose, at, files) in &connections {
+        let found = files.look(*whose, at, now, findings);
+        identities.extend(found.into_iter().filter(|_| *whose == Whose::Filter));
+    }
+    shared(&connections, findings);
     identities
+}
+
+/// A key of the filter's that is somebody else's as well, under whatever name it lies.
+fn shared(connections: &[(Whose, String, Files)], findings: &mut Findings) {
+    let (filters, others): (Vec<_>, Vec<_>) = connections.iter().partition(|(whose, ..)| *whose == Whose::Filter);
+    let own: BTreeSet<Vec<u8>> = filters.iter().flat_map(|(_, _, files)| files.keys()).map(|(_, key)| key).collect();
+    for (_, at, files) in others {
+        for (certificate, _) in files.keys().into_iter().filter(|(_, key)| own.contains(key)) {
+            findings.add(Check::FilterShared, &place(at, &certificate), None, "it has the filter's key");
+        }
+    }
 }
 
 /// Looks at every `*.pem` of a directory, with the key beside it, against the `authority.pem` in it.
@@ -94,7 +112,11 @@ pub(crate) fn look_into(directory: &Path, now: Time, findings: &mut Findings) {
         let root = path == authority;
         let roots = Some(authority.clone()).filter(|file| file.exists()).into_iter().collect();
         let key = Some(path.with_extension("key")).filter(|key| key.exists());
-        let files = if root { Files { pairs: Vec::new(), roots } } else { Files { pairs: vec![(path.clone(), key)], roots } };
+        let files = if root {
+            Files { roots, ..Files::default() }
+        } else {
+            Files { pairs: vec![(path.clone(), key)], roots, ..Files::default() }
+        };
         let whose = if root { Whose::Other } else { Whose::Filter };
         files.look(whose, &directory.display().to_string(), now, findings);
     }
@@ -151,13 +173,16 @@ impl Files {
         let Some(name) = secret.field("name").text() else { return };
         let path = secret.at("sds_config.path_config_source.path").text().or_else(|| secret.at("sds_config.path").text());
         if let Some(path) = path {
-            let read = fs::read_to_string(base.join(path)).ok().and_then(|text| yaml::read(&text).ok());
-            if let Some(document) = read {
-                for resource in Place::root(&document).field("resources").items() {
-                    self.named(&resource, name, base);
+            let file = base.join(path);
+            match fs::read_to_string(&file).ok().and_then(|text| yaml::read(&text).ok()) {
+                Some(document) => {
+                    for resource in Place::root(&document).field("resources").items() {
+                        self.named(&resource, name, base);
+                    }
                 }
-                return;
+                None => self.missing.push(file),
             }
+            return;
         }
         for held in &configuration.secrets {
             self.named(held, name, base);
@@ -171,8 +196,21 @@ impl Files {
         }
     }
 
+    /// The public keys of its certificates.
+    fn keys(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let key = |file: &PathBuf| {
+            let leaf = CertificateDer::pem_file_iter(file).ok()?.next()?.ok()?;
+            let (_, parsed) = X509Certificate::from_der(&leaf).ok()?;
+            Some((file.clone(), parsed.public_key().raw.to_vec()))
+        };
+        self.pairs.iter().filter_map(|(certificate, _)| key(certificate)).collect()
+    }
+
     /// The SPIFFE IDs of what it holds.
     fn look(&self, whose: Whose, at: &str, now: Time, findings: &mut Findings) -> Vec<String> {
+        for file in &self.missing {
+            findings.add(Check::CertificateUnreadable, &place(at, file), None, "the file that says where it lies");
+        }
         let roots: Vec<CertificateDer<'static>> = self.roots.iter().flat_map(|file| certificates(at, file, findings)).collect();
         if roots.len() <= OWN_ROOTS_MAX {
             for (root, file) in roots.iter().zip(self.roots.iter().cycle()) {

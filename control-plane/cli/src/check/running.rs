@@ -57,15 +57,19 @@ pub(crate) fn version(text: &str, findings: &mut Findings) {
 /// Streams of the filter's VMs, by its own counters.
 fn streams(admin: &Admin, findings: &mut Findings) {
     let stat = |name: &str| {
-        let name = format!("wasmcustom.agentgate.{name}: ");
+        let name = format!("{name}: ");
         admin.stats.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<u64>().ok()).unwrap_or_default()
     };
-    if stat("streams_opened") == 0 {
+    if stat("wasmcustom.agentgate.streams_opened") == 0 {
         findings.add(Check::FilterUnheard, "Envoy", None, "");
     }
-    let refused = stat("streams_refused");
+    let refused = stat("wasmcustom.agentgate.streams_refused");
     if refused > 0 {
         findings.add(Check::FilterTurnedAway, "Envoy", None, format!("{refused} since it started"));
+    }
+    let trapped = stat("wasm.agentgate.vm_reload");
+    if trapped > 0 {
+        findings.add(Check::VmTrapped, "Envoy", None, format!("{trapped} since it started"));
     }
 }
 

@@ -63,7 +63,8 @@ fn summary(findings: &Findings, screen: &Screen) -> String {
         let count = findings.count(severity);
         format!("{count} {}{}", severity.name(), if count == 1 { "" } else { "s" })
     });
-    let said = counted.join(", ");
+    let seen = if findings.unseen.is_empty() { "" } else { " in what was seen" };
+    let said = format!("{}{seen}", counted.join(", "));
     match findings.count(Severity::Hole) {
         0 => format!("{} {said}\n", screen.paint(Palette::Good, screen.sign("✓", "ok"))),
         _ => format!("{} {said}\n", screen.paint(Palette::Bad, screen.sign("✗", "open"))),

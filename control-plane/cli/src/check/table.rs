@@ -110,6 +110,7 @@ checks! {
     EnvoyUntried "envoy_untried" Warning "this version of Envoy was not tried" "tried are 1.36 to 1.40" "take one of these, or run the stories on yours";
     FilterUnheard "filter_unheard" Warning "no VM of the filter has opened its stream" "no call can be decided" "`docs/operating.md` says which of five reasons it is";
     FilterTurnedAway "filter_turned_away" Warning "some streams of the filter were refused" "while it lasts, calls are undecided" "look into the control plane's log";
+    VmTrapped "vm_trapped" Warning "a VM of the filter has trapped and was made anew" "for about a second that worker answered 503; calls under way ended as `unknown`" "keep Envoy's log of it, and report it";
     FilterSilent "filter_silent" Warning "the control plane hears nothing of a filter" "its calls are undecided, or its Envoy is gone" "`agentgate status --verbose`";
     Versions "versions" Warning "filter, command line and control plane differ in their version" "what one of them writes the others may refuse" "take all of one version";
     ClockOff "clock_off" Warning "this machine's clock and the control plane's differ by more than a second" "expiries and traces are read wrongly" "let both follow one time server";

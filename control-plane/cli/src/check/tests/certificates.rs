@@ -43,6 +43,10 @@ fn made(directory: &Path, domain: &str, name: &str, from: i64, to: i64) {
 
 /// The shipped configuration's directory, with what `change` does to it.
 fn check(from: i64, to: i64, change: impl FnOnce(&Path)) -> (BTreeSet<Check>, Vec<String>) {
+    check_of(SHIPPED, from, to, change)
+}
+
+fn check_of(text: &str, from: i64, to: i64, change: impl FnOnce(&Path)) -> (BTreeSet<Check>, Vec<String>) {
     let directory = tempfile::tempdir().expect("a directory");
     let (certs, sds) = (directory.path().join("certs"), directory.path().join("sds"));
     made(&certs, "agentgate.local", "filter/laptop", from, to);
@@ -50,7 +54,7 @@ fn check(from: i64, to: i64, change: impl FnOnce(&Path)) -> (BTreeSet<Check>, Ve
     fs::write(sds.join("filter.yaml"), include_str!("../../../../../envoy/sds/filter.yaml")).expect("a secret");
     fs::write(sds.join("authority.yaml"), include_str!("../../../../../envoy/sds/authority.yaml")).expect("a secret");
     change(&certs);
-    let document = yaml::read(SHIPPED).expect("YAML");
+    let document = yaml::read(text).expect("YAML");
     let configuration = Configuration::of(&Place::root(&document));
     let mut findings = Findings::default();
     let identities = look(&configuration, &configuration.chains(), directory.path(), NOW, &mut findings);
@@ -92,6 +96,9 @@ fn what_does_not_belong_together_is_found() {
         assert!(found.contains(&wanted), "{found:?} without {}", wanted.name());
     };
     only(Check::CertificateUnreadable, &|certs| fs::remove_file(certs.join("filter-laptop.pem")).expect("it is there"));
+    only(Check::CertificateUnreadable, &|certs| {
+        fs::remove_file(certs.with_file_name("sds").join("filter.yaml")).expect("it is there")
+    });
     only(Check::CertificateUnreadable, &|certs| fs::write(certs.join("filter-laptop.key"), "no key").expect("a file"));
     only(Check::CertificateChain, &|certs| another(certs, "agentgate.local", "filter/laptop"));
     only(Check::TrustDomains, &|certs| another(certs, "elsewhere.example", "filter/laptop"));
@@ -122,4 +129,29 @@ fn a_directory_alone_is_looked_into_as_well() {
     assert_eq!(names(&look()), BTreeSet::new());
     made(directory.path(), "agentgate.local", "operator/me", -2, -1);
     assert_eq!(names(&look()), BTreeSet::from([Check::CertificateExpired]));
+}
+
+#[test]
+fn the_filters_key_is_known_under_any_name() {
+    let inbound = super::gateway();
+    let furnish = |shared: bool| {
+        move |certs: &Path| {
+            let validity = Validity { not_before: at(-1), not_after: at(23) };
+            issue(&Issue { directory: certs, name: "listener", dns: &[], ip: &[], validity, force: true })
+                .expect("a certificate");
+            for end in ["pem", "key"].into_iter().filter(|_| shared) {
+                let from = certs.join(format!("filter-laptop.{end}"));
+                fs::copy(from, certs.join(format!("listener.{end}"))).expect("a copy");
+            }
+            let sds = certs.with_file_name("sds");
+            let text = |name: &str| fs::read_to_string(sds.join(format!("{name}.yaml"))).expect("a secret");
+            let listener = text("filter").replace("filter-laptop", "listener").replace("name: filter", "name: listener");
+            fs::write(sds.join("listener.yaml"), listener).expect("a secret");
+            fs::write(sds.join("callers.yaml"), text("authority").replace("name: authority", "name: callers")).expect("a secret");
+        }
+    };
+    for (shared, wanted) in [(true, true), (false, false)] {
+        let (found, _) = check_of(&inbound, -1, 23, furnish(shared));
+        assert_eq!(found.contains(&Check::FilterShared), wanted, "{found:?}");
+    }
 }

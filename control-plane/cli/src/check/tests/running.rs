@@ -13,7 +13,7 @@ use agentgate_proto::v1;
 use serde_json::json;
 use std::collections::BTreeSet;
 
-pub(super) const TRIED: [Check; 9] = [
+pub(super) const TRIED: [Check; 10] = [
     Check::ClockOff,
     Check::ClockFar,
     Check::Versions,
@@ -21,6 +21,7 @@ pub(super) const TRIED: [Check; 9] = [
     Check::FilterUnheard,
     Check::FilterTurnedAway,
     Check::EnforcedByOrder,
+    Check::VmTrapped,
     Check::EnvoyOld,
     Check::EnvoyUntried,
 ];
@@ -128,6 +129,7 @@ fn a_running_envoy_is_asked_for_its_streams_and_certificates() {
         (admin(open, late), None),
         (admin("", late), Some(Check::FilterUnheard)),
         (admin(&format!("{open}wasmcustom.agentgate.streams_refused: 1\n"), late), Some(Check::FilterTurnedAway)),
+        (admin(&format!("{open}wasm.agentgate.vm_reload: 1\n"), late), Some(Check::VmTrapped)),
         (admin(open, early), Some(Check::CertificateExpired)),
     ] {
         let mut findings = Findings::default();
