@@ -22,7 +22,9 @@ pub(in crate::conversation) const ACKNOWLEDGED_MS_MAX: u64 = 5_000;
 #[derive(Debug, Default)]
 pub(super) struct Observations {
     waiting: VecDeque<v1::Entry>,
-    flying: VecDeque<(Flight, v1::Entry)>,
+    /// By the call: its outcome is sent only after its copy was acknowledged, so that one of them flies at most. Many are
+    /// acknowledged one by one, and none is searched for.
+    flying: BTreeMap<u64, (Flight, v1::Entry)>,
     /// Calls whose outcome is still to come, or to be sent.
     open: BTreeMap<u64, Copy>,
     /// Entries that wait, fly, or are kept until their copy was acknowledged; and their bytes.
@@ -100,36 +102,32 @@ impl Observations {
         while batch.has_room() && self.flying.len() < FLYING_OBSERVED_MAX {
             let Some(entry) = self.waiting.pop_front() else { break };
             batch.add(&entry);
-            self.flying.push_back((Flight { stream, since: now }, entry));
+            self.flying.insert(entry.counter, (Flight { stream, since: now }, entry));
         }
     }
 
     pub(super) fn acknowledged(&mut self, counters: &[u64]) {
-        for (flight, entry) in std::mem::take(&mut self.flying) {
-            if !counters.contains(&entry.counter) {
-                self.flying.push_back((flight, entry));
-                continue;
-            }
+        for counter in counters {
+            let Some((_, entry)) = self.flying.remove(counter) else { continue };
             self.entries = self.entries.saturating_sub(1);
             self.bytes = self.bytes.saturating_sub(entry.encoded_len());
             if matches!(entry.what, Some(v1::entry::What::Observed(_))) {
-                self.arrived(entry.counter);
+                self.arrived(*counter);
             }
         }
     }
 
     pub(super) fn flies_on(&self, stream: StreamId) -> bool {
-        self.flying.iter().any(|(flight, _)| flight.stream == stream)
+        self.flying.values().any(|(flight, _)| flight.stream == stream)
     }
 
     /// Those are sent again, before all else.
     pub(super) fn take_back(&mut self, which: impl Fn(&Flight) -> bool) {
-        for (flight, entry) in std::mem::take(&mut self.flying).into_iter().rev() {
-            if which(&flight) {
-                self.waiting.push_front(entry);
-            } else {
-                self.flying.push_front((flight, entry));
-            }
+        let (back, kept) = std::mem::take(&mut self.flying).into_iter().partition(|(_, (flight, _))| which(flight));
+        self.flying = kept;
+        let back: BTreeMap<u64, (Flight, v1::Entry)> = back;
+        for (_, entry) in back.into_values().rev() {
+            self.waiting.push_front(entry);
         }
     }
 
