@@ -4,8 +4,9 @@
 
 mod approvals;
 mod operator;
+mod users;
 
-use agentgate_core::id::{Asker, Principal, Server, SpiffeId, Tenant};
+use agentgate_core::id::{Asker, Server, SpiffeId, Tenant};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,6 +18,8 @@ use approvals::ApprovalsFile;
 pub use approvals::{Approvals, WebhookTarget};
 use operator::OperatorFile;
 pub use operator::Role;
+use users::UsersFile;
+pub use users::{Agents, ISSUER, Tenants, Users};
 
 /// What `--print-config` prints.
 pub const DOCUMENTED: &str = include_str!("config/default.toml");
@@ -63,15 +66,19 @@ pub struct Filter {
     pub tenant: Tenant,
     pub servers: BTreeSet<Server>,
     pub callers: Callers,
+    /// None: claims of tokens mean nothing.
+    pub users: Option<Users>,
 }
 
 /// On whose behalf a filter may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Callers {
     /// Outbound: whoever stands beside the filter.
-    One(Principal),
+    One(SpiffeId),
     /// Inbound and gateway: the caller's own certificate, of this trust domain.
     Peers { trust_domain: String },
+    /// Nobody but whom the token names.
+    Users,
 }
 
 #[derive(Debug, Error)]
@@ -203,6 +210,7 @@ struct FilterFile {
     servers: Vec<String>,
     principal: Option<String>,
     peers: Option<String>,
+    users: Option<UsersFile>,
 }
 
 // === impl Config ===
@@ -262,16 +270,22 @@ fn filters(entries: Vec<FilterFile>) -> Result<BTreeMap<Asker, Filter>, ConfigEr
         let at = |what: &str| format!("filter[{index}].{what}");
         let identity: Asker = name(&at("identity"), &entry.identity)?;
         let callers = match (entry.principal, entry.peers) {
-            (Some(principal), None) => Callers::One(Principal::of_agent(name(&at("principal"), &principal)?)),
+            (Some(principal), None) => Callers::One(name(&at("principal"), &principal)?),
             (None, Some(trust_domain)) => Callers::Peers { trust_domain: domain(&at("peers"), trust_domain)? },
             (Some(_), Some(_)) => return Err(field(&at("peers"), "stands beside `principal`; leave one of them out")),
-            (None, None) => return Err(field(&at("principal"), "is missing; name a principal, or a trust domain in `peers`")),
+            (None, None) if entry.users.is_some() => Callers::Users,
+            (None, None) => {
+                let why = "is missing; name a principal, a trust domain in `peers`, or the issuers of [filter.users]";
+                return Err(field(&at("principal"), why));
+            }
         };
         let servers = entry.servers.iter().map(|server| name(&at("servers"), server)).collect::<Result<BTreeSet<Server>, _>>()?;
         if servers.is_empty() {
             return Err(field(&at("servers"), "is empty; name the servers that this filter may ask for"));
         }
-        let filter = Filter { identity: identity.clone(), tenant: name(&at("tenant"), &entry.tenant)?, servers, callers };
+        let tenant = name(&at("tenant"), &entry.tenant)?;
+        let users = entry.users.map(|users| Users::check(&at, users, &callers, &tenant)).transpose()?;
+        let filter = Filter { identity: identity.clone(), tenant, servers, callers, users };
         if filters.insert(identity, filter).is_some() {
             return Err(field(&at("identity"), &format!("`{}` has an entry already", entry.identity)));
         }
@@ -305,6 +319,16 @@ fn positive(at: &str, value: u32, unit: impl Fn(u64) -> Duration) -> Result<Dura
 
 fn field(field: &str, why: &str) -> ConfigError {
     ConfigError::Field { field: field.into(), why: why.into() }
+}
+
+// === impl Filter ===
+
+impl Filter {
+    /// Every tenant that a call through it may concern.
+    pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+        let of_users = self.users.iter().filter_map(|users| users.tenants.as_ref()).flat_map(|tenants| &tenants.known);
+        std::iter::once(&self.tenant).chain(of_users)
+    }
 }
 
 // === impl TlsFile, JournalFile, PolicyFile ===

@@ -1,6 +1,7 @@
 //! The documented file is the default, and every mistake is named.
 
 use super::{Backend, Callers, Config, ConfigError, DOCUMENTED, File, Limits};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 fn read(text: &str) -> Result<Config, String> {
@@ -34,6 +35,54 @@ fn a_filter_has_one_kind_of_caller() {
     assert!(matches!(fixed.filter.values().next().unwrap().callers, Callers::One(_)));
     let peers = read(&format!("{one}peers='a'")).unwrap();
     assert!(matches!(peers.filter.values().next().unwrap().callers, Callers::Peers { .. }));
+}
+
+const USERS: &str = "[[filter]]\nidentity='spiffe://a/filter/x'\ntenant='t'\nservers=['s']\n";
+
+#[test]
+fn users_may_stand_behind_an_agent_or_alone() {
+    let table = "[filter.users]\nissuers=['https://idp']\n";
+    for (caller, alone) in [("", true), ("principal='spiffe://a/x'\n", false), ("peers='a'\n", false)] {
+        let config = read(&format!("{USERS}{caller}{table}")).unwrap();
+        let filter = config.filter.values().next().unwrap();
+        assert_eq!(filter.callers == Callers::Users, alone);
+        let users = filter.users.as_ref().unwrap();
+        assert_eq!((users.subject.as_str(), users.required), ("sub", true));
+        assert_eq!((&users.agents, &users.tenants), (&None, &None));
+        assert_eq!(filter.tenants().map(ToString::to_string).collect::<Vec<_>>(), ["t"]);
+    }
+    let all = "subject='email'\nagent_claim='azp'\nagents={x='spiffe://a/x'}\ntenant_claim='org'\ntenants=['acme']\n";
+    let config = read(&format!("{USERS}{table}{all}")).unwrap();
+    let filter = config.filter.values().next().unwrap();
+    let users = filter.users.as_ref().unwrap();
+    assert_eq!(users.claims().collect::<Vec<_>>(), ["iss", "email", "azp", "org"]);
+    assert_eq!(users.agents.as_ref().unwrap().known["x"].as_str(), "spiffe://a/x");
+    let tenants: BTreeSet<String> = filter.tenants().map(ToString::to_string).collect();
+    assert_eq!(tenants, ["acme", "t"].map(String::from).into(), "the filter's own is always one of them");
+}
+
+#[test]
+fn every_mistake_about_users_names_its_field() {
+    for (users, named) in [
+        ("", "missing field `issuers`"),
+        ("issuers=[]", "`filter[0].users.issuers`: is empty"),
+        ("issuers=['']", "`filter[0].users.issuers`: `` cannot be part"),
+        ("issuers=['a@b']", "`filter[0].users.issuers`: `a@b` cannot be part"),
+        ("issuers=['i']\ncolour=1", "unknown field `colour`"),
+        ("issuers=['i']\nsubject=''", "`filter[0].users.subject`: `` is no claim's name"),
+        ("issuers=['i']\nsubject='iss'", "`filter[0].users.subject`: one claim would mean two things"),
+        ("issuers=['i']\ntenant_claim='sub'", "`filter[0].users.subject`: one claim would mean two things"),
+        ("issuers=['i']\nrequired=false", "`filter[0].users.required`: is false"),
+        ("issuers=['i']\nagents={x='spiffe://a/x'}", "`filter[0].users.agent_claim`: is missing"),
+        ("issuers=['i']\nagent_claim='azp'", "`filter[0].users.agents`: names nobody"),
+        ("issuers=['i']\nagent_claim='azp'\nagents={}", "`filter[0].users.agents`: names nobody"),
+        ("issuers=['i']\nagent_claim='azp'\nagents={x='y'}", "`filter[0].users.agents`: `y` is no SPIFFE ID"),
+        ("issuers=['i']\ntenants=['acme']", "`filter[0].users.tenant_claim`: is missing"),
+        ("issuers=['i']\ntenant_claim='org'\ntenants=['a b']", "`filter[0].users.tenants`: the tenant contains"),
+    ] {
+        let error = read(&format!("{USERS}[filter.users]\n{users}")).unwrap_err();
+        assert!(error.contains(named), "{users}\n  gave: {error}\n  want: {named}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub fn standing(now: &Now, filter: &Filter) -> v1::Standing {
             server: server.to_string(),
             mode: mode_to_wire(now.modes.ordered(server, None)).into(),
             tools: tools.collect(),
-            consult: now.kills.may_concern(&filter.tenant, server),
+            consult: filter.tenants().any(|tenant| now.kills.may_concern(tenant, server)),
         };
         let says_something = standing.consult || standing.mode() != v1::Mode::Unspecified || !standing.tools.is_empty();
         says_something.then_some(standing)

@@ -2,7 +2,7 @@
 
 use super::{Control, Now, OrderError, standing};
 use crate::clock::Clock;
-use crate::config::{Callers, Filter, Limits};
+use crate::config::{Callers, Filter, Limits, Tenants, Users};
 use crate::journal::{Journal, Memory, Stream};
 use agentgate_core::id::{Principal, Server, SpiffeId, Tenant};
 use agentgate_core::kill::KillTarget;
@@ -159,7 +159,8 @@ async fn a_filter_is_told_of_its_own_servers_and_only_where_something_is_ordered
         identity: SpiffeId::try_from("spiffe://a/filter/x").unwrap(),
         tenant: Tenant::try_from("acme").unwrap(),
         servers: [server("notes"), server("files")].into(),
-        callers: Callers::One(Principal::try_from("spiffe://a/agent/x").unwrap()),
+        callers: Callers::One(SpiffeId::try_from("spiffe://a/agent/x").unwrap()),
+        users: None,
     };
     let told = || standing(&control.now(), &filter);
     assert_eq!(told(), v1::Standing::default());
@@ -170,6 +171,11 @@ async fn a_filter_is_told_of_its_own_servers_and_only_where_something_is_ordered
     assert_eq!(told(), v1::Standing { epoch: 2, servers: vec![notes.clone()] });
     control.kill(KillTarget::Tenant(Tenant::try_from("other").unwrap()), "x", &me()).await.unwrap();
     assert_eq!(told(), v1::Standing { epoch: 3, servers: vec![notes.clone()] }, "another tenant's kill does not concern it");
+    let tenants = Tenants { claim: "org".into(), known: [Tenant::try_from("other").unwrap()].into() };
+    let (issuers, subject) = (["i".to_owned()].into(), "sub".to_owned());
+    let users = Some(Users { issuers, subject, required: true, agents: None, tenants: Some(tenants) });
+    let of_users = standing(&control.now(), &Filter { users, ..filter.clone() });
+    assert!(of_users.servers.iter().all(|server| server.consult), "unless its users may be of that tenant: {of_users:?}");
     control.kill(KillTarget::Agent(Principal::try_from("spiffe://b/y").unwrap()), "x", &me()).await.unwrap();
     let consult = |server: v1::ServerStanding| v1::ServerStanding { consult: true, ..server };
     let files = v1::ServerStanding { server: "files".into(), ..v1::ServerStanding::default() };

@@ -170,7 +170,7 @@ impl Decide {
     }
 
     async fn first(&self, question: &Question) -> Result<Decided, Undecided> {
-        let caller = identity::caller(&question.filter, &question.ask.server, &question.ask.peer)?;
+        let caller = identity::caller(&question.filter, &question.ask.server, &question.ask.peer, &question.ask.claims)?;
         let _place = self.admission.enter(&caller.subject, &self.clock, question.deadline).await?;
         let turn = self.before(question, self.heavy.turn(question.ask.body.len())).await?.ok_or(Undecided::Draining)?;
         let reading = turn.work(|| reading::read(&question.ask, &self.limits))?;

@@ -130,7 +130,7 @@ impl Decide {
         said: &str,
         treatment: Treatment,
     ) -> Result<(), Undecided> {
-        let Ok(caller) = identity::caller(&reporter.filter, &ask.server, &ask.peer) else {
+        let Ok(caller) = identity::caller(&reporter.filter, &ask.server, &ask.peer, &ask.claims) else {
             unmatched("subject");
             return Ok(());
         };

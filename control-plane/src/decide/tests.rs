@@ -167,7 +167,8 @@ impl Scene {
             identity: id("spiffe://a/filter/x"),
             tenant: "t".try_into().unwrap(),
             servers: ["notes".try_into().unwrap()].into(),
-            callers: Callers::One(Principal::of_agent(id("spiffe://a/agent/x"))),
+            callers: Callers::One(id("spiffe://a/agent/x")),
+            users: None,
         });
         let call = CallId { asker: filter.identity.clone(), epoch: Epoch([1; 16]), counter };
         let body = format!(

@@ -1,10 +1,12 @@
-//! Identity: who speaks, by certificate alone, and what the configuration lets them ask.
+//! Identity: who speaks, by certificate, and what the configuration lets them ask.
 //!
-//! It refuses a certificate that expired or lost its root since its connection was opened, and takes no name from a message.
+//! It refuses a certificate that expired or lost its root since its connection was opened, and takes no name from a message but
+//! that of a user whose token the filter's Envoy verified, where the configuration says so.
 
 mod peer;
 pub mod rpc;
 mod trust;
+mod users;
 mod view;
 
 use crate::clock::Clock;
@@ -14,6 +16,7 @@ use agentgate_core::decide::Facts;
 use agentgate_core::id::{Asker, Principal, Server, SpiffeId, Tenant};
 use agentgate_core::mcp::{Malformed, Message};
 use agentgate_core::time::Time;
+use agentgate_proto::v1::Claim;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thiserror::Error;
@@ -62,6 +65,18 @@ pub enum Refused {
     NoPeer(Asker),
     #[error("the caller `{peer}` is no workload of `{trust_domain}`, which `peers` of the [[filter]] of `{asker}` names")]
     ForeignPeer { asker: Asker, peer: String, trust_domain: String },
+    #[error("the call names no user, and the [filter.users] of `{0}` wants one; send a token whose claims its route names")]
+    NoUser(Asker),
+    #[error("the user's token is not taken: {why}; the [filter.users] of `{asker}` says what it has to hold")]
+    Claims { asker: Asker, why: String },
+    #[error("the issuer `{issuer}` is not among `issuers` in the [filter.users] of `{asker}`")]
+    Issuer { asker: Asker, issuer: String },
+    #[error("the tenant `{tenant}` is not among `tenants` in the [filter.users] of `{asker}`")]
+    Tenant { asker: Asker, tenant: String },
+    #[error("the client `{client}` is not among `agents` in the [filter.users] of `{asker}`")]
+    Client { asker: Asker, client: String },
+    #[error("the token was issued to the agent `{claimed}`, but `{shown}` calls through `{asker}`; use a token of its own")]
+    OtherAgent { asker: Asker, shown: SpiffeId, claimed: SpiffeId },
 }
 
 /// The lists of the configuration, and the certificates that they are compared with.
@@ -91,7 +106,13 @@ impl Refused {
             | Refused::Role { .. }
             | Refused::Server { .. }
             | Refused::NoPeer(_)
-            | Refused::ForeignPeer { .. } => false,
+            | Refused::ForeignPeer { .. }
+            | Refused::NoUser(_)
+            | Refused::Claims { .. }
+            | Refused::Issuer { .. }
+            | Refused::Tenant { .. }
+            | Refused::Client { .. }
+            | Refused::OtherAgent { .. } => false,
         }
     }
 }
@@ -151,28 +172,30 @@ impl Identity {
     }
 }
 
-/// Whom `filter` asks for, and on whose behalf: configured, or read from the caller's certificate.
+/// Whom `filter` asks for, and on whose behalf: configured, or read from the caller's certificate, or from a user's claims.
 ///
 /// # Errors
 /// When the filter may not ask for the server, or the caller is not whom the configuration expects.
-pub fn caller(filter: &Filter, server: &str, peer: &str) -> Result<Caller, Refused> {
+pub fn caller(filter: &Filter, server: &str, peer: &str, claims: &[Claim]) -> Result<Caller, Refused> {
     let asker = || filter.identity.clone();
     let refused = || Refused::Server { asker: asker(), server: server.into() };
     let server = Server::try_from(server).map_err(|_| refused())?;
     if !filter.servers.contains(&server) {
         return Err(refused());
     }
-    let principal = match &filter.callers {
-        Callers::One(principal) => principal.clone(),
+    let agent = match &filter.callers {
+        Callers::One(agent) => Some(agent.clone()),
+        Callers::Users => None,
         Callers::Peers { .. } if peer.is_empty() => return Err(Refused::NoPeer(asker())),
         Callers::Peers { trust_domain } => match SpiffeId::try_from(peer) {
-            Ok(peer) if peer.trust_domain() == trust_domain => Principal::of_agent(peer),
+            Ok(peer) if peer.trust_domain() == trust_domain => Some(peer),
             Ok(_) | Err(_) => {
                 return Err(Refused::ForeignPeer { asker: asker(), peer: peer.into(), trust_domain: trust_domain.clone() });
             }
         },
     };
-    Ok(Caller { subject: Subject { tenant: filter.tenant.clone(), principal }, asker: asker(), server })
+    let (principal, tenant) = users::principal(filter, agent, claims)?;
+    Ok(Caller { subject: Subject { tenant, principal }, asker: asker(), server })
 }
 
 // === impl Caller ===

@@ -55,7 +55,7 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 38] = [
+const CONSTS: [(&str, Behind); 39] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
     ("approval/open.rs RECOVERED_STEPS_MAX", Nothing),
@@ -69,6 +69,7 @@ const CONSTS: [(&str, Behind); 38] = [
     ("decide/mod.rs ATTEMPTS_MAX", Nothing),
     ("decide/once.rs JOINED_MAX", Gauge("agentgate_calls_joined")),
     ("decide/rpc.rs SAID_MAX", Gauge("agentgate_messages_said")),
+    ("identity/users.rs SHOWN_CHARS_MAX", Nothing),
     ("identity/view.rs VMS_MAX", Gauge("agentgate_filter_vms")),
     ("journal/embedded.rs READS_MAX", Gauge("agentgate_journal_reads")),
     ("journal/group.rs GROUP_BYTES_MAX", Nothing),

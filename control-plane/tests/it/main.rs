@@ -18,4 +18,5 @@ mod policy;
 mod raw;
 mod refusals;
 mod traces;
+mod users;
 mod world;

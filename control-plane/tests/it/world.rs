@@ -51,11 +51,13 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) embedded: bool,
     pub(crate) connection_age_max: Duration,
+    /// More of the configuration.
+    pub(crate) configured: String,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { limits: Limits::default(), embedded: false, connection_age_max: DAY * 30 }
+        Self { limits: Limits::default(), embedded: false, connection_age_max: DAY * 30, configured: String::new() }
     }
 }
 
@@ -184,7 +186,7 @@ async fn run(directory: &Path, setup: &Setup, clock: &Clock, journal: &Arc<dyn J
         "#
     );
     let file = directory.join("control-plane.toml");
-    fs::write(&file, text).unwrap();
+    fs::write(&file, text + &setup.configured).unwrap();
     let mut config = Config::read(&file).unwrap();
     config.limits = setup.limits.clone();
     config.tls.connection_age_max = setup.connection_age_max;
