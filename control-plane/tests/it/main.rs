@@ -19,4 +19,5 @@ mod raw;
 mod refusals;
 mod traces;
 mod users;
+mod webhook;
 mod world;
