@@ -4,7 +4,7 @@
 use agentgate_core::decide::Facts;
 use agentgate_core::id::{Asker, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
-use agentgate_core::mcp::{Kind, Message, Method, RequestId, Version};
+use agentgate_core::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
 use agentgate_core::time::Time;
 use agentgate_policies::{Bundle, Evaluator, folder};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -29,7 +29,7 @@ fn call(method: Method, tool: Option<&str>) -> Facts {
         kill: None,
         grant: None,
         reading: Ok(Message {
-            version: Version::V2025_11_25,
+            protocol: Protocol::Mcp(Version::V2025_11_25),
             kind: Kind::Request(RequestId::Number("1".to_owned())),
             method,
             target: tool.map(ToOwned::to_owned),

@@ -7,7 +7,7 @@ use crate::yaml::{self, Map, Yaml, YamlError};
 use agentgate_core::decide::{Facts, Scope};
 use agentgate_core::id::{Asker, Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
-use agentgate_core::mcp::{Kind, Message, Method, RequestId, Version};
+use agentgate_core::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
 use agentgate_core::time::Time;
 use std::collections::BTreeMap;
 
@@ -121,14 +121,14 @@ where
 fn read_message(fields: &Map, yaml: &Yaml) -> Result<Message, YamlError> {
     let place = fields.get("method").ok_or_else(|| yaml.wrong("`method` is missing"))?;
     let method = method_of(place.text()?).ok_or_else(|| place.wrong("this is no method"))?;
-    let version = read_version(fields, method, place)?;
+    let protocol = read_protocol(fields, method, place)?;
     let target = read_target(fields, method)?;
     let params = read_params(fields, method, target.as_deref())?;
     let handle = match fields.get("handle") {
         Some(handle) => Some(Handle::try_from(handle.text()?).map_err(|error| handle.wrong(error.to_string()))?),
         None => None,
     };
-    Ok(Message { version, kind: kind_of(method), method, target, params, handle })
+    Ok(Message { protocol, kind: kind_of(method), method, target, params, handle })
 }
 
 fn method_of(name: &str) -> Option<Method> {
@@ -136,13 +136,18 @@ fn method_of(name: &str) -> Option<Method> {
 }
 
 /// The newest that has the method, if the case names none.
-fn read_version(fields: &Map, method: Method, place: &Yaml) -> Result<Version, YamlError> {
+fn read_protocol(fields: &Map, method: Method, place: &Yaml) -> Result<Protocol, YamlError> {
     let Some(version) = fields.get("version") else {
         let newest = Version::ALL.into_iter().rev().find(|version| method.is_in(*version));
-        return newest.ok_or_else(|| place.wrong("no version has this method"));
+        return newest.map(Protocol::Mcp).ok_or_else(|| place.wrong("no version has this method"));
     };
-    let known = Version::parse(version.text()?.as_bytes()).ok_or_else(|| version.wrong("this is no version that is read"))?;
-    if !method.is_in(known) {
+    let known = Protocol::parse(version.text()?.as_bytes()).ok_or_else(|| version.wrong("this is no version that is read"))?;
+    let is_in = match known {
+        Protocol::Mcp(version) => method.is_in(version),
+        // Whatever is asked of a REST server is a tool's call.
+        Protocol::Rest => method == Method::ToolsCall,
+    };
+    if !is_in {
         return Err(version.wrong(format!("{} has no `{}`", known.as_str(), method.name())));
     }
     Ok(known)

@@ -91,7 +91,7 @@ fn members(facts: &Facts, message: &Message) -> Result<Vec<(&'static str, Docume
         ("principal", Document::text(facts.principal.as_str())),
         ("asker", Document::text(facts.asker.as_str())),
         ("server", Document::text(facts.server.as_str())),
-        ("protocol_version", Document::text(message.version.as_str())),
+        ("protocol_version", Document::text(message.protocol.as_str())),
         ("kind", Document::text(kind_name(&message.kind))),
         ("method", Document::text(message.method.name())),
     ];
@@ -120,7 +120,7 @@ fn members(facts: &Facts, message: &Message) -> Result<Vec<(&'static str, Docume
 
 const fn kind_name(kind: &Kind) -> &'static str {
     match kind {
-        Kind::Request(_) => "request",
+        Kind::Request(_) | Kind::Http => "request",
         Kind::Notification => "notification",
         Kind::Response(_) => "response",
         Kind::Open => "open",

@@ -142,7 +142,7 @@ fn decision_body(hearing: &Hearing<'_>, weighed: Weighed) -> v1::DecisionBody {
             body.method = message.method.name().into();
             body.target = message.target.unwrap_or_default();
             body.handle = message.handle.map(|handle| handle.as_str().into()).unwrap_or_default();
-            body.version = message.version.as_str().into();
+            body.version = message.protocol.as_str().into();
         }
         Err(malformed) => body.malformed = malformed.reason().into(),
     }

@@ -133,6 +133,8 @@ impl Answering {
             return self.list_headers(headers, era, effects);
         }
         let look = match content_type(headers).as_deref() {
+            // What HTTP says of it is all that there is to say.
+            _ if self.route.rest.is_some() => Look::Away(""),
             _ if is_encoded(headers) => Look::Away("encoded"),
             Some("application/json") => Look::Json(Vec::new()),
             Some("text/event-stream") => Look::Sse(sse::Reader::new(self.limits().body_bytes_max)),
@@ -561,7 +563,7 @@ impl Answering {
 
 impl Called {
     pub(super) fn by(message: &Message) -> Self {
-        let list = (message.method == Method::ToolsList).then(|| message.version.era());
+        let list = (message.method == Method::ToolsList).then(|| message.protocol.era()).flatten();
         Self { id: message.request_id().cloned(), list }
     }
 

@@ -3,7 +3,7 @@
 use super::{SERVERS_MAX, Standing, TOOLS_MAX, Treatment};
 use crate::config::Config;
 use agentgate_core::id::NAME_BYTES_MAX;
-use agentgate_core::mcp::{Kind, Message, Method, RequestId, Version};
+use agentgate_core::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
 use agentgate_proto::v1;
 
 /// `notes observe, notes/read enforce, other consult`: what is ordered, in any order.
@@ -51,7 +51,7 @@ fn message(of: &str) -> Message {
         tool => (Method::ToolsCall, Some(tool.to_owned())),
     };
     let kind = Kind::Request(RequestId::Number("1".to_owned()));
-    Message { version: Version::ALL[0], kind, method, target, params: None, handle: None }
+    Message { protocol: Protocol::Mcp(Version::ALL[0]), kind, method, target, params: None, handle: None }
 }
 
 /// On a route of `notes` in `mode`: which of the calls wait for a verdict, and whether the route only observes.

@@ -8,7 +8,7 @@ use crate::{Bundle, Evaluator};
 use agentgate_core::decide::{Facts, Verdict, settle};
 use agentgate_core::id::{Asker, Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
-use agentgate_core::mcp::{Malformed, Message, Method, Version};
+use agentgate_core::mcp::{Malformed, Message, Method, Protocol, Version};
 use agentgate_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>
         kill: None,
         grant: None,
         reading: Ok(Message {
-            version: Version::V2025_11_25,
+            protocol: Protocol::Mcp(Version::V2025_11_25),
             kind: kind_of(method),
             method,
             target: target.map(ToOwned::to_owned),

@@ -143,12 +143,12 @@ impl<T> Kills<T> {
 mod tests {
     use super::{KillTarget, Kills};
     use crate::id::{Handle, Server, Tenant};
-    use crate::mcp::{Kind, Message, Method, RequestId, Version};
+    use crate::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
     use crate::principal::Principal;
 
     fn message(target: &str, handle: &str) -> Message {
         Message {
-            version: Version::V2025_11_25,
+            protocol: Protocol::Mcp(Version::V2025_11_25),
             kind: Kind::Request(RequestId::Number("1".into())),
             method: Method::ToolsCall,
             target: Some(target.into()),

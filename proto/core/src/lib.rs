@@ -18,4 +18,5 @@ pub mod kill;
 pub mod mcp;
 pub mod mode;
 pub mod principal;
+pub mod rest;
 pub mod time;

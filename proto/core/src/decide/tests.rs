@@ -2,7 +2,7 @@
 
 extern crate std;
 use super::*;
-use crate::mcp::{Kind, Method, RequestId, Version};
+use crate::mcp::{Kind, Method, Protocol, RequestId, Version};
 use std::string::ToString;
 
 fn facts(reading: Result<Message, Malformed>) -> Facts {
@@ -20,7 +20,7 @@ fn facts(reading: Result<Message, Malformed>) -> Facts {
 
 fn call() -> Message {
     Message {
-        version: Version::V2025_11_25,
+        protocol: Protocol::Mcp(Version::V2025_11_25),
         kind: Kind::Request(RequestId::Number("1".to_string())),
         method: Method::ToolsCall,
         target: Some("add".to_string()),

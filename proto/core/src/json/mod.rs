@@ -155,6 +155,12 @@ impl Object {
         self
     }
 
+    /// This object with the members of another behind its own. INVARIANT: no key is in both.
+    pub(crate) fn followed_by(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// Takes the member `key` out.
     pub fn remove(&mut self, key: &str) -> Option<Json> {
         let place = self.0.iter().position(|(name, _)| name == key)?;

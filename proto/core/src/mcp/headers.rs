@@ -49,8 +49,30 @@ pub(super) struct Headers<'a> {
 /// control plane.
 #[must_use]
 pub fn is_read(name: &[u8]) -> bool {
-    let is = |known: &str| name.len() == known.len() && begins(name, known);
-    is(CONNECTION) || is(ORIGIN) || SINGLE.into_iter().any(is) || begins(name, PARAM_PREFIX)
+    is_entity(name) || SINGLE.into_iter().any(|known| is(name, known)) || begins(name, PARAM_PREFIX)
+}
+
+/// As [`is_read`], of what is no protocol's own: what the body is, which page sends it, and what a hop may take away.
+pub(crate) fn is_entity(name: &[u8]) -> bool {
+    [CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, ORIGIN].into_iter().any(|known| is(name, known))
+}
+
+/// Checks the headers for which `is_read` holds: names that look like theirs, what Connection takes away, and, where there is
+/// `json`, what the body is.
+pub(crate) fn check_entity(head: &Head, is_read: fn(&[u8]) -> bool, json: bool) -> Result<(), Malformed> {
+    for (name, value) in head.headers.iter().filter(|(name, _)| is_read(name)) {
+        check_name(name)?;
+        if name == CONNECTION.as_bytes() {
+            check_connection(value, is_read)?;
+        }
+    }
+    if json {
+        check_content_type(once(head, CONTENT_TYPE)?)?;
+    }
+    if !once(head, CONTENT_ENCODING)?.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")) {
+        return Err(Malformed::ContentEncoding);
+    }
+    Ok(())
 }
 
 /// The value of an `Mcp-Name` header, `=?base64?…?=` decoded. None: it cannot be decoded.
@@ -67,20 +89,8 @@ impl<'a> Headers<'a> {
     pub(super) fn read(head: &'a Head, body: &[u8], rules: &Rules) -> Result<Self, Malformed> {
         let verb = Verb::read(&head.method, body)?;
         read_query(&head.path, &rules.query_keys)?;
-        let read: Vec<_> = head.headers.iter().filter(|(name, _)| is_read(name)).collect();
-        for (name, value) in &read {
-            check_name(name)?;
-            if name == CONNECTION.as_bytes() {
-                check_connection(value)?;
-            }
-        }
-        if verb == Verb::Post {
-            check_content_type(once(head, CONTENT_TYPE)?)?;
-        }
-        if !once(head, CONTENT_ENCODING)?.is_none_or(|encoding| encoding.eq_ignore_ascii_case("identity")) {
-            return Err(Malformed::ContentEncoding);
-        }
-        if read.iter().any(|(name, _)| name.starts_with(PARAM_PREFIX.as_bytes())) {
+        check_entity(head, is_read, verb == Verb::Post)?;
+        if head.headers.iter().any(|(name, _)| name.starts_with(PARAM_PREFIX.as_bytes())) {
             return Err(Malformed::ParamHeader);
         }
         let version = once(head, VERSION)?.map(|text| taken(text.as_bytes(), rules)).transpose()?;
@@ -115,6 +125,10 @@ fn normal(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
+fn is(name: &[u8], known: &str) -> bool {
+    name.len() == known.len() && begins(name, known)
+}
+
 fn begins(name: &[u8], known: &str) -> bool {
     name.len() >= known.len() && name.iter().zip(known.bytes()).all(|(byte, known)| normal(*byte) == known)
 }
@@ -124,7 +138,7 @@ fn check_name(name: &[u8]) -> Result<(), Malformed> {
 }
 
 /// A hop may remove what Connection names, so that the next one reads another head than this one.
-fn check_connection(value: &[u8]) -> Result<(), Malformed> {
+fn check_connection(value: &[u8], is_read: fn(&[u8]) -> bool) -> Result<(), Malformed> {
     let named = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     if named.into_iter().any(|name| is_read(name) && !name.eq_ignore_ascii_case(CONNECTION.as_bytes())) {
         return Err(Malformed::ConnectionNamesHeader);

@@ -13,7 +13,7 @@ pub enum Malformed {
     Origin,
     #[error("the HTTP method is not one that MCP has")]
     HttpMethod,
-    #[error("a request of this HTTP method has no body")]
+    #[error("a body stands where none is taken")]
     BodyUnexpected,
     #[error("the query string holds a key that the route does not take, or holds one twice")]
     Query,
@@ -111,6 +111,24 @@ pub enum Malformed {
     NameHeaderMissing,
     #[error("the Mcp-Name header is not the body's name, or cannot be decoded")]
     NameMismatch,
+
+    // REST.
+    #[error("the path has an empty or a dot segment, or holds a character that has to be encoded")]
+    PathForm,
+    #[error("the path's encoding is invalid, is not UTF-8, or hides a character that servers read in different ways")]
+    PathEncoding,
+    #[error("the query's encoding is invalid or is not UTF-8, or a space or plus in it is not written `%20` or `%2B`")]
+    QueryEncoding,
+    #[error("no tool of the route is mapped to this host, method and path")]
+    UnmappedRequest,
+    #[error("a value is not of the type that the tool's mapping says")]
+    ArgumentType,
+    #[error("the body has a member that the tool's mapping does not name")]
+    ArgumentUnknown,
+    #[error("an argument that the tool's mapping requires is missing")]
+    ArgumentMissing,
+    #[error("the body has a member that the path or the query gives already")]
+    ArgumentTwice,
 }
 
 /// A request that could not be read, and what could be read of it: for the answer, never for a decision.
@@ -144,7 +162,7 @@ const UNSUPPORTED_VERSION: i32 = -32_022;
 impl Malformed {
     /// Every reason, the JSON reader's own included.
     pub fn all() -> impl Iterator<Item = Self> {
-        Self::OF_MCP.into_iter().chain(Fault::ALL.into_iter().map(Self::Json))
+        Self::OF_MCP.into_iter().chain(Self::OF_REST).chain(Fault::ALL.into_iter().map(Self::Json))
     }
 
     const OF_MCP: [Self; 47] = [
@@ -195,6 +213,17 @@ impl Malformed {
         Self::MethodMismatch,
         Self::NameHeaderMissing,
         Self::NameMismatch,
+    ];
+
+    const OF_REST: [Self; 8] = [
+        Self::PathForm,
+        Self::PathEncoding,
+        Self::QueryEncoding,
+        Self::UnmappedRequest,
+        Self::ArgumentType,
+        Self::ArgumentUnknown,
+        Self::ArgumentMissing,
+        Self::ArgumentTwice,
     ];
 
     /// The one spelling of this reason, in records, metrics and answers.
@@ -249,6 +278,14 @@ impl Malformed {
             Self::MethodMismatch => "method_mismatch",
             Self::NameHeaderMissing => "name_header_missing",
             Self::NameMismatch => "name_mismatch",
+            Self::PathForm => "path_form",
+            Self::PathEncoding => "path_encoding",
+            Self::QueryEncoding => "query_encoding",
+            Self::UnmappedRequest => "unmapped_request",
+            Self::ArgumentType => "argument_type",
+            Self::ArgumentUnknown => "argument_unknown",
+            Self::ArgumentMissing => "argument_missing",
+            Self::ArgumentTwice => "argument_twice",
         }
     }
 }
@@ -266,7 +303,7 @@ impl Unread {
     #[must_use]
     pub fn answer(&self) -> Answer {
         let (http_status, code) = match self.reason {
-            Malformed::Origin => (403, INVALID_REQUEST),
+            Malformed::Origin | Malformed::UnmappedRequest => (403, INVALID_REQUEST),
             Malformed::HttpMethod | Malformed::WrongEra => (405, INVALID_REQUEST),
             Malformed::ContentType | Malformed::Charset | Malformed::ContentEncoding => (415, INVALID_REQUEST),
             Malformed::BodyTooLarge => (413, INVALID_REQUEST),
@@ -281,7 +318,11 @@ impl Unread {
             | Malformed::ProtocolVersionType
             | Malformed::InputResponsesType
             | Malformed::RequestStateType
-            | Malformed::NumberInexact => (400, INVALID_PARAMS),
+            | Malformed::NumberInexact
+            | Malformed::ArgumentType
+            | Malformed::ArgumentUnknown
+            | Malformed::ArgumentMissing
+            | Malformed::ArgumentTwice => (400, INVALID_PARAMS),
             Malformed::HeaderRepeated
             | Malformed::HeaderLookalike
             | Malformed::HeaderNotText
@@ -310,7 +351,10 @@ impl Unread {
             | Malformed::IdMissing
             | Malformed::IdUnexpected
             | Malformed::ParamsPositional
-            | Malformed::ParamsType => (400, INVALID_REQUEST),
+            | Malformed::ParamsType
+            | Malformed::PathForm
+            | Malformed::PathEncoding
+            | Malformed::QueryEncoding => (400, INVALID_REQUEST),
         };
         Answer { http_status, code }
     }

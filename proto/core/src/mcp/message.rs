@@ -2,13 +2,13 @@
 
 use crate::id::Handle;
 use crate::json::{Json, Object};
-use crate::mcp::{Method, Version};
+use crate::mcp::{Method, Protocol};
 use alloc::string::String;
 
 /// One message of a client, read whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    pub version: Version,
+    pub protocol: Protocol,
     pub kind: Kind,
     pub method: Method,
     /// What the method acts on: the tool, the prompt, the resource's URI or the task's id.
@@ -30,6 +30,8 @@ pub enum Kind {
     Open,
     /// DELETE: ends the session (session era only).
     End,
+    /// A request of HTTP itself, as REST has them: its answer is HTTP's, and no id stands in either.
+    Http,
 }
 
 /// A JSON-RPC id, echoed exactly: a string stays a string and a number keeps its digits.
@@ -57,7 +59,7 @@ impl Message {
     pub fn request_id(&self) -> Option<&RequestId> {
         match &self.kind {
             Kind::Request(id) => Some(id),
-            Kind::Notification | Kind::Response(_) | Kind::Open | Kind::End => None,
+            Kind::Notification | Kind::Response(_) | Kind::Open | Kind::End | Kind::Http => None,
         }
     }
 }

@@ -17,9 +17,10 @@ mod version;
 
 pub use head::{Head, STRIPPED_PREFIX, is_stripped, stripped_headers};
 pub use headers::is_read;
+pub(crate) use headers::{check_entity, is_entity};
 pub use malformed::{Answer, Malformed, Unread};
 pub use message::{Kind, Message, RequestId};
 pub use method::Method;
 pub use origin::check_origin;
 pub use read::{Limits, Rules, read};
-pub use version::{Era, Version};
+pub use version::{Era, Protocol, Version};

@@ -4,7 +4,7 @@ use super::envelope::{self, Envelope};
 use super::headers::{Headers, Verb, decode, taken};
 use super::params;
 use crate::json::Object;
-use crate::mcp::{Era, Head, Kind, Malformed, Message, Method, RequestId, Unread, Version};
+use crate::mcp::{Era, Head, Kind, Malformed, Message, Method, Protocol, RequestId, Unread, Version};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -73,7 +73,7 @@ fn call(
     check_handle(version, headers)?;
     check_method(name, version, headers)?;
     check_target(target.as_deref(), version, headers)?;
-    Ok(Message { version, kind, method, target, params, handle: headers.handle.clone() })
+    Ok(Message { protocol: Protocol::Mcp(version), kind, method, target, params, handle: headers.handle.clone() })
 }
 
 /// A client's answer to the server. The policy sees `result` or `error` as the one member of `params`.
@@ -85,7 +85,14 @@ fn response(id: RequestId, outcome: Object, headers: &Headers<'_>, rules: &Rules
     }
     check_target(None, version, headers)?;
     let (kind, method) = (Kind::Response(id), Method::Response);
-    Ok(Message { version, kind, method, target: None, params: Some(outcome), handle: headers.handle.clone() })
+    Ok(Message {
+        protocol: Protocol::Mcp(version),
+        kind,
+        method,
+        target: None,
+        params: Some(outcome),
+        handle: headers.handle.clone(),
+    })
 }
 
 /// GET and DELETE.
@@ -95,7 +102,7 @@ fn stream(kind: Kind, method: Method, headers: &Headers<'_>, rules: &Rules) -> R
         return Err(Malformed::MethodMismatch);
     }
     check_target(None, version, headers)?;
-    Ok(Message { version, kind, method, target: None, params: None, handle: headers.handle.clone() })
+    Ok(Message { protocol: Protocol::Mcp(version), kind, method, target: None, params: None, handle: headers.handle.clone() })
 }
 
 fn session_version(headers: &Headers<'_>, rules: &Rules) -> Result<Version, Malformed> {

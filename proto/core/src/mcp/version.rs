@@ -1,4 +1,4 @@
-//! The versions of MCP that the gate reads, and their two eras.
+//! The protocols that the gate reads: the versions of MCP with their two eras, and REST.
 
 /// A published version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -7,6 +7,14 @@ pub enum Version {
     V2025_06_18,
     V2025_11_25,
     V2026_07_28,
+}
+
+/// What a message was written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Mcp(Version),
+    /// Plain HTTP, read by the rules of a route (`rest`). It has no versions.
+    Rest,
 }
 
 /// What a version's transport is like.
@@ -43,6 +51,33 @@ impl Version {
         match self {
             Self::V2025_03_26 | Self::V2025_06_18 | Self::V2025_11_25 => Era::Session,
             Self::V2026_07_28 => Era::Stateless,
+        }
+    }
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    /// The one spelling of this protocol, in policies and records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mcp(version) => version.as_str(),
+            Self::Rest => "rest",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text == Self::Rest.as_str().as_bytes() { Some(Self::Rest) } else { Version::parse(text).map(Self::Mcp) }
+    }
+
+    /// None: it has none.
+    #[must_use]
+    pub const fn era(self) -> Option<Era> {
+        match self {
+            Self::Mcp(version) => Some(version.era()),
+            Self::Rest => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::invariants;
 use agentgate_core::canonical::{call_digest, canonical};
 use agentgate_core::id::{Principal, Server, Tenant};
 use agentgate_core::json::{Bounds, Json, Keys, Object, read};
-use agentgate_core::mcp::{Kind, Message, Method, Version};
+use agentgate_core::mcp::{Kind, Message, Method, Protocol, Version};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -134,7 +134,7 @@ proptest! {
         };
         let digest = |params: &Object| {
             let message = Message {
-                version: Version::V2025_11_25,
+                protocol: Protocol::Mcp(Version::V2025_11_25),
                 kind: Kind::Notification,
                 method: Method::ToolsCall,
                 target: None,

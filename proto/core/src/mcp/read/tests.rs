@@ -30,7 +30,7 @@ fn a_call_is_read_whole() {
     let mut head = post("2025-11-25");
     head.headers.push((b"mcp-session-id".to_vec(), b"s-1".to_vec()));
     let message = read(&head, body.as_bytes(), &rules()).unwrap();
-    assert_eq!(message.version, Version::V2025_11_25);
+    assert_eq!(message.protocol, Protocol::Mcp(Version::V2025_11_25));
     assert_eq!(message.method, Method::ToolsCall);
     assert_eq!(message.target.as_deref(), Some("add"));
     assert_eq!(message.kind, Kind::Request(RequestId::Number("9007199254740993".to_string())));
@@ -48,7 +48,7 @@ fn the_version_is_the_headers_or_the_initialize_s_or_the_oldest() {
         (&bare, initialize("2025-06-18"), Version::V2025_06_18),
         (&post("2025-06-18"), CALL.to_string(), Version::V2025_06_18),
     ] {
-        assert_eq!(read(head, body.as_bytes(), &rules()).unwrap().version, version, "{body}");
+        assert_eq!(read(head, body.as_bytes(), &rules()).unwrap().protocol, Protocol::Mcp(version), "{body}");
     }
 }
 
