@@ -4,7 +4,9 @@ use super::Undecided;
 use crate::config::Limits;
 use agentgate_core::digest::{Digest, Digester};
 use agentgate_core::mcp::{self, Head, Malformed, Message, Rules};
+use agentgate_core::rest;
 use agentgate_proto::{ask, v1};
+use prost::Message as _;
 
 /// What the call says, or why it cannot be read.
 ///
@@ -12,8 +14,12 @@ use agentgate_proto::{ask, v1};
 /// When the ask itself, which the filter wrote, is none.
 pub(super) fn read(ask: &v1::Ask, limits: &Limits) -> Result<Result<Message, Malformed>, Undecided> {
     let head: Head = ask.head.as_ref().map(ask::head_from_wire).ok_or(Undecided::Unreadable("it has no head"))?;
-    let versions = ask::versions_from_wire(&ask.versions).ok_or(Undecided::Unreadable("it names an unknown protocol version"))?;
     let limits = mcp::Limits { body_bytes_max: limits.body_bytes_max as usize, ..mcp::Limits::default() };
+    if let Some(rest) = &ask.rest {
+        let rule = ask::rest_from_wire(rest).map_err(|_| Undecided::Unreadable("the rule of its REST route is none"))?;
+        return Ok(rest::read(&head, &ask.body, rule.as_slice(), &limits).message);
+    }
+    let versions = ask::versions_from_wire(&ask.versions).ok_or(Undecided::Unreadable("it names an unknown protocol version"))?;
     let rules = Rules { versions, query_keys: ask.query_keys.clone(), limits };
     Ok(mcp::read(&head, &ask.body, &rules).map_err(|unread| unread.reason))
 }
@@ -47,6 +53,7 @@ pub(super) fn request_digest(ask: &v1::Ask) -> Digest {
     list(&mut digester, ask.query_keys.iter().map(String::as_bytes));
     list(&mut digester, ask.claims.iter().flat_map(|claim| [claim.name.as_bytes(), claim.value.as_bytes()]));
     digester.part(&[u8::from(ask.observe)]);
+    digester.part(&ask.rest.as_ref().map(v1::Rest::encode_to_vec).unwrap_or_default());
     digester.finish()
 }
 
