@@ -367,7 +367,11 @@ fn apply(effect: Effect) -> Hosted<()> {
         Effect::ReplaceResponseBody(bytes) => abi::replace_buffer(Buffer::ResponseBody, &bytes),
         Effect::ResumeRequest => abi::resume(Direction::Request),
         Effect::ResumeResponse => abi::resume(Direction::Response),
-        Effect::Refuse(reply) => abi::answer(reply.http_status, &[("content-type", "application/json")], &reply.body),
+        Effect::Refuse(reply) => {
+            let mut headers = vec![("content-type", "application/json")];
+            headers.extend(reply.retry_after_s.map(|seconds| ("retry-after", seconds)));
+            abi::answer(reply.http_status, &headers, &reply.body)
+        }
         // The gate keeps these.
         Effect::Ask(_)
         | Effect::Listing(_)

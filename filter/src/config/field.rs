@@ -26,6 +26,11 @@ impl<'a> Fields<'a> {
         if self.at.is_empty() { field.to_owned() } else { format!("{}.{field}", self.at) }
     }
 
+    /// Where this object stands.
+    pub(super) fn place(&self) -> &str {
+        &self.at
+    }
+
     pub(super) fn only(&self, known: &[&str]) -> Result<(), ConfigError> {
         match self.object.into_iter().flat_map(Object::keys).find(|key| !known.contains(key)) {
             Some(key) => Err(ConfigError::Unknown { field: self.name(key), known: known.join(", ") }),
@@ -83,6 +88,21 @@ impl<'a> Fields<'a> {
             return Err(ConfigError::Range { field: self.name(field), value, min, max });
         }
         Ok(Some(value))
+    }
+
+    /// The members of an object of texts, in their order.
+    pub(super) fn pairs(&self, field: &str) -> Result<Vec<(&'a str, &'a str)>, ConfigError> {
+        let Some(json) = self.json(field) else { return Ok(Vec::new()) };
+        let object = json.as_object().ok_or_else(|| wrong(&self.name(field), "an object"))?;
+        let pair = |(key, value): (&'a str, &'a Json)| {
+            let text = value.as_str().ok_or_else(|| wrong(&format!("{}.{key}", self.name(field)), "a string"))?;
+            Ok((key, text))
+        };
+        object.iter().map(pair).collect()
+    }
+
+    pub(super) fn is_text(&self, field: &str) -> bool {
+        self.json(field).is_some_and(|json| json.as_str().is_some())
     }
 
     pub(super) fn choice<T: Copy>(&self, field: &str, known: &[(&str, T)]) -> Result<Option<T>, ConfigError> {

@@ -19,17 +19,23 @@
 //! jwt_authn filter stands before this one and keeps the payload of a token that it verified under `payload_in_metadata: jwt`.
 //! Only claims that are text are sent. Without the field none are.
 //!
+//! In the place of `path` a route may have `rest`: the tools of a server that speaks plain HTTP (rest.rs shows it). Such a route
+//! takes all paths below its prefix, and refuses what no tool is mapped to.
+//!
 //! `origins` are the web pages that may call, as a browser writes them: `https://tools.example`, `http://localhost:6274`. An agent
 //! sends no Origin header and needs no entry. Where the list is empty, whatever comes from a browser is refused with HTTP 403:
 //! a page that had its name point at this machine could otherwise call every tool that an agent may.
 
 mod field;
+mod rest;
 
 use agentgate_core::id::{NameError, Server};
 use agentgate_core::json::{self, Bounds, Fault, Keys};
 use agentgate_core::mcp::{Limits, Rules, Version};
 use agentgate_core::mode::Mode;
+use agentgate_core::rest::RuleError;
 use field::Fields;
+pub use rest::{Rest, TOOLS_MAX};
 use std::rc::Rc;
 use thiserror::Error;
 
@@ -53,7 +59,7 @@ pub const CLAIMS_MAX: usize = 16;
 /// They become part of a property's path.
 pub const CLAIM_NAME_BYTES_MAX: usize = 200;
 
-const BOUNDS: Bounds = Bounds { depth_max: 8, number_bytes_max: 20, values_max: 10_000 };
+const BOUNDS: Bounds = Bounds { depth_max: 8, number_bytes_max: 20, values_max: 50_000 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -74,13 +80,15 @@ pub enum UnnamedPaths {
     Pass,
 }
 
-/// One MCP endpoint.
+/// One MCP endpoint, or all that is below one prefix of a REST server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Compared byte for byte with the path before the query.
+    /// Compared byte for byte with the path before the query. Of a REST route: what stands before the path of each tool.
     pub path: String,
     pub server: Server,
     pub rules: Rules,
+    /// None: MCP.
+    pub rest: Option<Rest>,
     /// Compared byte for byte with the Origin header, where there is one.
     pub origins: Vec<String>,
     /// Where nothing else is ordered.
@@ -138,6 +146,16 @@ pub enum ConfigError {
     Claim { field: String, value: String },
     #[error("`{field}` is longer than {max} bytes")]
     TooLong { field: String, max: usize },
+    #[error("`{field}` is no mapping: {source}")]
+    Rule {
+        field: String,
+        #[source]
+        source: RuleError,
+    },
+    #[error("`{field}`: `{value}` is neither in `query` nor in `body`; what stands in the path is always there")]
+    Required { field: String, value: String },
+    #[error("`{field}` overlaps with `{other}`: a request could be taken for either")]
+    Overlap { field: String, other: String },
     #[error("`{field}` is no name")]
     Name {
         field: String,
@@ -173,11 +191,16 @@ impl Config {
         })
     }
 
-    /// The route that takes `path`, which may carry a query.
+    /// The route that takes `path`, which may carry a query, of this authority.
     #[must_use]
-    pub fn route(&self, path: &[u8]) -> Option<&Rc<Route>> {
+    pub fn route(&self, path: &[u8], authority: &[u8]) -> Option<&Rc<Route>> {
         let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
-        self.routes.iter().find(|route| route.path.as_bytes() == path)
+        let is_named = |route: &&Rc<Route>| route.rest.is_none() && route.path.as_bytes() == path;
+        let takes = |route: &&Rc<Route>| {
+            let rest = route.rest.as_ref();
+            rest.is_some_and(|rest| rest.takes(&route.path, path, authority))
+        };
+        self.routes.iter().find(is_named).or_else(|| self.routes.iter().find(takes))
     }
 }
 
@@ -192,8 +215,11 @@ fn routes(root: &Fields<'_>) -> Result<Vec<Rc<Route>>, ConfigError> {
     let mut routes: Vec<Rc<Route>> = Vec::new();
     for fields in all {
         let route = Route::of(&fields)?;
-        if routes.iter().any(|other| other.path == route.path) {
+        if route.rest.is_none() && routes.iter().any(|other| other.rest.is_none() && other.path == route.path) {
             return Err(ConfigError::Twice { field: fields.name("path"), value: route.path });
+        }
+        if let Some(at) = routes.iter().position(|other| rest::overlap(&route, other)) {
+            return Err(ConfigError::Overlap { field: fields.name("rest"), other: format!("routes[{at}]") });
         }
         routes.push(Rc::new(route));
     }
@@ -209,16 +235,22 @@ impl Route {
     }
 
     fn of(fields: &Fields<'_>) -> Result<Self, ConfigError> {
-        fields.only(&["path", "server", "versions", "query_keys", "origins", "mode", "denied", "claims", "limits"])?;
+        let rest = fields.object_there("rest")?;
+        if rest.is_some() {
+            fields.only(&["rest", "server", "origins", "mode", "claims", "limits"])?;
+        } else {
+            fields.only(&["path", "server", "versions", "query_keys", "origins", "mode", "denied", "claims", "limits"])?;
+        }
         let limits = fields.object("limits")?;
         limits.only(&["body_bytes_max"])?;
         let body_bytes_max = limits.number("body_bytes_max", BODY_BYTES_MAX)?.unwrap_or(BODY_BYTES_MAX_DEFAULT);
-        let path = fields.text("path")?.ok_or_else(|| ConfigError::Missing { field: fields.name("path") })?;
-        if !is_plain(path) {
-            return Err(ConfigError::Path { field: fields.name("path"), value: path.to_owned() });
-        }
+        let path = match &rest {
+            Some(rest) => rest::prefix(rest)?,
+            None => path_of(fields)?,
+        };
         let server = fields.text("server")?.ok_or_else(|| ConfigError::Missing { field: fields.name("server") })?;
         Ok(Self {
+            rest: rest.map(|rest| Rest::of(&rest, path)).transpose()?,
             path: path.to_owned(),
             server: Server::try_from(server).map_err(|source| ConfigError::Name { field: fields.name("server"), source })?,
             rules: Rules {
@@ -236,6 +268,11 @@ impl Route {
             claims: Claims::of(fields)?,
         })
     }
+}
+
+fn path_of<'a>(fields: &Fields<'a>) -> Result<&'a str, ConfigError> {
+    let path = fields.text("path")?.ok_or_else(|| ConfigError::Missing { field: fields.name("path") })?;
+    if is_plain(path) { Ok(path) } else { Err(ConfigError::Path { field: fields.name("path"), value: path.to_owned() }) }
 }
 
 // === impl Claims ===

@@ -24,7 +24,7 @@ use crate::config::{Config, Route, UnnamedPaths};
 use crate::conversation::Answered;
 use crate::count::Count;
 use crate::standing::{Standing, Treatment};
-use agentgate_core::mcp::{self, Malformed, Message, Unread, check_origin, is_read, is_stripped};
+use agentgate_core::mcp::{Malformed, Message, Unread, check_origin, is_read, is_stripped};
 use agentgate_proto::v1;
 use reading::{Reading, clean, head_of, is_discovery, is_upgrade};
 use response::{Answering, Called, Way};
@@ -118,8 +118,9 @@ impl Exchange {
     /// The claims that the host shall read for a request with this head: each one's name, and its property.
     #[must_use]
     pub fn claims(&self, headers: &[(Vec<u8>, Vec<u8>)]) -> Vec<(String, String)> {
-        let path = headers.iter().rev().find(|(name, _)| name == b":path").map_or(&[][..], |(_, path)| path);
-        let Some(claims) = self.config.route(path).and_then(|route| route.claims.as_ref()) else { return Vec::new() };
+        let value = |wanted: &[u8]| headers.iter().rev().find(|(name, _)| name == wanted).map_or(&[][..], |(_, value)| value);
+        let route = self.config.route(value(b":path"), value(b":authority"));
+        let Some(claims) = route.and_then(|route| route.claims.as_ref()) else { return Vec::new() };
         claims.names.iter().map(|name| (name.clone(), claims.property(name))).collect()
     }
 
@@ -155,14 +156,14 @@ impl Exchange {
             effects.push(Effect::Count(Count::RequestsUpgrade));
             return self.refuse(reply::plain(403, "upgrades and tunnels are refused here"), effects);
         }
-        let route = self.config.route(&head.path).map(Rc::clone);
+        let route = self.config.route(&head.path, head.values("host").next().unwrap_or_default()).map(Rc::clone);
         if route.is_none() && !is_discovery(&head) {
             return self.unnamed(effects);
         }
         let only_observed = route.as_ref().is_some_and(|route| context.standing.only_observes(route));
         let unclean = clean(&head);
         // A preflight calls nothing; everything else on a named path is a call. With a query it may be one to some servers.
-        let route = route.filter(|route| head.method != b"OPTIONS" || head.path != route.path.as_bytes());
+        let route = route.filter(|route| route.rest.is_some() || head.method != b"OPTIONS" || head.path != route.path.as_bytes());
         if only_observed && route.is_none() {
             return self.pass(effects);
         }
@@ -270,9 +271,9 @@ impl Exchange {
                 return self.unobserved(effects);
             }
             // Neither malformed nor asked for: the host lost it. Nothing was read, so nothing may pass.
-            return self.refuse(reply::plain(503, "the request could not be read"), effects);
+            return self.refuse(reply::unavailable(&route, "the request could not be read"), effects);
         };
-        let message = match mcp::read(&reading.head, &body, &route.rules) {
+        let message = match reading.read(&body, &route) {
             Ok(message) => message,
             Err(unread) => return self.unread(&unread, Some(body), context, effects),
         };
@@ -304,7 +305,7 @@ impl Exchange {
         let what = Some(v1::entry::What::Refused(ask));
         effects.push(Effect::Report(Box::new(v1::Entry { counter: self.counter, what, reason: reason.to_owned() })));
         effects.push(Effect::Count(Count::CallsMalformed));
-        self.refuse(reply::malformed(unread, &route.rules, &self.call_id), effects)
+        self.refuse(reply::malformed(unread, &route, &self.call_id), effects)
     }
 
     fn too_large(&mut self, over_limit: bool, context: Context<'_>, effects: &mut Vec<Effect>) -> Action {
@@ -320,7 +321,9 @@ impl Exchange {
         if is_observed {
             return self.unobserved(effects);
         }
-        self.refuse(reply::plain(503, "too many requests are held here: wait a moment, then send the same again"), effects)
+        let text = "too many requests are held here: wait a moment, then send the same again";
+        let reply = reading.route.as_ref().map_or_else(|| reply::plain(503, text), |route| reply::unavailable(route, text));
+        self.refuse(reply, effects)
     }
 
     /// Goes on at once. The copy is decided later, and its verdict enforced nowhere.

@@ -6,7 +6,8 @@ use super::Effect;
 use crate::config::{Route, is_plain};
 use crate::standing::Standing;
 use agentgate_core::id::NAME_BYTES_MAX;
-use agentgate_core::mcp::{Head, is_read, is_stripped};
+use agentgate_core::mcp::{self, Head, Message, Unread, is_stripped};
+use agentgate_core::rest;
 use agentgate_proto::{ask, v1};
 use std::rc::Rc;
 
@@ -29,6 +30,8 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn new(mut head: Head, peer: String, claims: Vec<v1::Claim>, route: Option<Rc<Route>>) -> Self {
+        let is_rest = route.as_ref().is_some_and(|route| route.rest.is_some());
+        let is_read = if is_rest { rest::is_read } else { mcp::is_read };
         head.headers.retain(|(name, _)| is_read(name));
         Self { head, peer, claims, route, unclean: Vec::new() }
     }
@@ -49,6 +52,17 @@ impl Reading {
         self.route.as_ref().map_or(0, |route| route.rules.limits.body_bytes_max)
     }
 
+    /// By the rules of the route. The control plane reads the same bytes by the same rule.
+    pub(super) fn read(&self, body: &[u8], route: &Route) -> Result<Message, Unread> {
+        match &route.rest {
+            None => mcp::read(&self.head, body, &route.rules),
+            Some(rest) => {
+                let reading = rest::read(&self.head, body, &rest.rules, &route.rules.limits);
+                reading.message.map_err(|reason| Unread { reason, id: None, version: None })
+            }
+        }
+    }
+
     pub(super) fn ask(&self, counter: u64, route: &Route, body: Vec<u8>) -> v1::Ask {
         v1::Ask {
             counter,
@@ -61,6 +75,7 @@ impl Reading {
             query_keys: route.rules.query_keys.clone(),
             observe: route.observes(),
             claims: self.claims.clone(),
+            rest: route.rest.as_ref().map(|rest| ask::rest_to_wire(rest::find(&self.head, &rest.rules).ok())),
         }
     }
 }
@@ -106,6 +121,8 @@ pub(super) fn head_of(headers: Vec<(Vec<u8>, Vec<u8>)>) -> Head {
         match name.as_slice() {
             b":method" => head.method = value,
             b":path" => head.path = value,
+            // Envoy keeps no Host header beside it.
+            b":authority" => head.headers.push((b"host".to_vec(), value)),
             [b':', ..] => {}
             _ => head.headers.push((name, value)),
         }

@@ -2,16 +2,20 @@
 //!
 //! Every word of a policy or a caller goes through the JSON writer, and none into a header.
 
-use crate::config::Denied;
+mod rest;
+
+use crate::config::{Denied, Route};
 use crate::conversation::Undecided;
 use agentgate_core::json::{Json, Number, Object};
-use agentgate_core::mcp::{Era, Message, Method, RequestId, Rules, Unread, Version};
+use agentgate_core::mcp::{Era, Message, Method, Protocol, RequestId, Unread, Version};
 
 /// A whole HTTP answer. Its body is always JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub http_status: u16,
     pub body: Vec<u8>,
+    /// The Retry-After header, in seconds.
+    pub retry_after_s: Option<&'static str>,
 }
 
 /// A verdict that lets nothing through, in the words of the rule that made it.
@@ -36,6 +40,10 @@ const VERDICT_KEY: &str = "agentgate/verdict";
 const WORDS_CHARS_MAX: usize = 500;
 
 pub(super) fn decided(denied: Denied, message: &Message, no: No<'_>, call_id: &str) -> Reply {
+    let version = match message.protocol {
+        Protocol::Rest => return rest::decided(no, call_id),
+        Protocol::Mcp(version) => version,
+    };
     let verdict = if no.pending { "pending" } else { "deny" };
     let mut meta = Object::default().with("verdict", verdict).with("rule", words(no.rule)).with("call_id", call_id);
     if no.pending {
@@ -48,7 +56,7 @@ pub(super) fn decided(denied: Denied, message: &Message, no: No<'_>, call_id: &s
     let code = if no.pending { PENDING } else { DENIED };
     let Some(id) = message.request_id() else { return Reply::error(403, None, code, &text, meta) };
     match denied {
-        Denied::Result if message.method == Method::ToolsCall => Reply::result(message.version, id, &text, meta),
+        Denied::Result if message.method == Method::ToolsCall => Reply::result(version, id, &text, meta),
         Denied::Result | Denied::Error => Reply::error(200, Some(id), code, &text, meta),
         Denied::Http403 => Reply::error(403, Some(id), code, &text, meta),
     }
@@ -56,6 +64,9 @@ pub(super) fn decided(denied: Denied, message: &Message, no: No<'_>, call_id: &s
 
 /// Nobody decided. Never a tool's result: the call may be tried again, and nothing was done.
 pub(super) fn undecided(denied: Denied, message: &Message, undecided: &Undecided, call_id: &str) -> Reply {
+    if message.protocol == Protocol::Rest {
+        return rest::undecided(undecided, call_id);
+    }
     let text = undecided_text(undecided);
     let id = message.request_id();
     let http_status = match denied {
@@ -65,14 +76,17 @@ pub(super) fn undecided(denied: Denied, message: &Message, undecided: &Undecided
     Reply::error(http_status, id, UNDECIDED, &text, undecided_meta(undecided, call_id))
 }
 
-pub(super) fn malformed(unread: &Unread, rules: &Rules, call_id: &str) -> Reply {
+pub(super) fn malformed(unread: &Unread, route: &Route, call_id: &str) -> Reply {
+    if route.rest.is_some() {
+        return rest::malformed(unread, call_id);
+    }
     let answer = unread.answer();
     let mut data = Object::default().with("reason", unread.reason.reason()).with("call_id", call_id);
     if unread.reason == agentgate_core::mcp::Malformed::UnsupportedVersion {
-        let supported = rules.versions.iter().map(|version| Json::from(version.as_str())).collect::<Vec<_>>();
+        let supported = route.rules.versions.iter().map(|version| Json::from(version.as_str())).collect::<Vec<_>>();
         data.set("supported", supported);
     }
-    let text = format!("this request was refused unread: {unread}");
+    let text = unread_text(unread);
     Reply::with_data(answer.http_status, unread.id.as_ref(), answer.code, &text, data)
 }
 
@@ -81,11 +95,20 @@ pub(super) fn plain(http_status: u16, text: &str) -> Reply {
     Reply::with_data(http_status, None, DENIED, text, Object::default())
 }
 
+/// Nothing was read, for a reason of ours.
+pub(super) fn unavailable(route: &Route, text: &str) -> Reply {
+    if route.rest.is_some() { rest::unavailable(text) } else { plain(503, text) }
+}
+
 /// What stands in the place of an answer that could not be passed on. The call itself was made.
 pub(super) fn withheld(id: Option<&RequestId>, why: &str, call_id: &str) -> Vec<u8> {
     let meta = Object::default().with("verdict", "withheld").with("call_id", call_id);
     let text = format!("the server's answer was withheld: {why}");
     Reply::error(200, id, UNDECIDED, &text, meta).body
+}
+
+fn unread_text(unread: &Unread) -> String {
+    format!("this request was refused unread: {unread}")
 }
 
 fn undecided_text(undecided: &Undecided) -> String {
@@ -146,7 +169,7 @@ impl Reply {
             .with("content", vec![Json::from(content)])
             .with("isError", true)
             .with("_meta", Object::default().with(VERDICT_KEY, meta));
-        Self { http_status: 200, body: envelope(Some(id)).with("result", result).to_string().into_bytes() }
+        Self::json(200, &envelope(Some(id)).with("result", result))
     }
 
     fn error(http_status: u16, id: Option<&RequestId>, code: i32, text: &str, meta: Object) -> Self {
@@ -159,7 +182,11 @@ impl Reply {
         if !data.is_empty() {
             error.set("data", data);
         }
-        Self { http_status, body: envelope(id).with("error", error).to_string().into_bytes() }
+        Self::json(http_status, &envelope(id).with("error", error))
+    }
+
+    fn json(http_status: u16, body: &Object) -> Self {
+        Self { http_status, body: body.to_string().into_bytes(), retry_after_s: None }
     }
 }
 
