@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Filters that cannot change a call.
-const HARMLESS: [&str; 6] = ["Router", "HealthCheck", "FilterConfig", "Stats", "Compressor", "GrpcStatsConfig"];
+const HARMLESS: [&str; 3] = ["Router", "HealthCheck", "Compressor"];
 
 pub(crate) fn look(configuration: &Configuration<'_>, chains: &[Chain<'_>], findings: &mut Findings) {
     if !chains.iter().any(|chain| chain.gate.is_some()) {
@@ -94,7 +94,7 @@ fn failing(chain: &Chain<'_>, gate: &Gate<'_>, findings: &mut Findings) {
         Some("FAIL_RELOAD") => {}
         Some("FAIL_OPEN") => findings.at(Check::FailOpen, &chain.at, &policy, ""),
         Some(_) | None if plugin.field("fail_open").is_true() => {
-            findings.at(Check::FailOpen, &chain.at, &plugin.field("fail_open"), "")
+            findings.at(Check::FailOpen, &chain.at, &plugin.field("fail_open"), "");
         }
         Some(_) => findings.at(Check::FailClosed, &chain.at, &policy, ""),
         None => findings.at(Check::FailClosed, &chain.at, &policy, "there is no `failure_policy`"),
@@ -141,7 +141,7 @@ fn plugin_told(chain: &Chain<'_>, gate: &Gate<'_>, told: &Value, findings: &mut 
             None | Some("enforce") => {}
             Some("observe") => findings.at(Check::Observes, &chain.at, place, format!("`{server}` is observed")),
             Some(other) => {
-                unreadable(findings, format!("`routes[{index}].mode` is `{other}`, and only `observe` and `enforce` are known"))
+                unreadable(findings, format!("`routes[{index}].mode` is `{other}`, and only `observe` and `enforce` are known"));
             }
         }
         origins(chain, place, server, route, findings);

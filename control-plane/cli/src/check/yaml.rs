@@ -142,7 +142,15 @@ impl<'a> Reader<'a> {
             let key = match event {
                 Event::MappingEnd => return Ok((Value::Object(map), size)),
                 Event::Scalar(key, ..) => key.into_owned(),
-                _ => return Err(wrong(line, "a key that is no word")),
+                Event::Nothing
+                | Event::StreamStart
+                | Event::StreamEnd
+                | Event::DocumentStart(_)
+                | Event::DocumentEnd
+                | Event::Alias(_)
+                | Event::SequenceStart(..)
+                | Event::SequenceEnd
+                | Event::MappingStart(..) => return Err(wrong(line, "a key that is no word")),
             };
             let (event, line) = self.next()?;
             let (value, inside) = self.value(event, line, &step(path, &key), depth + 1)?;

@@ -97,7 +97,7 @@ fn what_does_not_belong_together_is_found() {
     };
     only(Check::CertificateUnreadable, &|certs| fs::remove_file(certs.join("filter-laptop.pem")).expect("it is there"));
     only(Check::CertificateUnreadable, &|certs| {
-        fs::remove_file(certs.with_file_name("sds").join("filter.yaml")).expect("it is there")
+        fs::remove_file(certs.with_file_name("sds").join("filter.yaml")).expect("it is there");
     });
     only(Check::CertificateUnreadable, &|certs| fs::write(certs.join("filter-laptop.key"), "no key").expect("a file"));
     only(Check::CertificateChain, &|certs| another(certs, "agentgate.local", "filter/laptop"));
