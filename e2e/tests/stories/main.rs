@@ -26,4 +26,5 @@ mod rust_sdk;
 mod session;
 mod trap;
 mod typescript;
+mod users;
 mod wire;
