@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Native,
     /// Envoy's `ext_authz`, which asks a server with OPA in it: the same policy, and no record
     Opa,
+    /// AgentGate on a route that observes: calls go on at once, and the trace follows off their path
+    Observing,
     /// AgentGate, its journal on disk: the trace is durable before the answer
     Ours,
     /// AgentGate, its journal in memory: what the disk costs is the difference
@@ -67,6 +69,7 @@ impl Kind {
             Self::Pass => "wasm, passes headers",
             Self::Native => "Envoy's mcp + rbac",
             Self::Opa => "Envoy's ext_authz to OPA",
+            Self::Observing => "AgentGate, observing",
             Self::Ours => "AgentGate",
             Self::OursMemory => "AgentGate, journal in memory",
         }
@@ -78,6 +81,7 @@ impl Kind {
             Self::Pass => "pass",
             Self::Native => "native",
             Self::Opa => "opa",
+            Self::Observing => "observing",
             Self::Ours => "ours",
             Self::OursMemory => "ours-memory",
         }
@@ -87,13 +91,13 @@ impl Kind {
     pub(crate) const fn is_ours(self) -> bool {
         match self {
             Self::Plain | Self::Pass | Self::Native | Self::Opa => false,
-            Self::Ours | Self::OursMemory => true,
+            Self::Observing | Self::Ours | Self::OursMemory => true,
         }
     }
 
     const fn looks(self) -> Looks {
         match self {
-            Self::Plain | Self::Pass => Looks::Nowhere,
+            Self::Plain | Self::Pass | Self::Observing => Looks::Nowhere,
             Self::Native => Looks::AtTools,
             Self::Opa | Self::Ours | Self::OursMemory => Looks::AtPolicy,
         }
@@ -129,7 +133,7 @@ impl Gate {
                 let address = envoy.listener("agents")?;
                 (Parts::Asking(envoy, opa), address, watched)
             }
-            Kind::Ours | Kind::OursMemory => {
+            Kind::Observing | Kind::Ours | Kind::OursMemory => {
                 let stack = whole(kind, places, &directory, upstream, workers)?;
                 let control_plane = stack.control_plane.process_id().doing("the control plane runs")?;
                 let watched = vec![Watched::new(ENVOY, stack.envoy.process_id()), Watched::new(CONTROL_PLANE, control_plane)];
@@ -161,7 +165,7 @@ fn filters(kind: Kind, places: &Places) -> Instead {
     let filters = match kind {
         Kind::Pass => include_str!("pass.yaml").replace("PASS_FILTER", &pass_filter(places).display().to_string()),
         Kind::Native => include_str!("native.yaml").into(),
-        Kind::Plain | Kind::Opa | Kind::Ours | Kind::OursMemory => String::new(),
+        Kind::Plain | Kind::Opa | Kind::Observing | Kind::Ours | Kind::OursMemory => String::new(),
     };
     Instead { filters, cluster: String::new() }
 }
@@ -188,7 +192,11 @@ fn exchanged(bootstrap: &str, instead: &Instead) -> Option<String> {
 }
 
 fn whole(kind: Kind, places: &Places, directory: &Path, upstream: SocketAddr, workers: u32) -> Result<Stack, Broken> {
-    let plan = Plan { workers, ..Plan::new(upstream) };
+    let mut plan = Plan { workers, ..Plan::new(upstream) };
+    if kind == Kind::Observing {
+        let route = r#""path": "/mcp", "server": "notes""#;
+        plan.edits.push(Edit::new(route, format!(r#"{route}, "mode": "observe""#)));
+    }
     let mut stack = Stack::start(places, directory, &plan, |_| ())?;
     if kind == Kind::OursMemory {
         stack.control_plane.end()?;

@@ -51,7 +51,7 @@ struct Arguments {
     #[arg(long, default_value = "2026-07-28")]
     era: Era,
     /// What to compare; Envoy alone is always there
-    #[arg(long, value_delimiter = ',', default_value = "pass,native,opa,ours,ours-memory", value_name = "GATE,…")]
+    #[arg(long, value_delimiter = ',', default_value = "pass,native,opa,observing,ours,ours-memory", value_name = "GATE,…")]
     gates: Vec<Kind>,
     /// Calls after which the control plane's memory is read; 0: not at all
     #[arg(long, default_value_t = 100_000, value_name = "N")]

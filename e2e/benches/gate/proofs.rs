@@ -28,7 +28,7 @@ enum Said {
     Other(String),
 }
 
-/// One call, and what the default policy says of it; `through`, or verdict and rule.
+/// One call, and what the default policy says of it: `through`, or verdict and rule. A rule that ends in a point is any of those.
 struct Probe {
     tool: &'static str,
     arguments: &'static str,
@@ -49,8 +49,8 @@ const PROBES: [Probe; 9] = [
     probe("delete_note", r#"{"id":1}"#, "deny tool_blocked"),
     probe(TOOL_UNKNOWN, r#"{"id":1}"#, "deny unknown_tool"),
     probe(TOOL, r#"{"query":"my PassWord"}"#, "deny forbidden_query"),
-    // A builtin that fails: where errors are not strict, it would get through.
-    probe(TOOL, r#"{"query":["password"]}"#, "deny gate.policy_failed"),
+    // A builtin that fails: where errors are not strict, it would get through. AgentGate says so before it asks the builtin.
+    probe(TOOL, r#"{"query":["password"]}"#, "deny gate."),
     probe("send_note", r#"{"id":1,"to":"eve@example.net"}"#, "deny recipient_outside"),
     probe("send_note", r#"{"id":1,"to":"ann@example.com"}"#, "pending tool_gated"),
 ];
@@ -72,7 +72,7 @@ pub(crate) fn check(looks: Looks, address: SocketAddr, era: Era) -> Result<(), B
         Looks::Nowhere | Looks::AtTools => Ok(()),
         Looks::AtPolicy => PROBES.iter().try_for_each(|probe| {
             let said = ask(probe.tool, probe.arguments)?.in_words();
-            if said == probe.wanted {
+            if said == probe.wanted || (probe.wanted.ends_with('.') && said.starts_with(probe.wanted)) {
                 return Ok(());
             }
             let Probe { tool, arguments, wanted } = probe;

@@ -3,7 +3,7 @@
 use crate::gates::Kind;
 
 /// Which is divided by which, wherever both were measured.
-const COMPARED: &[(Kind, Kind)] = &[(Kind::Ours, Kind::Opa)];
+const COMPARED: &[(Kind, Kind)] = &[(Kind::Ours, Kind::Opa), (Kind::Observing, Kind::Native)];
 
 /// What `of` adds at the median, over what `over` adds.
 #[derive(Clone, Copy, Debug, PartialEq)]
