@@ -83,11 +83,11 @@ impl Seen {
         let plain = |pairs: &mut Pairs<'_>, name: &str, value: &str| pairs.pair(name, Palette::Plain, value);
         pairs.heading("Who asks");
         plain(pairs, "principal", &self.request.principal);
-        if let Ok(principal) = Principal::try_from(self.request.principal.as_str()) {
+        // An agent for itself is the principal, and said already.
+        let principal = Principal::try_from(self.request.principal.as_str()).ok();
+        if let Some((principal, user)) = principal.as_ref().and_then(|principal| Some((principal, principal.user()?))) {
             plain(pairs, "agent", principal.agent().map(|agent| agent.as_str()).unwrap_or_default());
-            if let Some(user) = principal.user() {
-                plain(pairs, "user", &format!("{}, says {}", user.subject(), user.issuer()));
-            }
+            plain(pairs, "user", &format!("{}, says {}", user.subject(), user.issuer()));
         }
         plain(pairs, "tenant", &self.request.tenant);
         pairs.heading("For what");
