@@ -33,6 +33,7 @@ use agentgate_core::id::{NameError, Server};
 use agentgate_core::json::{self, Bounds, Fault, Keys};
 use agentgate_core::mcp::{Limits, Rules, Version};
 use agentgate_core::mode::Mode;
+pub use agentgate_core::reply::Denied;
 use agentgate_core::rest::RuleError;
 use field::Fields;
 pub use rest::{Rest, TOOLS_MAX};
@@ -103,17 +104,6 @@ pub struct Claims {
     /// Under which key of its own metadata Envoy's jwt_authn keeps the payload.
     pub metadata: String,
     pub names: Vec<String>,
-}
-
-/// How a call that was denied or is pending is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied {
-    /// As a tool's result with `isError`, where the call has one: the model reads it and goes on.
-    Result,
-    /// As a JSON-RPC error: many clients end the agent's run.
-    Error,
-    /// As HTTP 403: many clients hang or die.
-    Http403,
 }
 
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -229,6 +219,12 @@ fn routes(root: &Fields<'_>) -> Result<Vec<Rc<Route>>, ConfigError> {
 // === impl Route ===
 
 impl Route {
+    /// Those that it takes; none where it speaks no MCP.
+    #[must_use]
+    pub fn versions(&self) -> Option<&[Version]> {
+        self.rest.is_none().then_some(self.rules.versions.as_slice())
+    }
+
     #[must_use]
     pub fn observes(&self) -> bool {
         self.mode == Mode::Observe
@@ -250,11 +246,11 @@ impl Route {
         };
         let server = fields.text("server")?.ok_or_else(|| ConfigError::Missing { field: fields.name("server") })?;
         Ok(Self {
-            rest: rest.map(|rest| Rest::of(&rest, path)).transpose()?,
+            rest: rest.as_ref().map(|rest| Rest::of(rest, path)).transpose()?,
             path: path.to_owned(),
             server: Server::try_from(server).map_err(|source| ConfigError::Name { field: fields.name("server"), source })?,
             rules: Rules {
-                versions: versions(fields)?,
+                versions: if rest.is_some() { Vec::new() } else { versions(fields)? },
                 query_keys: fields.texts("query_keys")?.unwrap_or_default(),
                 limits: Limits { body_bytes_max: size(body_bytes_max), ..Limits::default() },
             },

@@ -2,6 +2,7 @@
 //! enforced, in so many words, is `Observed`.
 
 use crate::count::Count;
+use agentgate_core::reply;
 use agentgate_proto::v1;
 
 /// Of an approval's id, in hex.
@@ -115,6 +116,12 @@ impl From<v1::Listed> for Listed {
 impl Undecided {
     fn unreadable() -> Self {
         Self { cause: Cause::Unreadable, detail: String::new() }
+    }
+
+    /// As whoever is refused is told.
+    #[must_use]
+    pub fn told(&self) -> reply::Undecided<'_> {
+        reply::Undecided { cause: self.cause.name(), detail: &self.detail }
     }
 }
 

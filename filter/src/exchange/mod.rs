@@ -11,13 +11,12 @@ mod event;
 mod list;
 mod observed;
 mod reading;
-mod reply;
 mod response;
 
+pub use agentgate_core::reply::Reply;
 pub use budget::{Budget, Hold};
 pub use event::{Action, Answerer, Effect, Event, Step};
 pub use reading::claim;
-pub use reply::Reply;
 
 use crate::clock::Moment;
 use crate::config::{Config, Route, UnnamedPaths};
@@ -25,6 +24,7 @@ use crate::conversation::Answered;
 use crate::count::Count;
 use crate::standing::{Standing, Treatment};
 use agentgate_core::mcp::{Malformed, Message, Unread, check_origin, is_read, is_stripped};
+use agentgate_core::reply;
 use agentgate_proto::v1;
 use reading::{Reading, clean, head_of, is_discovery, is_upgrade};
 use response::{Answering, Called, Way};
@@ -271,7 +271,7 @@ impl Exchange {
                 return self.unobserved(effects);
             }
             // Neither malformed nor asked for: the host lost it. Nothing was read, so nothing may pass.
-            return self.refuse(reply::unavailable(&route, "the request could not be read"), effects);
+            return self.refuse(reply::unavailable(route.rest.is_some(), "the request could not be read"), effects);
         };
         let message = match reading.read(&body, &route) {
             Ok(message) => message,
@@ -305,7 +305,7 @@ impl Exchange {
         let what = Some(v1::entry::What::Refused(ask));
         effects.push(Effect::Report(Box::new(v1::Entry { counter: self.counter, what, reason: reason.to_owned() })));
         effects.push(Effect::Count(Count::CallsMalformed));
-        self.refuse(reply::malformed(unread, &route, &self.call_id), effects)
+        self.refuse(reply::malformed(unread, route.versions(), &self.call_id), effects)
     }
 
     fn too_large(&mut self, over_limit: bool, context: Context<'_>, effects: &mut Vec<Effect>) -> Action {
@@ -322,7 +322,7 @@ impl Exchange {
             return self.unobserved(effects);
         }
         let text = "too many requests are held here: wait a moment, then send the same again";
-        let reply = reading.route.as_ref().map_or_else(|| reply::plain(503, text), |route| reply::unavailable(route, text));
+        let reply = reading.route.as_ref().map_or_else(|| reply::plain(503, text), |route| reply::unavailable(route.rest.is_some(), text));
         self.refuse(reply, effects)
     }
 
@@ -395,7 +395,7 @@ impl Exchange {
                     effects.push(Effect::ResumeRequest);
                     return self.unobserved(effects);
                 }
-                self.refuse(reply::undecided(route.denied, &message, &undecided, &self.call_id), effects)
+                self.refuse(reply::undecided(route.denied, &message, undecided.told(), &self.call_id), effects)
             }
         }
     }

@@ -6,13 +6,14 @@
 
 use super::list::{Allowed, JsonList, Judged, Shown, SseList, names, read_list};
 use super::observed::{Answer, Found, Look, Observed, Tally};
-use super::{Action, Answerer, Effect, Hold, reply};
+use super::{Action, Answerer, Effect, Hold};
 use crate::clock::Moment;
 use crate::config::Route;
 use crate::conversation::Listed;
 use crate::count::Count;
 use crate::standing::Standing;
 use agentgate_core::mcp::{Era, Limits, Message, Method, RequestId, Unread, sse};
+use agentgate_core::reply;
 use agentgate_proto::v1;
 use std::rc::Rc;
 

@@ -18,5 +18,6 @@ pub mod kill;
 pub mod mcp;
 pub mod mode;
 pub mod principal;
+pub mod reply;
 pub mod rest;
 pub mod time;

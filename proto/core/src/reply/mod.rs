@@ -1,13 +1,26 @@
-//! How to say no: the answer that a refused request gets instead of the server's.
+//! How to say no: the answer that a refused request gets instead of the server's, in the same words whoever stands in its way.
 //!
 //! Every word of a policy or a caller goes through the JSON writer, and none into a header.
 
 mod rest;
 
-use crate::config::{Denied, Route};
-use crate::conversation::Undecided;
-use agentgate_core::json::{Json, Number, Object};
-use agentgate_core::mcp::{Era, Message, Method, Protocol, RequestId, Unread, Version};
+use crate::json::{Json, Number, Object};
+use crate::mcp::{Era, Malformed, Message, Method, Protocol, RequestId, Unread, Version};
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// How a call that was denied or is pending is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// As a tool's result with `isError`, where the call has one: the model reads it and goes on.
+    Result,
+    /// As a JSON-RPC error: many clients end the agent's run.
+    Error,
+    /// As HTTP 403: many clients hang or die.
+    Http403,
+}
 
 /// A whole HTTP answer. Its body is always JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,16 +33,25 @@ pub struct Reply {
 
 /// A verdict that lets nothing through, in the words of the rule that made it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct No<'a> {
-    pub(super) pending: bool,
-    pub(super) rule: &'a str,
-    pub(super) reason: &'a str,
+pub struct No<'a> {
+    pub pending: bool,
+    pub rule: &'a str,
+    pub reason: &'a str,
     /// What to quote to an approver; empty where there is nothing.
-    pub(super) approval: &'a str,
+    pub approval: &'a str,
+}
+
+/// Why there is no verdict.
+#[derive(Clone, Copy, Debug)]
+pub struct Undecided<'a> {
+    /// Its name.
+    pub cause: &'a str,
+    /// In words; may be empty.
+    pub detail: &'a str,
 }
 
 /// JSON-RPC codes of our own stay outside of those that the protocols reserve.
-pub(super) const DENIED: i32 = 403;
+pub const DENIED: i32 = 403;
 const PENDING: i32 = 428;
 const UNDECIDED: i32 = 503;
 /// When an undecided or pending call is worth another try.
@@ -39,7 +61,8 @@ const VERDICT_KEY: &str = "agentgate/verdict";
 /// Longer words of the control plane are cut: they are for a model's context.
 const WORDS_CHARS_MAX: usize = 500;
 
-pub(super) fn decided(denied: Denied, message: &Message, no: No<'_>, call_id: &str) -> Reply {
+#[must_use]
+pub fn decided(denied: Denied, message: &Message, no: No<'_>, call_id: &str) -> Reply {
     let version = match message.protocol {
         Protocol::Rest => return rest::decided(no, call_id),
         Protocol::Mcp(version) => version,
@@ -63,7 +86,8 @@ pub(super) fn decided(denied: Denied, message: &Message, no: No<'_>, call_id: &s
 }
 
 /// Nobody decided. Never a tool's result: the call may be tried again, and nothing was done.
-pub(super) fn undecided(denied: Denied, message: &Message, undecided: &Undecided, call_id: &str) -> Reply {
+#[must_use]
+pub fn undecided(denied: Denied, message: &Message, undecided: Undecided<'_>, call_id: &str) -> Reply {
     if message.protocol == Protocol::Rest {
         return rest::undecided(undecided, call_id);
     }
@@ -76,14 +100,14 @@ pub(super) fn undecided(denied: Denied, message: &Message, undecided: &Undecided
     Reply::error(http_status, id, UNDECIDED, &text, undecided_meta(undecided, call_id))
 }
 
-pub(super) fn malformed(unread: &Unread, route: &Route, call_id: &str) -> Reply {
-    if route.rest.is_some() {
-        return rest::malformed(unread, call_id);
-    }
+/// `taken`: the protocol versions that the route takes. None: it is one of a REST server.
+#[must_use]
+pub fn malformed(unread: &Unread, taken: Option<&[Version]>, call_id: &str) -> Reply {
+    let Some(versions) = taken else { return rest::malformed(unread, call_id) };
     let answer = unread.answer();
     let mut data = Object::default().with("reason", unread.reason.reason()).with("call_id", call_id);
-    if unread.reason == agentgate_core::mcp::Malformed::UnsupportedVersion {
-        let supported = route.rules.versions.iter().map(|version| Json::from(version.as_str())).collect::<Vec<_>>();
+    if unread.reason == Malformed::UnsupportedVersion {
+        let supported = versions.iter().map(|version| Json::from(version.as_str())).collect::<Vec<_>>();
         data.set("supported", supported);
     }
     let text = unread_text(unread);
@@ -91,17 +115,20 @@ pub(super) fn malformed(unread: &Unread, route: &Route, call_id: &str) -> Reply 
 }
 
 /// A refusal that is not about a call: no route names the path, or the request wants to be something else.
-pub(super) fn plain(http_status: u16, text: &str) -> Reply {
+#[must_use]
+pub fn plain(http_status: u16, text: &str) -> Reply {
     Reply::with_data(http_status, None, DENIED, text, Object::default())
 }
 
 /// Nothing was read, for a reason of ours.
-pub(super) fn unavailable(route: &Route, text: &str) -> Reply {
-    if route.rest.is_some() { rest::unavailable(text) } else { plain(503, text) }
+#[must_use]
+pub fn unavailable(is_rest: bool, text: &str) -> Reply {
+    if is_rest { rest::unavailable(text) } else { plain(503, text) }
 }
 
 /// What stands in the place of an answer that could not be passed on. The call itself was made.
-pub(super) fn withheld(id: Option<&RequestId>, why: &str, call_id: &str) -> Vec<u8> {
+#[must_use]
+pub fn withheld(id: Option<&RequestId>, why: &str, call_id: &str) -> Vec<u8> {
     let meta = Object::default().with("verdict", "withheld").with("call_id", call_id);
     let text = format!("the server's answer was withheld: {why}");
     Reply::error(200, id, UNDECIDED, &text, meta).body
@@ -111,19 +138,19 @@ fn unread_text(unread: &Unread) -> String {
     format!("this request was refused unread: {unread}")
 }
 
-fn undecided_text(undecided: &Undecided) -> String {
-    let cause = undecided.cause.name();
-    let detail = if undecided.detail.is_empty() { String::new() } else { format!(": {}", words(&undecided.detail)) };
+fn undecided_text(undecided: Undecided<'_>) -> String {
+    let cause = undecided.cause;
+    let detail = if undecided.detail.is_empty() { String::new() } else { format!(": {}", words(undecided.detail)) };
     format!(
         "this was not done: nobody could decide whether it may be ({cause}{detail}). Nothing was changed. Wait a moment, then send the same again."
     )
 }
 
-fn undecided_meta(undecided: &Undecided, call_id: &str) -> Object {
+fn undecided_meta(undecided: Undecided<'_>, call_id: &str) -> Object {
     Object::default()
         .with("verdict", "undecided")
         .with("rule", "")
-        .with("cause", undecided.cause.name())
+        .with("cause", undecided.cause)
         .with("call_id", call_id)
         .with("retry_after_ms", RETRY_AFTER_MS)
 }

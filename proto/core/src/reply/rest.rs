@@ -3,10 +3,9 @@
 //! 403: a policy refuses it. 428: an approver has to grant it first; no client repeats that by itself, as many do with 503 and
 //! 409. 503: nobody could decide, and the same request may be sent again. It is never a status of success.
 
-use super::{No, RETRY_AFTER_MS, Reply, undecided_text, unread_text, words};
-use crate::conversation::Undecided;
-use agentgate_core::json::Object;
-use agentgate_core::mcp::Unread;
+use super::{No, RETRY_AFTER_MS, Reply, Undecided, undecided_text, unread_text, words};
+use crate::json::Object;
+use crate::mcp::Unread;
 
 /// As [`RETRY_AFTER_MS`]: the header knows no less than a second.
 const RETRY_AFTER_S: &str = "1";
@@ -23,8 +22,8 @@ pub(super) fn decided(no: No<'_>, call_id: &str) -> Reply {
     Reply::json(http_status, &body)
 }
 
-pub(super) fn undecided(undecided: &Undecided, call_id: &str) -> Reply {
-    let body = said("undecided", &undecided_text(undecided)).with("cause", undecided.cause.name()).with("call_id", call_id);
+pub(super) fn undecided(undecided: Undecided<'_>, call_id: &str) -> Reply {
+    let body = said("undecided", &undecided_text(undecided)).with("cause", undecided.cause).with("call_id", call_id);
     later(&body)
 }
 
