@@ -5,4 +5,5 @@
 mod attempts;
 mod invariants;
 mod properties;
+mod rest;
 mod vectors;
