@@ -11,6 +11,7 @@ use std::rc::Rc;
 mod answer;
 mod observe;
 mod request;
+mod rest;
 mod response;
 
 const CONFIG: &str = r#"{"routes":[{"path":"/mcp","server":"notes","limits":{"body_bytes_max":400}}]}"#;
@@ -88,6 +89,11 @@ fn short(body: &str) -> String {
     use agentgate_core::json::{Bounds, Json, Keys, read};
     let json = read(body.as_bytes(), Bounds { depth_max: 16, number_bytes_max: 30, values_max: 1_000 }, Keys::Exact).unwrap();
     let object = json.as_object().unwrap();
+    // To a REST client: which no it is, and the reason where it was not read.
+    if let Some(Json::String(error)) = object.get("error") {
+        let reason = if error == "malformed" { object.get("reason").and_then(Json::as_str).unwrap() } else { "" };
+        return format!("{error} {reason}");
+    }
     let id = object.get("id").unwrap();
     match (object.get("error"), object.get("result")) {
         (Some(Json::Object(error)), None) => format!("id {id} error {}", error.get("code").unwrap()),
