@@ -40,7 +40,8 @@ const HOLES: [(&str, &str, &str); 12] = [
     ),
     (
         "filter_nameless",
-        "            tls_certificate_sds_secret_configs:\n              - name: filter\n                sds_config:\n                  path_config_source:\n                    path: sds/filter.yaml\n                    watched_directory: {path: sds}\n",
+        "            tls_certificate_sds_secret_configs:\n              - name: filter\n                sds_config:\n                  \
+         path_config_source:\n                    path: sds/filter.yaml\n                    watched_directory: {path: sds}\n",
         "",
     ),
     ("control_plane_routed", "                            cluster: server\n", "                            cluster: agentgate\n"),

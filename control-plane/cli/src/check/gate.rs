@@ -130,12 +130,10 @@ fn plugin_told(chain: &Chain<'_>, gate: &Gate<'_>, told: &Value, findings: &mut 
             unreadable(findings, format!("`routes[{index}]` names no `server`"));
             continue;
         };
-        if !route.get("path").and_then(Value::as_str).is_some_and(|path| path.starts_with('/')) {
-            // Tools that are no MCP have routes of other fields.
-            let other = route.as_object().is_some_and(|fields| fields.contains_key("path"));
-            if other {
-                unreadable(findings, format!("`routes[{index}].path` is no path"));
-            }
+        // Tools that are no MCP have `rest` in the place of a path.
+        let path = route.get("path").map(|path| path.as_str().is_some_and(|path| path.starts_with('/')));
+        if !path.unwrap_or_else(|| route.get("rest").is_some()) {
+            unreadable(findings, format!("`routes[{index}].path` is no path"));
         }
         match route.get("mode").map(|mode| mode.as_str().unwrap_or_default()) {
             None | Some("enforce") => {}

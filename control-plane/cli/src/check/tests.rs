@@ -34,7 +34,8 @@ fn outbound() -> Vec<(Check, &'static str, String)> {
     };
     let manager = |route: &str| {
         format!(
-            "{{name: m, typed_config: {{\"@type\": a.HttpConnectionManager, route_config: {{virtual_hosts: [{{name: v, domains: [\"*\"], routes: [{{match: {{prefix: /}}, route: {{{route}}}}}]}}]}}}}}}"
+            "{{name: m, typed_config: {{\"@type\": a.HttpConnectionManager, route_config: {{virtual_hosts: \
+             [{{name: v, domains: [\"*\"], routes: [{{match: {{prefix: /}}, route: {{{route}}}}}]}}]}}}}}}"
         )
     };
     let after = "                  - {name: lua, typed_config: {\"@type\": a.Lua}}\n                  - name: envoy.filters.http.router\n";
@@ -68,6 +69,8 @@ fn outbound() -> Vec<(Check, &'static str, String)> {
         (Check::PluginUnreadable, "\"unnamed_paths\": \"refuse\",", "\"unnamed_paths\": \"maybe\",".into()),
         (Check::PluginUnreadable, ORIGIN, "\"server\": \"notes\", \"mode\": \"watch\" }".into()),
         (Check::PluginUnreadable, "\"server\": \"notes\" }", "\"name\": \"notes\" }".into()),
+        (Check::PluginUnreadable, "\"path\": \"/mcp\", \"server\": \"notes\" }", "\"server\": \"notes\" }".into()),
+        (Check::PluginUnreadable, "\"path\": \"/mcp\", \"server\": \"notes\" }", "\"path\": \"mcp\", \"server\": \"notes\" }".into()),
         (Check::UnnamedPass, "\"unnamed_paths\": \"refuse\",", "\"unnamed_paths\": \"pass\",".into()),
         (Check::Observes, ORIGIN, "\"server\": \"notes\", \"mode\": \"observe\" }".into()),
         (Check::OriginsNamed, ORIGIN, "\"server\": \"notes\", \"origins\": [\"https://a.example\"] }".into()),
@@ -126,7 +129,8 @@ fn outbound() -> Vec<(Check, &'static str, String)> {
 
 /// The same for the configuration of an inbound gate with an https server.
 fn inbound() -> Vec<(Check, &'static str, String)> {
-    let secret = "                  - name: listener\n                    sds_config:\n                      path_config_source:\n                        path: sds/listener.yaml\n";
+    let secret = "                  - name: listener\n                    sds_config:\n                      \
+                  path_config_source:\n                        path: sds/listener.yaml\n";
     vec![
         (Check::CallersUnnamed, "require_client_certificate: true", "require_client_certificate: false".into()),
         (
@@ -187,6 +191,12 @@ fn a_fault_is_found_in_the_line_where_it_stands() {
     let text = SHIPPED.replace("normalize_path: true", "normalize_path: false");
     let line = text.lines().position(|line| line.contains("normalize_path: false")).map(|at| at + 1);
     assert_eq!(fired(&text).list.first().and_then(|finding| finding.line), line);
+}
+
+#[test]
+fn tools_that_are_no_mcp_have_no_path_of_their_own() {
+    let text = SHIPPED.replace("\"path\": \"/mcp\", ", "\"rest\": {}, ");
+    assert_eq!(names(&fired(&text)), BTreeSet::new());
 }
 
 #[test]

@@ -186,7 +186,9 @@ fn routes(template: Template, plan: &Plan) -> Template {
             yaml(&behind.url.authority())
         );
         format!(
-            "                        - match: {matched}\n                          route:\n                            cluster: {}\n{host}{comment}                            timeout: 0s\n                            max_stream_duration: {{max_stream_duration: 0s}}\n",
+            "{0}- match: {matched}\n{0}  route:\n{0}    cluster: {1}\n{host}{comment}{0}    timeout: 0s\n\
+             {0}    max_stream_duration: {{max_stream_duration: 0s}}\n",
+            " ".repeat(24),
             yaml(&cluster_name(plan, behind))
         )
     });

@@ -263,3 +263,38 @@ fn the_control_planes_half_names_the_same_servers_and_who_calls() {
     let text = half(&["--at", "gateway", "--upstream", "b=http://b", "--upstream", "a=http://a"]);
     assert!(text.contains("servers = [\"a\", \"b\"]") && text.contains("peers = \"agentgate.local\""), "{text}");
 }
+
+#[test]
+fn nothing_is_overwritten_unless_it_is_told_to() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let secrets = secrets::all(&plan(&OUTBOUND).expect("a plan")).expect("the shipped secrets");
+    let write = |text: &str, force| super::write(directory.path(), text, &secrets, force);
+    let read = || std::fs::read_to_string(directory.path().join("envoy.yaml")).expect("it is there");
+    write("one", false).expect("nothing is there yet");
+    assert_eq!(write("two", false).expect_err("it is there").exit, crate::failure::Exit::Refused);
+    assert_eq!(read(), "one");
+    write("two", true).expect("it is told to");
+    assert_eq!(read(), "two");
+    std::fs::remove_file(directory.path().join("envoy.yaml")).expect("it is there");
+    assert!(write("three", false).is_err(), "a secret of this name is there");
+    assert!(!directory.path().join("envoy.yaml").exists(), "nothing was written by half");
+}
+
+#[test]
+fn an_envoy_is_asked_only_where_all_files_lie() {
+    use super::validate::{Validated, ask, envoy};
+    let directory = tempfile::tempdir().expect("a directory");
+    let says = |script: &str| {
+        let file = directory.path().join("envoy");
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("a script");
+        let runs = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&file, runs).expect("a mode");
+        ask(&file, "node: {}\n", directory.path(), &["envoy"])
+    };
+    assert!(matches!(says("exit 0"), Validated::By(_)));
+    assert!(matches!(says("echo wrong >&2; exit 1"), Validated::Refused { said, .. } if said == "wrong"));
+    let found = envoy(None, Some(directory.path().as_os_str())).expect("it is in this PATH");
+    assert!(matches!(ask(&found, "", directory.path(), &["certs/a.pem"]), Validated::Not(why) if why.contains("certs/a.pem")));
+    assert_eq!(envoy(None, Some(std::ffi::OsStr::new("/nowhere"))), None);
+    assert!(matches!(ask(std::path::Path::new("/nowhere/envoy"), "", directory.path(), &[]), Validated::Not(_)));
+}
