@@ -45,7 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Methods of the protocol that look like paths of ours.
 const METHODS: &[&str] = &["tools/call", "tools/list"];
 
-const ROOMS: &[&str] = &["decide", "policy", "session", "identity", "status", "journal"];
+const ROOMS: &[&str] = &["decide", "policy", "session", "identity", "status", "journal", "history"];
 
 struct House {
     root: PathBuf,

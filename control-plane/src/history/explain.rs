@@ -22,10 +22,7 @@ const LISTS_READ_MAX: usize = 8;
 
 const GATE: &str = "gate.";
 
-pub(super) async fn explain(
-    history: &History,
-    shown: v1::ShowTraceResponse,
-) -> Result<v1::ExplainCallResponse, HistoryError> {
+pub(super) async fn explain(history: &History, shown: v1::ShowTraceResponse) -> Result<v1::ExplainCallResponse, HistoryError> {
     let trace = shown.trace.unwrap_or_default();
     let Some(record) = shown.decision else { return Ok(of_a_flood(trace)) };
     let digest = Digest::try_from(record.policy_digest.as_ref()).ok();

@@ -128,12 +128,12 @@ impl Rows {
         let case = Case::of(at, record, body.as_ref(), &history.limits).map(Case::before_the_policy);
         let came = case.ok().and_then(|case| case.settle(Some(policy)).ok());
         match (came, body) {
-            (Some(decision), Some(body)) => self.count(at, record, body, decision),
+            (Some(decision), Some(body)) => self.count(at, record, body, &decision),
             (Some(_) | None, None) | (None, Some(_)) => self.not_decidable += 1,
         }
     }
 
-    pub(super) fn count(&mut self, at: Time, record: &v1::DecisionRecord, body: v1::DecisionBody, decision: Decision) {
+    pub(super) fn count(&mut self, at: Time, record: &v1::DecisionRecord, body: v1::DecisionBody, decision: &Decision) {
         self.calls += 1;
         if let Verdict::Allow(_) = decision.verdict {
             self.allowed += 1;

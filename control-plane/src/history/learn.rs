@@ -157,7 +157,7 @@ impl Seen {
     }
 
     /// One call of a tool. None: there was no room for it.
-    fn call(&mut self, key: &Key, at: Time, arguments: Option<&Object>) -> Option<Arc<Key>> {
+    pub(super) fn call(&mut self, key: &Key, at: Time, arguments: Option<&Object>) -> Option<Arc<Key>> {
         self.calls_read += 1;
         if !self.has_room_for(key, false) {
             self.left_out += 1;
@@ -260,7 +260,7 @@ impl Seen {
 
     pub(super) fn finish(self) -> v1::LearnedTools {
         v1::LearnedTools {
-            tools: self.tools.into_iter().map(|(key, tool)| tool.to_wire(&key)).collect(),
+            tools: self.tools.into_iter().map(|(key, tool)| tool.into_wire(&key)).collect(),
             calls_read: self.calls_read,
             sightings_left_out: self.left_out,
             lists_cut: self.lists_cut,
@@ -315,7 +315,7 @@ impl Tool {
         self.arguments.iter().map(|(name, _)| name.len() + NAME_BYTES).sum()
     }
 
-    fn to_wire(self, key: &Key) -> v1::LearnedTool {
+    fn into_wire(self, key: &Key) -> v1::LearnedTool {
         let argument = |(name, types): (&str, &Types)| v1::LearnedArgument {
             name: name.into(),
             types: types.names().into_iter().map(str::to_owned).collect(),

@@ -171,3 +171,5 @@ fn counted(kind: &'static str) -> Counted {
     Counted::by(metrics::gauge!("agentgate_histories", "kind" => kind))
 }
 
+#[cfg(test)]
+mod tests;

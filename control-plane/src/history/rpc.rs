@@ -49,10 +49,7 @@ impl Policy for PolicyRpc {
         }))
     }
 
-    async fn explain_call(
-        &self,
-        request: Request<v1::ExplainCallRequest>,
-    ) -> Result<Response<v1::ExplainCallResponse>, Status> {
+    async fn explain_call(&self, request: Request<v1::ExplainCallRequest>) -> Result<Response<v1::ExplainCallResponse>, Status> {
         Ok(Response::new(self.history.explain(&request.get_ref().id).await?))
     }
 }

@@ -105,11 +105,7 @@ async fn page(journal: &dyn Journal, cursor: Sequence, limit: u32, end: Sequence
 }
 
 /// The first record of a subject from `from` on, among so many as are looked at.
-async fn first_of_a_subject(
-    journal: &dyn Journal,
-    from: Sequence,
-    end: Sequence,
-) -> Result<Option<(Sequence, Time)>, PastError> {
+async fn first_of_a_subject(journal: &dyn Journal, from: Sequence, end: Sequence) -> Result<Option<(Sequence, Time)>, PastError> {
     for record in page(journal, from.saturating_sub(1), 1, end).await? {
         if let Some(found) = of_a_subject(&record)? {
             return Ok(Some(found));
@@ -133,11 +129,7 @@ fn of_a_subject(record: &Record) -> Result<Option<(Sequence, Time)>, PastError> 
 // === impl Telling ===
 
 impl<T> Telling<T> {
-    pub(super) fn new(
-        said: mpsc::Sender<Result<Told<T>, HistoryError>>,
-        leaving: watch::Receiver<bool>,
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(said: mpsc::Sender<Result<Told<T>, HistoryError>>, leaving: watch::Receiver<bool>, clock: Clock) -> Self {
         let told_at = clock.elapsed();
         Self { said, leaving, clock, told_at, told: 0 }
     }

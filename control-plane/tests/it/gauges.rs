@@ -6,6 +6,7 @@ use crate::world::{Setup, World, ask, call, outcome, visit};
 use agentgate_control_plane::config::DOCUMENTED;
 use agentgate_proto::v1::converse_request::Message as Said;
 use agentgate_proto::v1::converse_response::Message as Heard;
+use agentgate_proto::v1::policy_client::PolicyClient;
 use agentgate_proto::v1::trace_client::TraceClient;
 use agentgate_proto::v1::{self, OutcomeKind};
 use std::collections::BTreeSet;
@@ -55,7 +56,7 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 39] = [
+const CONSTS: [(&str, Behind); 53] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
     ("approval/open.rs RECOVERED_STEPS_MAX", Nothing),
@@ -70,6 +71,20 @@ const CONSTS: [(&str, Behind); 39] = [
     ("decide/once.rs JOINED_MAX", Gauge("agentgate_calls_joined")),
     ("decide/rpc.rs SAID_MAX", Gauge("agentgate_messages_said")),
     ("identity/users.rs SHOWN_CHARS_MAX", Nothing),
+    ("history/explain.rs LISTS_READ_MAX", Nothing),
+    ("history/explain.rs LOOKED_BACK_MAX", Nothing),
+    ("history/impact.rs REASON_BYTES_MAX", Nothing),
+    ("history/impact.rs ROWS_BYTES_MAX", Nothing),
+    ("history/impact.rs ROWS_MAX", Nothing),
+    ("history/impact.rs TARGET_BYTES_MAX", Nothing),
+    ("history/learn.rs AWAITED_MAX", Nothing),
+    ("history/learn.rs DEFINITIONS_BYTES_MAX", Nothing),
+    ("history/learn.rs DEFINITIONS_MAX", Nothing),
+    ("history/learn.rs NAMES_BYTES_MAX", Nothing),
+    ("history/learn.rs TOOLS_MAX", Nothing),
+    ("history/mod.rs EXPLAINED_AT_ONCE_MAX", Gauge("agentgate_histories{kind=\"explain\"}")),
+    ("history/mod.rs HISTORIES_MAX", Gauge("agentgate_histories{kind=\"scan\"}")),
+    ("history/mod.rs REQUEST_BYTES_MAX", Nothing),
     ("identity/view.rs VMS_MAX", Gauge("agentgate_filter_vms")),
     ("journal/embedded.rs READS_MAX", Gauge("agentgate_journal_reads")),
     ("journal/group.rs GROUP_BYTES_MAX", Nothing),
@@ -152,6 +167,9 @@ async fn whatever_piles_up_has_a_gauge() {
     vm.report(vec![outcome(1, OutcomeKind::Completed)]).await;
     // Its body is read from a segment.
     operator.show_trace(v1::ShowTraceRequest { id: "2".into() }).await.unwrap();
+    let mut past = world.operator(PolicyClient::new).await;
+    past.explain_call(v1::ExplainCallRequest { id: "2".into() }).await.unwrap();
+    past.learn_tools(v1::LearnToolsRequest::default()).await.unwrap();
 
     let (_, shown) = visit(world.running.metrics, "/metrics").await;
     let is_there = |gauge: &str| {

@@ -11,6 +11,7 @@
 mod conversation;
 mod drain;
 mod gauges;
+mod history;
 mod identity;
 mod limits;
 mod outcomes;

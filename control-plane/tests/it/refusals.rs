@@ -17,7 +17,7 @@ enum For {
     Operators,
 }
 
-const ROWS: [(&str, For); 16] = [
+const ROWS: [(&str, For); 19] = [
     ("/agentgate.v1.Gate/Converse", For::Filters),
     ("/agentgate.v1.Gate/Decide", For::Filters),
     ("/agentgate.v1.Trace/ListTraces", For::Operators),
@@ -28,6 +28,9 @@ const ROWS: [(&str, For); 16] = [
     ("/agentgate.v1.Control/Resume", For::Operators),
     ("/agentgate.v1.Control/SetMode", For::Operators),
     ("/agentgate.v1.Control/ListOrders", For::Operators),
+    ("/agentgate.v1.Policy/LearnTools", For::Operators),
+    ("/agentgate.v1.Policy/ShowImpact", For::Operators),
+    ("/agentgate.v1.Policy/ExplainCall", For::Operators),
     ("/agentgate.v1.Approvals/ListApprovals", For::Operators),
     ("/agentgate.v1.Approvals/ShowApproval", For::Operators),
     ("/agentgate.v1.Approvals/DecideApproval", For::Operators),
