@@ -3,7 +3,7 @@
 use crate::wire::{CALL, REFUSED, RESULT, post};
 use agentgate_e2e::upstream::{Protocol, Reply, Upstream};
 use agentgate_e2e::{Broken, Certificates, Cli, ControlPlane, Doing, Envoy, EnvoyPlan, Places, Plan, Process, directory, http1};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,11 @@ impl Site {
         let mut envoy = Envoy::start(&self.places, &directory, &plan)?;
         envoy.until_stat("wasmcustom.agentgate.streams_opened", |open| open > 1)?;
         let address = envoy.listener("agents")?;
+        let admin = format!("http://{}", envoy.admin());
+        let found = cli.json(&["check", "--envoy-admin", &admin, "--directory", &place])?;
+        if found["holes"] != 0 || found["warnings"] != 0 || found["unseen"] != json!([]) {
+            return Err(Broken(format!("what runs is not whole: {found:#}")));
+        }
         Ok(Gate { envoy, address, said, cli, _control_plane: control_plane })
     }
 
