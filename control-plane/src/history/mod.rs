@@ -69,7 +69,7 @@ pub struct History {
     limits: Limits,
     rooms: Rooms,
     scans: Arc<Semaphore>,
-    explained: Semaphore,
+    explained: Arc<Semaphore>,
 }
 
 /// The rooms that know what the past does not.
@@ -86,7 +86,7 @@ pub struct Rooms {
 impl History {
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>, clock: Clock, limits: Limits, rooms: Rooms) -> Self {
-        let (scans, explained) = (Arc::new(Semaphore::new(HISTORIES_MAX)), Semaphore::new(EXPLAINED_AT_ONCE_MAX));
+        let (scans, explained) = (Arc::new(Semaphore::new(HISTORIES_MAX)), Arc::new(Semaphore::new(EXPLAINED_AT_ONCE_MAX)));
         Self { journal, clock, limits, rooms, scans, explained }
     }
 
@@ -119,12 +119,13 @@ impl History {
     /// # Errors
     /// When there is no such call, or the journal cannot be read.
     pub async fn explain(self: &Arc<Self>, id: &str) -> Result<v1::ExplainCallResponse, HistoryError> {
-        let _turn = self.explained.acquire().await.map_err(|_| HistoryError::Leaving)?;
-        let counted = counted("explain");
+        let turn = Arc::clone(&self.explained).acquire_owned().await.map_err(|_| HistoryError::Leaving)?;
+        let turn = (turn, counted("explain"));
         let shown = self.rooms.session.show(id).await?;
         let (history, runtime) = (Arc::clone(self), Handle::current());
         let work = move || {
-            let _counted = counted;
+            // It works to its end though its rpc is cancelled, and so long it is nobody else's turn.
+            let _turn = turn;
             runtime.block_on(explain::explain(&history, shown))
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| HistoryError::Failed)?
