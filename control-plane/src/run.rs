@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
 use crate::control::rpc::ControlRpc;
 use crate::control::{Control, ControlError};
+use crate::decide::authz::rpc::AuthzRpc;
 use crate::decide::rpc::GateRpc;
 use crate::decide::{Decide, Rooms};
 use crate::history::rpc::PolicyRpc;
@@ -22,6 +23,7 @@ use crate::status::Status;
 use crate::telemetry;
 use crate::webhook::{Webhook, WebhookError};
 use agentgate_core::error::chain;
+use agentgate_core::id::Epoch;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -81,6 +83,8 @@ pub enum RunError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot write `{}`", path.display())]
     ReadyFile { path: PathBuf, source: std::io::Error },
+    #[error("the system has no randomness to give: {0}")]
+    Randomness(String),
     #[error("cannot start")]
     Start(#[source] std::io::Error),
     #[error("a listener failed: {0}")]
@@ -217,6 +221,12 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         replica,
         leaving: leaving.clone(),
     };
+    let authz = AuthzRpc {
+        decide: Arc::clone(&decide),
+        identity: Arc::clone(&identity),
+        epoch: epoch(keys)?,
+        asked: Arc::default(),
+    };
     let told = Arc::clone(&approvals);
     let services = Services {
         trace: TraceRpc::new(Arc::clone(&session), leaving.clone()),
@@ -228,7 +238,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
 
     let mut listeners = JoinSet::new();
     let (to_filters, to_operators) = (listening.clone(), listening);
-    listeners.spawn(async move { to_filters.filters(on_filters, gate).await.map_err(|error| chain(&error)) });
+    listeners.spawn(async move { to_filters.filters(on_filters, gate, authz).await.map_err(|error| chain(&error)) });
     listeners.spawn(async move { to_operators.operators(on_operators, services).await.map_err(|error| chain(&error)) });
     let (shown, limits, ticking) = (Arc::clone(&status), config.limits.clone(), clock.clone());
     listeners.spawn(async move {
@@ -247,6 +257,12 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
 
 /// How often the metrics' histograms are drained, so that they do not grow while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Of whoever asks without an epoch of its own.
+fn epoch(keys: Keys) -> Result<Epoch, RunError> {
+    let key = keys().map_err(RunError::Randomness)?;
+    Ok(Epoch(std::array::from_fn(|at| key.get(at).copied().unwrap_or_default())))
+}
 
 fn journal(config: &Config) -> Result<Arc<dyn Journal>, RunError> {
     match &config.journal {

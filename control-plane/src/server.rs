@@ -8,6 +8,7 @@ use crate::approval::rpc::ApprovalsRpc;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::control::rpc::ControlRpc;
+use crate::decide::authz::rpc::AuthzRpc;
 use crate::decide::rpc::GateRpc;
 use crate::history::{REQUEST_BYTES_MAX, rpc::PolicyRpc};
 use crate::identity::{Identity, Peer, rpc as gate};
@@ -21,6 +22,7 @@ use agentgate_proto::v1::gate_server::GateServer;
 use agentgate_proto::v1::policy_server::PolicyServer;
 use agentgate_proto::v1::status_server::StatusServer;
 use agentgate_proto::v1::trace_server::TraceServer;
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -94,15 +96,17 @@ impl Listening {
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn filters(self, listener: TcpListener, rpc: GateRpc) -> Result<(), Error> {
+    pub async fn filters(self, listener: TcpListener, rpc: GateRpc, authz: AuthzRpc) -> Result<(), Error> {
         let bytes = self.limits.message_bytes_max as usize;
         let gate = GateServer::new(rpc).max_decoding_message_size(bytes).max_encoding_message_size(bytes);
+        let authz = AuthorizationServer::new(authz).max_decoding_message_size(bytes).max_encoding_message_size(bytes);
         let layer = InterceptorLayer::new(gate::filters_only(Arc::clone(&self.identity)));
         let (incoming, leaving) = (self.accept(listener, "filters"), self.leaving.clone());
         self.server()
             .layer(Streams("filters"))
             .layer(layer)
             .add_service(gate)
+            .add_service(authz)
             .serve_with_incoming_shutdown(incoming, left(leaving))
             .await
     }

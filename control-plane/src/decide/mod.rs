@@ -4,6 +4,7 @@
 //! It refuses to answer before the record is durable, and to answer one call id twice differently.
 
 mod admission;
+pub mod authz;
 mod flood;
 mod hearing;
 mod heavy;
@@ -23,9 +24,11 @@ use crate::config::{Filter, Limits};
 use crate::control::Control;
 use crate::identity::{self, Heard};
 use crate::policy::Policy;
+use crate::rarely::Rarely;
 use crate::session::{Session, Setback};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::CallId;
+use agentgate_core::mcp::Malformed;
 use agentgate_proto::v1;
 use hearing::{Hearing, Treatment};
 use heavy::Heavy;
@@ -53,6 +56,10 @@ pub struct Question {
     request: OnceLock<Digest>,
     /// Monotonic: until when the asker waits.
     deadline: Duration,
+    /// Why it cannot be read, where the ask does not show it.
+    unread: Option<Malformed>,
+    /// Whether its asker says what became of it.
+    has_outcome: bool,
 }
 
 /// The rooms that a decision is folded from.
@@ -106,6 +113,7 @@ pub struct Decide {
     once: Once,
     routes: Routes,
     keys: Keys,
+    is_unconfigured: Rarely,
 }
 
 // === impl Question ===
@@ -113,7 +121,7 @@ pub struct Decide {
 impl Question {
     #[must_use]
     pub fn new(filter: Arc<Filter>, call: CallId, ask: v1::Ask, deadline: Duration) -> Self {
-        Self { filter, call, ask, request: OnceLock::new(), deadline }
+        Self { filter, call, ask, request: OnceLock::new(), deadline, unread: None, has_outcome: true }
     }
 
     fn request(&self) -> Digest {
@@ -140,6 +148,7 @@ impl Decide {
             routes: Routes::default(),
             once: Once::new(limits.recent_calls_max as usize),
             keys,
+            is_unconfigured: Rarely::default(),
             limits: limits.clone(),
         }
     }
@@ -173,7 +182,7 @@ impl Decide {
         let caller = identity::caller(&question.filter, &question.ask.server, &question.ask.peer, &question.ask.claims)?;
         let _place = self.admission.enter(&caller.subject, &self.clock, question.deadline).await?;
         let turn = self.before(question, self.heavy.turn(question.ask.body.len())).await?.ok_or(Undecided::Draining)?;
-        let reading = turn.work(|| reading::read(&question.ask, &self.limits))?;
+        let reading = turn.work(|| question.read(&self.limits))?;
         if let Err(malformed) = &reading
             && !self.flood.admit(&caller.subject, malformed.reason(), self.clock.elapsed(), self.clock.now())
         {

@@ -59,6 +59,7 @@ impl Recording {
             body: Some(reference),
             approval: approval.map(|(id, _)| digest_bytes(&id)).unwrap_or_default(),
             approval_use: approval.map(|(_, how)| how.into()).unwrap_or_default(),
+            no_outcome: !question.has_outcome,
         };
         record.set_verdict(verdict);
         let what = Some(v1::record::What::Decision(record.clone()));

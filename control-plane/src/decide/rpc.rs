@@ -348,11 +348,16 @@ fn cause(cause: Cause) -> &'static str {
     }
 }
 
+/// The one name of why there is no verdict.
+pub(super) fn cause_of(undecided: &Undecided) -> &'static str {
+    cause(undecided_to_wire(undecided).cause())
+}
+
 /// Counts an answer, and how long it took.
 pub(super) fn count(answer: &Result<Decided, Undecided>, took: Duration) {
     let label = match answer {
         Ok(decided) => verdict(decided.verdict()),
-        Err(undecided) => cause(undecided_to_wire(undecided).cause()),
+        Err(undecided) => cause_of(undecided),
     };
     metrics::counter!("agentgate_asks_total", "answer" => label).increment(1);
     metrics::histogram!("agentgate_ask_duration_seconds").record(took.as_secs_f64());

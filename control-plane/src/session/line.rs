@@ -33,6 +33,7 @@ pub(super) fn of(recorded: &Recorded) -> v1::CallTrace {
         flood: None,
         observed: !recorded.record.enforced,
         approval: Digest::try_from(recorded.record.approval.as_ref()).map(|id| id_text(&id)).unwrap_or_default(),
+        no_outcome: recorded.record.no_outcome,
     }
 }
 

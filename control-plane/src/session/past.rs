@@ -263,7 +263,7 @@ impl<'a> Reading<'a> {
     async fn decision(&mut self, record: &Record, at: Time, decision: v1::DecisionRecord) -> Result<(), PastError> {
         let traced = self.recent.decisions.len() < self.limits.recent_traces_max as usize;
         let ended = self.ended.remove(&digest(&decision.call_id));
-        let mut open = (decision.verdict() == v1::Verdict::Allow || !decision.enforced) && ended.is_none();
+        let mut open = awaits_outcome(&decision) && ended.is_none();
         if !traced {
             self.left_out = self.left_out.max(record.sequence);
         }
@@ -288,6 +288,12 @@ impl<'a> Reading<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether it went on to its server, and its asker says what became of it.
+pub(super) fn awaits_outcome(decision: &v1::DecisionRecord) -> bool {
+    let sent_on = decision.verdict() == v1::Verdict::Allow || !decision.enforced;
+    sent_on && !decision.no_outcome
 }
 
 // === impl Found ===

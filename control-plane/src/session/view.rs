@@ -1,6 +1,7 @@
 //! What is kept in memory of calls: the newest traces, and the allowed calls that have no outcome yet.
 
 use super::line::amend;
+use super::past::awaits_outcome;
 use super::{Ended, Recorded};
 use crate::config::Limits;
 use crate::journal::{Sequence, Stream};
@@ -55,7 +56,7 @@ impl View {
     }
 
     pub(super) fn decided(&mut self, recorded: &Recorded, trace: v1::CallTrace) {
-        if recorded.record.verdict() == v1::Verdict::Allow || !recorded.record.enforced {
+        if awaits_outcome(&recorded.record) {
             self.wait_for(OpenCall::of(recorded, self.outcome_deadline));
         }
         self.remember(trace);

@@ -8,12 +8,14 @@
     reason = "a story that cannot go on fails; the lints let off test functions and not what they share"
 )]
 
+mod authz;
 mod conversation;
 mod drain;
 mod gauges;
 mod history;
 mod identity;
 mod limits;
+mod orders;
 mod outcomes;
 mod policy;
 mod raw;

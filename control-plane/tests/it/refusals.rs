@@ -17,7 +17,11 @@ enum For {
     Operators,
 }
 
-const ROWS: [(&str, For); 19] = [
+/// Envoy's own service, of which there are no descriptors here.
+const AUTHZ: &str = "/envoy.service.auth.v3.Authorization/Check";
+
+const ROWS: [(&str, For); 20] = [
+    (AUTHZ, For::Filters),
     ("/agentgate.v1.Gate/Converse", For::Filters),
     ("/agentgate.v1.Gate/Decide", For::Filters),
     ("/agentgate.v1.Trace/ListTraces", For::Operators),
@@ -43,7 +47,7 @@ fn rpcs() -> Vec<String> {
     let sets =
         [agentgate_proto::DESCRIPTORS, tonic_health::pb::FILE_DESCRIPTOR_SET, tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET];
     let files = sets.into_iter().flat_map(|set| prost_types::FileDescriptorSet::decode(set).unwrap().file);
-    let mut rpcs = Vec::new();
+    let mut rpcs = vec![AUTHZ.to_owned()];
     for file in files {
         for service in &file.service {
             for method in &service.method {

@@ -71,6 +71,7 @@ pub fn to_json(trace: &CallTrace) -> Value {
         "flood": trace.flood.as_ref().map(flood_json),
         "observed": trace.observed,
         "approval": absent(&trace.approval),
+        "no_outcome": trace.no_outcome,
     })
 }
 

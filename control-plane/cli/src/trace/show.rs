@@ -143,6 +143,8 @@ fn timeline(trace: &v1::CallTrace, outcomes: &[v1::OutcomeEvent], pairs: &mut Pa
     }
     if outcomes.is_empty() {
         let why = match trace.verdict() {
+            v1::Verdict::Allow if trace.no_outcome => "no outcome: asked by ext_authz",
+            _ if trace.observed && trace.no_outcome => "no outcome: asked by ext_authz",
             _ if trace.observed => "no outcome is reported yet",
             v1::Verdict::Allow => "no outcome is reported yet",
             v1::Verdict::Pending | v1::Verdict::Deny | v1::Verdict::Unspecified => "the call was not sent on",
@@ -170,6 +172,7 @@ fn decision_json(decision: &v1::DecisionRecord) -> Value {
         "policy_digest": hex(&decision.policy_digest),
         "request_digest": hex(&decision.request_digest),
         "enforced": decision.enforced,
+        "no_outcome": decision.no_outcome,
     })
 }
 
