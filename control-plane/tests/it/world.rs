@@ -136,8 +136,7 @@ impl World {
         vm.say(Said::Hello(hello(epoch))).await;
         let welcome = vm.hear().await.unwrap();
         assert!(matches!(welcome, Heard::Welcome(_)), "{welcome:?}");
-        let standing = vm.hear().await.unwrap();
-        assert!(matches!(standing, Heard::Standing(_)), "{standing:?}");
+        vm.stood().await;
         vm
     }
 
@@ -297,7 +296,25 @@ impl Vm {
         self.say.send(v1::ConverseRequest { message: Some(message) }).await.unwrap();
     }
 
+    /// What comes next, but for standings: an order, or a policy that came into force, is told in between.
     pub(crate) async fn hear(&mut self) -> Result<Heard, Status> {
+        loop {
+            match self.hear_any().await? {
+                Heard::Standing(_) => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// The next standing.
+    pub(crate) async fn stood(&mut self) -> v1::Standing {
+        match self.hear_any().await.unwrap() {
+            Heard::Standing(standing) => standing,
+            other => panic!("not a standing: {other:?}"),
+        }
+    }
+
+    async fn hear_any(&mut self) -> Result<Heard, Status> {
         let message = tokio::time::timeout(PATIENCE, self.hear.message()).await.expect("an answer in time")?;
         message.and_then(|message| message.message).ok_or_else(|| Status::new(Code::Ok, "the stream ended"))
     }

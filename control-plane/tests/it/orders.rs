@@ -1,0 +1,149 @@
+//! Orders and approvals over real gRPC: who may give them, whom they reach, and what the next call is told.
+
+use crate::world::{World, call, eventually, visit};
+use agentgate_core::approval::shown_digest;
+use agentgate_proto::v1::approvals_client::ApprovalsClient;
+use agentgate_proto::v1::control_client::ControlClient;
+use agentgate_proto::v1::converse_request::Message as Said;
+use agentgate_proto::v1::kill_target::Height;
+use agentgate_proto::v1::status_client::StatusClient;
+use agentgate_proto::v1::{self, Verdict};
+use tonic::Code;
+use tonic::transport::Channel;
+
+fn kill(height: Height) -> v1::KillRequest {
+    v1::KillRequest { target: Some(v1::KillTarget { height: Some(height) }), reason: "an incident".into() }
+}
+
+fn everything() -> v1::KillRequest {
+    kill(Height::Everything(v1::Everything {}))
+}
+
+fn mode(server: &str, mode: v1::Mode) -> v1::SetModeRequest {
+    v1::SetModeRequest { server: server.into(), mode: mode.into(), ..v1::SetModeRequest::default() }
+}
+
+async fn status(world: &World) -> v1::ShowStatusResponse {
+    world.operator(StatusClient::new).await.show_status(v1::ShowStatusRequest {}).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_reaches_every_filter_before_the_next_verdict() {
+    let world = World::new().await;
+    let (mut vm, mut control) = (world.vm().await, world.operator(ControlClient::new).await);
+    assert_eq!(vm.decided(call(1, "read_note")).await.verdict(), Verdict::Allow);
+    let ack = control.kill(everything()).await.unwrap().into_inner();
+    assert!(ack.changed);
+    let standing = vm.stood().await;
+    assert_eq!(standing.epoch, ack.epoch);
+    assert!(standing.servers.iter().all(|server| server.consult) && standing.servers.len() == 1, "{standing:?}");
+    let refused = vm.decided(call(2, "read_note")).await;
+    assert_eq!((refused.verdict(), refused.rule.as_str(), refused.observed), (Verdict::Deny, "gate.killed", false));
+
+    vm.say(Said::Kept(v1::Kept { epoch: standing.epoch })).await;
+    let kept = async || status(&world).await.filters.iter().any(|vm| vm.kept_epoch == ack.epoch).then_some(());
+    eventually("it is known that the filter obeys", kept).await;
+    let shown = status(&world).await.orders.unwrap();
+    assert_eq!((shown.kills.len(), shown.kills[0].by.as_str()), (1, "spiffe://agentgate.local/operator/me"));
+
+    let resumed = v1::ResumeRequest { target: everything().target, reason: String::new() };
+    assert!(control.resume(resumed).await.unwrap().into_inner().changed);
+    assert!(!vm.stood().await.servers.iter().any(|server| server.consult));
+    assert_eq!(vm.decided(call(3, "read_note")).await.verdict(), Verdict::Allow);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_may_not_is_refused_by_the_name_of_the_role() {
+    let world = World::new().await;
+    let channel = world.channel(world.running.operators, "operator-viewer").await.unwrap();
+    let (mut control, mut approvals) = (ControlClient::new(channel.clone()), ApprovalsClient::new(channel));
+    let decide = v1::DecideApprovalRequest { id: "00000000".into(), grant: true, ..v1::DecideApprovalRequest::default() };
+    let refusals = [
+        ("incident_admin", control.kill(everything()).await.unwrap_err()),
+        ("incident_admin", control.resume(v1::ResumeRequest::default()).await.unwrap_err()),
+        ("policy_admin", control.set_mode(mode("notes", v1::Mode::Observe)).await.unwrap_err()),
+        ("approval_admin", approvals.decide_approval(decide).await.unwrap_err()),
+    ];
+    for (role, status) in refusals {
+        assert_eq!(status.code(), Code::PermissionDenied, "{role}: {status:?}");
+        assert!(status.message().contains(role), "{status:?}");
+    }
+    assert!(control.list_orders(v1::ListOrdersRequest {}).await.is_ok());
+    assert!(approvals.list_approvals(v1::ListApprovalsRequest::default()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_names_nothing_is_malformed_and_says_so() {
+    let world = World::new().await;
+    let mut control = world.operator(ControlClient::new).await;
+    for (request, named) in [
+        (v1::KillRequest::default(), "what is to be killed"),
+        (v1::KillRequest { reason: String::new(), ..everything() }, "reason"),
+        (kill(Height::Tenant(String::new())), "tenant"),
+        (kill(Height::Agent("alice".into())), "SPIFFE"),
+    ] {
+        let refused = control.kill(request.clone()).await.unwrap_err();
+        assert!(refused.code() == Code::InvalidArgument && refused.message().contains(named), "{request:?}: {refused:?}");
+    }
+    for (server, named) in [("", "server"), ("unknown", "[[filter]]")] {
+        let refused = control.set_mode(mode(server, v1::Mode::Observe)).await.unwrap_err();
+        assert!(refused.code() == Code::InvalidArgument && refused.message().contains(named), "{server}: {refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_is_told_to_the_filters_that_it_concerns() {
+    let world = World::new().await;
+    let (mut vm, mut control) = (world.vm().await, world.operator(ControlClient::new).await);
+    let observed = v1::Ask { observe: true, ..call(1, "delete_note") };
+    let decided = vm.decided(observed.clone()).await;
+    assert_eq!((decided.verdict(), decided.observed), (Verdict::Deny, true));
+    control.set_mode(mode("notes", v1::Mode::Enforce)).await.unwrap();
+    assert_eq!(vm.stood().await.servers[0].mode(), v1::Mode::Enforce);
+    let decided = vm.decided(v1::Ask { counter: 2, ..observed }).await;
+    assert_eq!((decided.verdict(), decided.observed), (Verdict::Deny, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn observations_that_were_lost_are_told_once_each() {
+    let world = World::new().await;
+    let mut vm = world.vm().await;
+    for lost in [3, 3, 5] {
+        vm.say(Said::Report(v1::Report { entries: Vec::new(), observations_lost: lost })).await;
+    }
+    vm.say(Said::Ping(v1::Ping { number: 1 })).await;
+    vm.hear().await.unwrap();
+    assert_eq!(status(&world).await.filters[0].observations_lost, 5);
+    let (_, metrics) = visit(world.running.metrics, "/metrics").await;
+    assert!(metrics.lines().any(|line| line.starts_with("agentgate_observations_lost_total ")), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_waits_is_shown_granted_and_passes_once_over_the_wire() {
+    let world = World::new().await;
+    let mut vm = world.vm().await;
+    let mut approvals: ApprovalsClient<Channel> = world.operator(ApprovalsClient::new).await;
+    let waits = vm.decided(call(1, "add_note")).await;
+    assert_eq!(waits.verdict(), Verdict::Pending);
+    let show = v1::ShowApprovalRequest { id: waits.approval.clone() };
+    let shown = approvals.show_approval(show).await.unwrap().into_inner().approval.unwrap();
+    let decide = |seen: Vec<u8>| v1::DecideApprovalRequest {
+        id: waits.approval.clone(),
+        grant: true,
+        reason: String::new(),
+        seen: seen.into(),
+    };
+    for (seen, code) in [(vec![0; 32], Code::FailedPrecondition), (vec![0; 31], Code::InvalidArgument)] {
+        assert_eq!(approvals.decide_approval(decide(seen)).await.unwrap_err().code(), code);
+    }
+    let seen = shown_digest(&shown.request).as_bytes().to_vec();
+    let granted = approvals.decide_approval(decide(seen.clone())).await.unwrap().into_inner().approval.unwrap();
+    assert_eq!(granted.state(), v1::ApprovalState::Granted);
+    let again = approvals.decide_approval(decide(seen)).await.unwrap_err();
+    assert_eq!(again.code(), Code::FailedPrecondition, "granted already");
+    // Another request, another id: the same call.
+    let retry = v1::Ask { body: call(1, "add_note").body, ..call(2, "add_note") };
+    assert_eq!(vm.decided(retry.clone()).await.verdict(), Verdict::Allow);
+    assert_eq!(vm.decided(v1::Ask { counter: 3, ..retry }).await.verdict(), Verdict::Pending);
+    assert_eq!(status(&world).await.approvals_pending, 1);
+}
