@@ -26,6 +26,11 @@ fn paths_are_relative_to_the_file() {
     let config = read("").unwrap();
     assert_eq!(config.tls.certificate, Path::new("/etc/agentgate/control-plane.pem"));
     assert_eq!(config.journal, Backend::Embedded { directory: "/etc/agentgate/journal".into() });
+    let told = read("[approvals.webhook]\nurl='https://x'\nsecret='s'\nauthority='a'").unwrap().approvals.webhook.unwrap();
+    assert_eq!(
+        (told.secret.as_path(), told.authority.as_deref()),
+        (Path::new("/etc/agentgate/s"), Some(Path::new("/etc/agentgate/a")))
+    );
 }
 
 #[test]
@@ -95,6 +100,8 @@ fn every_mistake_names_its_field() {
         ("[limits]\nmessage_bytes_max = 1048576", "`limits.message_bytes_max`"),
         ("[filters]\nlisten = 'here'", "`filters.listen`: `here` is no address"),
         ("[journal]\nbackend = 'tape'", "`journal.backend`: `tape` is unknown"),
+        ("[approvals.webhook]\nurl = 'https://x'", "missing field `secret`"),
+        ("[approvals]\npending_s = 0", "`approvals.pending_s`: must be 1 to 604800 seconds"),
         ("[tls]\nconnection_age_s_max = 0", "`tls.connection_age_s_max`"),
         ("[[operator]]\nidentity = 'me'", "`operator[0].identity`"),
         (

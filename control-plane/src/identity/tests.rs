@@ -37,7 +37,7 @@ fn check_with(filter: &Filter, (server, peer): (&str, &str), claims: &[(&str, &s
     }
 }
 
-fn check(callers: Callers, server: &str, peer: &str, want: Result<&str, &str>) {
+fn check(callers: &Callers, server: &str, peer: &str, want: Result<&str, &str>) {
     // Without [filter.users], claims mean nothing, whatever they say.
     for claims in [&[][..], &[("iss", "https://idp"), ("sub", "alice"), ("azp", "y"), ("tenant", "globex")]] {
         check_with(&filter(callers.clone(), None), (server, peer), claims, want);
@@ -46,17 +46,17 @@ fn check(callers: Callers, server: &str, peer: &str, want: Result<&str, &str>) {
 
 #[test]
 fn a_filter_speaks_for_whom_the_configuration_says() {
-    check(one(), "notes", "", Ok("t spiffe://a/agent/x"));
-    check(one(), "notes", "spiffe://a/agent/other", Ok("t spiffe://a/agent/x"));
-    check(one(), "bank", "", Err("may not ask for the server `bank`"));
-    check(one(), "", "", Err("may not ask for the server"));
-    check(peers(), "notes", "spiffe://a/agent/y", Ok("t spiffe://a/agent/y"));
-    check(peers(), "notes", "", Err("showed no certificate"));
-    check(peers(), "notes", "spiffe://ab/agent/y", Err("no workload of `a`"));
-    check(peers(), "notes", "spiffe://a.evil/agent/y", Err("no workload of `a`"));
-    check(peers(), "notes", "spiffe://a/../b", Err("no workload of `a`"));
-    check(peers(), "bank", "spiffe://a/agent/y", Err("may not ask for the server `bank`"));
-    check(Callers::Users, "notes", "spiffe://a/agent/y", Err("names no user"));
+    check(&one(), "notes", "", Ok("t spiffe://a/agent/x"));
+    check(&one(), "notes", "spiffe://a/agent/other", Ok("t spiffe://a/agent/x"));
+    check(&one(), "bank", "", Err("may not ask for the server `bank`"));
+    check(&one(), "", "", Err("may not ask for the server"));
+    check(&peers(), "notes", "spiffe://a/agent/y", Ok("t spiffe://a/agent/y"));
+    check(&peers(), "notes", "", Err("showed no certificate"));
+    check(&peers(), "notes", "spiffe://ab/agent/y", Err("no workload of `a`"));
+    check(&peers(), "notes", "spiffe://a.evil/agent/y", Err("no workload of `a`"));
+    check(&peers(), "notes", "spiffe://a/../b", Err("no workload of `a`"));
+    check(&peers(), "bank", "spiffe://a/agent/y", Err("may not ask for the server `bank`"));
+    check(&Callers::Users, "notes", "spiffe://a/agent/y", Err("names no user"));
 }
 
 fn users() -> Users {
