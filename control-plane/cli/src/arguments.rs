@@ -4,7 +4,7 @@ use crate::client::Connection;
 use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
-use crate::{approve, authority, check, envoy, explain, kill, mode, policy, status, trace};
+use crate::{approve, authority, check, envoy, explain, kill, mode, openapi, policy, status, trace};
 use clap::{Arg, Command, CommandFactory as _, Parser, Subcommand};
 
 /// What [`Connection`] is made of. Given before the verb they are for the verbs that take them; the others show none of them.
@@ -39,6 +39,8 @@ pub enum Verb {
     Check(check::Arguments),
     /// Print whole configuration for an Envoy that gates your tool servers
     Envoy(Box<envoy::Arguments>),
+    /// Propose the mapping of a REST server from its OpenAPI document
+    Openapi(openapi::Arguments),
     /// Read what was asked, answered and done
     Trace(trace::Arguments),
     /// Tell why a call was decided as it was, and what would change it

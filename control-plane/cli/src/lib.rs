@@ -15,6 +15,7 @@ pub mod failure;
 pub mod kill;
 pub mod mode;
 pub mod moment;
+pub mod openapi;
 pub mod order;
 pub mod output;
 pub mod policy;
@@ -79,6 +80,7 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Mode(verb) => wait(async { mode::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Kill(verb) => wait(async { kill::kill(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Resume(verb) => wait(async { kill::resume(verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Openapi(verb) => openapi::run(verb, desk),
         Verb::Policy(verb) => policy::run(verb, desk),
         Verb::Status(verb) => wait(async { status::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
     }

@@ -14,7 +14,7 @@ mod running;
 mod screen;
 mod source;
 mod table;
-mod yaml;
+pub(crate) mod yaml;
 
 use crate::client::{Client, Connection};
 use crate::clock;

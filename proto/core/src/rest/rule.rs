@@ -143,6 +143,14 @@ impl Rule {
         Template::parse(path).is_ok_and(|path| self.path.overlaps(&path))
     }
 
+    /// The names of all arguments and what each holds: path, query, body. None: the body may have any others.
+    #[must_use]
+    pub fn arguments(&self) -> Option<impl Iterator<Item = (&str, Type)>> {
+        let others = self.parts.query.iter().chain(self.body_fields());
+        let all = self.path.fields().chain(others.map(|field| (field.name.as_str(), field.holds)));
+        (self.parts.body != Body::Any).then_some(all)
+    }
+
     pub(super) fn body_fields(&self) -> &[Field] {
         match &self.parts.body {
             Body::None | Body::Any => &[],

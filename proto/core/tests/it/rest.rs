@@ -40,7 +40,7 @@ fn rule(rest: &Value, tool: &Value) -> Rule {
         body: match &tool["body"] {
             Value::Null => Body::None,
             Value::Object(_) => Body::Fields(fields("body")),
-            _ => Body::Any,
+            Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Array(_) => Body::Any,
         },
     };
     Rule::new(parts).unwrap()

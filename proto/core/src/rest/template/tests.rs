@@ -2,7 +2,6 @@
 
 extern crate std;
 use super::{SEGMENTS_MAX, Template};
-use std::format;
 use std::string::ToString;
 
 #[test]
@@ -72,6 +71,6 @@ fn two_templates_overlap_where_one_path_could_be_taken_for_both() {
         ("/", "/{x}", false),
     ] {
         let (a, b) = (Template::parse(one).unwrap(), Template::parse(other).unwrap());
-        assert_eq!((a.overlaps(&b), b.overlaps(&a)), (overlap, overlap), "{}", format!("{one} {other}"));
+        assert_eq!((a.overlaps(&b), b.overlaps(&a)), (overlap, overlap), "{one} {other}");
     }
 }

@@ -1,0 +1,238 @@
+//! Documents and what is proposed for them. Each is shown in the fewest words that still tell all.
+
+use super::document::{Document, REFERENCES_MAX};
+use super::proposal::{Proposal, TOOLS_MAX, Wanted};
+use super::render;
+use agentgate_core::error::chain;
+use serde_json::Value;
+
+fn proposal(text: &str, wanted: &Wanted<'_>) -> Result<Proposal, String> {
+    let document = Document::parse(text).map_err(|error| chain(&error))?;
+    Proposal::of(&document, wanted).map_err(|error| chain(&error))
+}
+
+fn with_paths(paths: &str) -> String {
+    format!("openapi: 3.1.0\ninfo: {{title: 'My Billing'}}\nservers: [{{url: 'https://billing.example/api/'}}]\npaths:\n{paths}")
+}
+
+/// One operation, as JSON of the route's tool, then what was said of it.
+fn check(operation: &str, wanted: &str) {
+    let text = with_paths(&format!("  /a/{{id}}:\n    post: {operation}\n  /keep: {{get: {{operationId: keep}}}}\n"));
+    let proposal = proposal(&text, &Wanted::default()).expect(operation);
+    let json = render::json(&proposal);
+    let tools = json["route"]["rest"]["tools"].as_array().expect("tools");
+    let tool = tools.iter().filter(|tool| tool["tool"] != "keep").map(ToString::to_string);
+    let said = proposal.left_out.iter().map(|why| format!("left out: {why}")).chain(proposal.notes.iter().cloned());
+    assert_eq!(tool.chain(said).collect::<Vec<_>>().join(" | "), wanted, "{operation}");
+}
+
+fn body(schema: &str) -> String {
+    format!("{{operationId: x, requestBody: {{content: {{application/json: {{schema: {schema}}}}}}}}}")
+}
+
+fn parameter(parameter: &str) -> String {
+    format!("{{operationId: x, parameters: [{parameter}]}}")
+}
+
+#[test]
+fn an_operation_is_proposed_with_what_can_be_mapped() {
+    const TOOL: &str = r#""method":"POST","path":"/a/{id}""#;
+    let bare = format!("{{{TOOL},\"tool\":\"x\"}}");
+    let any = format!("{{\"body\":\"any\",{TOOL},\"tool\":\"x\"}}");
+    check("{operationId: x}", &bare);
+    check("{}", &format!("{{{TOOL},\"tool\":\"post_a_id\"}}"));
+    check("{operationId: 'a b'}", &format!("{{{TOOL},\"tool\":\"post_a_id\"}}"));
+    check(
+        &parameter("{name: id, in: path, schema: {type: integer}}"),
+        r#"{"method":"POST","path":"/a/{id:integer}","tool":"x"}"#,
+    );
+    check(
+        &parameter("{name: id, in: path, schema: {type: array}}"),
+        &format!("{bare} | POST /a/{{id}}: `id` in the path is a text here: it is written as array"),
+    );
+    check(
+        &parameter("{name: n, in: query, required: true, schema: {type: [number]}}"),
+        &format!(r#"{{{TOOL},"query":{{"n":"number"}},"required":["n"],"tool":"x"}}"#),
+    );
+    check(
+        &parameter("{name: n, in: query, schema: {type: array}}"),
+        &format!("{bare} | POST /a/{{id}}: the parameter `n` is not mapped, and refused: it is array in the query"),
+    );
+    check(
+        &parameter("{name: n, in: query, required: true, schema: {type: object}}"),
+        "left out: POST /a/{id}: its required parameter `n` is object in the query",
+    );
+    check(
+        &parameter("{name: n, in: query, schema: {nullable: true, type: string}}"),
+        &format!(
+            r#"{{{TOOL},"query":{{"n":"string"}},"tool":"x"}} | POST /a/{{id}}: the parameter `n` is taken as a text: it may be null"#
+        ),
+    );
+    check(
+        &parameter("{name: X-Key, in: header, schema: {type: string}}"),
+        &format!("{bare} | POST /a/{{id}}: the header `X-Key` is no argument: rules do not see it"),
+    );
+    check(
+        &parameter("{name: id, in: query, schema: {type: string}}"),
+        "left out: POST /a/{id}: `id` and `id` would be one argument from two places",
+    );
+    check(
+        &body("{type: object, required: [a], properties: {a: {type: number}, b: {type: string, readOnly: true}, c: {}}}"),
+        &format!(
+            r#"{{"body":{{"a":"number","c":"any"}},{TOOL},"required":["a"],"tool":"x"}} | POST /a/{{id}}: its member `c` may be anything: its schema names no type"#
+        ),
+    );
+    check(
+        &body("{allOf: [{properties: {a: {type: boolean}}}, {properties: {b: {type: integer}}}]}"),
+        &format!(r#"{{"body":{{"a":"boolean","b":"integer"}},{TOOL},"tool":"x"}}"#),
+    );
+    check(
+        &body("{type: object}"),
+        &format!("{any} | POST /a/{{id}}: its body may have any members: its schema names no members"),
+    );
+    check(
+        &body("{properties: {a: {type: string}}, additionalProperties: true}"),
+        &format!("{any} | POST /a/{{id}}: its body may have any members: its schema has `additionalProperties`"),
+    );
+    check(
+        &body("{type: array, items: {}}"),
+        &format!(
+            "{any} | POST /a/{{id}}: its body may have any members: its type is \"array\", and arguments are members of an object"
+        ),
+    );
+    check(
+        "{operationId: x, requestBody: {content: {multipart/form-data: {}}}}",
+        "left out: POST /a/{id}: its body is multipart/form-data, and only application/json is read",
+    );
+    check(
+        "{operationId: x, requestBody: {content: {application/json: {schema: {properties: {a: {type: string}}}}, text/xml: {}}}}",
+        &format!(
+            r#"{{"body":{{"a":"string"}},{TOOL},"tool":"x"}} | POST /a/{{id}}: a body of text/xml is refused: only application/json is read"#
+        ),
+    );
+    check(
+        "{operationId: keep2, parameters: [{$ref: 'other.yaml#/a'}]}",
+        "left out: POST /a/{id}: `other.yaml#/a` leads out of the document, and other files are not opened",
+    );
+}
+
+#[test]
+fn paths_that_cannot_be_told_apart_or_written_are_left_out() {
+    let paths = "  /a/{x}: {get: {}, delete: {}}\n  /a/me: {get: {}}\n  /b/{x}.json: {get: {}}\n  /c: {options: {}}\n  /a/{n}/c: {get: {parameters: [{name: n, in: path, schema: {type: integer}}]}}\n  /a/all/c: {get: {}}\n";
+    let proposal = proposal(&with_paths(paths), &Wanted::default()).expect("a proposal");
+    let tools: Vec<&str> = proposal.tools.iter().map(|tool| tool.rule.parts().tool.as_str()).collect();
+    assert_eq!(tools, ["get_a_all_c", "get_a_me", "get_a_n_c", "delete_a_x"]);
+    assert_eq!(
+        proposal.left_out,
+        [
+            "GET /b/{x}.json: the path `/api/b/{x}.json` cannot be read: `{x}.json` is neither fixed nor one name in braces: `{id}`, `{id:integer}`",
+            "OPTIONS /c: the HTTP method `OPTIONS` cannot be mapped: take one of GET, HEAD, POST, PUT, PATCH, DELETE",
+            "GET /api/a/{x}: it overlaps with GET /api/a/me; a request could be taken for either",
+        ]
+    );
+}
+
+#[test]
+fn a_loop_is_named_and_one_that_ends_is_followed() {
+    let components = |more: &str| format!("components:\n{more}");
+    let looped = with_paths("  /a: {get: {parameters: [{$ref: '#/components/parameters/a'}]}}\n")
+        + &components("  parameters: {a: {$ref: '#/components/parameters/b'}, b: {$ref: '#/components/parameters/a'}}\n");
+    assert_eq!(
+        proposal(&looped, &Wanted::default()).expect_err("a loop"),
+        "its references run in a loop: #/components/parameters/a → #/components/parameters/b → #/components/parameters/a"
+    );
+    let item = with_paths("  /a: {$ref: '#/paths/~1a'}\n");
+    assert_eq!(
+        proposal(&item, &Wanted::default()).expect_err("a loop"),
+        "its references run in a loop: #/paths/~1a → #/paths/~1a"
+    );
+    // A tree is an object with trees in it; a schema that is nothing but itself says nothing.
+    for (schemas, wanted) in [
+        ("Tree: {type: object, properties: {left: {$ref: '#/components/schemas/Tree'}}}", r#"{"left":"object"}"#),
+        (
+            "Tree: {properties: {left: {$ref: '#/components/schemas/Self'}}}, Self: {$ref: '#/components/schemas/Self'}",
+            r#"{"left":"any"}"#,
+        ),
+        ("Tree: {$ref: '#/components/schemas/Tree'}", r#""any""#),
+        ("Tree: {allOf: [{$ref: '#/components/schemas/Tree'}], properties: {a: {type: string}}}", r#""any""#),
+    ] {
+        let text = with_paths(
+            "  /a: {post: {requestBody: {content: {application/json: {schema: {$ref: '#/components/schemas/Tree'}}}}}}\n",
+        ) + &components(&format!("  schemas: {{{schemas}}}\n"));
+        let proposal = proposal(&text, &Wanted::default()).expect(schemas);
+        assert_eq!(render::json(&proposal)["route"]["rest"]["tools"][0]["body"].to_string(), wanted, "{schemas}");
+    }
+}
+
+#[test]
+fn references_have_a_bound() {
+    for (count, taken) in [(REFERENCES_MAX, true), (REFERENCES_MAX + 1, false)] {
+        let chained: Vec<String> = (1..count).map(|n| format!("p{n}: {{$ref: '#/components/parameters/p{}'}}", n + 1)).collect();
+        let text = with_paths("  /a: {get: {parameters: [{$ref: '#/components/parameters/p1'}]}}\n")
+            + &format!(
+                "components: {{parameters: {{{}, p{count}: {{name: q, in: query, schema: {{type: string}}}}}}}}\n",
+                chained.join(", ")
+            );
+        assert_eq!(proposal(&text, &Wanted::default()).is_ok(), taken, "{count}");
+    }
+}
+
+#[test]
+fn tools_have_a_bound() {
+    for (count, taken) in [(TOOLS_MAX, true), (TOOLS_MAX + 1, false)] {
+        let paths: String = (0..count).map(|n| format!("  /p{n}: {{get: {{}}}}\n")).collect();
+        assert_eq!(proposal(&with_paths(&paths), &Wanted::default()).is_ok(), taken, "{count}");
+    }
+}
+
+#[test]
+fn a_document_that_gives_no_mapping_is_told() {
+    for (text, wanted) in [
+        ("swagger: '2.0'", "it is Swagger 2.0; convert it to OpenAPI 3.0 or 3.1 first"),
+        ("openapi: 3.2.0", "it names no `openapi` version of 3.0 or 3.1"),
+        ("openapi: 2", "it names no `openapi` version of 3.0 or 3.1"),
+        ("[]", "it names no `openapi` version of 3.0 or 3.1"),
+        ("openapi: 3.0.3", "it has no `paths`"),
+        ("openapi: 3.0\npaths: {}", "nothing in it can be mapped: "),
+        ("a: [", "it is neither YAML nor JSON: line 2"),
+        ("openapi: 3.0.0\nopenapi: 3.0.0", "it is neither YAML nor JSON: line 2: `openapi` is here twice"),
+        ("openapi: 3.0.0\nservers: [{url: '/{tenant}'}]\npaths: {}", "the base path `/{tenant}` must begin with a slash"),
+    ] {
+        let said = proposal(text, &Wanted::default()).expect_err(text);
+        assert!(said.starts_with(wanted), "{text}: {said}");
+    }
+}
+
+#[test]
+fn the_command_line_counts_more_than_the_document() {
+    let text = with_paths("  /a: {get: {}}\n");
+    let shown = |wanted: &Wanted<'_>| proposal(&text, wanted).map(|proposal| render::json(&proposal)["route"].clone());
+    let route = shown(&Wanted::default()).expect("a route");
+    assert_eq!(
+        (&route["server"], &route["rest"]["prefix"], &route["mode"]),
+        (&"my-billing".into(), &"/api".into(), &"observe".into())
+    );
+    let wanted = Wanted { server: Some("billing"), base_path: Some("/"), host: Some("billing.example") };
+    let route = shown(&wanted).expect("a route");
+    assert_eq!((&route["server"], &route["rest"]["host"]), (&"billing".into(), &"billing.example".into()));
+    assert_eq!(route["rest"].get("prefix"), None::<&Value>);
+    for (wanted, said) in [
+        (Wanted { server: Some("a b"), ..Wanted::default() }, "`a b` is no name of a server: give one with --server"),
+        (Wanted { base_path: Some("api"), ..Wanted::default() }, "the base path `api` must begin with a slash"),
+        (Wanted { base_path: Some("/api/"), ..Wanted::default() }, "the base path `/api/` must begin with a slash"),
+        (Wanted { host: Some("A:1"), ..Wanted::default() }, "`A:1` is no host: write it in lower case and without a port"),
+    ] {
+        let error = shown(&wanted).expect_err(said);
+        assert!(error.starts_with(said), "{error}");
+    }
+}
+
+#[test]
+fn rows_are_yaml_whatever_a_name_looks_like() {
+    let text = with_paths(
+        "  /a/{id}:\n    get: {operationId: 'on', parameters: [{name: 'filter[n]', in: query, schema: {type: integer}}]}\n    put: {operationId: put, requestBody: {content: {application/json: {}}}}\n    delete: {operationId: drop}\n",
+    );
+    let rows = render::json(&proposal(&text, &Wanted::default()).expect("a proposal"))["tools_yaml"].clone();
+    let wanted = "my-billing:\n  drop: { tag: gated, scope: write, arguments: { id: string } }\n  \"on\": { tag: open, scope: read, arguments: { id: string, \"filter[n]\": integer } }\n  put: { tag: gated, scope: write }\n";
+    assert_eq!(rows, wanted);
+}
