@@ -269,6 +269,7 @@ async fn what_the_configuration_does_not_name_is_not_let_through_and_not_a_call(
         (Sent::default().without("agentgate.path"), 503, "`agentgate.path` is missing"),
         (Sent::default().extended("agentgate.mode", "off"), 503, "`agentgate.mode`"),
         (Sent::default().extended("agentgate.observe", "true"), 503, "`agentgate.observe`"),
+        (Sent { extensions: Vec::new(), ..Sent::default() }, 403, "no route of the gate names this path"),
         (joined, 503, "encode_raw_headers"),
         (Sent::default().replaced(":path", b"/mcp/"), 403, "no route of the gate"),
         (Sent::default().with("upgrade", b"websocket"), 403, "upgrades"),

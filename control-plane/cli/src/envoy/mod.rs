@@ -50,6 +50,15 @@ pub enum Begins {
     Enforce,
 }
 
+/// What asks the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Asks {
+    /// The filter: sees what became of each call, shortens lists
+    Wasm,
+    /// Envoy's own ext_authz, where no module may be loaded: records verdicts and no outcomes
+    ExtAuthz,
+}
+
 /// Which half is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Part {
@@ -77,6 +86,9 @@ pub struct Arguments {
     /// Whether it refuses anything to begin with; `agentgate enforce NAME` changes it later
     #[arg(long, value_enum, default_value = "observe", value_name = "MODE")]
     pub mode: Begins,
+    /// What asks for each call
+    #[arg(long, value_enum, default_value = "wasm", value_name = "FILTER")]
+    pub filter: Asks,
     /// Where callers reach it [default: 127.0.0.1:10000 outbound, else 0.0.0.0:10000]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<String>,
@@ -255,8 +267,8 @@ fn named_files(plan: &Plan) -> impl Iterator<Item = &str> {
         .callers
         .iter()
         .flat_map(|callers| [callers.listener.certificate.as_str(), &callers.listener.key, &callers.authority]);
-    let own = [plan.wasm.as_str(), &plan.filter.certificate, &plan.filter.key, &plan.authority];
-    own.into_iter().chain(listener).chain(plan.upstream_authority.as_deref())
+    let own = [plan.filter.certificate.as_str(), &plan.filter.key, &plan.authority];
+    plan.wasm().into_iter().chain(own).chain(listener).chain(plan.upstream_authority.as_deref())
 }
 
 /// On standard error, so that a pipe gets the configuration alone.

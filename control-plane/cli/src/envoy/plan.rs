@@ -3,7 +3,7 @@
 //! It refuses what could be read in two ways, and what would leave the gate open by its shape.
 
 use super::address::{AddressError, HostPort, Url, plain_path};
-use super::{Arguments, At};
+use super::{Arguments, Asks, At};
 use agentgate_core::id::{NameError, Server, SpiffeId};
 use agentgate_core::mode::Mode;
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ const FILE_BYTES_MAX: usize = 4_096;
 pub(crate) struct Plan {
     pub(crate) at: At,
     pub(crate) mode: Mode,
+    pub(crate) asks: Asks,
     pub(crate) listen: SocketAddr,
     pub(crate) admin: SocketAddr,
     pub(crate) node: String,
@@ -131,6 +132,7 @@ impl Plan {
         let plan = Self {
             at: arguments.at,
             mode: arguments.mode.into(),
+            asks: arguments.filter,
             listen: listen("listen", arguments.listen.as_deref().unwrap_or(arguments.at.listen_default()))?,
             admin: listen("admin", &arguments.admin)?,
             node: arguments.node.clone(),
@@ -182,6 +184,15 @@ impl Plan {
             super::address::Host::Name(_) => false,
         };
         at.port == self.listen.port() && (same || (at.host.is_loopback() && self.listen.ip().is_loopback()))
+    }
+
+    /// The module; none where Envoy itself asks.
+    #[must_use]
+    pub(crate) fn wasm(&self) -> Option<&str> {
+        match self.asks {
+            Asks::Wasm => Some(&self.wasm),
+            Asks::ExtAuthz => None,
+        }
     }
 
     #[must_use]

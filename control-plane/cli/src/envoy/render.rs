@@ -6,7 +6,7 @@ use super::address::{Host, HostPort};
 use super::plan::{Behind, Callers, Plan};
 use super::quote::{json, yaml};
 use super::template::{BOOTSTRAP, Template, TemplateError, indented, taken};
-use super::{At, secrets};
+use super::{Asks, At, secrets};
 use agentgate_core::mode::Mode;
 
 /// Whose words decide: the block between the listener's own settings and the router. Another gate takes the place of this one here.
@@ -76,6 +76,29 @@ const LISTENER_TLS: &str = r#"        - transport_socket:
           filters:
 "#;
 
+/// Envoy's own question before a request goes on, in the filter's place.
+const EXT_AUTHZ: &str = r#"                  # Envoy asks, and says nothing of what becomes of a call: results are not seen, and lists not shortened.
+                  - name: agentgate
+                    typed_config:
+                      "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
+                      transport_api_version: V3
+                      grpc_service:
+                        envoy_grpc: {cluster_name: agentgate}
+                        # Longer than the control plane's own 2 s, so that it can say why there is no verdict. No retry_policy: a
+                        # question that is repeated is another call to it, and uses another grant.
+                        timeout: 3s
+                      # Where nobody can decide, nothing passes.
+                      failure_mode_allow: false
+                      status_on_error: {code: ServiceUnavailable}
+                      # Bytes as they came, and a repeated header twice. No allowed_headers and no disallowed_headers: they hide some.
+                      encode_raw_headers: true
+                      # The whole body or none: a larger one gets a plain 413 of Envoy's, and no record.
+                      with_request_body:
+                        max_request_bytes: 1048576
+                        allow_partial_message: false
+                        pack_as_bytes: true
+"#;
+
 /// # Errors
 /// The bootstrap and this program have grown apart.
 pub(crate) fn configuration(plan: &Plan) -> Result<String, TemplateError> {
@@ -117,12 +140,12 @@ fn head(plan: &Plan) -> String {
         ),
         Mode::Enforce => "# This gate enforces: a call that the control plane does not allow is refused.\n".to_owned(),
     };
-    let mut files = vec![
-        (plan.wasm.as_str(), "the filter"),
-        (&plan.filter.certificate, "the filter's own certificate, never a workload's"),
+    let mut files: Vec<(&str, &str)> = plan.wasm().map(|wasm| (wasm, "the filter")).into_iter().collect();
+    files.extend([
+        (plan.filter.certificate.as_str(), "the filter's own certificate, never a workload's"),
         (&plan.filter.key, "its key"),
         (&plan.authority, "what the control plane's certificate is checked against"),
-    ];
+    ]);
     if let Some(Callers { listener, authority }) = &plan.callers {
         files.push((&listener.certificate, "the listener's certificate, which callers check"));
         files.push((&listener.key, "its key"));
@@ -137,8 +160,11 @@ fn head(plan: &Plan) -> String {
     )
 }
 
-/// The filter's block. Other gates (Envoy's ext_authz, say) would be other blocks in its place.
+/// The block of whatever asks.
 fn gate(plan: &Plan) -> Result<String, TemplateError> {
+    if plan.asks == Asks::ExtAuthz {
+        return Ok(EXT_AUTHZ.to_owned());
+    }
     let value = "                          value: |";
     Template::of(&format!("\n{}", taken(GATE)?))
         .put("{filename: agentgate_filter.wasm}", &format!("{{filename: {}}}", yaml(&plan.wasm)))
@@ -187,12 +213,37 @@ fn routes(template: Template, plan: &Plan) -> Template {
         );
         format!(
             "{0}- match: {matched}\n{0}  route:\n{0}    cluster: {1}\n{host}{comment}{0}    timeout: 0s\n\
-             {0}    max_stream_duration: {{max_stream_duration: 0s}}\n",
+             {0}    max_stream_duration: {{max_stream_duration: 0s}}\n{2}",
             " ".repeat(24),
-            yaml(&cluster_name(plan, behind))
+            yaml(&cluster_name(plan, behind)),
+            asked_for(plan, behind)
         )
     });
     template.block(route, &each.collect::<String>())
+}
+
+/// What ext_authz says of this route's requests. The filter has all of it in its own configuration.
+fn asked_for(plan: &Plan, behind: &Behind) -> String {
+    if plan.asks == Asks::Wasm {
+        return String::new();
+    }
+    let mode = match plan.mode {
+        Mode::Observe => "                                  agentgate.mode: observe\n",
+        Mode::Enforce => "",
+    };
+    format!(
+        r#"                          typed_per_filter_config:
+                            agentgate:
+                              "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute
+                              check_settings:
+                                # No client can set these. Another path is refused, though Envoy may send it here.
+                                context_extensions:
+                                  agentgate.server: {}
+                                  agentgate.path: {}
+{mode}"#,
+        yaml(behind.server.as_str()),
+        yaml(&behind.path)
+    )
 }
 
 fn callers(template: Template, plan: &Plan) -> Template {

@@ -16,7 +16,7 @@ use agentgate_core::mcp::{self, Limits, Rules, Unread};
 use agentgate_core::reply::{self, No, Reply};
 use agentgate_proto::{ask, v1};
 use request::Request;
-use route::Route;
+use route::{Route, RouteError};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ impl Decide {
     async fn check(&self, filter: Arc<Filter>, call: CallId, request: Request) -> Answer {
         let route = match Route::of(&request.extensions) {
             Ok(route) => route,
+            // Most likely a request that the gate is not for: it says no more of it than the filter would.
+            Err(error @ RouteError::Unnamed) => {
+                return Answer::Refused(reply::plain(403, &format!("no route of the gate names this path: {error}")));
+            }
             Err(error) => return self.unconfigured(&error.to_string()),
         };
         if request.is_upgrade() {

@@ -35,6 +35,8 @@ pub(super) struct Route {
 
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(super) enum RouteError {
+    #[error("its context_extensions name no `{SERVER}`")]
+    Unnamed,
     #[error("`{0}` is missing in its context_extensions")]
     Missing(&'static str),
     #[error("`{0}` in its context_extensions is unknown: {known} are known", known = KNOWN.join(", "))]
@@ -53,8 +55,11 @@ impl Route {
     /// # Errors
     /// The first extension, in the order of the alphabet, that is not what it must be.
     pub(super) fn of(extensions: &HashMap<String, String>) -> Result<Self, RouteError> {
-        let mut unknown: Vec<&String> =
-            extensions.keys().filter(|name| name.starts_with(OURS) && !KNOWN.contains(&name.as_str())).collect();
+        let ours = || extensions.keys().filter(|name| name.starts_with(OURS));
+        if ours().next().is_none() {
+            return Err(RouteError::Unnamed);
+        }
+        let mut unknown: Vec<&String> = ours().filter(|name| !KNOWN.contains(&name.as_str())).collect();
         unknown.sort_unstable();
         if let Some(first) = unknown.first() {
             return Err(RouteError::Unknown((*first).clone()));
@@ -144,6 +149,7 @@ mod tests {
             let error = read(pairs).unwrap_err();
             assert!(error.contains(said), "{pairs:?}: {error}");
         }
+        assert_eq!(Route::of(&HashMap::from([("other".to_owned(), "x".to_owned())])), Err(RouteError::Unnamed));
         for name in [SERVER, PATH] {
             let other = if name == SERVER { (PATH, "/mcp") } else { (SERVER, "notes") };
             let extensions = HashMap::from([(other.0.to_owned(), other.1.to_owned())]);
