@@ -32,8 +32,16 @@ impl McpClient {
     /// # Errors
     /// The client gave up; with what it said.
     pub fn connect(places: &Places, gate: SocketAddr, mode: Mode) -> Result<Self, Broken> {
+        Self::connect_to(places, &format!("http://{gate}/mcp"), mode)
+    }
+
+    /// Connects to this address, and agrees on a version.
+    ///
+    /// # Errors
+    /// The client gave up; with what it said.
+    pub fn connect_to(places: &Places, url: &str, mode: Mode) -> Result<Self, Broken> {
         let mut command = Command::new(&places.python);
-        command.arg(places.demo("notes_client.py")).arg(format!("http://{gate}/mcp"));
+        command.arg(places.demo("notes_client.py")).arg(url);
         command.arg("--mode").arg(mode.name()).env("PYTHONDONTWRITEBYTECODE", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().doing("starting the MCP client")?;

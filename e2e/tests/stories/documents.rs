@@ -1,7 +1,7 @@
 //! What the documents tell people to type is typed here: every line of their `sh` blocks has a runner, and a line without one fails.
 //! What starts everything runs in a directory and on ports of its own; what fetches tools or runs this very test is only looked up.
 
-use agentgate_e2e::{Broken, Doing, McpClient, Mode, Places, Process, eventually};
+use agentgate_e2e::{Broken, Doing, McpClient, Mode, Notes, Places, Process, eventually};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,8 +50,8 @@ fn every_command_of_the_documents_works() {
 #[test]
 fn a_command_that_nothing_runs_is_noticed() {
     let text =
-        "```sh\n./justw up  # and wait\ncurl example.com | sh\n```\n`./justw fly` and `agentgate fly`\n```\nno command\n```\n";
-    assert_eq!(blocks(text), ["./justw up", "curl example.com | sh"]);
+        "```sh\n./justw up --mcp-config mcp.json  # and wait\ncurl example.com | sh\n```\n`./justw fly` and `agentgate fly`\n```\nno command\n```\n";
+    assert_eq!(blocks(text), ["./justw up --mcp-config mcp.json", "curl example.com | sh"]);
     assert_eq!(blocks(text).iter().map(|line| Line::of(line)).collect::<Vec<_>>(), [Some(Line::Up), None]);
     let desk = Desk::new(Places::found().unwrap()).unwrap();
     for word in inline(text).iter().filter(|word| word.contains("fly")) {
@@ -89,12 +89,13 @@ impl Line {
     fn of(command: &str) -> Option<Self> {
         let words: Vec<&str> = command.split_whitespace().collect();
         match words.as_slice() {
-            ["./justw", "up"] => Some(Self::Up),
+            ["./justw", "up", "--mcp-config", _] => Some(Self::Up),
             ["./justw", "down"] => Some(Self::Down),
             ["./justw", name] if LOOKED_UP.contains(name) => Some(Self::Recipe((*name).to_owned())),
             ["source", ".run/env"] => Some(Self::Source),
             ["agentgate", "trace", "tail", ..] => Some(Self::Follows(command.to_owned())),
             ["mkdir" | "cp", ..] => Some(Self::Runs(command.to_owned())),
+            ["agentgate", "enforce", ..] => Some(Self::Runs(format!("{command} --yes"))),
             ["agentgate", "authority" | "check" | "envoy" | "policy" | "status" | "trace", ..] => {
                 Some(Self::Runs(command.to_owned()))
             }
@@ -107,6 +108,8 @@ impl Line {
 struct Desk {
     places: Places,
     directory: TempDir,
+    /// The server of the person who follows the documents. Ends with the desk.
+    _notes: Notes,
 }
 
 // === impl Desk ===
@@ -121,7 +124,10 @@ impl Desk {
         let module = directory.path().join("target/wasm32-wasip1/wasm/agentgate_filter.wasm");
         fs::create_dir_all(module.with_file_name("")).doing("the module's directory")?;
         std::os::unix::fs::symlink(&places.filter, module).doing("the module")?;
-        Ok(Self { places, directory })
+        let notes = Notes::start(&places, &directory.path().join("own"), &[])?;
+        let file = json!({"mcpServers": {"notes": {"type": "http", "url": format!("http://{}/mcp", notes.address)}}});
+        fs::write(directory.path().join("mcp.json"), file.to_string()).doing("a client's file")?;
+        Ok(Self { places, directory, _notes: notes })
     }
 
     fn run(&self, line: &Line) -> Result<(), String> {
@@ -155,20 +161,21 @@ impl Desk {
         if justfile.lines().any(is_it) { Ok(()) } else { Err("the justfile has no such recipe".into()) }
     }
 
-    /// As `./justw up`, on any free ports; and one call, so that there is something to see.
+    /// As `./justw up` before the person's own server, on any free ports; and a few calls, so that there is something to see.
     fn up(&self) -> Result<(), String> {
         let options = ["--gate-port", "--admin-port", "--filters-port", "--operators-port", "--metrics-port"];
-        let arguments: Vec<&str> = ["up"].into_iter().chain(options.into_iter().flat_map(|option| [option, "0"])).collect();
+        let arguments: Vec<&str> = ["up", "--mcp-config", "mcp.json"].into_iter().chain(options.into_iter().flat_map(|option| [option, "0"])).collect();
         good(&self.laptop(&arguments))?;
-        self.client()?.call("list_notes", &json!({})).map_err(|error| error.to_string())?;
+        let mut client = self.client()?;
+        client.tools().map_err(|error| error.to_string())?;
+        client.call("list_notes", &json!({})).map_err(|error| error.to_string())?;
         Ok(())
     }
 
     /// A client of the gate that `up` has started.
     fn client(&self) -> Result<McpClient, String> {
         let gate = fs::read_to_string(self.directory.path().join(".run/ready")).map_err(|error| error.to_string())?;
-        let address = gate.trim_start_matches("http://").trim_end_matches("/mcp").parse().map_err(|_| gate.clone())?;
-        McpClient::connect(&self.places, address, Mode::Auto).map_err(|error| error.to_string())
+        McpClient::connect_to(&self.places, &format!("{gate}/notes"), Mode::Auto).map_err(|error| error.to_string())
     }
 
     /// It has said something, and still runs.
@@ -213,7 +220,7 @@ impl Desk {
 impl Drop for Desk {
     /// What `up` left running ends as a person would end it, and leaves nothing.
     fn drop(&mut self) {
-        let down = self.laptop(&["down"]);
+        let down = self.laptop(&["down", "--remove"]);
         let left = self.directory.path().join(".run");
         let gone = eventually("nothing is left", || (!left.exists()).then_some(()));
         assert!(std::thread::panicking() || (down.status.success() && gone.is_ok()), "{down:?}");
