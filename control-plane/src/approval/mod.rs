@@ -115,8 +115,8 @@ impl Approvals {
     }
 
     /// A step is durable: it counts from here on.
-    pub fn durable(&self, step: Step) {
-        let told = self.view().apply(&step);
+    pub fn durable(&self, step: &Step) {
+        let told = self.view().apply(step);
         self.tell(told, step.at);
     }
 
@@ -141,7 +141,7 @@ impl Approvals {
         let step = Step::decide(id, &event, number, order.seen, words, (&key, at));
         let change = Change { fence: None, writes: vec![step.write.clone()], bodies: Vec::from_iter(step.body.clone()) };
         match self.journal.append(change).await {
-            Ok(_) => self.durable(step),
+            Ok(_) => self.durable(&step),
             // Another replica was first, or an order before this one whose fate was not known: what it says stands.
             Err(AppendError::Duplicate(_)) => {
                 self.look_again().await?;

@@ -82,7 +82,7 @@ impl Recording {
     pub(super) fn durable(self, decide: &Decide, sequence: Sequence, stream: Stream) -> Decided {
         let answer = answer(&self.record, Some(&self.body), sequence);
         let (at, call, record, body) = (self.at, self.call, self.record, self.body);
-        if let Some(step) = self.step {
+        if let Some(step) = &self.step {
             decide.approvals.durable(step);
         }
         decide.session.decided(&Recorded { sequence, at, stream, call, record, body });
