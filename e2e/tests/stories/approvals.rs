@@ -121,7 +121,7 @@ fn nobody_grants_their_own_call_or_without_the_role_or_what_they_were_not_shown(
     refused(&world.stack.cli, &["approve", "grant", &id, "--seen", &"0".repeat(64)], "not what was seen");
     refused(&world.stack.cli, &["approve", "grant", "00000000", "--yes"], "no approval");
     assert_eq!(state(&world, &id), "pending");
-    world.stack.cli.text(&["approve", "deny", &id, "--yes"]).unwrap();
+    world.stack.cli.text(&["approve", "deny", &id]).unwrap();
     assert_eq!(state(&world, &id), "denied");
     assert_ne!(waits(&world, 2, "a"), id);
 }

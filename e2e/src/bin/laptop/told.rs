@@ -66,12 +66,15 @@ fn gate(directory: &Path) -> Result<String, Broken> {
 /// The servers as a client reaches them through the gate, with the headers that it sent before.
 fn write_client(path: &Path, gate: &str, servers: &Servers) -> Result<(), Broken> {
     let entry = |server: &HttpServer| {
-        let mut entry = json!({ "type": "http", "url": format!("{gate}/{}", server.name) });
+        let mut entry = Map::from_iter([
+            ("type".to_owned(), json!("http")),
+            ("url".to_owned(), json!(format!("{gate}/{}", server.name))),
+        ]);
         if !server.headers.is_empty() {
             let headers: Map<String, Value> = server.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            entry["headers"] = headers.into();
+            entry.insert("headers".into(), headers.into());
         }
-        (server.name.clone(), entry)
+        (server.name.clone(), Value::from(entry))
     };
     let all: Map<String, Value> = servers.http.iter().map(entry).collect();
     let text = serde_json::to_string_pretty(&json!({ "mcpServers": all })).doing("the client's configuration")?;
