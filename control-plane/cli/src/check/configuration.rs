@@ -2,6 +2,7 @@
 //!
 //! It judges nothing, and what it does not know it leaves out.
 
+use super::authz;
 use super::place::Place;
 use serde_json::Value;
 
@@ -28,11 +29,20 @@ pub(crate) struct Chain<'a> {
     pub(crate) gate: Option<Gate<'a>>,
 }
 
+/// What asks the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    Wasm,
+    ExtAuthz,
+}
+
 /// The filter as it stands in a chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate<'a> {
     pub(crate) name: &'a str,
     pub(crate) filter: Place<'a>,
+    pub(crate) asks: Asks,
+    /// Of ext_authz: all that it is told.
     pub(crate) plugin: Place<'a>,
     /// What the filter itself is told. `Err`: it is no JSON.
     pub(crate) told: Result<Value, String>,
@@ -86,7 +96,9 @@ impl<'a> Configuration<'a> {
             let manager = filter.field("typed_config");
             if manager.kind() == "HttpConnectionManager" {
                 let manager = manager.opened();
-                chains.push(Chain { at, listener, filter_chain, routes: self.routes(&manager), gate: gate(&manager), manager });
+                let routes = self.routes(&manager);
+                let gate = gate(&manager, routes.as_ref());
+                chains.push(Chain { at, listener, filter_chain, routes, gate, manager });
             }
         }
         chains
@@ -142,8 +154,11 @@ impl<'a> Configuration<'a> {
 // === impl Gate ===
 
 /// The filter is known by what it is told, or by its name.
-fn gate<'a>(manager: &Place<'a>) -> Option<Gate<'a>> {
+fn gate<'a>(manager: &Place<'a>, routes: Option<&Place<'a>>) -> Option<Gate<'a>> {
     manager.field("http_filters").items().into_iter().enumerate().find_map(|(index, filter)| {
+        if let Some(gate) = authz::gate(&filter, index, routes) {
+            return Some(gate);
+        }
         let typed = filter.field("typed_config");
         let name = filter.field("name").text().unwrap_or_default();
         let plugin = typed.opened().field("config");
@@ -153,7 +168,7 @@ fn gate<'a>(manager: &Place<'a>) -> Option<Gate<'a>> {
         let told = told(&plugin.field("configuration"));
         let looks = told.as_ref().is_ok_and(|told| told.get("control_plane").is_some() && told.get("routes").is_some());
         let wasm = typed.kind() == "Wasm";
-        (discovered || (wasm && (named || looks))).then_some(Gate { name, filter, plugin, told, index })
+        (discovered || (wasm && (named || looks))).then_some(Gate { name, filter, asks: Asks::Wasm, plugin, told, index })
     })
 }
 

@@ -1,6 +1,7 @@
 //! Looks whether the filter stands in every way to a gated server, is switched on, and fails as it should.
 
-use super::configuration::{Chain, Configuration, Gate};
+use super::authz;
+use super::configuration::{Asks, Chain, Configuration, Gate};
 use super::finding::Findings;
 use super::place::Place;
 use super::route::{Way, ways};
@@ -68,7 +69,7 @@ fn switched(chain: &Chain<'_>, gate: &Gate<'_>, findings: &mut Findings) {
         let off = entry.opened().field("disabled");
         if off.is_true() {
             findings.at(Check::GateDisabled, &chain.at, &off, "in `typed_per_filter_config`");
-        } else {
+        } else if gate.asks == Asks::Wasm || authz::overrides(&entry) {
             findings.at(Check::GateOverridden, &chain.at, &entry, "");
         }
     }
@@ -89,6 +90,17 @@ fn failing(chain: &Chain<'_>, gate: &Gate<'_>, findings: &mut Findings) {
     if !plugin.is_there() {
         return;
     }
+    match gate.asks {
+        Asks::Wasm => loaded(chain, plugin, findings),
+        Asks::ExtAuthz => authz::look(chain, gate, findings),
+    }
+    match &gate.told {
+        Err(why) => findings.at(Check::PluginUnreadable, &chain.at, &plugin.field("configuration"), why.clone()),
+        Ok(told) => plugin_told(chain, gate, told, findings),
+    }
+}
+
+fn loaded(chain: &Chain<'_>, plugin: &Place<'_>, findings: &mut Findings) {
     let policy = plugin.field("failure_policy");
     match policy.text() {
         Some("FAIL_RELOAD") => {}
@@ -106,10 +118,6 @@ fn failing(chain: &Chain<'_>, gate: &Gate<'_>, findings: &mut Findings) {
     let remote = plugin.at("vm_config.code.remote");
     if remote.is_there() && remote.field("sha256").text().is_none_or(str::is_empty) {
         findings.at(Check::ModuleUnpinned, &chain.at, &remote, "");
-    }
-    match &gate.told {
-        Err(why) => findings.at(Check::PluginUnreadable, &chain.at, &plugin.field("configuration"), why.clone()),
-        Ok(told) => plugin_told(chain, gate, told, findings),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It changes nothing. What it cannot look at it says, and never counts as whole.
 
+mod authz;
 mod certificates;
 mod cluster;
 mod configuration;
@@ -128,7 +129,7 @@ fn judged(seen: &Seen, told: Option<&Told>, directory: Option<&Path>, now: Time,
     let chains = configuration.chains();
     let identities = certificates::look(&configuration, &chains, &seen.base, now, findings);
     match &seen.admin {
-        Some(admin) => running::envoy(admin, now, findings),
+        Some(admin) => running::envoy(admin, &chains, now, findings),
         None => findings.unseen("a running Envoy: its version, its VMs and the certificates that it holds; pass --envoy-admin"),
     }
     if let Some(told) = told {

@@ -1,7 +1,7 @@
 //! Looks at what runs: Envoy's version, VMs and certificates by its admin port, and what the control plane says of itself.
 
 use super::certificates::{Life, aged};
-use super::configuration::Chain;
+use super::configuration::{Asks, Chain};
 use super::finding::Findings;
 use super::source::Admin;
 use super::table::Check;
@@ -22,11 +22,13 @@ const CLOCK_FAR_US: u64 = 30_000_000;
 /// A filter speaks every few seconds.
 const SILENT_US: u64 = 60_000_000;
 
-pub(crate) fn envoy(admin: &Admin, now: Time, findings: &mut Findings) {
+pub(crate) fn envoy(admin: &Admin, chains: &[Chain<'_>], now: Time, findings: &mut Findings) {
     let info = &admin.server_info;
     let text = info.get("version").and_then(Value::as_str).unwrap_or_default();
     version(text, findings);
-    streams(admin, findings);
+    if !by_ext_authz(chains) {
+        streams(admin, findings);
+    }
     let entries = admin.certs.get("certificates").and_then(Value::as_array).into_iter().flatten();
     let chains = entries.flat_map(|entry| entry.get("cert_chain").and_then(Value::as_array).into_iter().flatten());
     for certificate in chains {
@@ -97,8 +99,17 @@ pub(crate) fn control_plane(told: &Told, chains: &[Chain<'_>], identities: &[Str
         let life = Life { not_before: certificate.not_before_us, not_after: certificate.not_after_us };
         aged(&format!("control plane, {}", certificate.name), &life, now, findings);
     }
-    silent(status, identities, findings);
+    // Who asks through ext_authz says nothing but what it asks.
+    if !by_ext_authz(chains) {
+        silent(status, identities, findings);
+    }
     ordered(status, chains, findings);
+}
+
+/// No gate here has a VM.
+fn by_ext_authz(chains: &[Chain<'_>]) -> bool {
+    let mut gates = chains.iter().filter_map(|chain| chain.gate.as_ref()).peekable();
+    gates.peek().is_some() && gates.all(|gate| gate.asks == Asks::ExtAuthz)
 }
 
 fn clocks(told: &Told, findings: &mut Findings) {

@@ -91,6 +91,26 @@ checks! {
         "`allow_on_headers_stop_iteration` is not set"
         "a paused request never gets a body: every call hangs"
         "`allow_on_headers_stop_iteration: true` in the plugin's configuration";
+    AuthzSometimes "authz_sometimes" Hole
+        "ext_authz asks for some requests only"
+        "the others pass without a verdict"
+        "take `filter_enabled`, `filter_enabled_metadata` and `deny_at_disable` out";
+    AuthzBody "authz_body" Hole
+        "ext_authz does not send the whole body as it came"
+        "what is not sent is not decided, or no call can be read"
+        "`with_request_body` with `allow_partial_message: false` and `pack_as_bytes: true`";
+    AuthzHeaders "authz_headers" Hole
+        "ext_authz does not send all headers as they came, or may not take some out"
+        "a repeated one is seen once, or one that changes the call reaches the server"
+        "`encode_raw_headers: true`, and no other field that chooses headers";
+    AuthzTimeout "authz_timeout" Warning
+        "ext_authz waits no longer than the control plane does"
+        "a call that was allowed too late is refused, and its grant is used up"
+        "`timeout: 3s` in `grpc_service`";
+    AuthzRetries "authz_retries" Warning
+        "ext_authz asks again by itself"
+        "each time is another call: it has a record, and uses a grant, of its own"
+        "take `retry_policy` out of `grpc_service`";
     ModuleUnpinned "module_unpinned" Hole
         "the module is fetched and its digest is not given"
         "who answers the fetch is the gate"

@@ -22,6 +22,8 @@ const RELOAD: &str = "failure_policy: FAIL_RELOAD\n";
 const CODE: &str = "code: {local: {filename: agentgate_filter.wasm}}";
 const LISTENER: &str = "      per_connection_buffer_limit_bytes: 2097152\n      filter_chains:";
 const SERVER: &str = "      per_connection_buffer_limit_bytes: 2097152\n      load_assignment:";
+/// Of ext_authz.
+const TYPE: &str = "                      transport_api_version: V3\n";
 const ORIGIN: &str = "\"server\": \"notes\" }";
 
 /// A change to the shipped configuration, and the checks that it makes fire.
@@ -148,6 +150,41 @@ fn inbound() -> Vec<(Check, &'static str, String)> {
     ]
 }
 
+/// The same for a gate of Envoy's ext_authz.
+fn ext_authz() -> Vec<(Check, &'static str, String)> {
+    let field = |more: &str| format!("                      {more}\n{TYPE}");
+    let settings = "                              check_settings:\n";
+    let setting = |more: &str| format!("{settings}                                {more}\n");
+    vec![
+        (Check::FailOpen, "failure_mode_allow: false", "failure_mode_allow: true".into()),
+        (Check::AuthzSometimes, TYPE, field("filter_enabled: {default_value: {numerator: 1}}")),
+        (Check::AuthzSometimes, TYPE, field("denyAtDisable: {default_value: false}")),
+        (Check::AuthzBody, "allow_partial_message: false", "allow_partial_message: true".into()),
+        (Check::AuthzBody, "                      with_request_body:\n", "                      other:\n".into()),
+        (Check::AuthzBody, "max_request_bytes: 1048576", "max_request_bytes: 0".into()),
+        (Check::AuthzBody, "pack_as_bytes: true", "pack_as_bytes: false".into()),
+        (Check::BufferListener, "max_request_bytes: 1048576", "max_request_bytes: 4194304".into()),
+        (Check::AuthzHeaders, "encode_raw_headers: true", "encode_raw_headers: false".into()),
+        (Check::AuthzHeaders, TYPE, field("allowed_headers: {patterns: []}")),
+        (Check::AuthzHeaders, TYPE, field("disallowed_headers: {patterns: []}")),
+        (Check::AuthzTimeout, "timeout: 3s", "timeout: 2s".into()),
+        (Check::AuthzTimeout, "                        timeout: 3s\n", String::new()),
+        (Check::AuthzRetries, "{cluster_name: agentgate}", "{cluster_name: agentgate, retry_policy: {num_retries: 1}}".into()),
+        (Check::RouteByChanged, TYPE, field("clear_route_cache: true")),
+        (Check::PluginUnreadable, "                        envoy_grpc: {cluster_name: agentgate}\n", String::new()),
+        (Check::ClusterMissing, "{cluster_name: agentgate}", "{cluster_name: elsewhere}".into()),
+        (
+            Check::GateDisabled,
+            settings,
+            "                              disabled: true\n                              other:\n".into(),
+        ),
+        (Check::GateOverridden, settings, setting("disable_request_body_buffering: true")),
+        (Check::GateOverridden, settings, setting("with_request_body: {max_request_bytes: 1}")),
+        (Check::GateMissing, "ext_authz.v3.ExtAuthz\n", "lua.v3.Lua\n".into()),
+        (Check::PluginUnreadable, "agentgate.path: /mcp", "agentgate.path: mcp".into()),
+    ]
+}
+
 /// What fires by this configuration alone.
 fn fired(text: &str) -> Findings {
     let document = yaml::read(text).expect("YAML");
@@ -173,10 +210,35 @@ fn gateway() -> String {
     configuration(&["--at", "inbound", "--upstream", "https://tools.example/mcp", "--server", "notes", "--mode", "enforce"])
 }
 
+fn by_ext_authz(mode: &str) -> String {
+    configuration(&[
+        "--filter",
+        "ext-authz",
+        "--at",
+        "outbound",
+        "--upstream",
+        "http://127.0.0.1:8000/mcp",
+        "--server",
+        "notes",
+        "--mode",
+        mode,
+    ])
+}
+
 #[test]
 fn what_we_ship_and_print_has_nothing_to_find() {
     assert_eq!(names(&fired(SHIPPED)), BTreeSet::new());
     assert_eq!(names(&fired(&gateway())), BTreeSet::new());
+    assert_eq!(names(&fired(&by_ext_authz("enforce"))), BTreeSet::new());
+    assert_eq!(names(&fired(&by_ext_authz("observe"))), BTreeSet::from([Check::Observes]));
+}
+
+#[test]
+fn an_ext_authz_that_asks_somebody_else_is_no_gate_of_ours() {
+    let other = by_ext_authz("enforce")
+        .replace("- name: agentgate\n                    typed", "- name: other\n                    typed")
+        .replace("{cluster_name: agentgate}", "{cluster_name: opa}");
+    assert_eq!(names(&fired(&other)), BTreeSet::from([Check::GateMissing]));
 }
 
 #[test]
@@ -184,6 +246,8 @@ fn each_fault_of_a_configuration_is_found_where_it_stands() {
     outbound().iter().for_each(|case| check(SHIPPED, case));
     let base = gateway();
     inbound().iter().for_each(|case| check(&base, case));
+    let base = by_ext_authz("enforce");
+    ext_authz().iter().for_each(|case| check(&base, case));
 }
 
 #[test]
@@ -210,7 +274,7 @@ fn nothing_is_found_twice_and_a_configuration_of_nothing_is_no_gate() {
 
 #[test]
 fn every_check_is_tried_and_none_has_the_name_of_another() {
-    let mut tried: BTreeSet<Check> = outbound().iter().chain(&inbound()).map(|(check, ..)| *check).collect();
+    let mut tried: BTreeSet<Check> = outbound().iter().chain(&inbound()).chain(&ext_authz()).map(|(check, ..)| *check).collect();
     tried.extend(certificates::TRIED);
     tried.extend(running::TRIED);
     let untried: Vec<&str> = Check::ALL.iter().filter(|check| !tried.contains(check)).map(|check| check.name()).collect();

@@ -133,7 +133,7 @@ fn a_running_envoy_is_asked_for_its_streams_and_certificates() {
         (admin(open, early), Some(Check::CertificateExpired)),
     ] {
         let mut findings = Findings::default();
-        envoy(&admin, Time::from_micros(NOW), &mut findings);
+        envoy(&admin, &[], Time::from_micros(NOW), &mut findings);
         assert_eq!(names(&findings), wanted.into_iter().collect::<BTreeSet<_>>());
     }
 }
