@@ -6,6 +6,10 @@
 use crate::screen::{Palette, Screen};
 use crate::text::{is_covert, mark, shorten};
 use agentgate_core::json::{Bounds, Json, Keys, read};
+use agentgate_core::mcp::Limits;
+use agentgate_core::rest;
+use agentgate_proto::{ask, v1};
+use std::slice::from_ref;
 
 /// A screenful or two; all of it is in `--output json`.
 const LINES_MAX: usize = 200;
@@ -24,6 +28,23 @@ struct Page<'a> {
 /// The largest body that any part of the gate takes has far fewer values; deeper ones were refused when they came.
 const BOUNDS: Bounds = Bounds { depth_max: 64, number_bytes_max: 1_024, values_max: 1_000_000 };
 
+/// The arguments of the call in an ask. Those of a REST call stand in its path and its query as well.
+#[must_use]
+pub(super) fn of(ask: &v1::Ask, screen: &Screen) -> String {
+    match rest_arguments(ask) {
+        Some(arguments) => page(&arguments, screen),
+        None => render(&ask.body, screen),
+    }
+}
+
+/// Read again by the rule by which the call was decided. None: it is no REST call, or could not be read.
+fn rest_arguments(ask: &v1::Ask) -> Option<Json> {
+    let rule = ask::rest_from_wire(ask.rest.as_ref()?).ok()??;
+    let head = ask::head_from_wire(ask.head.as_ref()?);
+    let message = rest::read(&head, &ask.body, from_ref(&rule), &Limits::default()).message.ok()?;
+    message.arguments().cloned().map(Json::Object)
+}
+
 /// The arguments (or the parameters, where a method has no arguments) of the JSON-RPC call in a body.
 #[must_use]
 pub(super) fn render(body: &[u8], screen: &Screen) -> String {
@@ -37,7 +58,10 @@ pub(super) fn render(body: &[u8], screen: &Screen) -> String {
     let params = read.as_object().and_then(|call| call.get("params"));
     let arguments = params.and_then(Json::as_object).and_then(|params| params.get("arguments"));
     // Without either, the whole message says more than nothing.
-    let shown = arguments.or(params).unwrap_or(&read);
+    page(arguments.or(params).unwrap_or(&read), screen)
+}
+
+fn page(shown: &Json, screen: &Screen) -> String {
     let mut page = Page { screen, lines: Vec::new(), lines_max: LINES_MAX, value_columns_max: LINE_COLUMNS_MAX };
     page.write(shown, 0, "", "");
     let left_out = page.lines.len().saturating_sub(LINES_MAX);

@@ -63,7 +63,7 @@ fn render(trace: &v1::CallTrace, answer: &v1::ShowTraceResponse, now: Time, scre
     call(trace, answer.body.as_ref(), now, &mut pairs);
     pairs.heading("Arguments");
     match answer.body.as_ref().and_then(|body| body.ask.as_ref()) {
-        Some(ask) => pairs.block(&arguments::render(&ask.body, screen)),
+        Some(ask) => pairs.block(&arguments::of(ask, screen)),
         None => pairs.pair("erased", Palette::Waiting, "the body of this record was erased; the record remains"),
     }
     pairs.heading("Decided by");
@@ -210,6 +210,7 @@ fn ask_json(ask: &v1::Ask) -> Value {
         "method": String::from_utf8_lossy(&head.method),
         "path": String::from_utf8_lossy(&head.path),
         "headers": headers,
+        "rest": ask.rest.as_ref().map(|rest| json!({ "tool": rest.tool, "method": rest.method, "path": rest.path })),
         "body": std::str::from_utf8(&ask.body).ok(),
         "body_hex": hex(&ask.body),
     })
