@@ -199,7 +199,7 @@ impl std::fmt::Display for Attempt {
 }
 
 /// A text, `{"base64": …}`, `{"repeat": text, "times": n}`, or an array of these.
-fn bytes(value: &Value) -> Vec<u8> {
+pub(crate) fn bytes(value: &Value) -> Vec<u8> {
     match value {
         Value::String(text) => text.clone().into_bytes(),
         Value::Array(parts) => parts.iter().flat_map(bytes).collect(),
