@@ -7,7 +7,8 @@ use crate::engine::{Answer, Engine, Failure, INSTRUCTIONS_MAX, Inexact, Lines};
 use crate::input;
 use crate::lint::HIDDEN;
 use crate::questions::{HIDING, OPINION};
-use crate::{strict, table};
+use crate::strict::{self, FINDINGS_MAX};
+use crate::table;
 use agentgate_core::decide::{EvaluationError, Facts, Finding, Opinion, Scope};
 use agentgate_core::id::RuleName;
 use agentgate_core::mcp::{Message, Method};
@@ -17,9 +18,6 @@ use thiserror::Error;
 
 /// What one rule may say to people, in bytes: a record keeps it, and a model reads it.
 pub(crate) const REASON_BYTES_MAX: usize = 4_096;
-
-/// Elements of one set. A policy that says more than this about one call says nothing to anybody.
-pub(crate) const FINDINGS_MAX: usize = 64;
 
 /// Names that only the gate itself gives to its rules.
 const RESERVED: &str = "gate.";

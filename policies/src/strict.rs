@@ -2,7 +2,6 @@
 //! before the policy is asked. Only the names of `arguments` itself are judged, not what is below them.
 
 use crate::arguments::{Type, Types};
-use crate::evaluator::FINDINGS_MAX;
 use crate::reads::Names;
 use crate::table::Row;
 use agentgate_core::decide::Finding;
@@ -10,6 +9,9 @@ use agentgate_core::fold;
 use agentgate_core::id::RuleName;
 use agentgate_core::json::{Json, Object};
 use std::collections::BTreeMap;
+
+/// Findings of one set. Who says more than this about one call says nothing to anybody.
+pub(crate) const FINDINGS_MAX: usize = 64;
 
 /// What a reason quotes of a name.
 const NAME_CHARS_MAX: usize = 64;

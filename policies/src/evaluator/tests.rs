@@ -1,10 +1,11 @@
 //! What becomes of what rules contribute, and of what they should not have.
 
-use super::{Evaluator, FINDINGS_MAX, REASON_BYTES_MAX, Trouble};
+use super::{Evaluator, REASON_BYTES_MAX, Trouble};
 use crate::bundle::Bundle;
 use crate::engine::INSTRUCTIONS_MAX;
 use crate::folder::{self, SourceFile};
 use crate::input::tests::facts;
+use crate::strict::FINDINGS_MAX;
 use agentgate_core::decide::{EvaluationError, Facts, Opinion, Scope};
 use agentgate_core::json::{Json, Number, Object};
 use agentgate_core::mcp::Method;
