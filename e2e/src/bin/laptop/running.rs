@@ -3,7 +3,7 @@
 
 use crate::PortArguments;
 use crate::servers::Servers;
-use crate::told;
+use crate::told::{self, DIRECTORY};
 use agentgate_e2e::{Broken, Doing, Process, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::env;
@@ -11,9 +11,6 @@ use std::fs::{self, File, TryLockError};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Where `up` keeps everything: beside the justfile, from which the recipes run.
-pub(crate) const DIRECTORY: &str = ".run";
 
 /// There when `.run/` belongs to servers of the person's own.
 const OWN: &str = "own";

@@ -1,6 +1,6 @@
 //! What `up` leaves in the background: everything, supervised, until somebody says that it is enough.
 
-use crate::running::DIRECTORY;
+use crate::told::DIRECTORY;
 use agentgate_e2e::{Broken, Cli, Doing, Notes, Places, Plan, Ports, Stack};
 use std::fs::{self, File};
 use std::net::SocketAddr;

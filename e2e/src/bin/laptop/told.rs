@@ -1,6 +1,5 @@
 //! What a person is told once everything runs: where to point a client, and what to do next. It asks nobody anything.
 
-use crate::running::DIRECTORY;
 use crate::servers::{HttpServer, Servers};
 use agentgate_e2e::{Broken, Doing};
 use serde_json::{Map, Value, json};
@@ -8,6 +7,9 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+
+/// Where `up` keeps everything: beside the justfile, from which the recipes run.
+pub(crate) const DIRECTORY: &str = ".run";
 
 /// What a client's configuration becomes; only its owner may read it, since it may hold tokens.
 const CLIENT_FILE: &str = "mcp.json";
