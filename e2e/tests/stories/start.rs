@@ -62,6 +62,17 @@ fn what_a_page_shows_and_nobody_said_is_noticed() {
     assert!(desk.part(&Part::Typed { commands: vec!["agentgate --version".into()], shown: vec!["pigs fly".into()] }).is_err());
 }
 
+#[test]
+fn the_pictures_fetch_nothing_and_name_no_directory_of_whoever_drew_them() {
+    for page in ["platform-engineer", "sre", "policy-author", "approver"] {
+        let path = Places::found().unwrap().repository.join("docs/start").join(page).with_extension("svg");
+        let text = fs::read_to_string(path).unwrap().replace("http://www.w3.org/2000/svg", "");
+        let found =
+            ["http", "href", "url(", "@import", "<script", "/tmp", "/home", "/root"].into_iter().find(|word| text.contains(word));
+        assert!(text.contains("<text") && found.is_none(), "docs/start/{page}.svg has `{}`", found.unwrap_or_default());
+    }
+}
+
 fn check(page: &str) {
     let desk = Desk::new().unwrap();
     let path = desk.places.repository.join("docs/start").join(page).with_extension("md");
@@ -211,7 +222,7 @@ impl Desk {
             ["agentgate-control-plane", .., "&"] => self.leaves(here.trim_end_matches('&')),
             ["agentgate", "enforce", ..] | ["agentgate", "approve", "grant", ..] => self.shell(&format!("{here} --yes")),
             ["agentgate" | "curl", ..] if only_looks(command) && !command.contains('|') => self.looks(&here),
-            ["agentgate" | "docs/start/agent" | "cp" | "mkdir" | "sed" | "cat" | "tail" | "kill", ..]
+            ["agentgate" | "docs/start/agent" | "cp" | "mkdir" | "sed" | "cat" | "tail" | "kill" | "rm", ..]
                 if !command.contains('|') || command.contains("<<'END'") =>
             {
                 let said = self.shell(&here)?;
@@ -255,12 +266,23 @@ impl Desk {
         Ok(here)
     }
 
-    /// As `./justw up`, on any free ports.
+    /// As `./justw up`, on any free ports; who starts the control plane again finds it where it was.
     fn up(&self, command: &str) -> Result<String, String> {
         let ports = ["--gate-port", "--admin-port", "--filters-port", "--operators-port", "--metrics-port"];
         let ports = ports.into_iter().flat_map(|option| [option, "0"]);
         let said = good(&self.laptop(&command.split_whitespace().skip(1).chain(ports).collect::<Vec<_>>()))?;
+        let file = self.directory.path().join(".run/control-plane/control-plane.toml");
+        let ready = parsed(&self.read(".run/control-plane/ready.json")?)?;
+        let fixed = ["filters", "operators", "metrics"].into_iter().fold(self.read(file.to_str().unwrap())?, |text, name| {
+            let listen = |address: &str| format!("[{name}]\nlisten = \"{address}\"");
+            text.replace(&listen("127.0.0.1:0"), &listen(&text_of(&ready[name])))
+        });
+        fs::write(file, fixed).map_err(|error| error.to_string())?;
         Ok(said)
+    }
+
+    fn read(&self, path: &str) -> Result<String, String> {
+        fs::read_to_string(self.directory.path().join(path)).map_err(|error| format!("{path}: {error}"))
     }
 
     /// It shows a call that comes, and still runs.
