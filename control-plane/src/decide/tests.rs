@@ -2,6 +2,7 @@
 
 mod approvals;
 mod orders;
+mod rest;
 
 use super::heavy::LIGHT_BYTES_MAX;
 use super::report::Reporter;
