@@ -96,7 +96,7 @@ impl Line {
             ["agentgate", "trace", "tail", ..] => Some(Self::Follows(command.to_owned())),
             ["mkdir" | "cp", ..] => Some(Self::Runs(command.to_owned())),
             ["agentgate", "enforce", ..] => Some(Self::Runs(format!("{command} --yes"))),
-            ["agentgate", "authority" | "check" | "envoy" | "policy" | "status" | "trace", ..] => {
+            ["agentgate", "authority" | "check" | "envoy" | "openapi" | "policy" | "status" | "trace", ..] => {
                 Some(Self::Runs(command.to_owned()))
             }
             _ => None,
@@ -118,7 +118,7 @@ impl Desk {
     fn new(places: Places) -> Result<Self, Broken> {
         let directory = tempfile::Builder::new().prefix("agentgate-documents-").tempdir().doing("a directory")?;
         // Documents name it as it lies in the repository.
-        for part in ["policies", "envoy"] {
+        for part in ["policies", "envoy", "e2e"] {
             std::os::unix::fs::symlink(places.repository.join(part), directory.path().join(part)).doing(part)?;
         }
         let module = directory.path().join("target/wasm32-wasip1/wasm/agentgate_filter.wasm");
