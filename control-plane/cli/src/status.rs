@@ -120,6 +120,15 @@ fn orders(status: &v1::ShowStatusResponse, now: Time, screen: &Screen, pairs: &m
         let when = if when == 0 { "no call yet".to_owned() } else { format!("last call {}", relative(now, when)) };
         pairs.pair("observing", Palette::Waiting, &format!("{name} ({when}); its verdicts are not enforced"));
     }
+    for route in status.routes.iter().filter(|route| route.turned_away > 0) {
+        let calls =
+            format!("{} observed calls of `{}` were of nobody whom their filter may name", route.turned_away, route.server);
+        pairs.pair(
+            "turned away",
+            Palette::Bad,
+            &format!("{calls}: on no record, and refused once it enforces; the log says who"),
+        );
+    }
     for order in enforced {
         let name = tool_name(order);
         pairs.pair("enforcing", Palette::Good, &format!("{name}, ordered {}", relative(now, order.at_us)));
@@ -335,7 +344,7 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
 }
 
 fn route_json(route: &v1::RouteStatus) -> Value {
-    json!({ "server": route.server, "observes": route.observes, "last_call": moment_json(route.last_call_us) })
+    json!({ "server": route.server, "observes": route.observes, "last_call": moment_json(route.last_call_us), "turned_away": route.turned_away })
 }
 
 fn filter_json(filter: &v1::FilterStatus) -> Value {

@@ -112,6 +112,7 @@ pub struct Decide {
     flood: Flood,
     once: Once,
     routes: Routes,
+    turned_away: Rarely,
     keys: Keys,
     is_unconfigured: Rarely,
 }
@@ -146,6 +147,7 @@ impl Decide {
             heavy: Heavy::new(),
             flood: Flood::new(limits),
             routes: Routes::default(),
+            turned_away: Rarely::default(),
             once: Once::new(limits.recent_calls_max as usize),
             keys,
             is_unconfigured: Rarely::default(),

@@ -10,7 +10,7 @@ use crate::config::Filter;
 use crate::identity;
 use crate::journal::{Sequence, Stream};
 use crate::session::{Draft, Ended, Setback, Source, outcome_id};
-use agentgate_core::id::{CallId, Epoch};
+use agentgate_core::id::{CallId, Epoch, Server};
 use agentgate_proto::v1;
 use agentgate_proto::v1::entry::What;
 use prost::Message as _;
@@ -120,6 +120,18 @@ impl Decide {
         Err(Undecided::Contended)
     }
 
+    /// Nothing is known of a call whose caller its filter may not name; but whoever wants to enforce has to know that there are some.
+    fn of_nobody(&self, filter: &Filter, server: &str, treatment: Treatment, why: &identity::Refused) {
+        unmatched("subject");
+        let server = Server::try_from(server).ok().filter(|server| filter.servers.contains(server));
+        if let Some(server) = server.filter(|_| treatment == Treatment::Observed) {
+            self.routes.turned_away(&server, self.clock.now());
+        }
+        if let Some(more) = self.turned_away.told(self.clock.elapsed()) {
+            tracing::warn!(%why, more, "a call that its filter decided by itself is of nobody whom that filter may name");
+        }
+    }
+
     /// A call about which its filter asked nobody: refused since it could not read it, or sent on since its route observes.
     /// It is read again by the same parser, decided and recorded.
     async fn gone_by(
@@ -130,9 +142,12 @@ impl Decide {
         said: &str,
         treatment: Treatment,
     ) -> Result<(), Undecided> {
-        let Ok(caller) = identity::caller(&reporter.filter, &ask.server, &ask.peer, &ask.claims) else {
-            unmatched("subject");
-            return Ok(());
+        let caller = match identity::caller(&reporter.filter, &ask.server, &ask.peer, &ask.claims) {
+            Ok(caller) => caller,
+            Err(why) => {
+                self.of_nobody(&reporter.filter, &ask.server, treatment, &why);
+                return Ok(());
+            }
         };
         let read = if said.is_empty() && treatment == Treatment::Observed {
             reading::read(&ask, &self.limits)

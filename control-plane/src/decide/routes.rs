@@ -14,6 +14,7 @@ pub(super) struct Routes(Mutex<BTreeMap<Server, Route>>);
 struct Route {
     observes: bool,
     last_call: Time,
+    turned_away: u64,
 }
 
 // === impl Routes ===
@@ -23,8 +24,16 @@ impl Routes {
     pub(super) fn called(&self, server: &Server, observes: bool, at: Time) {
         let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match routes.get_mut(server) {
-            Some(route) => *route = Route { observes, last_call: at },
-            None => drop(routes.insert(server.clone(), Route { observes, last_call: at })),
+            Some(route) => *route = Route { observes, last_call: at, ..*route },
+            None => drop(routes.insert(server.clone(), Route { observes, last_call: at, turned_away: 0 })),
+        }
+    }
+
+    /// An observed call was of nobody whom its filter may name.
+    pub(super) fn turned_away(&self, server: &Server, at: Time) {
+        self.called(server, true, at);
+        if let Some(route) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(server) {
+            route.turned_away = route.turned_away.saturating_add(1);
         }
     }
 
@@ -34,6 +43,7 @@ impl Routes {
             server: server.to_string(),
             observes: route.observes,
             last_call_us: route.last_call.micros(),
+            turned_away: route.turned_away,
         };
         routes.iter().map(status).collect()
     }

@@ -147,3 +147,15 @@ async fn a_call_waits_is_shown_granted_and_passes_once_over_the_wire() {
     assert_eq!(vm.decided(v1::Ask { counter: 3, ..retry }).await.verdict(), Verdict::Pending);
     assert_eq!(status(&world).await.approvals_pending, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn observed_calls_of_nobody_are_counted_where_an_operator_looks_before_enforcing() {
+    let world = World::new().await;
+    // This filter names callers by their certificates, and the call comes without one.
+    let mut vm = world.vm_of("filter-other", [9; 16]).await;
+    let observed = v1::entry::What::Observed(v1::Ask { observe: true, ..call(1, "read_note") });
+    let entry = v1::Entry { counter: 1, what: Some(observed), ..v1::Entry::default() };
+    assert_eq!(vm.report(vec![entry]).await, [1], "the filter need not repeat it");
+    let routes = status(&world).await.routes;
+    assert_eq!((routes.len(), routes[0].turned_away, routes[0].observes), (1, 1, true));
+}

@@ -124,7 +124,8 @@ fn what_is_killed_observed_waited_for_and_behind_is_seen_at_once() {
         ..Default::default()
     };
     let modes = vec![order("mail", "", v1::Mode::Enforce), order("mail", "read", v1::Mode::Observe)];
-    let route = |server: &str| v1::RouteStatus { server: server.into(), observes: true, last_call_us: NOW - 720_000_000 };
+    let route =
+        |server: &str| v1::RouteStatus { server: server.into(), observes: true, last_call_us: NOW - 720_000_000, turned_away: 0 };
     let mut status = v1::ShowStatusResponse {
         orders: Some(v1::OrderStatus { epoch: 12, kills: vec![kill], modes }),
         approvals_pending: 2,
