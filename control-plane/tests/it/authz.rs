@@ -218,7 +218,9 @@ async fn a_pending_call_goes_on_once_after_it_was_granted() {
     assert!(body.contains(r#""verdict":"pending""#) && body.contains("agentgate approve show"), "{body}");
     let mut approvals = world.operator(ApprovalsClient::new).await;
     let listed = approvals.list_approvals(v1::ListApprovalsRequest::default()).await.unwrap().into_inner();
-    let approval = listed.approvals.into_iter().next().unwrap();
+    let id = listed.approvals[0].id.clone();
+    let shown = approvals.show_approval(v1::ShowApprovalRequest { id }).await.unwrap().into_inner();
+    let approval = shown.approval.unwrap();
     let seen = agentgate_core::approval::shown_digest(&approval.request).as_bytes().to_vec().into();
     let grant = v1::DecideApprovalRequest { id: approval.id, grant: true, reason: "it may".into(), seen };
     approvals.decide_approval(grant).await.unwrap();

@@ -56,13 +56,14 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 53] = [
+const CONSTS: [(&str, Behind); 54] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
     ("approval/open.rs RECOVERED_STEPS_MAX", Nothing),
     ("approval/view.rs OVER_MAX", Gauge("agentgate_approvals")),
     ("control/order.rs ORDER_ATTEMPTS_MAX", Nothing),
     ("control/order.rs ORDER_REASON_BYTES_MAX", Nothing),
+    ("decide/authz/mod.rs WAIT_MS_MAX", Nothing),
     ("decide/flood.rs LEFTOVER_MAX", Gauge("agentgate_flood_leftover")),
     ("decide/flood.rs SUBJECTS_MAX", Gauge("agentgate_flood_subjects")),
     ("decide/heavy.rs HEAVY_AT_ONCE_MAX", Gauge("agentgate_heavy_calls")),
