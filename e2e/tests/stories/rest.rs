@@ -164,7 +164,10 @@ fn policies(directory: &Path, places: &Places, rows: &str) -> std::path::PathBuf
     let gated = "delete_invoice: { tag: gated";
     assert!(rows.contains(gated), "{rows}");
     fs::write(folder.join("tools.yaml"), rows.replace(gated, "delete_invoice: { tag: blocked")).unwrap();
-    let case = "- name: a REST call is decided like any other\n  given: { server: billing, method: tools/call, tool: get_invoice, arguments: { id: 1 }, version: rest }\n  want: { verdict: allow, rule: tool_open, scope: read }\n";
+    let case = "- name: a REST call is decided like any other
+  given: { server: billing, method: tools/call, tool: get_invoice, arguments: { id: 1 }, version: rest }
+  want: { verdict: allow, rule: tool_open, scope: read }
+";
     fs::write(folder.join("cases/rest.yaml"), case).unwrap();
     folder
 }

@@ -118,7 +118,13 @@ fn an_operation_is_proposed_with_what_can_be_mapped() {
 
 #[test]
 fn paths_that_cannot_be_told_apart_or_written_are_left_out() {
-    let paths = "  /a/{x}: {get: {}, delete: {}}\n  /a/me: {get: {}}\n  /b/{x}.json: {get: {}}\n  /c: {options: {}}\n  /a/{n}/c: {get: {parameters: [{name: n, in: path, schema: {type: integer}}]}}\n  /a/all/c: {get: {}}\n";
+    let paths = "  /a/{x}: {get: {}, delete: {}}
+  /a/me: {get: {}}
+  /b/{x}.json: {get: {}}
+  /c: {options: {}}
+  /a/{n}/c: {get: {parameters: [{name: n, in: path, schema: {type: integer}}]}}
+  /a/all/c: {get: {}}
+";
     let proposal = proposal(&with_paths(paths), &Wanted::default()).expect("a proposal");
     let tools: Vec<&str> = proposal.tools.iter().map(|tool| tool.rule.parts().tool.as_str()).collect();
     assert_eq!(tools, ["get_a_all_c", "get_a_me", "get_a_n_c", "delete_a_x"]);
@@ -230,9 +236,17 @@ fn the_command_line_counts_more_than_the_document() {
 #[test]
 fn rows_are_yaml_whatever_a_name_looks_like() {
     let text = with_paths(
-        "  /a/{id}:\n    get: {operationId: 'on', parameters: [{name: 'filter[n]', in: query, schema: {type: integer}}]}\n    put: {operationId: put, requestBody: {content: {application/json: {}}}}\n    delete: {operationId: drop}\n",
+        "  /a/{id}:
+    get: {operationId: 'on', parameters: [{name: 'filter[n]', in: query, schema: {type: integer}}]}
+    put: {operationId: put, requestBody: {content: {application/json: {}}}}
+    delete: {operationId: drop}
+",
     );
     let rows = render::json(&proposal(&text, &Wanted::default()).expect("a proposal"))["tools_yaml"].clone();
-    let wanted = "my-billing:\n  drop: { tag: gated, scope: write, arguments: { id: string } }\n  \"on\": { tag: open, scope: read, arguments: { id: string, \"filter[n]\": integer } }\n  put: { tag: gated, scope: write }\n";
+    let wanted = r#"my-billing:
+  drop: { tag: gated, scope: write, arguments: { id: string } }
+  "on": { tag: open, scope: read, arguments: { id: string, "filter[n]": integer } }
+  put: { tag: gated, scope: write }
+"#;
     assert_eq!(rows, wanted);
 }

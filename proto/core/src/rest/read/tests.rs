@@ -44,14 +44,7 @@ fn only_what_says_something_of_the_body_or_of_who_sends_it_is_read() {
 
 #[test]
 fn a_body_is_bounded() {
-    let parts = Parts {
-        tool: "put".into(),
-        method: "PUT".into(),
-        host: None,
-        path: "/a".into(),
-        query: vec![],
-        body: Body::Any,
-    };
+    let parts = Parts { tool: "put".into(), method: "PUT".into(), host: None, path: "/a".into(), query: vec![], body: Body::Any };
     let rules = [Rule::new(parts).unwrap()];
     let headers = vec![(b"content-type".to_vec(), b"application/json".to_vec())];
     let head = Head { method: b"PUT".to_vec(), path: b"/a".to_vec(), headers };
