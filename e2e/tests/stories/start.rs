@@ -73,6 +73,22 @@ fn the_pictures_fetch_nothing_and_name_no_directory_of_whoever_drew_them() {
     }
 }
 
+#[test]
+fn every_metric_that_a_page_names_is_one() {
+    let repository = Places::found().unwrap().repository;
+    let read = |path: &str| fs::read_to_string(repository.join(path)).unwrap();
+    let known = read("control-plane/src/telemetry.rs") + &read("filter/src/count.rs");
+    for page in ["platform-engineer", "sre", "policy-author", "approver"] {
+        let text = read(&format!("docs/start/{page}.md"));
+        for word in text.split(|letter: char| !letter.is_ascii_alphanumeric() && !"._*".contains(letter)) {
+            let name = word.strip_prefix("wasmcustom.agentgate.").or(Some(word).filter(|word| word.starts_with("agentgate_")));
+            let name = name.map(|name| name.trim_end_matches(['*', '.']));
+            let is_known = name.is_none_or(|name| known.contains(&format!("\"{name}")) || name.ends_with(".wasm"));
+            assert!(is_known, "docs/start/{page}.md: there is no `{word}`");
+        }
+    }
+}
+
 fn check(page: &str) {
     let desk = Desk::new().unwrap();
     let path = desk.places.repository.join("docs/start").join(page).with_extension("md");
@@ -227,7 +243,7 @@ impl Desk {
             {
                 let said = self.shell(&here)?;
                 if command.contains(POLICIES) {
-                    self.comes_into_force()?
+                    self.comes_into_force()?;
                 }
                 Ok(said)
             }
