@@ -114,7 +114,7 @@ pub struct Decide {
     routes: Routes,
     turned_away: Rarely,
     keys: Keys,
-    is_unconfigured: Rarely,
+    unconfigured: Rarely,
 }
 
 // === impl Question ===
@@ -150,7 +150,7 @@ impl Decide {
             turned_away: Rarely::default(),
             once: Once::new(limits.recent_calls_max as usize),
             keys,
-            is_unconfigured: Rarely::default(),
+            unconfigured: Rarely::default(),
             limits: limits.clone(),
         }
     }

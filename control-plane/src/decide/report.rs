@@ -121,7 +121,7 @@ impl Decide {
     }
 
     /// Nothing is known of a call whose caller its filter may not name; but whoever wants to enforce has to know that there are some.
-    fn of_nobody(&self, filter: &Filter, server: &str, treatment: Treatment, why: &identity::Refused) {
+    pub(super) fn of_nobody(&self, filter: &Filter, server: &str, treatment: Treatment, why: &identity::Refused) {
         unmatched("subject");
         let server = Server::try_from(server).ok().filter(|server| filter.servers.contains(server));
         if let Some(server) = server.filter(|_| treatment == Treatment::Observed) {

@@ -236,7 +236,8 @@ fn a_body_in_pieces_with_trailers_is_read_whole_before_anything_moves() {
 #[test]
 fn an_observing_gate_lets_all_through_and_obeys_an_order_to_enforce() {
     let gate = Gate::outbound("observe", Some("e2e/policies/everything"));
-    gate.passes(&post(REFUSED));
+    let arrived = gate.passes(&with(&[("x-http-method-override", b"PUT")], REFUSED));
+    assert_eq!(arrived.values("x-http-method-override"), ["PUT"], "it changes nothing");
     let observed = gate.traces().remove(0);
     assert_eq!((observed["verdict"].as_str(), observed["observed"].as_bool()), (Some("deny"), Some(true)), "{observed}");
     gate.cli.text(&["enforce", "notes", "--reason", "it is time", "--yes"]).unwrap();

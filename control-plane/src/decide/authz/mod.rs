@@ -8,6 +8,7 @@ mod request;
 mod route;
 pub mod rpc;
 
+use super::hearing::Treatment;
 use super::{Decide, Question, Undecided, reading, rpc as gate};
 use crate::config::Filter;
 use crate::control::{Now, standing};
@@ -27,7 +28,12 @@ pub(super) const WAIT_MS_MAX: u64 = 2_000;
 /// What Envoy is told.
 #[derive(Debug)]
 pub(super) enum Answer {
-    On { remove: Vec<String> },
+    /// It goes on, without these headers.
+    Released {
+        remove: Vec<String>,
+    },
+    /// It goes on as it came.
+    Observed,
     Refused(Reply),
 }
 
@@ -70,12 +76,16 @@ impl Decide {
         let deadline = self.clock.elapsed() + Duration::from_millis(WAIT_MS_MAX);
         let question = Question::by_authz(filter, call, asked, unread, deadline);
         match self.decide(&question).await {
-            Ok(decided) if decided.observed || decided.verdict() == v1::Verdict::Allow => Answer::On { remove },
+            Ok(decided) if decided.observed => Answer::Observed,
+            Ok(decided) if decided.verdict() == v1::Verdict::Allow => Answer::Released { remove },
             Ok(decided) => Answer::Refused(self.refusal(&question, &route, &decided).await),
             Err(undecided) if route.observe && only_observes(&self.control.now(), &question, &route) => {
                 metrics::counter!("agentgate_observations_lost_total").increment(1);
+                if let Undecided::Identity(why) = &undecided {
+                    self.of_nobody(&question.filter, &question.ask.server, Treatment::Observed, why);
+                }
                 tracing::debug!(%undecided, "a call that is only observed went on undecided");
-                Answer::On { remove }
+                Answer::Observed
             }
             Err(undecided) => Answer::Refused(self.undecided(&question, &route, &undecided).await),
         }
@@ -84,7 +94,7 @@ impl Decide {
     /// Nobody but whoever wrote Envoy's configuration can mend it: they find it in the log, and in the answer.
     fn unconfigured(&self, why: &str) -> Answer {
         metrics::counter!("agentgate_authz_unconfigured_total").increment(1);
-        if let Some(more) = self.is_unconfigured.told(self.clock.elapsed()) {
+        if let Some(more) = self.unconfigured.told(self.clock.elapsed()) {
             tracing::warn!(
                 why,
                 more,

@@ -58,7 +58,8 @@ fn of_wire(request: CheckRequest) -> Request {
 
 fn to_wire(answer: Answer) -> CheckResponse {
     match answer {
-        Answer::On { remove } => {
+        Answer::Observed => said(Code::Ok, HttpResponse::OkResponse(OkHttpResponse::default())),
+        Answer::Released { remove } => {
             // One verdict is one execution, whatever the route's retry policy says.
             let headers = vec![header("x-envoy-max-retries", "0")];
             let on = OkHttpResponse { headers, headers_to_remove: remove, ..OkHttpResponse::default() };
