@@ -230,6 +230,8 @@ fn a_proposed_mapping_works_before_a_real_server() {
     let denied = through("DELETE", "/api/invoices/1", "");
     assert_eq!(denied.json()["rule"], trace["rule"], "{}", denied.text());
     assert_eq!((&trace["method"], &trace["verdict"]), (&json!("tools/call"), &json!("deny")));
+    let explained = world.stack.cli.text(&["explain", trace["call_id"].as_str().unwrap()]).unwrap();
+    assert!(explained.contains("tool_blocked") && explained.contains("tools.yaml"), "{explained}");
 
     let shown = world
         .stack

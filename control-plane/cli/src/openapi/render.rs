@@ -39,9 +39,20 @@ pub(super) fn json(proposal: &Proposal) -> Value {
 fn route_text(proposal: &Proposal) -> String {
     let mut route = route(proposal);
     let tools = route.pointer_mut("/rest/tools").map(Value::take).unwrap_or_default();
-    let lines: Vec<String> = tools.as_array().into_iter().flatten().map(|tool| format!("      {tool}")).collect();
-    let head = route.to_string().replacen("\"tools\":null", &format!("\"tools\":[\n{} ]", lines.join(",\n")), 1);
-    head + "\n"
+    let tool = |tool: &Value| format!("    {}", ordered(tool, &["tool", "method", "path", "query", "body", "required"]));
+    let lines: Vec<String> = tools.as_array().into_iter().flatten().map(tool).collect();
+    let rest = ordered(route.get("rest").unwrap_or(&Value::Null), &["host", "prefix"]);
+    let rest = rest.trim_start_matches("{ ").trim_end_matches([' ', '}']);
+    let comma = if rest.is_empty() { "" } else { ", " };
+    let head = ordered(&route, &["server", "mode"]);
+    let head = head.trim_end_matches([' ', '}']);
+    format!("{head},\n  \"rest\": {{ {rest}{comma}\"tools\": [\n{} ] }} }}\n", lines.join(",\n"))
+}
+
+/// An object's members in this order, as far as they are there.
+fn ordered(value: &Value, keys: &[&str]) -> String {
+    let members = keys.iter().filter_map(|key| Some(format!("{}: {}", json!(key), value.get(key)?)));
+    format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
 }
 
 fn route(proposal: &Proposal) -> Value {

@@ -3,6 +3,7 @@
 use super::document::{Document, REFERENCES_MAX};
 use super::proposal::{Proposal, TOOLS_MAX, Wanted};
 use super::render;
+use crate::screen::{Charset, Screen};
 use agentgate_core::error::chain;
 use serde_json::Value;
 
@@ -249,4 +250,21 @@ fn rows_are_yaml_whatever_a_name_looks_like() {
   put: { tag: gated, scope: write }
 "#;
     assert_eq!(rows, wanted);
+}
+
+#[test]
+fn what_people_paste_is_what_programs_read() {
+    let paths =
+        "  /a/{id}: {get: {}, put: {requestBody: {content: {application/json: {schema: {properties: {n: {type: integer}}}}}}}}\n";
+    for wanted in [
+        Wanted::default(),
+        Wanted { base_path: Some("/"), ..Wanted::default() },
+        Wanted { base_path: Some("/"), host: Some("billing.example"), ..Wanted::default() },
+    ] {
+        let proposal = proposal(&with_paths(paths), &wanted).expect("a proposal");
+        let screen = Screen { color: false, charset: Charset::Unicode, columns: 80, terminal: false };
+        let text = render::text(&proposal, &screen);
+        let route: String = text.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+        assert_eq!(serde_json::from_str::<Value>(&route).expect(&route), render::json(&proposal)["route"]);
+    }
 }
