@@ -221,12 +221,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         replica,
         leaving: leaving.clone(),
     };
-    let authz = AuthzRpc {
-        decide: Arc::clone(&decide),
-        identity: Arc::clone(&identity),
-        epoch: epoch(keys)?,
-        asked: Arc::default(),
-    };
+    let authz =
+        AuthzRpc { decide: Arc::clone(&decide), identity: Arc::clone(&identity), epoch: epoch(keys)?, asked: Arc::default() };
     let told = Arc::clone(&approvals);
     let services = Services {
         trace: TraceRpc::new(Arc::clone(&session), leaving.clone()),

@@ -21,8 +21,8 @@ use agentgate_proto::v1;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use past::{Found, PastError};
 pub(crate) use line::beginning;
+pub use past::{Found, PastError};
 pub(crate) use past::{SLACK_US, body_of, parse};
 pub use trace::TraceError;
 pub use turn::{Also, Draft, Setback, Standstill, Turn};
