@@ -4,6 +4,7 @@
 //! It refuses to answer before the record is durable, and to answer one call id twice differently.
 
 mod admission;
+mod answer;
 pub mod authz;
 mod flood;
 mod hearing;
@@ -164,7 +165,7 @@ impl Decide {
             Begun::Joined(other) => other.await.unwrap_or(Err(Undecided::Draining)),
             Begun::Reused => Err(Undecided::Reused),
         };
-        rpc::count(&answer, self.clock.elapsed().saturating_sub(started));
+        answer::count(&answer, self.clock.elapsed().saturating_sub(started));
         answer
     }
 

@@ -9,7 +9,7 @@ mod route;
 pub mod rpc;
 
 use super::hearing::Treatment;
-use super::{Decide, Question, Undecided, reading, rpc as gate};
+use super::{Decide, Question, Undecided, answer, reading};
 use crate::config::Filter;
 use crate::control::{Now, standing};
 use agentgate_core::id::CallId;
@@ -120,7 +120,7 @@ impl Decide {
         let told = undecided.to_string();
         match self.message(question, route).await {
             Ok(message) => {
-                let undecided = reply::Undecided { cause: gate::cause_of(undecided), detail: &told };
+                let undecided = reply::Undecided { cause: answer::cause_of(undecided), detail: &told };
                 reply::undecided(route.denied, &message, undecided, &call_id)
             }
             Err(unread) => reply::malformed(&unread, Some(&route.versions), &call_id),
