@@ -1,7 +1,7 @@
 //! Looks at a gate of Envoy's own ext_authz: that it asks for every request, shows all of it, and lets nothing on unanswered.
 
-use super::configuration::{Asks, Chain, Gate};
 use super::finding::Findings;
+use super::parts::{Asks, Chain, Gate};
 use super::place::Place;
 use super::table::Check;
 use serde_json::{Map, Value, json};

@@ -2,8 +2,9 @@
 //!
 //! It reads keys only to compare them with their certificates, and shows none of either.
 
-use super::configuration::{Chain, Configuration, Gate};
+use super::configuration::Configuration;
 use super::finding::Findings;
+use super::parts::{Chain, Gate};
 use super::place::Place;
 use super::table::Check;
 use super::yaml;

@@ -1,8 +1,9 @@
 //! Looks at the clusters: the control plane's, which must be believed and must believe, and those of the gated servers.
 
-use super::configuration::{Chain, Configuration, Gate};
+use super::configuration::Configuration;
 use super::finding::Findings;
 use super::listener::{buffer, has_roots, wanted, window};
+use super::parts::{Chain, Gate};
 use super::place::Place;
 use super::route::ways;
 use super::table::Check;

@@ -1,8 +1,9 @@
 //! Looks whether the filter stands in every way to a gated server, is switched on, and fails as it should.
 
 use super::authz;
-use super::configuration::{Asks, Chain, Configuration, Gate};
+use super::configuration::Configuration;
 use super::finding::Findings;
+use super::parts::{Asks, Chain, Gate};
 use super::place::Place;
 use super::route::{Way, ways};
 use super::table::Check;

@@ -1,7 +1,8 @@
 //! Looks at a gated listener and its connection manager: who may speak, how much is held, and that a path has one spelling.
 
-use super::configuration::{Chain, Configuration, Gate};
+use super::configuration::Configuration;
 use super::finding::Findings;
+use super::parts::{Chain, Gate};
 use super::place::Place;
 use super::table::Check;
 use std::time::Duration;

@@ -9,6 +9,7 @@ mod configuration;
 mod finding;
 mod gate;
 mod listener;
+mod parts;
 mod place;
 mod route;
 mod running;

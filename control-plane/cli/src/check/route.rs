@@ -1,7 +1,7 @@
 //! Looks at every route of a gated chain: one verdict must be one execution, at the server that the verdict was about.
 
-use super::configuration::{Chain, Gate};
 use super::finding::Findings;
+use super::parts::{Chain, Gate};
 use super::place::Place;
 use super::table::Check;
 use std::time::Duration;

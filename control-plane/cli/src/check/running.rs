@@ -1,8 +1,8 @@
 //! Looks at what runs: Envoy's version, VMs and certificates by its admin port, and what the control plane says of itself.
 
 use super::certificates::{Life, aged};
-use super::configuration::{Asks, Chain};
 use super::finding::Findings;
+use super::parts::{Asks, Chain};
 use super::source::Admin;
 use super::table::Check;
 use agentgate_core::time::Time;

@@ -1,6 +1,7 @@
 //! Reads one request: which rule takes it, then its path, query and body as the arguments of that rule's tool.
 
-use super::rule::{Body, Field, Rule, Type};
+use super::kind::Type;
+use super::rule::{Body, Field, Rule};
 use super::target::{Target, decode_value};
 use super::template::Part;
 use crate::fold;

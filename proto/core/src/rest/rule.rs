@@ -1,9 +1,9 @@
 //! Which requests are calls of a tool, and which of their parts are its arguments. A rule that could be read in two ways is none.
 
+use super::kind::Type;
 use super::template::{Template, TemplateError};
 use crate::fold;
 use crate::id::NAME_BYTES_MAX;
-use crate::json::{Json, Number};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -46,19 +46,6 @@ pub struct Field {
     pub name: String,
     pub holds: Type,
     pub required: bool,
-}
-
-/// What an argument is, in the words of JSON Schema.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Type {
-    String,
-    /// A number without fraction and exponent.
-    Integer,
-    Number,
-    Boolean,
-    Array,
-    Object,
-    Any,
 }
 
 /// A rule that was checked.
@@ -202,74 +189,6 @@ fn is_host(text: &str) -> bool {
     let is_name = !text.is_empty() && text.bytes().all(may_hold);
     let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     is_name || inside.is_some_and(|text| !text.is_empty() && text.bytes().all(|byte| may_hold(byte) || byte == b':'))
-}
-
-// === impl Type ===
-
-impl Type {
-    pub const ALL: [Self; 7] = [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Array, Self::Object, Self::Any];
-
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|holds| holds.name() == name)
-    }
-
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::String => "string",
-            Self::Integer => "integer",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-            Self::Array => "array",
-            Self::Object => "object",
-            Self::Any => "any",
-        }
-    }
-
-    /// Whether a path or a query can hold it, which know no other values than texts.
-    #[must_use]
-    pub const fn is_text(self) -> bool {
-        match self {
-            Self::String | Self::Integer | Self::Number | Self::Boolean => true,
-            Self::Array | Self::Object | Self::Any => false,
-        }
-    }
-
-    /// Whether `text`, in a path or a query, is written as one of these.
-    pub(super) fn is_written(self, text: &str) -> bool {
-        match self {
-            Self::String => !text.is_empty(),
-            Self::Integer => Number::parse(text).is_some_and(|number| number.is_integer()),
-            Self::Number => Number::parse(text).is_some(),
-            Self::Boolean => matches!(text, "true" | "false"),
-            Self::Array | Self::Object | Self::Any => false,
-        }
-    }
-
-    /// Whether some text is written as one of either.
-    pub(super) const fn shares_texts(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Array | Self::Object | Self::Any, _) | (_, Self::Array | Self::Object | Self::Any) => false,
-            (Self::String, _) | (_, Self::String) | (Self::Boolean, Self::Boolean) => true,
-            (Self::Integer | Self::Number, Self::Integer | Self::Number) => true,
-            (Self::Boolean, Self::Integer | Self::Number) | (Self::Integer | Self::Number, Self::Boolean) => false,
-        }
-    }
-
-    /// Whether a value of a body is one of these. Null is only what may be anything.
-    pub(super) fn holds(self, value: &Json) -> bool {
-        match (self, value) {
-            (Self::Any, _) => true,
-            (Self::Integer, Json::Number(number)) => number.is_integer(),
-            (Self::String, Json::String(_))
-            | (Self::Number, Json::Number(_))
-            | (Self::Boolean, Json::Bool(_))
-            | (Self::Array, Json::Array(_))
-            | (Self::Object, Json::Object(_)) => true,
-            (Self::String | Self::Integer | Self::Number | Self::Boolean | Self::Array | Self::Object, _) => false,
-        }
-    }
 }
 
 #[cfg(test)]

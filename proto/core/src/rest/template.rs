@@ -1,6 +1,6 @@
 //! A path with names in it: `/invoices/{id:integer}/lines`. A segment is fixed or a field, never half of each.
 
-use super::rule::Type;
+use super::kind::Type;
 use super::target::Segment;
 use crate::fold;
 use alloc::string::String;
