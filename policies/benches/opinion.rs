@@ -28,6 +28,7 @@ fn call(method: Method, tool: Option<&str>) -> Facts {
         server: Server::try_from("notes").expect("a name"),
         kill: None,
         grant: None,
+        denied: None,
         reading: Ok(Message {
             protocol: Protocol::Mcp(Version::V2025_11_25),
             kind: Kind::Request(RequestId::Number("1".to_owned())),

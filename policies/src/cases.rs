@@ -103,6 +103,7 @@ fn read_given(yaml: &Yaml) -> Result<Facts, YamlError> {
         reading: Ok(read_message(fields, yaml)?),
         kill: None,
         grant: None,
+        denied: None,
     })
 }
 

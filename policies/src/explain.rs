@@ -123,6 +123,9 @@ impl<'a> Call<'a> {
         if let Verdict::Deny(Denial::Killed) = decision.verdict {
             return Err("it was stopped by a kill, which stands above every policy: resume what was killed".to_owned());
         }
+        if let Verdict::Deny(Denial::Approver) = decision.verdict {
+            return Err("an approver denied this very call, and that stands for a while: no table says otherwise".to_owned());
+        }
         match (message.method, &message.target) {
             (Method::ToolsCall, Some(tool)) => Ok(Self { server: facts.server.as_str(), tool, message }),
             (method, _) => Err(format!(
@@ -224,7 +227,7 @@ impl<'a> Call<'a> {
             Verdict::Deny(Denial::Unmatched) => {
                 "no rule allows the call with any row in the tool table: write a rule that does in `rego/`".to_owned()
             }
-            Verdict::Deny(Denial::Malformed | Denial::Killed | Denial::Policy) | Verdict::Pending | Verdict::Allow(_) => {
+            Verdict::Deny(Denial::Malformed | Denial::Killed | Denial::Approver | Denial::Policy) | Verdict::Pending | Verdict::Allow(_) => {
                 format!("no edit of the row in the tool table changes what `{rule}` says")
             }
         }

@@ -13,7 +13,7 @@ use crate::body::{self, FetchError, Keys};
 use crate::clock::Clock;
 use crate::config::{self, Limits};
 use crate::journal::{AppendError, Change, Journal, ReadError};
-use agentgate_core::approval::{Event, Grant, Order, Refusal, Use};
+use agentgate_core::approval::{Denied, Event, Grant, Order, Refusal, Use};
 use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -37,6 +37,8 @@ pub enum Live {
     None,
     Pending(Digest),
     Granted(Grant),
+    /// An approver said no, and that stands.
+    Denied(Denied),
 }
 
 /// What others are told of.

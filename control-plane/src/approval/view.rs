@@ -5,7 +5,7 @@ use super::step::shown;
 use super::{ApprovalError, Crowded, Live, Step, decode};
 use crate::config::Limits;
 use crate::telemetry::number;
-use agentgate_core::approval::{Approval, Event, Request, State, Use, id_text};
+use agentgate_core::approval::{Approval, Denied, Event, Request, State, Use, id_text};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{Asker, Principal, SpiffeId, Tenant};
 use agentgate_core::time::Time;
@@ -48,7 +48,8 @@ impl View {
         match entry.approval.state(at) {
             State::Pending => Live::Pending(entry.approval.request.id),
             State::Granted { .. } => entry.approval.grant(at).map_or(Live::None, Live::Granted),
-            State::Denied | State::Used | State::Voided | State::Lapsed => Live::None,
+            State::Denied => entry.denied(at).map_or(Live::None, Live::Denied),
+            State::Used | State::Voided | State::Lapsed => Live::None,
         }
     }
 
@@ -127,8 +128,12 @@ impl View {
 
     /// Those that are over leave, the oldest first.
     fn forget(&mut self, at: Time) {
-        let over: Vec<(Time, Digest)> =
-            self.order.keys().filter(|(_, id)| self.entries.get(id).is_none_or(|entry| !entry.is_open(at))).copied().collect();
+        let over: Vec<(Time, Digest)> = self
+            .order
+            .keys()
+            .filter(|(_, id)| self.entries.get(id).is_none_or(|entry| !entry.is_open(at) && entry.denied(at).is_none()))
+            .copied()
+            .collect();
         for (requested, id) in over.iter().take(over.len().saturating_sub(OVER_MAX)) {
             self.order.remove(&(*requested, *id));
             if let Some(gone) = self.entries.remove(id)
@@ -175,7 +180,14 @@ impl View {
 // === impl Entry ===
 
 impl Entry {
-    /// It waits for a person, or for its call.
+    /// The approver's no, while it stands.
+    fn denied(&self, at: Time) -> Option<Denied> {
+        let (approval, call) = (self.approval.request.id, self.approval.request.call);
+        let reason = self.steps.last().map(|step| step.reason.clone()).unwrap_or_default();
+        self.approval.denied_until(at).map(|until| Denied { approval, call, until, reason })
+    }
+
+    /// It waits for a person or for its call, or still says no.
     fn is_open(&self, at: Time) -> bool {
         matches!(self.approval.state(at), State::Pending | State::Granted { .. })
     }

@@ -76,8 +76,10 @@ impl<'a> Hearing<'a> {
             Some(call) => decide.approvals.live(&call, facts.at),
             None => Live::None,
         };
-        if let Live::Granted(grant) = &live {
-            facts.grant = Some(grant.clone());
+        match &live {
+            Live::Granted(grant) => facts.grant = Some(grant.clone()),
+            Live::Denied(denied) => facts.denied = Some(denied.clone()),
+            Live::None | Live::Pending(_) => {}
         }
         let decision = self.settle(&facts, policy)?;
         let mut weighed = Weighed { facts, decision, call, enforced, approval: None, step: None };
@@ -111,7 +113,7 @@ impl<'a> Hearing<'a> {
         let (at, call) = (weighed.facts.at, &self.question.call);
         match (weighed.decision.verdict, live) {
             (Verdict::Pending, Live::Pending(id)) => weighed.approval = Some((id, ApprovalUse::Waited)),
-            (Verdict::Pending, Live::None | Live::Granted(_)) => {
+            (Verdict::Pending, Live::None | Live::Granted(_) | Live::Denied(_)) => {
                 let Some(call_digest) = weighed.call else { return Ok(()) };
                 let policy = policy.map(|policy| policy.bundle.digest());
                 let asked = Asked { call, call_digest, facts: &weighed.facts, decision: &weighed.decision, policy };
@@ -127,12 +129,15 @@ impl<'a> Hearing<'a> {
                     weighed.step = Some(decide.approvals.spend(id, Use::Used, call, at));
                 }
             }
+            (Verdict::Deny(Denial::Approver), Live::Denied(denied)) => {
+                weighed.approval = Some((denied.approval, ApprovalUse::Refused));
+            }
             // A policy that denies the call takes the grant back. What failed, or was stopped, says nothing of the call.
             (Verdict::Deny(Denial::Policy | Denial::Unmatched), Live::Granted(grant)) => {
                 weighed.approval = Some((grant.approval, ApprovalUse::Voided));
                 weighed.step = Some(decide.approvals.spend(grant.approval, Use::Voided, call, at));
             }
-            (Verdict::Deny(_), Live::None | Live::Pending(_) | Live::Granted(_)) => {}
+            (Verdict::Deny(_), Live::None | Live::Pending(_) | Live::Granted(_) | Live::Denied(_)) => {}
         }
         Ok(())
     }

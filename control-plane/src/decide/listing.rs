@@ -50,6 +50,7 @@ impl Decide {
             reading: Ok(message),
             kill: None,
             grant: None,
+            denied: None,
         })
     }
 }

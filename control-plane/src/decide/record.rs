@@ -113,7 +113,12 @@ fn step(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Allow(_) | Verdict::Pending => "",
         Verdict::Deny(
-            denial @ (Denial::Malformed | Denial::Killed | Denial::Policy | Denial::Unmatched | Denial::PolicyFailed),
+            denial @ (Denial::Malformed
+            | Denial::Killed
+            | Denial::Approver
+            | Denial::Policy
+            | Denial::Unmatched
+            | Denial::PolicyFailed),
         ) => denial.name(),
     }
 }
@@ -135,6 +140,12 @@ fn decision_body(hearing: &Hearing<'_>, weighed: Weighed) -> v1::DecisionBody {
             approval: digest_bytes(&grant.approval),
             call_digest: digest_bytes(&grant.call),
             expires_at_us: grant.expires_at.micros(),
+        }),
+        denied: facts.denied.map(|denied| v1::DenialFact {
+            approval: digest_bytes(&denied.approval),
+            call_digest: digest_bytes(&denied.call),
+            until_us: denied.until.micros(),
+            reason: denied.reason,
         }),
         ..v1::DecisionBody::default()
     };

@@ -4,7 +4,7 @@
 use crate::config::Limits;
 use crate::decide::{Undecided, consult, read_refused, refused_by_filter};
 use crate::policy::InForce;
-use agentgate_core::approval::Grant;
+use agentgate_core::approval::{Denied, Grant};
 use agentgate_core::decide::{Decision, Denial, Facts, SETTLE_VERSION};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{Asker, NameError, Principal, Server, Tenant};
@@ -69,14 +69,15 @@ impl Case {
             reading: read_refused(ask, &body.malformed, limits)?,
             kill: body.kill.as_ref().map(kill).transpose()?,
             grant: body.grant.as_ref().map(grant).transpose()?,
+            denied: body.denied.as_ref().map(denied).transpose()?,
         };
         let refused_by_filter = record.step == Denial::Malformed.name() && body.malformed.is_empty();
         Ok(Self { facts, refused_by_filter })
     }
 
-    /// The same call, if nothing were killed and nothing granted: what the policy alone says of it.
+    /// The same call, if nothing were killed, granted or denied: what the policy alone says of it.
     pub(super) fn before_the_policy(mut self) -> Self {
-        (self.facts.kill, self.facts.grant) = (None, None);
+        (self.facts.kill, self.facts.grant, self.facts.denied) = (None, None, None);
         self
     }
 
@@ -96,8 +97,20 @@ fn kill(fact: &v1::KillFact) -> Result<Kill, Unnamed> {
     Ok(Kill { target: target_from_wire(fact.target.as_ref())?, reason: fact.reason.clone() })
 }
 
+fn digest(bytes: &[u8]) -> Result<Digest, NotAgain> {
+    Digest::try_from(bytes).map_err(|_| NotAgain::Record { what: "a digest" })
+}
+
+fn denied(fact: &v1::DenialFact) -> Result<Denied, NotAgain> {
+    Ok(Denied {
+        approval: digest(&fact.approval)?,
+        call: digest(&fact.call_digest)?,
+        until: Time::from_micros(fact.until_us),
+        reason: fact.reason.clone(),
+    })
+}
+
 fn grant(fact: &v1::GrantFact) -> Result<Grant, NotAgain> {
-    let digest = |bytes: &[u8]| Digest::try_from(bytes).map_err(|_| NotAgain::Record { what: "a grant" });
     Ok(Grant {
         approval: digest(&fact.approval)?,
         call: digest(&fact.call_digest)?,

@@ -269,5 +269,5 @@ async fn what_is_not_there_any_more_is_not_guessed() {
     assert!(matches!(check(&record, Some(&no_call)), Err(NotAgain::Record { what: "a call" })));
     let half = v1::GrantFact { approval: Bytes::from_static(b"short"), ..v1::GrantFact::default() };
     let half = v1::DecisionBody { grant: Some(half), ..body };
-    assert!(matches!(check(&record, Some(&half)), Err(NotAgain::Record { what: "a grant" })));
+    assert!(matches!(check(&record, Some(&half)), Err(NotAgain::Record { what: "a digest" })));
 }

@@ -212,6 +212,7 @@ impl Caller {
             reading,
             kill: None,
             grant: None,
+            denied: None,
         }
     }
 }

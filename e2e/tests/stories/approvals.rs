@@ -123,7 +123,8 @@ fn nobody_grants_their_own_call_or_without_the_role_or_what_they_were_not_shown(
     assert_eq!(state(&world, &id), "pending");
     world.stack.cli.text(&["approve", "deny", &id]).unwrap();
     assert_eq!(state(&world, &id), "denied");
-    assert_ne!(waits(&world, 2, "a"), id);
+    let told = world.http1(&call(2, "a")).unwrap();
+    assert_eq!(told.json()["result"]["_meta"]["agentgate/verdict"]["rule"], "gate.approval_denied", "{told:?}");
 }
 
 #[test]

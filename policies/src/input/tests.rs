@@ -24,6 +24,7 @@ pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>
         server: Server::try_from("notes").unwrap(),
         kill: None,
         grant: None,
+        denied: None,
         reading: Ok(Message {
             protocol: Protocol::Mcp(Version::V2025_11_25),
             kind: kind_of(method),

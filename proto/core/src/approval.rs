@@ -121,6 +121,17 @@ pub struct Grant {
     pub expires_at: Time,
 }
 
+/// A denial that still stands, as a fact of a call: who asks again is told so, and no approver is asked again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    pub approval: Digest,
+    /// The call that was denied.
+    pub call: Digest,
+    pub until: Time,
+    /// The approver's words; the agent is told.
+    pub reason: String,
+}
+
 /// The id of the approval that this call asks for.
 #[must_use]
 pub fn id_of(call: &Digest, asked_by: &CallId) -> Digest {
@@ -173,6 +184,12 @@ impl Approval {
         }
     }
 
+    /// Until when a denial stands: as long as the call would have waited. None: it was not denied, or that is over.
+    #[must_use]
+    pub fn denied_until(&self, at: Time) -> Option<Time> {
+        (self.progress == Progress::Denied && at < self.request.expires_at).then_some(self.request.expires_at)
+    }
+
     /// Grants that are there.
     #[must_use]
     pub fn granted_by(&self) -> &[SpiffeId] {
@@ -223,6 +240,16 @@ impl Approval {
             Event::Denied { .. } => self.progress = Progress::Denied,
             Event::Spent(spent) => self.progress = Progress::Spent(*spent),
         }
+    }
+}
+
+// === impl Denied ===
+
+impl Denied {
+    /// Whether it stands against the call of this digest at `at`.
+    #[must_use]
+    pub fn covers(&self, call: &Digest, at: Time) -> bool {
+        self.call == *call && at < self.until
     }
 }
 

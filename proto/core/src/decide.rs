@@ -2,7 +2,7 @@
 //!
 //! It is pure: it reads no clock, no table and no store, so that a decision can be settled again years later.
 
-use crate::approval::Grant;
+use crate::approval::{Denied, Grant};
 use crate::canonical::call_digest;
 use crate::digest::Digest;
 use crate::id::{Asker, Principal, RuleName, Server, Tenant};
@@ -33,6 +33,8 @@ pub struct Facts {
     pub kill: Option<Kill>,
     /// The live grant for a call like this one.
     pub grant: Option<Grant>,
+    /// The standing denial of a call like this one.
+    pub denied: Option<Denied>,
 }
 
 /// What one rule of a policy contributed.
@@ -102,6 +104,8 @@ pub enum Denial {
     Killed,
     /// A policy said no.
     Policy,
+    /// An approver said no.
+    Approver,
     /// No policy said yes.
     Unmatched,
     /// A policy failed, and an error is a refusal.
@@ -109,7 +113,8 @@ pub enum Denial {
 }
 
 /// Settles one call. The order is the law: malformed, kill, policy (deny, then approval, then allow), nothing. A grant lets
-/// through what would wait for it, and never what is denied or killed.
+/// through what would wait for it, and never what is denied or killed; an approver's no
+/// stands against the call for a while.
 ///
 /// Holds, budgets, taint and exceptions will stand before and after `policy` where design §1 puts them.
 #[must_use]
@@ -130,11 +135,13 @@ pub fn settle(facts: &Facts, opinion: Result<&Opinion, &EvaluationError>) -> Dec
         return decided(Verdict::Deny(Denial::Policy), finding);
     }
     if let Some(finding) = opinion.require_approval.iter().min() {
-        let granted = facts
-            .grant
-            .as_ref()
-            .filter(|grant| grant.covers(&call_digest(&facts.tenant, &facts.principal, &facts.server, message), facts.at));
-        return match granted {
+        let call = || call_digest(&facts.tenant, &facts.principal, &facts.server, message);
+        if let Some(denied) = facts.denied.as_ref().filter(|denied| denied.covers(&call(), facts.at)) {
+            let why = if denied.reason.is_empty() { "no reason was given" } else { &denied.reason };
+            let reason = alloc::format!("an approver denied this very call, until {}: {why}", denied.until);
+            return Decision { scope: finding.scope, ..deny(Denial::Approver, "approval_denied", reason) };
+        }
+        return match facts.grant.as_ref().filter(|grant| grant.covers(&call(), facts.at)) {
             Some(grant) => Decision { approval: Some(grant.approval), ..decided(Verdict::Allow(Allow(())), finding) },
             None => decided(Verdict::Pending, finding),
         };
@@ -163,6 +170,7 @@ impl Denial {
             Self::Malformed => "malformed",
             Self::Killed => "killed",
             Self::Policy => "policy",
+            Self::Approver => "approver",
             Self::Unmatched => "unmatched",
             Self::PolicyFailed => "policy_failed",
         }

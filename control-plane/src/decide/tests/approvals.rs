@@ -145,7 +145,7 @@ async fn what_waits_too_long_lapses_on_both_sides_of_the_grant() {
 }
 
 #[tokio::test]
-async fn a_denied_call_is_asked_for_anew_and_nobody_grants_their_own() {
+async fn a_denial_stands_for_a_while_and_nobody_grants_their_own() {
     let scene = scene().await;
     let asked = scene.add(1, NOTE).await;
     for own in ["spiffe://a/agent/x", "spiffe://a/filter/x"] {
@@ -156,7 +156,16 @@ async fn a_denied_call_is_asked_for_anew_and_nobody_grants_their_own() {
     assert_eq!(denied.state(), ApprovalState::Denied);
     let refused = scene.answer(&asked.approval, "spiffe://a/operator/boss", true).await.unwrap_err();
     assert!(matches!(refused, ApprovalError::Refused(Refusal::Over("denied"))), "{refused}");
-    let again = scene.add(2, NOTE).await;
+    // Nobody is asked again about what was denied, however often the agent tries: not after a restart either.
+    for (counter, scene) in [(2, &scene), (3, &scene.restarted().await)] {
+        let told = scene.add(counter, NOTE).await;
+        assert_eq!((told.verdict(), told.rule.as_str()), (Verdict::Deny, "gate.approval_denied"));
+        assert!(told.reason.contains("because"), "in the approver's words: {}", told.reason);
+        assert_eq!(scene.on_record(counter).await.approval_use(), v1::ApprovalUse::Refused);
+        assert_eq!(scene.add(counter + 10, r#"{"title":"x","text":"z"}"#).await.verdict(), Verdict::Pending, "another call");
+    }
+    scene.hands.advance(Duration::from_secs(900));
+    let again = scene.add(4, NOTE).await;
     assert_eq!(again.verdict(), Verdict::Pending);
     assert_ne!(again.approval, asked.approval);
 }

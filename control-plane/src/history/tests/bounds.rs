@@ -110,6 +110,7 @@ fn denied() -> agentgate_core::decide::Decision {
         reading: Err(Malformed::Batch),
         kill: None,
         grant: None,
+        denied: None,
     };
     settle(&facts, Ok(&Opinion::default()))
 }

@@ -1,7 +1,7 @@
 //! The life of an approval, as tables.
 
 extern crate std;
-use super::{Approval, Event, Grant, Order, Refusal, Request, State, Use};
+use super::{Approval, Denied, Event, Grant, Order, Refusal, Request, State, Use};
 use crate::digest::Digest;
 use crate::id::{SpiffeId, Tenant};
 use crate::principal::Principal;
@@ -102,6 +102,20 @@ fn a_grant_is_for_one_call_and_for_a_time() {
     }
     approval.apply(&Event::Spent(Use::Used));
     assert_eq!((approval.grant(Time::from_micros(11)), approval.state(Time::from_micros(11))), (None, State::Used));
+}
+
+#[test]
+fn a_denial_stands_as_long_as_the_call_would_have_waited() {
+    let mut approval = approval(1);
+    assert_eq!(approval.denied_until(Time::from_micros(0)), None, "pending");
+    assert_eq!(follow(&mut approval, &order("boss", false), 1), Ok(State::Denied));
+    for (at_us, until) in [(1, Some(PENDING_UNTIL)), (899, Some(PENDING_UNTIL)), (900, None)] {
+        assert_eq!(approval.denied_until(Time::from_micros(at_us)), until, "{at_us}");
+    }
+    let denied = Denied { approval: digest("id"), call: digest("call"), until: PENDING_UNTIL, reason: "no".into() };
+    for (call, at_us, covers) in [("call", 899, true), ("call", 900, false), ("another", 0, false)] {
+        assert_eq!(denied.covers(&digest(call), Time::from_micros(at_us)), covers, "{call} {at_us}");
+    }
 }
 
 #[test]

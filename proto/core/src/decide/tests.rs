@@ -15,6 +15,7 @@ fn facts(reading: Result<Message, Malformed>) -> Facts {
         reading,
         kill: None,
         grant: None,
+        denied: None,
     }
 }
 
@@ -149,5 +150,30 @@ fn a_grant_lets_through_what_waits_for_it_and_nothing_else() {
         let facts = Facts { grant: Some(grant.clone()), ..asked.clone() };
         let decision = settle(&facts, Ok(&opinion(sets)));
         assert_eq!((decision.verdict, decision.approval), (verdict, spent.then_some(live.approval)), "{sets} {grant:?}");
+    }
+}
+
+#[test]
+fn an_approvers_no_stands_against_the_very_call_that_was_denied() {
+    let asked = facts(Ok(call()));
+    let grant = grant_for(&asked, 9);
+    let denied = |call: Digest, until: u64| Denied {
+        approval: grant.approval,
+        call,
+        until: Time::from_micros(until),
+        reason: "not on a friday".to_string(),
+    };
+    let of_another = Digest::of("test", b"another call");
+    for (sets, denied, verdict, rule) in [
+        ("q", denied(grant.call, 2), Verdict::Deny(Denial::Approver), "gate.approval_denied"),
+        ("q", denied(grant.call, 1), Verdict::Pending, "rule"),
+        ("q", denied(of_another, 2), Verdict::Pending, "rule"),
+        ("a", denied(grant.call, 2), ALLOW, "rule"),
+        ("d", denied(grant.call, 2), Verdict::Deny(Denial::Policy), "rule"),
+    ] {
+        let facts = Facts { denied: Some(denied.clone()), ..asked.clone() };
+        let decision = settle(&facts, Ok(&opinion(sets)));
+        assert_eq!((decision.verdict, decision.rule.as_str()), (verdict, rule), "{sets} {denied:?}");
+        assert_eq!(decision.reason.contains("not on a friday"), verdict == Verdict::Deny(Denial::Approver));
     }
 }
