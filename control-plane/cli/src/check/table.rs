@@ -303,10 +303,10 @@ checks! {
         "no VM of the filter has opened its stream"
         "no call can be decided"
         "`docs/operating.md` says which of five reasons it is";
-    FilterTurnedAway "filter_turned_away" Warning
-        "some streams of the filter were refused"
-        "while it lasts, calls are undecided"
-        "look into the control plane's log";
+    FilterTurnedAway "filter_turned_away" Note
+        "some streams of the filter did not come about since Envoy started"
+        "meanwhile enforced calls were undecided: the control plane was away, or it turned the filter away"
+        "nothing, if it was away and is back; else the control plane's log names who was turned away";
     VmTrapped "vm_trapped" Warning
         "a VM of the filter has trapped and was made anew"
         "for about a second that worker answered 503; calls under way ended as `unknown`"

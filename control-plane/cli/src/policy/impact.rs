@@ -157,6 +157,10 @@ fn known(impact: &v1::Impact, arguments: &Arguments, now: Time) -> Vec<(Palette,
     if impact.rows_cut {
         lines.push((Palette::Waiting, "there are more rows than these; look at one server with --server".to_owned()));
     }
+    let waiting: u64 = impact.rows.iter().filter(|row| row.verdict() == v1::Verdict::Pending).map(|row| row.calls).sum();
+    if waiting > 0 {
+        lines.push((Palette::Waiting, format!("{} of them would wait for a person, and pass once granted", grouped(waiting))));
+    }
     let enforced: u64 = impact.rows.iter().map(|row| row.were_enforced).sum();
     if enforced > 0 {
         lines.push((Palette::Dim, format!("{} of them were refused already when they came", grouped(enforced))));

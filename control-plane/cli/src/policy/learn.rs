@@ -199,7 +199,11 @@ impl Learned {
         let (word, lines) = match (directory, written) {
             (Some(directory), true) => (
                 format!("Written to {}; next", self.name()),
-                vec![format!("agentgate policy test {directory}"), format!("agentgate policy impact {directory}")],
+                vec![
+                    "set `tag: open` where a call may pass without a person".to_owned(),
+                    format!("agentgate policy test {directory}"),
+                    format!("agentgate policy impact {directory}"),
+                ],
             ),
             (Some(directory), false) if !self.proposal.unchanged => {
                 ("Nothing was written; next".to_owned(), vec![format!("agentgate policy learn --directory {directory} --write")])

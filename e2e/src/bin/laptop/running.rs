@@ -16,7 +16,7 @@ use std::process::Command;
 const OWN: &str = "own";
 
 /// What is made anew in each life, and what would be in its way.
-const MADE_ANEW: [&str; 5] = ["certificates", "gate", "ready", "env", "pid"];
+const MADE_ANEW: [&str; 6] = ["certificates", "gate", "ready", "env", "pid", told::ENFORCED];
 
 pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), Broken> {
     let directory = PathBuf::from(DIRECTORY);
@@ -81,7 +81,7 @@ pub(crate) fn down(remove: bool) -> Result<(), Broken> {
         println!("{said}; {DIRECTORY}/ keeps your policy and the traces for the next `up` (`./justw down --remove` removes it)");
         return Ok(());
     }
-    if directory.exists() {
+    if directory.join("lock").exists() {
         fs::remove_dir_all(&directory).doing(directory.display())?;
         println!("{said}, and removed {DIRECTORY}/");
     } else {

@@ -1,7 +1,8 @@
 //! What `up` leaves in the background: everything, supervised, until somebody says that it is enough.
 
-use crate::told::DIRECTORY;
+use crate::told::{DIRECTORY, ENFORCED};
 use agentgate_e2e::{Broken, Cli, Doing, Notes, Places, Plan, Ports, Stack};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,10 +30,23 @@ pub(crate) fn run(ports: Ports, servers: &[String]) -> Result<(), Broken> {
     };
     let mut stack = Stack::start(&places, &directory, &plan, |_| ())?;
     fs::write(directory.join("env"), environment(&places, &stack.cli)).doing("the environment")?;
+    fs::write(directory.join(ENFORCED), enforced(&stack.cli)?).doing("what is enforced")?;
     announce(&directory, &format!("http://{}", stack.gate))?;
     wait()?;
     stack.envoy.end()?;
     stack.control_plane.end()
+}
+
+/// What an earlier life was ordered to enforce, one a line: the journal remembers it.
+fn enforced(cli: &Cli) -> Result<String, Broken> {
+    let listed = cli.json(&["mode", "list"])?;
+    let orders = listed.get("modes").and_then(Value::as_array).cloned().unwrap_or_default();
+    let word = |order: &Value, name: &str| order.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let enforced = orders.iter().filter(|order| word(order, "mode") == "enforce").map(|order| {
+        let (server, tool) = (word(order, "server"), word(order, "tool"));
+        if tool.is_empty() { server } else { format!("{server}/{tool}") }
+    });
+    Ok(enforced.collect::<Vec<_>>().join("\n"))
 }
 
 /// Written aside and renamed, so that nobody reads half of it.

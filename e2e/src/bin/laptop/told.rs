@@ -11,6 +11,9 @@ use std::path::Path;
 /// Where `up` keeps everything: beside the justfile, from which the recipes run.
 pub(crate) const DIRECTORY: &str = ".run";
 
+/// What is enforced in this life, by orders of an earlier one.
+pub(crate) const ENFORCED: &str = "enforced";
+
 /// What a client's configuration becomes; only its owner may read it, since it may hold tokens.
 const CLIENT_FILE: &str = "mcp.json";
 
@@ -37,7 +40,13 @@ pub(crate) fn demo(directory: &Path) -> Result<(), Broken> {
 pub(crate) fn own(directory: &Path, servers: &Servers) -> Result<(), Broken> {
     let gate = gate(directory)?;
     write_client(&directory.join(CLIENT_FILE), &gate, servers)?;
-    println!("AgentGate OBSERVES: it records what it would decide, and changes nothing until you say so.\n");
+    let enforced = fs::read_to_string(directory.join(ENFORCED)).doing("what is enforced")?;
+    if enforced.is_empty() {
+        println!("AgentGate OBSERVES: it records what it would decide, and changes nothing until you say so.\n");
+    } else {
+        let enforced = enforced.replace('\n', ", ");
+        println!("AgentGate ENFORCES what you ordered before: {enforced}. Everything else it observes.\n");
+    }
     let width = servers.http.iter().map(|server| server.name.len()).max().unwrap_or_default();
     for HttpServer { name, url, .. } in &servers.http {
         println!("  {name:<width$}   point your client at {gate}/{name}\n  {:<width$}   which is {url}", "");
