@@ -165,6 +165,11 @@ impl Bundle {
         file.and_then(|file| std::str::from_utf8(&file.bytes).ok()).unwrap_or_default()
     }
 
+    /// The servers that the table names.
+    pub fn servers(&self) -> impl Iterator<Item = &str> {
+        self.0.table.servers()
+    }
+
     /// What the table says of one tool.
     #[must_use]
     pub fn row(&self, server: &str, tool: &str) -> Option<&Row> {

@@ -33,6 +33,10 @@ pub enum Tag {
 // === impl Table ===
 
 impl Table {
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub(crate) fn read(text: &str) -> Result<Self, YamlError> {
         let mut table = Self::default();
         // A policy may begin without a tool: each is refused then.

@@ -163,6 +163,9 @@ fn policy(policy: &v1::PolicyStatus, now: Time, pairs: &mut Pairs<'_>) {
         let holds = format!("{}, {}", counted(policy.rules.into(), "rule"), counted(policy.cases.into(), "case"));
         pairs.pair("holds", Palette::Plain, &holds);
     }
+    for notice in &policy.notices {
+        pairs.pair("notice", Palette::Waiting, notice);
+    }
     if !policy.refused_edit.is_empty() {
         let when = relative(now, policy.refused_edit_at_us);
         pairs.pair("edit refused", Palette::Bad, &format!("{when}: {}", policy.refused_edit));
@@ -329,6 +332,7 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
             "in_force_since": moment_json(policy.in_force_since_us),
             "rules": policy.rules,
             "cases": policy.cases,
+            "notices": policy.notices,
             "refused_edit": absent(&policy.refused_edit),
             "refused_edit_at": moment_json(policy.refused_edit_at_us),
         },

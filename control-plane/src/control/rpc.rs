@@ -6,6 +6,7 @@ use crate::identity::{Identity, rpc::operator};
 use agentgate_core::id::Server;
 use agentgate_proto::order::{mode_from_wire, mode_to_wire, target_from_wire, target_to_wire, tool_from_wire};
 use agentgate_proto::v1;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -38,10 +39,12 @@ impl v1::control_server::Control for ControlRpc {
         let message = request.into_inner();
         let server = Server::try_from(message.server.as_str()).map_err(malformed)?;
         let tool = tool_from_wire(&message.tool).map_err(malformed)?;
-        if !self.identity.serves(&server) {
-            return Err(
-                OrderError::Malformed(format!("no [[filter]] of the configuration may ask for the server `{server}`")).into()
-            );
+        if !self.identity.servers().any(|known| *known == server) {
+            let known: BTreeSet<&str> = self.identity.servers().map(Server::as_str).collect();
+            let known: Vec<&str> = known.into_iter().collect();
+            let why =
+                format!("no [[filter]] of the configuration may ask for the server `{server}`; known are {}", known.join(", "));
+            return Err(OrderError::Malformed(why).into());
         }
         let mode = v1::Mode::try_from(message.mode).map_err(malformed)?;
         let (control, reason) = (Arc::clone(&self.control), message.reason);

@@ -154,10 +154,9 @@ impl Identity {
         Err(Refused::Role { operator: identity.clone(), role })
     }
 
-    /// Whether some filter may ask for this server.
-    #[must_use]
-    pub fn serves(&self, server: &Server) -> bool {
-        self.filters.values().any(|filter| filter.servers.contains(server))
+    /// The servers that some filter may ask for, perhaps several times each.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.filters.values().flat_map(|filter| &filter.servers)
     }
 
     /// Somebody was turned away: a line of the log now and then.

@@ -12,9 +12,11 @@ use crate::identity::Identity;
 use crate::journal::Journal;
 use crate::policy::Policy;
 use crate::webhook::Webhook;
+use agentgate_core::id::Server;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -75,11 +77,26 @@ impl Status {
             status.rules = u32::try_from(now.bundle.rules()).unwrap_or(u32::MAX);
             status.cases = u32::try_from(now.bundle.cases()).unwrap_or(u32::MAX);
         }
+        status.notices = self.notices();
         if let Some(edit) = self.policy.refused() {
             status.refused_edit = edit.why;
             status.refused_edit_at_us = edit.at.micros();
         }
         status
+    }
+
+    /// A server's name stands in three places, and one letter makes two servers of it.
+    fn notices(&self) -> Vec<String> {
+        let Some(now) = self.policy.in_force(&self.control.now()) else { return Vec::new() };
+        let named: BTreeSet<&str> = now.bundle.servers().collect();
+        let asked: BTreeSet<&str> = self.identity.servers().map(Server::as_str).collect();
+        let unasked = named
+            .difference(&asked)
+            .map(|server| format!("tools.yaml names the server `{server}`, and no [[filter]] may ask for it"));
+        let untold = asked.difference(&named).map(|server| {
+            format!("tools.yaml has no tool of the server `{server}`: each call of one is refused once it is enforced")
+        });
+        unasked.chain(untold).collect()
     }
 
     fn orders(&self) -> v1::OrderStatus {

@@ -1,6 +1,6 @@
 //! Orders and approvals over real gRPC: who may give them, whom they reach, and what the next call is told.
 
-use crate::world::{World, call, eventually, visit};
+use crate::world::{Setup, World, call, eventually, visit};
 use agentgate_core::approval::shown_digest;
 use agentgate_proto::v1::approvals_client::ApprovalsClient;
 use agentgate_proto::v1::control_client::ControlClient;
@@ -158,4 +158,16 @@ async fn observed_calls_of_nobody_are_counted_where_an_operator_looks_before_enf
     assert_eq!(vm.report(vec![entry]).await, [1], "the filter need not repeat it");
     let routes = status(&world).await.routes;
     assert_eq!((routes.len(), routes[0].turned_away, routes[0].observes), (1, 1, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_name_stands_in_one_place_only_is_told() {
+    let filter = "[[filter]]\nidentity = \"spiffe://agentgate.local/filter/files\"\ntenant = \"default\"\nservers = [\"files\"]\n\
+                  principal = \"spiffe://agentgate.local/agent/laptop\"\n";
+    for (configured, wanted) in [("", None), (filter, Some("tools.yaml has no tool of the server `files`"))] {
+        let world = World::with(Setup { configured: configured.into(), ..Setup::default() }).await;
+        let notices = status(&world).await.policy.unwrap().notices;
+        assert_eq!(notices.len(), usize::from(wanted.is_some()), "{notices:?}");
+        assert!(wanted.is_none_or(|wanted| notices[0].starts_with(wanted)), "{notices:?}");
+    }
 }
