@@ -102,7 +102,9 @@ fn next_of(name: &str, made: &Issued, authority: &Path) -> Vec<String> {
         ],
         Some("filter") => vec![
             format!("name `{identity}` as a [[filter]] of the control plane; then, where Envoy starts:"),
-            format!("cp {} {} {} certs/", word(certificate), word(key), word(authority)),
+            // Envoy reads what is moved into the directory, not what is copied over.
+            "mkdir -p certs certs.new".to_owned(),
+            format!("cp {} {} {} certs.new/ && mv certs.new/* certs/", word(certificate), word(key), word(authority)),
         ],
         Some("control-plane") => vec![
             "name them in the control plane's configuration, in [tls]:".to_owned(),
