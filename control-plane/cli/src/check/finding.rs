@@ -36,6 +36,17 @@ impl Findings {
         self.add(check, at, place.line(), said);
     }
 
+    /// What was said of this place by its configuration alone, and is not so.
+    pub(crate) fn withdraw(&mut self, check: Check, at: &str, said: &str) {
+        self.list.retain(|finding| finding.check != check || finding.at != at || finding.said != said);
+    }
+
+    /// Whether it was found already, in whichever words.
+    #[must_use]
+    pub(crate) fn has(&self, check: Check, at: &str, said: &str) -> bool {
+        self.list.iter().any(|finding| finding.check == check && finding.at == at && finding.said == said)
+    }
+
     pub(crate) fn unseen(&mut self, what: impl Into<String>) {
         self.unseen.push(what.into());
     }

@@ -146,13 +146,19 @@ fn plugin_told(chain: &Chain<'_>, gate: &Gate<'_>, told: &Value, findings: &mut 
         }
         match route.get("mode").map(|mode| mode.as_str().unwrap_or_default()) {
             None | Some("enforce") => {}
-            Some("observe") => findings.at(Check::Observes, &chain.at, place, format!("`{server}` is observed")),
+            Some("observe") => findings.at(Check::Observes, &chain.at, place, observed(server)),
             Some(other) => {
                 unreadable(findings, format!("`routes[{index}].mode` is `{other}`, and only `observe` and `enforce` are known"));
             }
         }
         origins(chain, place, server, route, findings);
     }
+}
+
+/// The words of [`Check::Observes`], by which it is withdrawn where more is known.
+#[must_use]
+pub(crate) fn observed(server: &str) -> String {
+    format!("`{server}` is observed")
 }
 
 fn origins(chain: &Chain<'_>, place: &Place<'_>, server: &str, route: &Value, findings: &mut Findings) {

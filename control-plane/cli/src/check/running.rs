@@ -2,7 +2,9 @@
 
 use super::certificates::{Life, aged};
 use super::finding::Findings;
-use super::parts::{Asks, Chain};
+use super::gate::observed;
+use super::parts::{Asks, Chain, Gate};
+use super::place::Place;
 use super::source::Admin;
 use super::table::Check;
 use agentgate_core::time::Time;
@@ -27,7 +29,7 @@ pub(crate) fn envoy(admin: &Admin, chains: &[Chain<'_>], now: Time, findings: &m
     let text = info.get("version").and_then(Value::as_str).unwrap_or_default();
     version(text, findings);
     if !by_ext_authz(chains) {
-        streams(admin, findings);
+        streams(admin, chains, findings);
     }
     let entries = admin.certs.get("certificates").and_then(Value::as_array).into_iter().flatten();
     let chains = entries.flat_map(|entry| entry.get("cert_chain").and_then(Value::as_array).into_iter().flatten());
@@ -57,13 +59,14 @@ pub(crate) fn version(text: &str, findings: &mut Findings) {
 }
 
 /// Streams of the filter's VMs, by its own counters.
-fn streams(admin: &Admin, findings: &mut Findings) {
+fn streams(admin: &Admin, chains: &[Chain<'_>], findings: &mut Findings) {
     let stat = |name: &str| {
         let name = format!("{name}: ");
         admin.stats.lines().find_map(|line| line.strip_prefix(&name)?.trim().parse::<u64>().ok()).unwrap_or_default()
     };
     if stat("wasmcustom.agentgate.streams_opened") == 0 {
         findings.add(Check::FilterUnheard, "Envoy", None, "");
+        observing(chains).iter().for_each(|route| route.unheard(findings));
     }
     let refused = stat("wasmcustom.agentgate.streams_refused");
     if refused > 0 {
@@ -103,7 +106,7 @@ pub(crate) fn control_plane(told: &Told, chains: &[Chain<'_>], identities: &[Str
     if !by_ext_authz(chains) {
         silent(status, identities, findings);
     }
-    ordered(status, chains, findings);
+    ordered(status, chains, identities, findings);
 }
 
 /// No gate here has a VM.
@@ -137,20 +140,81 @@ fn silent(status: &v1::ShowStatusResponse, identities: &[String], findings: &mut
 }
 
 /// Servers that observe by their filter's configuration, and enforce by an order.
-fn ordered(status: &v1::ShowStatusResponse, chains: &[Chain<'_>], findings: &mut Findings) {
+fn ordered(status: &v1::ShowStatusResponse, chains: &[Chain<'_>], identities: &[String], findings: &mut Findings) {
     let orders = status.orders.clone().unwrap_or_default().modes;
-    for chain in chains {
-        let Some(gate) = &chain.gate else { continue };
-        for route in gate.told_routes() {
-            let server = route.get("server").and_then(Value::as_str).unwrap_or_default();
-            let observes = route.get("mode").and_then(Value::as_str) == Some("observe");
-            if observes && orders.iter().any(|order| is_enforced(order, server)) {
-                findings.at(Check::EnforcedByOrder, &chain.at, &gate.plugin.field("configuration"), format!("`{server}`"));
-            }
+    let heard = |identity: &String| status.filters.iter().any(|filter| filter.asker == *identity && !is_silent(filter, status));
+    let unheard = !identities.is_empty() && !identities.iter().any(heard);
+    for route in observing(chains) {
+        let enforced = orders.iter().filter(|order| order.server == route.server && order.mode() == v1::Mode::Enforce);
+        let tools: Vec<&str> = enforced.map(|order| order.tool.as_str()).collect();
+        match (tools.is_empty(), route.gate.asks) {
+            (true, _) => {}
+            // Where nobody can decide, its Envoy refuses: the order holds.
+            (false, Asks::ExtAuthz) => route.withdraw(findings),
+            (false, Asks::Wasm) if unheard => route.unheard(findings),
+            (false, Asks::Wasm) => route.enforced_by_order(&tools, findings),
         }
     }
 }
 
-fn is_enforced(order: &v1::ModeOrder, server: &str) -> bool {
-    order.server == server && order.mode() == v1::Mode::Enforce
+fn is_silent(filter: &v1::FilterStatus, status: &v1::ShowStatusResponse) -> bool {
+    status.now_us.saturating_sub(filter.last_heard_us) > SILENT_US
+}
+
+/// A route whose own configuration observes.
+struct Observing<'a> {
+    chain: &'a Chain<'a>,
+    gate: &'a Gate<'a>,
+    server: String,
+}
+
+fn observing<'a>(chains: &'a [Chain<'a>]) -> Vec<Observing<'a>> {
+    let gates = chains.iter().filter_map(|chain| Some((chain, chain.gate.as_ref()?)));
+    gates
+        .flat_map(|(chain, gate)| {
+            let routes = gate.told_routes().into_iter();
+            let observes = routes.filter(|route| route.get("mode").and_then(Value::as_str) == Some("observe"));
+            let servers = observes.map(|route| route.get("server").and_then(Value::as_str).unwrap_or_default().to_owned());
+            servers.map(move |server| Observing { chain, gate, server }).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+// === impl Observing ===
+
+impl Observing<'_> {
+    fn unheard(&self, findings: &mut Findings) {
+        if self.gate.asks == Asks::Wasm {
+            self.withdraw(findings);
+            findings.at(Check::ObservesUnheard, &self.chain.at, &self.place(), self.named());
+        }
+    }
+
+    fn enforced_by_order(&self, tools: &[&str], findings: &mut Findings) {
+        self.withdraw(findings);
+        if findings.has(Check::ObservesUnheard, &self.chain.at, &self.named()) {
+            return;
+        }
+        // Without a tool it is the whole server.
+        let said = if tools.contains(&"") {
+            self.named()
+        } else {
+            let tools: Vec<String> = tools.iter().map(|tool| format!("`{tool}`")).collect();
+            format!("{}, of which {} alone; all else is only observed", self.named(), tools.join(", "))
+        };
+        findings.at(Check::EnforcedByOrder, &self.chain.at, &self.place(), said);
+    }
+
+    /// That it refuses nothing is not so.
+    fn withdraw(&self, findings: &mut Findings) {
+        findings.withdraw(Check::Observes, &self.chain.at, &observed(&self.server));
+    }
+
+    fn place(&self) -> Place<'_> {
+        self.gate.plugin.field("configuration")
+    }
+
+    fn named(&self) -> String {
+        format!("`{}`", self.server)
+    }
 }

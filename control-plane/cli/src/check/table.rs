@@ -126,11 +126,15 @@ checks! {
     Observes "observes" Note
         "the gate observes"
         "it records what would be refused, and refuses nothing"
-        "`agentgate enforce SERVER`, then take `mode: observe` out of the route";
+        "`agentgate enforce SERVER`, then write `\"mode\": \"enforce\"` into the route";
+    ObservesUnheard "observes_unheard" Hole
+        "a route observes by its configuration, and its filter hears no control plane"
+        "its calls pass, on no record, whatever an order enforces or kills"
+        "write `\"mode\": \"enforce\"` into the route; `docs/operating.md` says why a filter hears nobody";
     EnforcedByOrder "enforced_by_order" Warning
         "the gate enforces by an order alone; its own configuration observes"
         "a VM that starts while no control plane is reachable lets everything pass"
-        "take `mode: observe` out of the route";
+        "write `\"mode\": \"enforce\"` into the route";
     OriginsNamed "origins_named" Note
         "web pages may call"
         "each page that is named can call every tool that the caller may"
@@ -301,7 +305,7 @@ checks! {
         "take one of these, or run the stories on yours";
     FilterUnheard "filter_unheard" Warning
         "no VM of the filter has opened its stream"
-        "no call can be decided"
+        "no call can be decided: what enforces is refused, and what observes passes"
         "`docs/operating.md` says which of five reasons it is";
     FilterTurnedAway "filter_turned_away" Note
         "some streams of the filter did not come about since Envoy started"

@@ -13,7 +13,7 @@ use agentgate_proto::v1;
 use serde_json::json;
 use std::collections::BTreeSet;
 
-pub(super) const TRIED: [Check; 10] = [
+pub(super) const TRIED: [Check; 11] = [
     Check::ClockOff,
     Check::ClockFar,
     Check::Versions,
@@ -21,6 +21,7 @@ pub(super) const TRIED: [Check; 10] = [
     Check::FilterUnheard,
     Check::FilterTurnedAway,
     Check::EnforcedByOrder,
+    Check::ObservesUnheard,
     Check::VmTrapped,
     Check::EnvoyOld,
     Check::EnvoyUntried,
@@ -93,8 +94,56 @@ fn an_order_alone_does_not_outlive_the_control_plane() {
     };
     check(order("notes", v1::Mode::Enforce), &observing, &[], Some(Check::EnforcedByOrder));
     check(order("notes", v1::Mode::Enforce), SHIPPED, &[], None);
+    check(order("notes", v1::Mode::Enforce), &observing, &[FILTER], Some(Check::EnforcedByOrder));
     check(order("other", v1::Mode::Enforce), &observing, &[], None);
     check(order("notes", v1::Mode::Observe), &observing, &[], None);
+}
+
+/// All that is found, in a configuration that observes: by itself, by its Envoy's counters and by its control plane.
+fn observing(stats: &str, tool: Option<&str>, heard: bool) -> Findings {
+    let text = SHIPPED.replace(ORIGIN, "\"server\": \"notes\", \"mode\": \"observe\" }");
+    let document = yaml::read(&text).expect("YAML");
+    let root = Place::root(&document);
+    let configuration = Configuration::of(&root);
+    let chains = configuration.chains();
+    let mut findings = Findings::default();
+    super::configured(&configuration, &mut findings);
+    let server_info = json!({"version": "6c72/1.40.0/Clean"});
+    envoy(&Admin { server_info, stats: stats.into(), ..Default::default() }, &chains, Time::from_micros(NOW), &mut findings);
+    let order = |tool: &str| v1::ModeOrder {
+        server: "notes".into(),
+        tool: tool.into(),
+        mode: v1::Mode::Enforce.into(),
+        ..Default::default()
+    };
+    let orders = v1::OrderStatus { modes: tool.into_iter().map(order).collect(), ..Default::default() };
+    let filters = if heard { well().filters } else { vec![] };
+    let status = v1::ShowStatusResponse { orders: Some(orders), filters, ..well() };
+    let told = Told { status, asked: Time::from_micros(NOW), answered: Time::from_micros(NOW) };
+    control_plane(&told, &chains, &[FILTER.to_owned()], "0.1.0", &mut findings);
+    findings
+}
+
+#[test]
+fn what_observes_and_hears_nobody_is_a_hole_and_nothing_else_is_said_of_it() {
+    let open = "wasmcustom.agentgate.streams_opened: 2\n";
+    for (stats, tool, heard, wanted) in [
+        (open, None, true, &[Check::Observes][..]),
+        (open, Some(""), true, &[Check::EnforcedByOrder]),
+        (open, Some("drop"), true, &[Check::EnforcedByOrder]),
+        (open, None, false, &[Check::Observes, Check::FilterSilent]),
+        (open, Some(""), false, &[Check::ObservesUnheard, Check::FilterSilent]),
+        ("", None, false, &[Check::ObservesUnheard, Check::FilterUnheard, Check::FilterSilent]),
+        ("", Some(""), true, &[Check::ObservesUnheard, Check::FilterUnheard]),
+        ("", Some("drop"), false, &[Check::ObservesUnheard, Check::FilterUnheard, Check::FilterSilent]),
+    ] {
+        let findings = observing(stats, tool, heard);
+        assert_eq!(names(&findings), wanted.iter().copied().collect(), "{stats:?} {tool:?} {heard}");
+        assert_eq!(findings.list.len(), wanted.len(), "{findings:?}");
+    }
+    let said = |tool| observing(open, Some(tool), true).list.remove(0).said;
+    assert_eq!(said(""), "`notes`");
+    assert_eq!(said("drop"), "`notes`, of which `drop` alone; all else is only observed");
 }
 
 #[test]
