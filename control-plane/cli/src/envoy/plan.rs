@@ -81,8 +81,8 @@ pub(crate) enum PlanError {
     SameServer(String),
     #[error("{0} upstreams are more than the {UPSTREAMS_MAX} that one filter takes; give some of them another Envoy")]
     TooMany(usize),
-    #[error("an {0} gate stands before one server; for several take --at gateway")]
-    OneServer(&'static str),
+    #[error("an inbound gate stands before one server; for several take --at gateway")]
+    OneServer,
     #[error("the paths `{path}` of `{one}` and `{other_path}` of `{other}` overlap; give one another with --path NAME=/PATH")]
     Overlap { one: String, path: String, other: String, other_path: String },
     #[error("`{0}` cannot be a part of a path; say where it is reached with --path NAME=/PATH")]
@@ -216,8 +216,9 @@ fn servers(arguments: &Arguments) -> Result<Vec<Behind>, PlanError> {
         return Err(PlanError::TooMany(arguments.upstream.len()));
     }
     let several = arguments.upstream.len() > 1;
-    if several && arguments.at != At::Gateway {
-        return Err(PlanError::OneServer(arguments.at.name()));
+    match arguments.at {
+        At::Inbound if several => return Err(PlanError::OneServer),
+        At::Outbound | At::Inbound | At::Gateway => {}
     }
     let mut named = Vec::new();
     for text in &arguments.upstream {
@@ -280,7 +281,7 @@ fn paths(arguments: &Arguments, named: &[(String, Url)]) -> Result<Vec<(String, 
     Ok(paths)
 }
 
-/// `/notes/mcp`: at a gateway the server's name comes first.
+/// `/notes/mcp`: where there are several servers, the name comes first.
 fn below(name: &str, path: &str) -> Result<String, PlanError> {
     let segment = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) && !name.starts_with('.');
     if segment { Ok(format!("/{name}{path}")) } else { Err(PlanError::NoPath(name.into())) }

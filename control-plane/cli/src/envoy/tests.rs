@@ -88,32 +88,39 @@ fn told(value: &Value) -> Value {
 }
 
 #[test]
-fn a_gateway_has_a_route_and_a_cluster_for_each_server() {
-    let words = ["--at", "gateway", "--upstream", "notes=https://tools.example/mcp", "--upstream", "x=http://[::1]:9000"];
-    let (value, _) = made(&[&words[..], &["--path", "x=/other", "--upstream-authority", "certs/tools.pem"]].concat());
-    let routes = value
-        .pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes")
-        .and_then(Value::as_array)
-        .expect("routes");
-    let read = |route: &Value| {
-        ["/match/path", "/route/cluster", "/route/prefix_rewrite", "/route/host_rewrite_literal", "/route/timeout"]
-            .map(|at| route.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned())
-    };
-    assert_eq!(
-        routes.iter().map(read).collect::<Vec<_>>(),
-        [
-            ["/notes/mcp", "server-notes", "/mcp", "tools.example", "0s"].map(String::from),
-            ["/other", "server-x", "/mcp", "[::1]:9000", "0s"].map(String::from),
-        ]
-    );
-    let paths: Vec<Value> =
-        told(&value)["routes"].as_array().expect("routes").iter().map(|route| route["path"].clone()).collect();
-    assert_eq!(paths, [json!("/notes/mcp"), json!("/other")]);
-    let tls = value.pointer("/static_resources/clusters/0/transport_socket/typed_config").expect("TLS");
-    assert_eq!(tls["sni"], "tools.example");
-    let checked = &tls["common_tls_context"]["validation_context"];
-    assert_eq!(checked["trusted_ca"]["filename"], "certs/tools.pem");
-    assert_eq!(checked["match_typed_subject_alt_names"][0], json!({"san_type": "DNS", "matcher": {"exact": "tools.example"}}));
+fn several_servers_have_a_route_and_a_cluster_each() {
+    for at in ["outbound", "gateway"] {
+        let words = ["--at", at, "--upstream", "notes=https://tools.example/mcp", "--upstream", "x=http://[::1]:9000"];
+        let (value, text) = made(&[&words[..], &["--path", "x=/other", "--upstream-authority", "certs/tools.pem"]].concat());
+        let routes = value
+            .pointer("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes")
+            .and_then(Value::as_array)
+            .expect("routes");
+        let read = |route: &Value| {
+            ["/match/path", "/route/cluster", "/route/prefix_rewrite", "/route/host_rewrite_literal", "/route/timeout"]
+                .map(|at| route.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned())
+        };
+        assert_eq!(
+            routes.iter().map(read).collect::<Vec<_>>(),
+            [
+                ["/notes/mcp", "server-notes", "/mcp", "tools.example", "0s"].map(String::from),
+                ["/other", "server-x", "/mcp", "[::1]:9000", "0s"].map(String::from),
+            ]
+        );
+        let paths: Vec<Value> =
+            told(&value)["routes"].as_array().expect("routes").iter().map(|route| route["path"].clone()).collect();
+        assert_eq!(paths, [json!("/notes/mcp"), json!("/other")]);
+        assert_eq!(told(&value)["unnamed_paths"], "refuse");
+        let tls = value.pointer("/static_resources/clusters/0/transport_socket/typed_config").expect("TLS");
+        assert_eq!(tls["sni"], "tools.example");
+        let checked = &tls["common_tls_context"]["validation_context"];
+        assert_eq!(checked["trusted_ca"]["filename"], "certs/tools.pem");
+        assert_eq!(
+            checked["match_typed_subject_alt_names"][0],
+            json!({"san_type": "DNS", "matcher": {"exact": "tools.example"}})
+        );
+        assert_eq!(text.contains("The principal is configured."), at == "outbound", "{text}");
+    }
 }
 
 #[test]
@@ -154,7 +161,8 @@ fn bad_input_is_refused_by_name() {
         (vec!["--at", "outbound", "--upstream", "http://a"], "has no name"),
         (vec!["--at", "outbound", "--upstream", "http://a", "--server", "a b"], "is no server's name"),
         (vec!["--at", "outbound", "--upstream", "a=http://a", "--server", "a"], "NAME=URL"),
-        (vec!["--at", "outbound", "--upstream", "a=http://a", "--upstream", "b=http://b"], "take --at gateway"),
+        (vec!["--at", "inbound", "--upstream", "a=http://a", "--upstream", "b=http://b"], "take --at gateway"),
+        (vec!["--at", "outbound", "--upstream", "a=http://a", "--upstream", "http://b"], "has no name"),
         (vec!["--at", "gateway", "--upstream", "a=http://a", "--upstream", "a=http://b"], "two upstreams are named `a`"),
         (two(&["--path", "a=/x", "--path", "b=/X/"]), "overlap"),
         (two(&["--path", "/x"]), "write --path NAME=/x"),
