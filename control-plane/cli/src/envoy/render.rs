@@ -269,14 +269,10 @@ fn clusters(plan: &Plan) -> Result<String, TemplateError> {
     for behind in &plan.servers {
         let name = yaml(&cluster_name(plan, behind));
         let HostPort { host, port } = &behind.url.at;
-        let mut cluster = Template::of(&taken("    - name: server")?)
+        let cluster = Template::of(&taken("    - name: server")?)
             .put("- name: server\n", &format!("- name: {name}\n"))
             .put("cluster_name: server\n", &format!("cluster_name: {name}\n"))
             .put("{address: 127.0.0.1, port_value: 8000}", &socket(&host.bare(), *port));
-        if let Host::Name(_) = host {
-            let kind = "      type: STRICT_DNS\n";
-            cluster = cluster.put(kind, &format!("{kind}      # `localhost` may be ::1 first, where no server listens.\n      dns_lookup_family: V4_PREFERRED\n"));
-        }
         clusters.push(cluster.finish()? + &upstream_tls(plan, behind));
     }
     Ok(clusters.join("\n"))
