@@ -1,6 +1,8 @@
 //! `try`, `up` and `down`: AgentGate on a laptop, in front of the demo's notes or of servers that are there already. It writes
 //! into its own directory and nowhere else.
 
+mod client;
+mod place;
 mod progress;
 mod running;
 mod serve;

@@ -1,6 +1,7 @@
 //! Whose calls are to be gated: one address, or the `mcpServers` file that people already have. It refuses what it would have
 //! to guess at, and names it.
 
+use crate::place;
 use agentgate_core::id::Server;
 use agentgate_core::json::{self, Bounds, Json, Keys, Object};
 use agentgate_e2e::Broken;
@@ -9,16 +10,16 @@ use std::path::Path;
 
 /// Such files are written by people.
 const FILE_BYTES_MAX: usize = 1 << 20;
-const BOUNDS: Bounds = Bounds { depth_max: 32, number_bytes_max: 64, values_max: 50_000 };
+pub(crate) const BOUNDS: Bounds = Bounds { depth_max: 32, number_bytes_max: 64, values_max: 50_000 };
 
 /// A server that is reached over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HttpServer {
     /// Under which it stands behind the gate.
     pub(crate) name: String,
+    /// Under which it stands in the client's file.
+    pub(crate) key: String,
     pub(crate) url: String,
-    /// What a client sends along, such as its token: it passes through the gate.
-    pub(crate) headers: Vec<(String, String)>,
 }
 
 /// A server that a client starts and speaks to over a pipe. No gate stands in a pipe.
@@ -28,13 +29,18 @@ pub(crate) struct StdioServer {
     pub(crate) command: Vec<String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Servers {
     pub(crate) http: Vec<HttpServer>,
     pub(crate) stdio: Vec<StdioServer>,
     /// Left out, and why.
     pub(crate) left_out: Vec<String>,
+    /// The client's file as it was read.
+    pub(crate) file: Object,
 }
+
+/// What a person can do about one entry.
+const MEND: &str = "leave the entry out, or correct it";
 
 // === impl Servers ===
 
@@ -42,8 +48,10 @@ impl Servers {
     /// One server, by its address.
     pub(crate) fn one(url: &str, name: Option<&str>) -> Result<Self, Broken> {
         let name = name.map_or_else(|| named_by(url), ToOwned::to_owned);
-        let http = vec![HttpServer { name: checked(&name)?, url: addressed(url, &name)?, headers: Vec::new() }];
-        Ok(Self { http, ..Self::default() })
+        let server = HttpServer { name: checked(&name)?, key: name.clone(), url: addressed(url, &name)? };
+        let entry = Object::default().with("type", "http").with("url", url);
+        let file = Object::default().with("mcpServers", Object::default().with(&name, entry));
+        Ok(Self { http: vec![server], file, ..Self::default() })
     }
 
     /// Those of an `mcpServers` file (or of its sibling, whose key is `servers`).
@@ -56,23 +64,31 @@ impl Servers {
         Self::parse(&bytes).map_err(|Broken(why)| Broken(format!("`{shown}`: {why}")))
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, Broken> {
-        let json =
-            json::read(bytes, BOUNDS, Keys::Exact).map_err(|fault| Broken(fault.to_string().replace("the body", "the file")))?;
-        let root = json.as_object().ok_or_else(|| Broken("it is no JSON object".into()))?;
-        let all = root.get("mcpServers").or_else(|| root.get("servers"));
-        let all = all.and_then(Json::as_object).ok_or_else(|| Broken("it has no object `mcpServers`".into()))?;
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Broken> {
+        let json = json::read(bytes, BOUNDS, Keys::Exact).map_err(|fault| Broken(place::told(bytes, fault)))?;
+        let Json::Object(file) = json else { return Err(Broken("it is no JSON object".into())) };
+        let all = listed(&file).and_then(|key| file.get(key)?.as_object());
+        let all = all.ok_or_else(|| Broken("it has no object `mcpServers`".into()))?;
         let mut servers = Self::default();
         for (key, entry) in all.iter() {
-            let entry = entry.as_object().ok_or_else(|| Broken(format!("`{}` is no object", key.escape_debug())))?;
-            servers.take(key, entry)?;
+            let entry = entry.as_object().ok_or_else(|| Broken(format!("`{}` is no object", key.escape_debug())));
+            entry.and_then(|entry| servers.take(key, entry)).map_err(|Broken(why)| Broken(format!("{why}; {MEND}")))?;
         }
         if servers.http.is_empty() {
-            let bridge =
-                servers.stdio.first().map(|stdio| format!("; a bridge makes one of `{}`: {}", stdio.name, stdio.bridge(1)));
-            return Err(Broken(format!("none of its servers is reached over HTTP{}", bridge.unwrap_or_default())));
+            return Err(Broken(servers.without_http()));
         }
+        servers.file = file;
         Ok(servers)
+    }
+
+    /// Why no gate can be made of it, and what to do.
+    fn without_http(&self) -> String {
+        let left_out = self.left_out.iter().map(|why| format!("\n  {why}"));
+        let stdio = (1..).zip(&self.stdio);
+        let stdio =
+            stdio.map(|(number, stdio)| format!("\n  {}: it speaks stdio; a bridge: {}", stdio.name, stdio.bridge(number)));
+        let all: String = left_out.chain(stdio).collect();
+        if all.is_empty() { "it names no server".into() } else { format!("none of its servers can stand behind the gate{all}") }
     }
 
     fn take(&mut self, key: &str, entry: &Object) -> Result<(), Broken> {
@@ -97,8 +113,7 @@ impl Servers {
             }
             (Some(url), None) => {
                 let url = addressed(&url, &name)?;
-                let headers = headers(entry, &name)?;
-                self.http.push(HttpServer { name, url, headers });
+                self.http.push(HttpServer { name, key: key.into(), url });
                 Ok(())
             }
             (None, Some(command)) => {
@@ -128,8 +143,13 @@ impl StdioServer {
     }
 }
 
+/// The key whose value lists the servers.
+pub(crate) fn listed(file: &Object) -> Option<&'static str> {
+    ["mcpServers", "servers"].into_iter().find(|key| file.get(key).is_some())
+}
+
 /// As a shell reads it as one word.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@,+".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         return word.into();
@@ -178,19 +198,12 @@ fn text(entry: &Object, member: &str, name: &str) -> Result<Option<String>, Brok
     }
 }
 
-fn headers(entry: &Object, name: &str) -> Result<Vec<(String, String)>, Broken> {
-    let Some(headers) = entry.get("headers") else { return Ok(Vec::new()) };
-    let wrong = || Broken(format!("`headers` of `{name}` is no object of texts"));
-    let headers = headers.as_object().ok_or_else(wrong)?;
-    headers.iter().map(|(header, value)| Ok((header.into(), value.as_str().ok_or_else(wrong)?.into()))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::{Broken, HttpServer, Servers, StdioServer};
 
     fn http(name: &str, url: &str) -> HttpServer {
-        HttpServer { name: name.into(), url: url.into(), headers: Vec::new() }
+        HttpServer { name: name.into(), key: name.into(), url: url.into() }
     }
 
     #[test]
@@ -202,9 +215,8 @@ mod tests {
             "old": {"type": "sse", "url": "http://127.0.0.1:9000/sse"},
             "off": {"disabled": true, "command": "x"}}}"#;
         let servers = Servers::parse(file).unwrap();
-        let headers = vec![("Authorization".to_owned(), "Bearer x".to_owned())];
-        let notes = HttpServer { headers, ..http("notes", "http://127.0.0.1:8000/mcp") };
-        assert_eq!(servers.http, [notes, http("My-Files", "https://files.example/mcp")]);
+        let files = HttpServer { key: "My Files".into(), ..http("My-Files", "https://files.example/mcp") };
+        assert_eq!(servers.http, [http("notes", "http://127.0.0.1:8000/mcp"), files]);
         let command = ["uvx", "mcp-server-git", "--repository", "/a b"].map(ToOwned::to_owned).to_vec();
         assert_eq!(servers.stdio, [StdioServer { name: "git".into(), command }]);
         assert_eq!(servers.stdio[0].bridge(1), "uvx mcp-proxy --port 8101 -- uvx mcp-server-git --repository '/a b'");
@@ -218,13 +230,14 @@ mod tests {
             (br#"[]"#, "no JSON object"),
             (br#"{}"#, "no object `mcpServers`"),
             (br#"{"mcpServers": []}"#, "no object `mcpServers`"),
-            (br#"{"mcpServers": {}}"#, "none of its servers is reached over HTTP"),
-            (br#"{"mcpServers": {"a": 1}}"#, "`a` is no object"),
+            (br#"{"mcpServers": {}}"#, "it names no server"),
+            (br#"{"mcpServers": {"a": {"type": "sse", "url": "http://a/sse"}}}"#, "a: the old HTTP+SSE transport is not read"),
+            (br#"{"mcpServers": {"a": {"disabled": true, "url": "http://a/mcp"}}}"#, "a: it is disabled"),
+            (br#"{"mcpServers": {"a": 1}}"#, "`a` is no object; leave the entry out, or correct it"),
             (br#"{"mcpServers": {"a": {}}}"#, "neither a `url` nor a `command`"),
             (br#"{"mcpServers": {"a": {"url": "http://a/mcp", "command": "x"}}}"#, "both a `url` and a `command`"),
             (br#"{"mcpServers": {"a": {"url": 1}}}"#, "`url` of `a` is no text"),
             (br#"{"mcpServers": {"a": {"url": "ftp://a"}}}"#, "write it like `http://host:port/mcp`"),
-            (br#"{"mcpServers": {"a": {"url": "http://a/mcp", "headers": {"x": 1}}}}"#, "`headers` of `a`"),
             (br#"{"mcpServers": {"a": {"command": "x", "args": "y"}}}"#, "`args` of `a`"),
             (br#"{"mcpServers": {"a b": {"url": "http://a/mcp"}, "a-b": {"url": "http://b/mcp"}}}"#, "would both be named `a-b`"),
             (br#"{"mcpServers": {"a": {"url": "http://a/mcp"}, "a": {"url": "http://b/mcp"}}}"#, "the same key twice"),

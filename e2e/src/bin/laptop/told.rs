@@ -1,8 +1,8 @@
 //! What a person is told once everything runs: where to point a client, and what to do next. It asks nobody anything.
 
+use crate::client;
 use crate::servers::{HttpServer, Servers};
 use agentgate_e2e::{Broken, Doing};
-use serde_json::{Map, Value, json};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -39,7 +39,7 @@ pub(crate) fn demo(directory: &Path) -> Result<(), Broken> {
 
 pub(crate) fn own(directory: &Path, servers: &Servers) -> Result<(), Broken> {
     let gate = gate(directory)?;
-    write_client(&directory.join(CLIENT_FILE), &gate, servers)?;
+    write_client(&directory.join(CLIENT_FILE), &client::behind(&gate, servers))?;
     let enforced = fs::read_to_string(directory.join(ENFORCED)).doing("what is enforced")?;
     if enforced.is_empty() {
         println!("AgentGate OBSERVES: it records what it would decide, and changes nothing until you say so.\n");
@@ -74,22 +74,9 @@ fn gate(directory: &Path) -> Result<String, Broken> {
     fs::read_to_string(directory.join("ready")).doing("the gate's address")
 }
 
-/// The servers as a client reaches them through the gate, with the headers that it sent before.
-fn write_client(path: &Path, gate: &str, servers: &Servers) -> Result<(), Broken> {
-    let entry = |server: &HttpServer| {
-        let mut entry = Map::from_iter([
-            ("type".to_owned(), json!("http")),
-            ("url".to_owned(), json!(format!("{gate}/{}", server.name))),
-        ]);
-        if !server.headers.is_empty() {
-            let headers: Map<String, Value> = server.headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-            entry.insert("headers".into(), headers.into());
-        }
-        (server.name.clone(), Value::from(entry))
-    };
-    let all: Map<String, Value> = servers.http.iter().map(entry).collect();
-    let text = serde_json::to_string_pretty(&json!({ "mcpServers": all })).doing("the client's configuration")?;
+/// Only its owner may read it.
+fn write_client(path: &Path, text: &str) -> Result<(), Broken> {
     drop(fs::remove_file(path));
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path).doing(path.display())?;
-    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).doing(path.display())
+    file.write_all(text.as_bytes()).doing(path.display())
 }
