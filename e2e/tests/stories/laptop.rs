@@ -1,10 +1,14 @@
-//! `try` as a person runs it: what it shows, and that nothing is left of it, however it ends; nor of `bench`.
+//! `try`, `up` and `down` as a person runs them: what they show and leave, and that nothing is left of `try` or of `bench`,
+//! however it ends.
 
-use agentgate_e2e::{Places, eventually};
+use agentgate_e2e::{McpClient, Mode, Notes, Places, directory, eventually};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 
 fn laptop() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_laptop"));
@@ -76,4 +80,104 @@ fn directory_of(process: u32) -> Option<String> {
 
 fn pid(id: u32) -> Pid {
     Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+}
+
+/// A directory in which `up` leaves its `.run/`, in front of these servers.
+struct Home {
+    places: Places,
+    directory: TempDir,
+}
+
+/// On any free ports.
+const PORTS: [&str; 10] =
+    ["--gate-port", "0", "--admin-port", "0", "--filters-port", "0", "--operators-port", "0", "--metrics-port", "0"];
+
+// === impl Home ===
+
+impl Home {
+    fn new() -> Self {
+        let (places, directory) = (Places::found().unwrap(), directory().unwrap());
+        // `up` takes its policies from the repository.
+        for part in ["policies", "envoy"] {
+            std::os::unix::fs::symlink(places.repository.join(part), directory.path().join(part)).unwrap();
+        }
+        Self { places, directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// What it said, when it ended well or, if that is `wanted`, did not.
+    fn laptop(&self, words: &[&str], wanted: bool) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_laptop"));
+        let output = command.args(words).current_dir(self.directory.path()).output().unwrap();
+        let said = [&output.stdout[..], &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+        assert_eq!(output.status.success(), wanted, "{words:?}: {said}");
+        said
+    }
+
+    /// The notes that a client finds behind the gate under this path.
+    fn client(&self, server: &str) -> McpClient {
+        McpClient::connect_to(&self.places, &format!("{}/{server}", self.read(".run/ready")), Mode::Auto).unwrap()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let down = Command::new(env!("CARGO_BIN_EXE_laptop"))
+            .args(["down", "--remove"])
+            .current_dir(self.directory.path())
+            .output()
+            .unwrap();
+        assert!(std::thread::panicking() || (down.status.success() && !self.path(".run").exists()), "{down:?}");
+    }
+}
+
+#[test]
+fn all_servers_of_a_clients_file_stand_behind_one_gate_and_the_file_comes_back_whole() {
+    let home = Home::new();
+    let [first, second] = ["a", "b"].map(|name| Notes::start(&home.places, &home.path(name), &[]).unwrap());
+    let nobody = format!("http://{}/mcp", TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap());
+    let mut file = json!({"inputs": [], "mcpServers": {
+        "first": {"type": "http", "url": format!("http://{}/mcp", first.address), "timeout": 60},
+        "The Second": {"url": format!("http://{}/mcp", second.address), "headers": {"x-token": "t"}},
+        "later": {"url": nobody},
+        "git": {"command": "uvx", "args": ["mcp-server-git"], "env": {"TOKEN": "t"}},
+        "off": {"url": "http://127.0.0.1:1/mcp", "disabled": true},
+    }});
+    fs::write(home.path("mcp.json"), file.to_string()).unwrap();
+    let up = [&["up", "--mcp-config", "mcp.json"][..], &PORTS].concat();
+    let said = home.laptop(&up, true);
+    let warning = format!("warning: nobody answers at {nobody} yet");
+    for words in [warning.as_str(), "-- uvx mcp-server-git", "off: it is disabled"] {
+        assert!(said.contains(words), "`{words}` is missing:\n{said}");
+    }
+    assert_eq!(said.matches("nobody answers").count(), 1, "{said}");
+
+    let (mut one, mut other) = (home.client("first"), home.client("The-Second"));
+    let added = other.call("add_note", &json!({"title": "in the second alone", "text": "x"})).unwrap();
+    assert_eq!(added["is_error"], false, "{added}");
+    let lists = |client: &mut McpClient| client.call("list_notes", &json!({})).unwrap()["text"].to_string();
+    assert!(lists(&mut other).contains("in the second alone"));
+    let in_the_first = lists(&mut one);
+    assert!(in_the_first.contains("title") && !in_the_first.contains("in the second alone"), "{in_the_first}");
+
+    let gate = home.read(".run/ready");
+    for (key, name) in [("first", "first"), ("The Second", "The-Second"), ("later", "later")] {
+        file["mcpServers"][key]["url"] = json!(format!("{gate}/{name}"));
+    }
+    assert_eq!(serde_json::from_str::<Value>(&home.read(".run/mcp.json")).unwrap(), file);
+
+    let line = format!("./justw {}", up.join(" "));
+    let other = home.laptop(&["up", "http://127.0.0.1:1/mcp"], false);
+    assert!(other.contains(&format!("running already, by `{line}`")), "{other}");
+    assert!(home.laptop(&["down"], true).contains(&format!("start it again   {line}")));
+    let demo = home.laptop(&[&["up"][..], &PORTS].concat(), false);
+    let (again, removal) = (demo.find(&line), demo.find("--remove"));
+    assert!(again.is_some() && again < removal, "{demo}");
 }

@@ -4,6 +4,7 @@
 mod client;
 mod place;
 mod progress;
+mod reached;
 mod running;
 mod serve;
 mod servers;

@@ -21,10 +21,11 @@ const MADE_ANEW: [&str; 6] = ["certificates", "gate", "ready", "env", "pid", tol
 pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), Broken> {
     let directory = PathBuf::from(DIRECTORY);
     if held(&directory)? {
+        let by = told::line(&directory).map(|line| format!(", by `{line}`")).unwrap_or_default();
         if servers.is_some() {
-            return Err(Broken("it is running already: end it with `./justw down`, then start it again".into()));
+            return Err(Broken(format!("it is running already{by}: end it with `./justw down`, then start it again")));
         }
-        println!("already running");
+        println!("already running{by}");
         return told::again(&directory);
     }
     free(ports)?;
@@ -40,6 +41,7 @@ pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), 
     let mut serving = Process::start("laptop", command, &directory.join("laptop.log"))?;
     serving.until("everything serves", || directory.join("ready").exists().then_some(()))?;
     serving.leave();
+    told::keep_line(&directory)?;
     match servers {
         Some(servers) => told::own(&directory, servers),
         None => told::demo(&directory),
@@ -50,9 +52,11 @@ pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), 
 fn prepare(directory: &Path, own: bool) -> Result<(), Broken> {
     let was_own = directory.join(OWN).exists();
     if was_own && !own {
-        let why =
-            "holds the policy and the traces of your own servers: `./justw down --remove` removes them, or move it elsewhere";
-        return Err(Broken(format!("{DIRECTORY}/ {why}")));
+        let again = told::line(directory).unwrap_or_else(|| "./justw up URL".into());
+        return Err(Broken(format!(
+            "{DIRECTORY}/ holds the policy and the traces of your own servers. Go on with them:\n  {again}\n\
+             For the demo, move {DIRECTORY}/ elsewhere first; or have it removed with all of that by `./justw down --remove`"
+        )));
     }
     if was_own {
         for name in MADE_ANEW {
@@ -77,15 +81,17 @@ pub(crate) fn down(remove: bool) -> Result<(), Broken> {
         eventually("it ends", || held(&directory).ok().filter(|held| !held))?;
     }
     let said = if running { "ended" } else { "nothing was running" };
+    let line = told::line(&directory);
     if own && !remove {
         println!("{said}; {DIRECTORY}/ keeps your policy and the traces for the next `up` (`./justw down --remove` removes it)");
-        return Ok(());
-    }
-    if directory.join("lock").exists() {
+    } else if directory.join("lock").exists() {
         fs::remove_dir_all(&directory).doing(directory.display())?;
         println!("{said}, and removed {DIRECTORY}/");
     } else {
         println!("{said}");
+    }
+    if let Some(line) = line {
+        println!("start it again   {line}");
     }
     Ok(())
 }

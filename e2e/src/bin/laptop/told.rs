@@ -1,8 +1,10 @@
 //! What a person is told once everything runs: where to point a client, and what to do next. It asks nobody anything.
 
 use crate::client;
-use crate::servers::{HttpServer, Servers};
+use crate::reached;
+use crate::servers::{HttpServer, Servers, quoted};
 use agentgate_e2e::{Broken, Doing};
+use std::env;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,6 +18,19 @@ pub(crate) const ENFORCED: &str = "enforced";
 
 /// What a client's configuration becomes; only its owner may read it, since it may hold tokens.
 const CLIENT_FILE: &str = "mcp.json";
+
+/// The line that started what runs, or what ran last and has left something.
+const LINE: &str = "up";
+
+/// Written once everything serves: a line that never did is of no use.
+pub(crate) fn keep_line(directory: &Path) -> Result<(), Broken> {
+    let words: Vec<String> = env::args().skip(1).map(|word| quoted(&word)).collect();
+    fs::write(directory.join(LINE), format!("./justw {}", words.join(" "))).doing("the line that starts it again")
+}
+
+pub(crate) fn line(directory: &Path) -> Option<String> {
+    fs::read_to_string(directory.join(LINE)).ok()
+}
 
 /// As the first time, where the servers' names are in the client's file.
 pub(crate) fn again(directory: &Path) -> Result<(), Broken> {
@@ -50,6 +65,9 @@ pub(crate) fn own(directory: &Path, servers: &Servers) -> Result<(), Broken> {
     let width = servers.http.iter().map(|server| server.name.len()).max().unwrap_or_default();
     for HttpServer { name, url, .. } in &servers.http {
         println!("  {name:<width$}   point your client at {gate}/{name}\n  {:<width$}   which is {url}", "");
+    }
+    for url in reached::silent(servers.http.iter().map(|server| server.url.as_str())) {
+        println!("  warning: nobody answers at {url} yet");
     }
     for (number, stdio) in (1..).zip(&servers.stdio) {
         let (name, bridge) = (&stdio.name, stdio.bridge(number));
