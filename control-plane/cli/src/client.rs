@@ -41,6 +41,9 @@ const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How soon a tail notices that nobody is there any more.
 const KEEP_ALIVE_S: u64 = 20;
 
+/// What a control plane says to an operator whom it knows and who may not ask this.
+const ROLE_MISSING: &str = "has not the role";
+
 /// Where the control plane is, and who we are.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Reaching the control plane")]
@@ -376,6 +379,8 @@ fn refused(endpoint: &str, status: Status) -> Failure {
         message => message.to_owned(),
     };
     match status.code() {
+        // It knows us, and says itself what is missing.
+        Code::PermissionDenied if said.contains(ROLE_MISSING) => Failure::new(Exit::NotPermitted, said),
         Code::Unauthenticated | Code::PermissionDenied => Failure::new(Exit::NotPermitted, said)
             .then("our certificate's SPIFFE ID must stand under [[operator]] in the control plane's configuration, with the role")
             .then(format!("is {endpoint} the operators' listener, and not the filters'?")),

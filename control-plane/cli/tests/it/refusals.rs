@@ -36,6 +36,11 @@ fn an_answer_that_is_no_has_its_own_exit_code() {
             &[said, "next"].map(|text| if code == 2 || code == 1 { said } else { text }),
         );
     }
+    let role = "`spiffe://a/operator/me` has not the role `viewer`; give it to them in `roles` of their [[operator]]";
+    let known = Answers { refusal: Some((Code::PermissionDenied, role)), ..Default::default() }.serve();
+    let output = known.agentgate(&["trace", "list"]);
+    check(&output, 4, &[role]);
+    assert!(!text(&output.stderr).contains("listener"), "it was the right one: {output:?}");
     let double = Answers::default().serve();
     check(&double.agentgate(&["trace", "show", "77"]), 1, &["no call `77`"]);
 }
