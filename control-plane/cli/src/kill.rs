@@ -4,6 +4,7 @@
 
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
+use crate::known;
 use crate::moment::{absolute, relative};
 use crate::order::{self, Confirmation};
 use crate::output::{Desk, moment_json};
@@ -97,7 +98,11 @@ pub async fn kill(arguments: &KillArguments, client: &Client, desk: &mut Desk<'_
     })?;
     let ordered = client.kill(v1::KillRequest { target: Some(target_to_wire(&target)), reason }).await?;
     let seen = order::confirm(client, ordered.epoch, desk).await?;
-    answer("killed", &target, &ordered, &seen, desk)
+    let doubts = match &target {
+        KillTarget::Tool { server, tool } => known::doubts(server.as_str(), tool.as_deref(), client).await,
+        KillTarget::Everything | KillTarget::Tenant(_) | KillTarget::Agent(_) | KillTarget::Session(_) => Vec::new(),
+    };
+    answer("killed", &target, &ordered, &seen, &doubts, desk)
 }
 
 pub async fn resume(arguments: &ResumeArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -105,7 +110,7 @@ pub async fn resume(arguments: &ResumeArguments, client: &Client, desk: &mut Des
     let reason = arguments.why.reason.clone().unwrap_or_default();
     let ordered = client.resume(v1::ResumeRequest { target: Some(target_to_wire(&target)), reason }).await?;
     let seen = order::confirm(client, ordered.epoch, desk).await?;
-    answer("resumed", &target, &ordered, &seen, desk)
+    answer("resumed", &target, &ordered, &seen, &[], desk)
 }
 
 /// What a person types to let it go on.
@@ -162,18 +167,20 @@ fn answer(
     target: &KillTarget,
     ordered: &v1::OrderResponse,
     seen: &Confirmation,
+    doubts: &[String],
     desk: &mut Desk<'_>,
 ) -> Result<(), Failure> {
     let text = |screen: &Screen| {
         let mut pairs = Pairs::new(screen);
         pairs.heading(&format!("{done}: {}", escape(&target.to_string(), screen.charset)));
         order::render(ordered, seen, &mut pairs);
+        doubts.iter().for_each(|doubt| pairs.pair("warning", Palette::Waiting, doubt));
         if done == "killed" {
             pairs.pair("resume", Palette::Plain, &resume_command(target));
         }
         pairs.finish()
     };
-    desk.answer(text, || order::to_json(&json!({ done: target_json(target) }), ordered, seen))
+    desk.answer(text, || order::to_json(&json!({ done: target_json(target) }), ordered, seen, doubts))
 }
 
 async fn list(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ pub mod envoy;
 pub mod explain;
 pub mod failure;
 pub mod kill;
+pub mod known;
 pub mod mode;
 pub mod moment;
 pub mod openapi;

@@ -4,6 +4,7 @@
 
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
+use crate::known;
 use crate::moment::relative;
 use crate::order::{self, Confirmation};
 use crate::output::{Desk, moment_json};
@@ -23,6 +24,12 @@ use serde_json::{Value, json};
 
 /// How far back whoever enforces is told of.
 const IMPACT_DAYS: u32 = 7;
+
+/// More tools with an order of their own are counted.
+const TOOLS_TOLD_MAX: usize = 8;
+
+const BY_ORDER_ALONE: &str = "the routes' own configuration observes: a filter VM that starts while no control plane is reachable \
+                              still lets calls through; write `\"mode\": \"enforce\"` into the route once you enforce for good";
 
 const MODES: [Column; 6] = [
     Column::cut("SERVER", u8::MAX),
@@ -89,8 +96,9 @@ pub async fn enforce(arguments: &EnforceArguments, client: &Client, desk: &mut D
             return Err(Failure::new(Exit::Usage, "nobody is here to be asked whether calls are to be refused from now on")
                 .then(format!("look at `{again}`, then add --yes")));
         }
-        let said = foretold(&arguments.which, client, desk).await?;
-        desk.write(&format!("{said}\n"))?;
+        let mut said = vec![foretold(&arguments.which, client, desk).await?];
+        said.extend(arguments.which.doubts(client).await.iter().map(|doubt| escape(doubt, desk.screen.charset)));
+        desk.write(&format!("{}\n", said.join("\n")))?;
         if !desk.ask(&format!("Enforce {}?", escape(&arguments.which.told(), desk.screen.charset)))? {
             return Err(Failure::new(Exit::Refused, "nothing was ordered"));
         }
@@ -157,11 +165,55 @@ async fn set(which: &Which, mode: Option<Mode>, client: &Client, desk: &mut Desk
     };
     let ordered = client.set_mode(request).await?;
     let seen = order::confirm(client, ordered.epoch, desk).await?;
+    let doubts = if mode.is_some() { which.doubts(client).await } else { Vec::new() };
+    // What stands beside an order is told where it is known, and stops no answer.
+    let status = client.show_status().await.unwrap_or_default();
     let what = || json!({ "server": which.server, "tool": which.tool, "mode": mode.map(Mode::name) });
-    desk.answer(|screen| render(which, mode, &ordered, &seen, screen), || order::to_json(&what(), &ordered, &seen))
+    let told = |screen: &Screen| {
+        let mut warnings: Vec<(&str, String)> = doubts.iter().map(|doubt| ("warning", doubt.clone())).collect();
+        warnings.extend(beside(which, mode, &status));
+        render(which, mode, &ordered, &seen, &warnings, screen)
+    };
+    desk.answer(told, || order::to_json(&what(), &ordered, &seen, &doubts))
 }
 
-fn render(which: &Which, mode: Option<Mode>, ordered: &v1::OrderResponse, seen: &Confirmation, screen: &Screen) -> String {
+/// What else decides about these calls: orders for single tools, and the routes' own configuration.
+fn beside(which: &Which, mode: Option<Mode>, status: &v1::ShowStatusResponse) -> Vec<(&'static str, String)> {
+    let mut told = Vec::new();
+    let server = shell_word(&which.server);
+    if which.tool.is_none() {
+        let modes = status.orders.iter().flat_map(|orders| &orders.modes);
+        let other = |order: &&v1::ModeOrder| {
+            order.server == which.server && !order.tool.is_empty() && mode_from_wire(order.mode()) != mode
+        };
+        let tools: Vec<&v1::ModeOrder> = modes.filter(other).collect();
+        for order in tools.iter().take(TOOLS_TOLD_MAX) {
+            let is = match mode_from_wire(order.mode()) {
+                Some(Mode::Enforce) => "enforced",
+                Some(Mode::Observe) | None => "observed",
+            };
+            let clear = format!("agentgate mode clear {server} --tool {}", shell_word(&order.tool));
+            told.push(("still", format!("`{}` is {is} by an order of its own; to let it go: {clear}", order.tool)));
+        }
+        if tools.len() > TOOLS_TOLD_MAX {
+            told.push(("still", format!("{} more tools; all: agentgate mode list", tools.len() - TOOLS_TOLD_MAX)));
+        }
+    }
+    let observes = status.routes.iter().any(|route| route.observes && route.server == which.server);
+    if observes && mode == Some(Mode::Enforce) {
+        told.push(("mind", BY_ORDER_ALONE.to_owned()));
+    }
+    told
+}
+
+fn render(
+    which: &Which,
+    mode: Option<Mode>,
+    ordered: &v1::OrderResponse,
+    seen: &Confirmation,
+    warnings: &[(&str, String)],
+    screen: &Screen,
+) -> String {
     let mut pairs = Pairs::new(screen);
     let told = escape(&which.told(), screen.charset);
     pairs.heading(&match mode {
@@ -170,6 +222,7 @@ fn render(which: &Which, mode: Option<Mode>, ordered: &v1::OrderResponse, seen: 
         None => format!("as the routes say: {told}"),
     });
     order::render(ordered, seen, &mut pairs);
+    warnings.iter().for_each(|(name, warning)| pairs.pair(name, Palette::Waiting, warning));
     let back = match mode {
         Some(Mode::Enforce) => "observe",
         Some(Mode::Observe) => "enforce",
@@ -208,6 +261,10 @@ impl Which {
     fn check(&self) -> Result<(), Failure> {
         let named = Server::try_from(self.server.as_str()).and_then(|_| tool_from_wire(self.tool.as_deref().unwrap_or_default()));
         named.map(drop).map_err(|error| Failure::new(Exit::Usage, error))
+    }
+
+    async fn doubts(&self, client: &Client) -> Vec<String> {
+        known::doubts(&self.server, self.tool.as_deref(), client).await
     }
 
     fn told(&self) -> String {

@@ -87,9 +87,9 @@ pub fn render(order: &v1::OrderResponse, seen: &Confirmation, pairs: &mut Pairs<
     }
 }
 
-/// The same for programs, beside what was ordered.
+/// The same for programs, beside what was ordered, and what makes its names doubtful.
 #[must_use]
-pub fn to_json(what: &Value, order: &v1::OrderResponse, seen: &Confirmation) -> Value {
+pub fn to_json(what: &Value, order: &v1::OrderResponse, seen: &Confirmation, doubts: &[String]) -> Value {
     let unconfirmed = seen
         .behind
         .iter()
@@ -102,6 +102,7 @@ pub fn to_json(what: &Value, order: &v1::OrderResponse, seen: &Confirmation) -> 
         "filters_heard": seen.heard(),
         "filters_confirmed": seen.confirmed,
         "unconfirmed": unconfirmed.collect::<Vec<_>>(),
+        "warnings": doubts,
         "trouble": Some(seen.trouble.join(": ")).filter(|trouble| !trouble.is_empty()),
     })
 }

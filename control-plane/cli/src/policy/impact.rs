@@ -5,6 +5,7 @@
 use super::{cut_short, far, read_folder};
 use crate::client::{Client, Connection};
 use crate::failure::Failure;
+use crate::known;
 use crate::moment::{absolute, grouped, relative};
 use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
@@ -56,8 +57,12 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
         server: arguments.server.clone().unwrap_or_default(),
     };
     let impact = read(request, client, desk).await?;
+    let doubts = match &arguments.server {
+        Some(server) if impact.calls == 0 => known::doubts(server, None, client).await,
+        Some(_) | None => Vec::new(),
+    };
     let now = desk.now;
-    desk.answer(|screen| render(&impact, arguments, now, screen), || to_json(&impact))
+    desk.answer(|screen| render(&impact, arguments, &doubts, now, screen), || to_json(&impact, &doubts))
 }
 
 /// Reads it to its end, and says how far it is.
@@ -101,7 +106,7 @@ pub fn in_short(impact: &v1::Impact) -> String {
     text
 }
 
-fn render(impact: &v1::Impact, arguments: &Arguments, now: Time, screen: &Screen) -> String {
+fn render(impact: &v1::Impact, arguments: &Arguments, doubts: &[String], now: Time, screen: &Screen) -> String {
     let what = arguments.directory.as_ref().map(|directory| format!("the policy in {}", directory.display()));
     let what = what.unwrap_or_else(|| "enforcing".to_owned());
     let mut text = escape(&headline(impact, &what), screen.charset);
@@ -112,7 +117,7 @@ fn render(impact: &v1::Impact, arguments: &Arguments, now: Time, screen: &Screen
         text += &table(impact, now, screen);
         text += "\n";
     }
-    for (palette, line) in known(impact, arguments, now) {
+    for (palette, line) in doubts.iter().map(|doubt| (Palette::Waiting, doubt.clone())).chain(told(impact, arguments, now)) {
         text += &screen.paint(palette, &escape(&line, screen.charset));
         text.push('\n');
     }
@@ -152,7 +157,7 @@ fn table(impact: &v1::Impact, now: Time, screen: &Screen) -> String {
 }
 
 /// How much is known, and what to do next.
-fn known(impact: &v1::Impact, arguments: &Arguments, now: Time) -> Vec<(Palette, String)> {
+fn told(impact: &v1::Impact, arguments: &Arguments, now: Time) -> Vec<(Palette, String)> {
     let mut lines = Vec::new();
     if impact.rows_cut {
         lines.push((Palette::Waiting, "there are more rows than these; look at one server with --server".to_owned()));
@@ -178,7 +183,7 @@ fn known(impact: &v1::Impact, arguments: &Arguments, now: Time) -> Vec<(Palette,
     }
     if let Some(row) = impact.rows.first() {
         lines.push((Palette::Dim, format!("why, and what would change it: agentgate explain {}", row.last_call_id)));
-    } else if let Some(server) = &arguments.server {
+    } else if let Some(server) = arguments.server.as_ref().filter(|_| impact.calls > 0) {
         lines.push((Palette::Dim, format!("agentgate enforce {}", crate::text::shell_word(server))));
     }
     lines
@@ -188,7 +193,7 @@ fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(count)) }
 }
 
-fn to_json(impact: &v1::Impact) -> Value {
+fn to_json(impact: &v1::Impact, doubts: &[String]) -> Value {
     let rows = impact.rows.iter().map(|row| {
         json!({
             "tenant": row.tenant,
@@ -215,5 +220,6 @@ fn to_json(impact: &v1::Impact) -> Value {
         "from": moment_json(impact.from_us),
         "observations_lost": impact.observations_lost,
         "policy_digest": hex(&impact.policy_digest),
+        "warnings": doubts,
     })
 }

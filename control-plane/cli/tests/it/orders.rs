@@ -154,6 +154,82 @@ fn what_is_in_force_is_listed_with_how_it_ends() {
     }
 }
 
+/// Calls of one server that its filters observe, and a tool of it that an order enforces.
+fn seen() -> Answers {
+    let call = |tool: &str| v1::CallTrace {
+        server: "notes".into(),
+        method: "tools/call".into(),
+        target: tool.into(),
+        ..Default::default()
+    };
+    let order = |tool: &str, mode: v1::Mode| v1::ModeOrder {
+        server: "notes".into(),
+        tool: tool.into(),
+        mode: mode.into(),
+        ..Default::default()
+    };
+    let orders = v1::OrderStatus {
+        modes: vec![order("", v1::Mode::Observe), order("drop", v1::Mode::Enforce), order("read", v1::Mode::Observe)],
+        ..Default::default()
+    };
+    let route = |server: &str, observes| v1::RouteStatus { server: server.into(), observes, ..Default::default() };
+    let routes = vec![route("notes", true), route("files", false)];
+    let filters = vec![vm("a", 12, 0)];
+    let status = v1::ShowStatusResponse { orders: Some(orders), routes, filters, ..well() };
+    let traces = vec![call("read"), call("drop"), v1::CallTrace { method: "tools/list".into(), ..call("") }];
+    Answers { status, traces, ordered: ORDERED, impact: Some(v1::Impact::default()), ..Default::default() }
+}
+
+#[test]
+fn a_name_that_no_call_had_is_doubted_and_the_order_is_given() {
+    let double = seen().serve();
+    let server = "no call of a server `ntoes` was seen; seen are: `notes`, `files`";
+    let tool = "no call of a tool `drpo` of the server `notes` was seen; seen are: `drop`, `read`";
+    for (words, doubt) in [
+        (&["kill", "server", "ntoes", "--reason", "x"][..], Some(server)),
+        (&["kill", "tool", "ntoes", "drop", "--reason", "x"], Some(server)),
+        (&["kill", "tool", "notes", "drpo", "--reason", "x"], Some(tool)),
+        (&["enforce", "notes", "--tool", "drpo", "--yes"], Some(tool)),
+        (&["observe", "ntoes"], Some(server)),
+        (&["policy", "impact", "--server", "ntoes"], Some(server)),
+        (&["kill", "tool", "notes", "drop", "--reason", "x"], None),
+        (&["kill", "everything", "--reason", "x"], None),
+        (&["enforce", "files", "--yes"], None),
+        (&["enforce", "notes", "--tool", "read", "--yes"], None),
+        (&["mode", "clear", "ntoes"], None),
+        (&["policy", "impact", "--server", "notes"], None),
+    ] {
+        let before = double.said().len();
+        let output = double.agentgate(words);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let shown = text(&output.stdout);
+        assert!(doubt.is_none_or(|doubt| shown.contains(doubt)), "{words:?}\n{shown}");
+        assert_eq!(shown.contains("no call of a"), doubt.is_some(), "{words:?}\n{shown}");
+        assert_eq!(double.said().len(), before + 1, "{words:?}");
+        let answer = json(&double.agentgate(&[words, &["--output", "json"]].concat()));
+        assert_eq!(answer["warnings"], doubt.map_or(serde_json::json!([]), |doubt| serde_json::json!([doubt])));
+    }
+}
+
+#[test]
+fn what_else_decides_stands_beside_an_order() {
+    let double = seen().serve();
+    let drop = "  still        `drop` is enforced by an order of its own; to let it go: agentgate mode clear notes --tool drop\n";
+    let read = "  still        `read` is observed by an order of its own; to let it go: agentgate mode clear notes --tool read\n";
+    let alone = "  mind         the routes' own configuration observes: a filter VM that starts";
+    for (words, wanted) in [
+        (&["observe", "notes"][..], [true, false, false]),
+        (&["mode", "clear", "notes"], [true, true, false]),
+        (&["enforce", "notes", "--yes"], [false, true, true]),
+        (&["enforce", "notes", "--tool", "drop", "--yes"], [false, false, true]),
+        (&["observe", "notes", "--tool", "drop"], [false, false, false]),
+        (&["enforce", "files", "--yes"], [false, false, false]),
+    ] {
+        let shown = text(&double.agentgate(words).stdout);
+        assert_eq!([drop, read, alone].map(|line| shown.contains(line)), wanted, "{words:?}\n{shown}");
+    }
+}
+
 #[test]
 fn a_connection_may_be_given_before_the_verb() {
     let double = double(vec![], ORDERED);
