@@ -124,6 +124,15 @@ fn several_servers_have_a_route_and_a_cluster_each() {
 }
 
 #[test]
+fn a_name_that_is_both_is_reached_over_ipv4_first() {
+    let words = ["--at", "gateway", "--upstream", "a=http://localhost:8000", "--upstream", "b=http://127.0.0.1:8001"];
+    let (value, _) = made(&[&words[..], &["--control-plane", "localhost:9443"]].concat());
+    let clusters = value.pointer("/static_resources/clusters").and_then(Value::as_array).expect("clusters");
+    let families: Vec<&Value> = clusters.iter().map(|cluster| &cluster["dns_lookup_family"]).collect();
+    assert_eq!(families, ["V4_PREFERRED"; 3]);
+}
+
+#[test]
 fn inbound_asks_callers_for_their_certificates_and_outbound_for_none() {
     let (value, _) = made(&["--at", "inbound", "--upstream", "http://127.0.0.1:8000/mcp", "--server", "notes"]);
     let tls = value.pointer("/static_resources/listeners/0/filter_chains/0/transport_socket/typed_config").expect("TLS");
