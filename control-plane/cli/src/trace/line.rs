@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 const CALL_COLUMNS: usize = 32;
 const RULE_COLUMNS: usize = 24;
 
+/// So much of an approval's id is quoted by people, and as a rule is unique.
+const APPROVAL_DIGITS: usize = 8;
+
 /// The columns of a list, in the order of [`cells`]. Verdict, call and rule are the last to go.
 pub const COLUMNS: [Column; 9] = [
     Column::right("SEQ", u8::MAX),
@@ -43,7 +46,7 @@ pub fn cells(trace: &CallTrace, shared_domain: Option<&str>, now: Time, screen: 
         Cell::new(Palette::Dim, relative(now, trace.at_us)),
         Cell::new(palette, verdict),
         Cell::plain(call(trace, screen)),
-        Cell::plain(trace.rule.clone()),
+        Cell::plain(rule(trace)),
         Cell::new(outcome_palette(trace.outcome()), outcome_name.unwrap_or("-")),
         Cell::new(Palette::Dim, trace.duration_us.map_or_else(|| "-".to_owned(), span)),
         Cell::plain(short(&trace.principal, shared_domain)),
@@ -103,6 +106,25 @@ pub fn spoken(trace: &CallTrace) -> (String, Palette) {
     // Nothing was let through and nothing was stopped by it.
     let palette = if trace.verdict() == Verdict::Allow { Palette::Dim } else { Palette::Waiting };
     (format!("({name})"), palette)
+}
+
+/// What the brackets of [`rule`] hold.
+pub const WAITS: &str = "in brackets: the approval that it waits for, agentgate approve show ID";
+
+/// The rule that decided, and where it had the call wait the beginning of the approval's id.
+#[must_use]
+pub fn rule(trace: &CallTrace) -> String {
+    match waits_for(trace) {
+        Some(approval) => format!("{} [{approval}]", trace.rule),
+        None => trace.rule.clone(),
+    }
+}
+
+/// The beginning of the id of the approval that this call waits for.
+#[must_use]
+pub fn waits_for(trace: &CallTrace) -> Option<&str> {
+    let waits = trace.verdict() == Verdict::Pending;
+    absent(&trace.approval).filter(|_| waits).map(|approval| approval.get(..APPROVAL_DIGITS).unwrap_or(approval))
 }
 
 /// An outcome's name; none where there is none yet, or none to come.

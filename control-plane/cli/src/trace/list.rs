@@ -1,6 +1,7 @@
 //! `agentgate trace list`: calls that match, newest first, fetched page by page up to a limit.
 
 use super::line;
+use super::sieve::Sieve;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::moment::grouped;
@@ -45,6 +46,8 @@ pub struct Arguments {
     /// Only calls whose verdict was enforced
     #[arg(long)]
     enforced: bool,
+    #[command(flatten)]
+    sieve: Sieve,
     /// At most so many calls
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_MAX)))]
     limit: u32,
@@ -136,6 +139,9 @@ fn render(traces: &[v1::CallTrace], next: &str, filtered: bool, now: Time, scree
     if traces.iter().any(|trace| trace.observed) {
         foot.push(line::OBSERVED.to_owned());
     }
+    if traces.iter().any(|trace| line::waits_for(trace).is_some()) {
+        foot.push(line::WAITS.to_owned());
+    }
     foot.push("one in full: agentgate trace show SEQ".to_owned());
     // On a narrow terminal each on a line of its own, not broken by the terminal somewhere.
     let length = foot.iter().map(|part| part.len() + 2).sum::<usize>().saturating_sub(2);
@@ -153,12 +159,12 @@ fn to_json(traces: &[v1::CallTrace], next: &str) -> Value {
 
 impl Arguments {
     fn wants(&self, trace: &v1::CallTrace) -> bool {
-        !(self.observed && !trace.observed || self.enforced && trace.observed)
+        self.sieve.wants(trace) && !(self.observed && !trace.observed || self.enforced && trace.observed)
     }
 
     /// How many are asked for at once. Where some of them are left out here, not only as many as are still missing.
     fn page(&self, missing: usize, limit: usize) -> usize {
-        let wished = if self.observed || self.enforced { limit } else { missing };
+        let wished = if self.observed || self.enforced || self.sieve.is_set() { limit } else { missing };
         wished.min(usize::try_from(PAGE_SIZE_MAX).unwrap_or(usize::MAX))
     }
 
@@ -188,7 +194,7 @@ impl Arguments {
 
     fn filtered(&self) -> bool {
         let names = [&self.principal, &self.session, &self.tool, &self.rule];
-        names.iter().any(|name| name.is_some()) || self.verdict.is_some() || self.observed || self.enforced
+        names.iter().any(|name| name.is_some()) || self.verdict.is_some() || self.observed || self.enforced || self.sieve.is_set()
     }
 }
 

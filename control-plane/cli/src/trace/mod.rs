@@ -6,6 +6,7 @@ pub(crate) mod arguments;
 pub mod line;
 mod list;
 mod show;
+mod sieve;
 mod tail;
 
 use crate::client::{Client, Connection};
@@ -28,13 +29,13 @@ pub enum Verb {
     /// Show one call in full: facts, rule, reason, arguments, outcome
     Show(show::Arguments),
     /// Watch calls as they are decided and outcomes as they arrive, until ctrl-C (in JSON, `event` says which a line is)
-    Tail,
+    Tail(tail::Arguments),
 }
 
 pub async fn run(verb: &Verb, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     match verb {
         Verb::List(arguments) => list::run(arguments, client, desk).await,
         Verb::Show(arguments) => show::run(arguments, client, desk).await,
-        Verb::Tail => tail::run(client, desk).await,
+        Verb::Tail(arguments) => tail::run(arguments, client, desk).await,
     }
 }

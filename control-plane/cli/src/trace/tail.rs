@@ -2,6 +2,7 @@
 //! plane leaves.
 
 use super::line;
+use super::sieve::Sieve;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::moment::{absolute, span};
@@ -9,6 +10,7 @@ use crate::output::{Desk, Output};
 use crate::screen::{Palette, Screen};
 use crate::text::shorten;
 use agentgate_proto::v1::{CallTrace, TailTracesResponse};
+use clap::Args;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use unicode_width::UnicodeWidthStr as _;
@@ -20,6 +22,12 @@ const CALL_COLUMNS_MAX: usize = 32;
 const CLOCK_FROM_COLUMNS: u16 = 72;
 const MILLIS_FROM_COLUMNS: u16 = 100;
 
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    sieve: Sieve,
+}
+
 /// What one line tells of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Event {
@@ -27,7 +35,7 @@ enum Event {
     Ended,
 }
 
-pub(super) async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     leave_at_ctrl_c().map_err(|error| Failure::new(Exit::Local, error))?;
     let mut tail = client.tail_traces().await?;
     if desk.output == Output::Table && desk.screen.terminal {
@@ -37,7 +45,7 @@ pub(super) async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Fail
         ))?;
     }
     while let Some(news) = tail.next().await? {
-        for (event, trace) in told(&news) {
+        for (event, trace) in told(&news).filter(|(_, trace)| arguments.sieve.wants(trace)) {
             desk.answer(|screen| render(event, trace, screen), || to_json(event, trace))?;
         }
     }
@@ -71,7 +79,7 @@ fn render(event: Event, trace: &CallTrace, screen: &Screen) -> String {
     let (word, palette, why) = match event {
         Event::Decided => {
             let (verdict, palette) = line::spoken(trace);
-            let why = [trace.rule.as_str(), trace.reason.as_str()];
+            let why = [line::rule(trace), trace.reason.clone()];
             (verdict, palette, why.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": "))
         }
         Event::Ended => {
@@ -154,6 +162,7 @@ mod tests {
         let observed =
             CallTrace { observed: true, ..call(12, "send_note", Verdict::Pending, "tool_gated", "it asks for an approval") };
         let longest = call(10, "search_all_of_the_notes_at_once", Verdict::Pending, "tool_gated", "it asks for an approval");
+        let longest = CallTrace { approval: "0f1e2d3c4b5a69788796a5b4c3d2e1f0".into(), ..longest };
         vec![
             (Event::Decided, read),
             (Event::Ended, ended),
@@ -178,7 +187,7 @@ mod tests {
             "
      9  19:05:52.123Z  allow      notes/read_note                   tool_open: reading is open
      9                 ended      notes/read_note                   completed, took 12.3ms
-    10  19:05:52.123Z  pending    notes/search_all_of_the_notes_a…  tool_gated: it asks for an approval
+    10  19:05:52.123Z  pending    notes/search_all_of_the_notes_a…  tool_gated [0f1e2d3c]: it asks for an app…
      3                 ended      -                                 not_released
     11  19:05:52.123Z  deny       ×1,204 in 10s                     gate.duplicate_key: too many
     12  19:05:52.123Z  (pending)  notes/send_note                   tool_gated: it asks for an approval
@@ -189,7 +198,7 @@ mod tests {
             "
      9  19:05:52  allow      notes/read_note          tool_open: reading is open
      9            ended      notes/read_note          completed, took 12.3ms
-    10  19:05:52  pending    notes/search_all_of_th…  tool_gated: it asks for a…
+    10  19:05:52  pending    notes/search_all_of_th…  tool_gated [0f1e2d3c]: it …
      3            ended      -                        not_released
     11  19:05:52  deny       ×1,204 in 10s            gate.duplicate_key: too m…
     12  19:05:52  (pending)  notes/send_note          tool_gated: it asks for a…
@@ -200,7 +209,7 @@ mod tests {
             "
      9  allow      notes/read_note     tool_open: reading i…
      9  ended      notes/read_note     completed, took 12.3…
-    10  pending    notes/search_all_…  tool_gated: it asks …
+    10  pending    notes/search_all_…  tool_gated [0f1e2d3c]…
      3  ended      -                   not_released
     11  deny       ×1,204 in 10s       gate.duplicate_key: …
     12  (pending)  notes/send_note     tool_gated: it asks …

@@ -136,6 +136,53 @@ fn observed_calls_are_told_apart_and_a_page_of_them_ends_where_it_ends() {
 }
 
 #[test]
+fn sessions_and_other_servers_are_left_out_where_nobody_wants_them() {
+    let call = |sequence: u64, server: &str, method: &str| v1::CallTrace {
+        sequence,
+        server: server.into(),
+        method: method.into(),
+        target: "t".into(),
+        ..Default::default()
+    };
+    let traces = vec![
+        call(5, "notes", "ping"),
+        call(4, "files", "tools/call"),
+        call(3, "notes", "tools/call"),
+        call(2, "notes", "tools/list"),
+        call(1, "notes", "tools/call"),
+    ];
+    let double = Answers { traces, ..Default::default() }.serve();
+    for (more, wanted) in [
+        (&["--calls"][..], &[4, 3, 1][..]),
+        (&["--server", "notes"], &[5, 3, 2, 1]),
+        (&["--server", "notes", "--calls"], &[3, 1]),
+        (&["--server", "nowhere"], &[]),
+    ] {
+        let of = |line: &serde_json::Value| line["sequence"].as_u64().expect("a sequence");
+        let answer = json(&double.agentgate(&[&["trace", "list", "--output", "json"], more].concat()));
+        assert_eq!(answer["traces"].as_array().expect("traces").iter().map(of).collect::<Vec<_>>(), wanted, "{more:?}");
+        let tail = text(&double.agentgate(&[&["trace", "tail", "--output", "json"], more].concat()).stdout);
+        let lines = tail.lines().map(|line| of(&serde_json::from_str(line).expect("JSON")));
+        assert_eq!(lines.collect::<Vec<_>>(), wanted, "{more:?}");
+    }
+    let first = json(&double.agentgate(&["trace", "list", "--calls", "--limit", "2", "--output", "json"]));
+    assert_eq!(first["next_page_token"], "3", "nothing twice, nothing left out");
+}
+
+#[test]
+fn a_call_that_waits_is_listed_with_its_approval() {
+    let mut traces = calls();
+    traces[1].approval = "0f1e2d3c4b5a69788796a5b4c3d2e1f0".into();
+    // It used one, and waits for none.
+    traces[3].approval = "ff".repeat(16);
+    let double = Answers { traces, ..Default::default() }.serve();
+    let list = text(&double.agentgate(&["trace", "list"]).stdout);
+    assert!(list.contains("tools.gated [0f1e2d3c]") && list.contains("agentgate approve show ID"), "{list}");
+    assert!(!list.contains("[ffffffff]"), "{list}");
+    assert!(text(&double.agentgate(&["trace", "tail"]).stdout).contains("tools.gated [0f1e2d3c]: send_note needs approval"));
+}
+
+#[test]
 fn an_observed_call_and_its_approval_are_shown() {
     let mut observed = shown();
     let trace = observed.trace.get_or_insert_default();
