@@ -177,7 +177,7 @@ fn all_servers_of_a_clients_file_stand_behind_one_gate_and_the_file_comes_back_w
     let other = home.laptop(&["up", "http://127.0.0.1:1/mcp"], false);
     assert!(other.contains(&format!("running already, by `{line}`")), "{other}");
     assert!(home.laptop(&["down"], true).contains(&format!("start it again   {line}")));
-    let demo = home.laptop(&[&["up"][..], &PORTS].concat(), false);
+    let demo = home.laptop(&["up"], false);
     let (again, removal) = (demo.find(&line), demo.find("--remove"));
     assert!(again.is_some() && again < removal, "{demo}");
 }

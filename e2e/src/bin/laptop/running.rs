@@ -28,6 +28,7 @@ pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), 
         println!("already running{by}");
         return told::again(&directory);
     }
+    kept(&directory, servers.is_some())?;
     free(ports)?;
     prepare(&directory, servers.is_some())?;
     let mut command = Command::new(env::current_exe().doing("the path of this program")?);
@@ -48,16 +49,21 @@ pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), 
     }
 }
 
-/// What an earlier life left. The demo begins anew each time; somebody's own servers go on where they were.
-fn prepare(directory: &Path, own: bool) -> Result<(), Broken> {
-    let was_own = directory.join(OWN).exists();
-    if was_own && !own {
+/// Nothing of somebody's own servers gives way to the demo.
+fn kept(directory: &Path, own: bool) -> Result<(), Broken> {
+    if !own && directory.join(OWN).exists() {
         let again = told::line(directory).unwrap_or_else(|| "./justw up URL".into());
         return Err(Broken(format!(
             "{DIRECTORY}/ holds the policy and the traces of your own servers. Go on with them:\n  {again}\n\
              For the demo, move {DIRECTORY}/ elsewhere first; or have it removed with all of that by `./justw down --remove`"
         )));
     }
+    Ok(())
+}
+
+/// What an earlier life left. The demo begins anew each time; somebody's own servers go on where they were.
+fn prepare(directory: &Path, own: bool) -> Result<(), Broken> {
+    let was_own = directory.join(OWN).exists();
     if was_own {
         for name in MADE_ANEW {
             let path = directory.join(name);
