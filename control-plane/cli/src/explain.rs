@@ -13,6 +13,7 @@ use crate::text::escape;
 use crate::trace::line;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
+use agentgate_proto::v1::OutcomeKind;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -53,7 +54,8 @@ fn render(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, now: Time, sc
             pairs.pair(&escape(&other.rule, screen.charset), Palette::Plain, &format!("{}{reason}", place(other)));
         }
     }
-    edits(answer, screen, &mut pairs);
+    waits(trace, &mut pairs);
+    edits(trace, answer, screen, &mut pairs);
     caveats(answer, &mut pairs);
     pairs.finish()
 }
@@ -105,9 +107,37 @@ fn facts(facts: &[v1::FactRead], screen: &Screen, pairs: &mut Pairs<'_>) {
     }
 }
 
-fn edits(answer: &v1::ExplainCallResponse, screen: &Screen, pairs: &mut Pairs<'_>) {
+/// A call that waits needs a person, and no edit.
+fn waits(trace: &v1::CallTrace, pairs: &mut Pairs<'_>) {
+    if let Some(approval) = line::waits_for(trace) {
+        pairs.heading("It waits for a person");
+        pairs.pair("look", Palette::Title, &format!("agentgate approve show {approval}"));
+        pairs.pair("then", Palette::Plain, &format!("agentgate approve grant {approval}, or deny {approval}"));
+    }
+}
+
+/// What went wrong with a call after it was let through; none where nothing did.
+fn broken(trace: &v1::CallTrace) -> Option<&'static str> {
+    let outcome = trace.outcome();
+    match outcome {
+        _ if trace.verdict() != v1::Verdict::Allow => None,
+        OutcomeKind::Unspecified | OutcomeKind::Completed => None,
+        OutcomeKind::Failed | OutcomeKind::Cut | OutcomeKind::NotReleased | OutcomeKind::Withheld | OutcomeKind::Unknown => {
+            line::outcome(outcome)
+        }
+    }
+}
+
+fn edits(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, screen: &Screen, pairs: &mut Pairs<'_>) {
+    if let Some(outcome) = broken(trace) {
+        pairs.heading("No edit of tools.yaml mends it");
+        let said = format!("it was let through, and ended as `{outcome}`: agentgate trace show {}", trace.sequence);
+        return pairs.pair("because", Palette::Plain, &said);
+    }
+    let passed = trace.verdict() == v1::Verdict::Allow;
     for edit in &answer.edits {
-        let what = format!("An edit of tools.yaml for {}/{}", edit.server, edit.tool);
+        let what = if passed { "It passes; a stricter tools.yaml for" } else { "An edit of tools.yaml for" };
+        let what = format!("{what} {}/{}", edit.server, edit.tool);
         pairs.heading(&escape(&what, screen.charset));
         pairs.block(&diff::render(&edit.diff, screen));
         let (name, palette) = line::verdict(edit.verdict());

@@ -56,6 +56,36 @@ fn a_refusal_is_explained_by_its_rule_its_facts_and_an_edit() {
 }
 
 #[test]
+fn advice_begins_with_what_helps_this_call() {
+    let with = |verdict: v1::Verdict, outcome: v1::OutcomeKind, approval: &str| {
+        let trace =
+            v1::CallTrace { verdict: verdict.into(), outcome: outcome.into(), approval: approval.into(), ..calls()[2].clone() };
+        let explained = v1::ExplainCallResponse { trace: Some(trace), ..explained() };
+        text(&Answers { explained: Some(explained), ..Default::default() }.serve().agentgate(&["explain", "2"]).stdout)
+    };
+    let waits = "It waits for a person\n  look         agentgate approve show 0f1e2d3c\n";
+    let edit = "\nAn edit of tools.yaml for notes/write_note\n";
+    let stricter = "\nIt passes; a stricter tools.yaml for notes/write_note\n";
+    let broken =
+        "\nNo edit of tools.yaml mends it\n  because      it was let through, and ended as `cut`: agentgate trace show 2\n";
+    let id = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+    for (verdict, outcome, approval, wanted) in [
+        (v1::Verdict::Pending, v1::OutcomeKind::Unspecified, id, &[waits, edit][..]),
+        (v1::Verdict::Pending, v1::OutcomeKind::Unspecified, "", &[edit]),
+        (v1::Verdict::Deny, v1::OutcomeKind::Unspecified, "", &[edit]),
+        // Observed: it went on, whatever the verdict.
+        (v1::Verdict::Deny, v1::OutcomeKind::Cut, "", &[edit]),
+        (v1::Verdict::Allow, v1::OutcomeKind::Completed, id, &[stricter]),
+        (v1::Verdict::Allow, v1::OutcomeKind::Unspecified, "", &[stricter]),
+        (v1::Verdict::Allow, v1::OutcomeKind::Cut, "", &[broken]),
+    ] {
+        let shown = with(verdict, outcome, approval);
+        let places: Vec<_> = [waits, edit, stricter, broken].into_iter().filter(|part| shown.contains(part)).collect();
+        assert_eq!(places, wanted, "{verdict:?} {outcome:?}\n{shown}");
+    }
+}
+
+#[test]
 fn what_is_uncertain_is_said() {
     let unsure = v1::ExplainCallResponse {
         edits: vec![],
