@@ -19,6 +19,8 @@ pub(crate) struct Finding {
 pub(crate) struct Findings {
     pub(crate) list: Vec<Finding>,
     pub(crate) unseen: Vec<String>,
+    /// There was no configuration of an Envoy, so that no hole could be found in it.
+    pub(crate) no_gate: bool,
 }
 
 // === impl Findings ===

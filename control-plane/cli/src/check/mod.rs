@@ -115,6 +115,7 @@ pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failu
 
 fn judged(seen: &Seen, told: Option<&Told>, directory: Option<&Path>, now: Time, findings: &mut Findings) {
     let Some(document) = &seen.document else {
+        findings.no_gate = true;
         findings.unseen("Envoy's configuration: neither --envoy-config nor --envoy-admin was given");
         if let Some(directory) = directory {
             certificates::look_into(directory, now, findings);

@@ -66,6 +66,9 @@ fn summary(findings: &Findings, screen: &Screen) -> String {
     let seen = if findings.unseen.is_empty() { "" } else { " in what was seen" };
     let said = format!("{}{seen}", counted.join(", "));
     match findings.count(Severity::Hole) {
+        0 if findings.no_gate => {
+            format!("{} no gate was looked at; {said}\n", screen.paint(Palette::Waiting, screen.sign("–", "-")))
+        }
         0 => format!("{} {said}\n", screen.paint(Palette::Good, screen.sign("✓", "ok"))),
         _ => format!("{} {said}\n", screen.paint(Palette::Bad, screen.sign("✗", "open"))),
     }
@@ -114,5 +117,6 @@ pub(crate) fn to_json(findings: &Findings) -> Value {
         "notes": findings.count(Severity::Note),
         "findings": list.collect::<Vec<_>>(),
         "unseen": findings.unseen,
+        "gate_seen": !findings.no_gate,
     })
 }
