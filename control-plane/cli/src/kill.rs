@@ -58,6 +58,7 @@ enum KillVerb {
 #[derive(Debug, Subcommand)]
 pub enum Target {
     /// All calls of everybody
+    #[command(visible_alias = "all")]
     Everything,
     /// All calls of one tenant
     Tenant {

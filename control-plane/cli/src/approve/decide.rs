@@ -28,6 +28,9 @@ pub(super) struct GrantArguments {
 pub(super) struct DenyArguments {
     #[command(flatten)]
     order: Order,
+    /// Changes nothing: a deny asks nobody. It is taken because a grant takes it
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -58,8 +61,10 @@ pub(super) async fn grant(arguments: &GrantArguments, client: &Client, desk: &mu
 }
 
 pub(super) async fn deny(arguments: &DenyArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let seen = arguments.order.look(client, desk).await?;
-    arguments.order.send(false, &seen, client, desk).await
+    // A no is the same with a yes and without.
+    let DenyArguments { order, yes: _ } = arguments;
+    let seen = order.look(client, desk).await?;
+    order.send(false, &seen, client, desk).await
 }
 
 fn render_call(seen: &Seen, now: Time, screen: &Screen) -> String {

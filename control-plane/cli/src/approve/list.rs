@@ -9,6 +9,7 @@ use crate::screen::{Palette, Screen};
 use crate::table::{Cell, Column, Table};
 use crate::trace::line::{shared_domain, short};
 use agentgate_core::time::Time;
+use agentgate_proto::v1::ApprovalState as State;
 use clap::Args;
 use serde_json::json;
 
@@ -61,6 +62,9 @@ fn render(seen: &[Seen], all: bool, now: Time, screen: &Screen) -> String {
             Cell::plain(one.request.rule.clone()),
         ]);
     }
-    let next = "with all arguments: agentgate approve show ID; then approve grant ID, or deny ID";
+    let next = match seen.iter().any(|one| one.approval.state() == State::Pending) {
+        true => "with all arguments: agentgate approve show ID; then approve grant ID, or deny ID",
+        false => "with all arguments: agentgate approve show ID",
+    };
     table.render(screen) + &screen.paint(Palette::Dim, next) + "\n"
 }

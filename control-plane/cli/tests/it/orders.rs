@@ -42,6 +42,7 @@ fn what_is_killed_is_what_was_named() {
     let tool = |tool: &str| Height::Tool(v1::ToolName { server: "notes".into(), tool: tool.into() });
     for (words, height) in [
         (&["everything"][..], Height::Everything(v1::Everything {})),
+        (&["all"], Height::Everything(v1::Everything {})),
         (&["tenant", "acme"], Height::Tenant("acme".into())),
         (&["server", "notes"], tool("")),
         (&["tool", "notes", "drop"], tool("drop")),
