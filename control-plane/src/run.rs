@@ -39,6 +39,9 @@ use tokio::task::JoinSet;
 /// thread of its own.
 const WORKERS: usize = 2;
 
+/// How long work that cannot be cut is waited for at the end: everything that must be durable is by then.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
+
 /// AgentGate's control plane: decides calls, remembers them, and shows what it remembers.
 #[derive(Debug, Parser)]
 #[command(
@@ -127,7 +130,8 @@ pub fn main() -> Result<(), RunError> {
     telemetry::log(arguments.log);
     let config = Config::read(&arguments.config.unwrap_or_default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
-    runtime.map_err(RunError::Start)?.block_on(async {
+    let runtime = runtime.map_err(RunError::Start)?;
+    let ended = runtime.block_on(async {
         let journal = journal(&config)?;
         let replica = format!("{}", std::process::id());
         let given = Given { config, clock: Clock::system(), journal, keys: body::system_keys, replica };
@@ -149,7 +153,10 @@ pub fn main() -> Result<(), RunError> {
             Some(Err(error)) => Err(RunError::Serve(error.to_string())),
             Some(Ok(Ok(()))) | None => Ok(()),
         }
-    })
+    });
+    // Whoever still reads the past on a thread of their own holds nobody up.
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    ended
 }
 
 /// Builds every room, joins them and serves.

@@ -26,6 +26,7 @@ fn call(method: Method, tool: Option<&str>) -> Facts {
         principal: Principal::try_from("spiffe://agentgate.local/agent/bench").expect("a name"),
         asker: Asker::try_from("spiffe://agentgate.local/filter/bench").expect("a name"),
         server: Server::try_from("notes").expect("a name"),
+        path: "/mcp".to_owned(),
         kill: None,
         grant: None,
         denied: None,

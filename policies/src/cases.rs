@@ -11,7 +11,8 @@ use agentgate_core::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
 use agentgate_core::time::Time;
 use std::collections::BTreeMap;
 
-const GIVEN: [&str; 15] = [
+const GIVEN: [&str; 16] = [
+    "path",
     "at_us",
     "tenant",
     "principal",
@@ -33,6 +34,7 @@ const WANT: [&str; 5] = ["verdict", "rule", "reason", "scope", "hidden"];
 /// What is given where a case leaves it out: 2026-01-01T00:00:00Z, and names that mean nothing.
 const AT_US: u64 = 1_767_225_600_000_000;
 const TENANT: &str = "default";
+const PATH: &str = "/mcp";
 const PRINCIPAL: &str = "spiffe://agentgate.local/agent/case";
 const ASKER: &str = "spiffe://agentgate.local/filter/case";
 
@@ -100,6 +102,7 @@ fn read_given(yaml: &Yaml) -> Result<Facts, YamlError> {
         principal: named::<Principal>(fields, "principal", PRINCIPAL, yaml)?,
         asker: named::<Asker>(fields, "asker", ASKER, yaml)?,
         server: named::<Server>(fields, "server", server.text()?, yaml)?,
+        path: fields.get("path").map_or(Ok(PATH), Yaml::text)?.to_owned(),
         reading: Ok(read_message(fields, yaml)?),
         kill: None,
         grant: None,

@@ -32,7 +32,7 @@ const fn field(name: &'static str, holds: Holds) -> Field {
     Field { name, holds }
 }
 
-pub(crate) const FIELDS: [Field; 21] = [
+pub(crate) const FIELDS: [Field; 22] = [
     field("version", Holds::Scalar),
     field("at", Holds::Scalar),
     field("at_us", Holds::Scalar),
@@ -43,6 +43,7 @@ pub(crate) const FIELDS: [Field; 21] = [
     field("issuer", Holds::Scalar),
     field("asker", Holds::Scalar),
     field("server", Holds::Scalar),
+    field("path", Holds::Scalar),
     field("protocol_version", Holds::Scalar),
     field("kind", Holds::Scalar),
     field("method", Holds::Scalar),
@@ -91,6 +92,7 @@ fn members(facts: &Facts, message: &Message) -> Result<Vec<(&'static str, Docume
         ("principal", Document::text(facts.principal.as_str())),
         ("asker", Document::text(facts.asker.as_str())),
         ("server", Document::text(facts.server.as_str())),
+        ("path", Document::text(&facts.path)),
         ("protocol_version", Document::text(message.protocol.as_str())),
         ("kind", Document::text(kind_name(&message.kind))),
         ("method", Document::text(message.method.name())),

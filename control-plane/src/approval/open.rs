@@ -1,13 +1,17 @@
 //! What a new process has to know of approvals: read backwards from the end of their stream, until nothing older can be live.
+//! It reads the words of those alone that are, and holds none that it does not need.
 
 use super::{ApprovalError, Approvals, NEWS_MAX, Step, View, micros};
 use crate::body::{self, Keys};
 use crate::clock::Clock;
 use crate::config::{self, Limits};
-use crate::journal::{Journal, Record, Stream, Version, Write};
+use crate::journal::{Expected, Journal, Record, Stream, Version, Write};
+use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
+use agentgate_proto::v1::approval_record::What;
 use prost::Message as _;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use tokio::sync::broadcast;
 
@@ -16,6 +20,9 @@ const PAGE: u32 = 256;
 
 /// However short the spans are now: they may have been longer.
 const LOOK_BACK_US_MIN: u64 = 86_400_000_000;
+
+/// Approvals that are over and are listed again after a start.
+const OVER_RECOVERED_MAX: usize = 64;
 
 /// The most that is read at start.
 const RECOVERED_STEPS_MAX: u64 = 200_000;
@@ -32,9 +39,14 @@ impl Approvals {
         keys: Keys,
     ) -> Result<Self, ApprovalError> {
         let span = micros(config.pending).saturating_add(micros(config.unused_grant)).max(LOOK_BACK_US_MIN);
+        let noted = recent(journal.as_ref(), span).await?;
+        let live = live(&noted, clock.now());
         let mut view = View::default();
-        for step in recent(journal.as_ref(), span).await? {
-            view.apply(&step);
+        for noted in noted.iter().filter(|noted| live.contains(&noted.id)) {
+            // One body at a time, and what an approver is shown stays in the journal: it may be as large as a call.
+            if let Some(step) = noted.step(journal.as_ref()).await? {
+                view.apply(&step);
+            }
         }
         let news = broadcast::Sender::new(NEWS_MAX);
         Ok(Self { journal, clock, config, limits, keys, view: Mutex::new(view), deciding: tokio::sync::Mutex::default(), news })
@@ -46,10 +58,13 @@ impl Approvals {
     /// When the journal cannot be read.
     pub async fn look_again(&self) -> Result<(), ApprovalError> {
         let newest = self.journal.version(Stream::approvals()).await?;
-        let steps = page(self.journal.as_ref(), newest.saturating_sub(PAGE.into())).await?;
-        let mut view = self.view();
-        for step in steps {
-            view.apply(&step);
+        for noted in page(self.journal.as_ref(), newest.saturating_sub(PAGE.into())).await? {
+            if self.view().knows(&noted.id, &noted.record) {
+                continue;
+            }
+            if let Some(step) = noted.step(self.journal.as_ref()).await? {
+                self.view().apply(&step);
+            }
         }
         Ok(())
     }
@@ -64,8 +79,17 @@ impl Approvals {
     }
 }
 
+/// A step as its record has it, without its words.
+#[derive(Debug)]
+struct Noted {
+    id: Digest,
+    at: Time,
+    record: v1::ApprovalRecord,
+    write: Write,
+}
+
 /// The steps of the last `span_us` before the newest one, oldest first.
-async fn recent(journal: &dyn Journal, span_us: u64) -> Result<Vec<Step>, ApprovalError> {
+async fn recent(journal: &dyn Journal, span_us: u64) -> Result<Vec<Noted>, ApprovalError> {
     let newest = journal.version(Stream::approvals()).await?;
     let (mut pages, mut end, mut last) = (Vec::new(), newest, None);
     while end > 0 && newest - end < RECOVERED_STEPS_MAX {
@@ -83,8 +107,26 @@ async fn recent(journal: &dyn Journal, span_us: u64) -> Result<Vec<Step>, Approv
     Ok(pages.into_iter().rev().flatten().collect())
 }
 
+/// Those that may still be granted, used or insisted upon at `at`, and the newest of those that are over, for people.
+fn live(noted: &[Noted], at: Time) -> HashSet<Digest> {
+    let mut until: HashMap<Digest, u64> = HashMap::new();
+    for noted in noted {
+        match &noted.record.what {
+            Some(What::Requested(requested)) => drop(until.insert(noted.id, requested.expires_at_us)),
+            Some(What::Granted(granted)) if granted.expires_at_us != 0 => drop(until.insert(noted.id, granted.expires_at_us)),
+            Some(What::Spent(_)) => drop(until.insert(noted.id, 0)),
+            // A denial stands as long as the call would have waited.
+            Some(What::Granted(_) | What::Denied(_)) | None => {}
+        }
+    }
+    let is_over = |id: &Digest| until.get(id).is_none_or(|until| at.micros() >= *until);
+    let requested = noted.iter().rev().filter(|noted| matches!(noted.record.what, Some(What::Requested(_))));
+    let over = requested.map(|noted| noted.id).filter(is_over).take(OVER_RECOVERED_MAX);
+    over.chain(until.keys().filter(|id| !is_over(id)).copied()).collect()
+}
+
 /// The steps after this version, at most a page of them.
-async fn page(journal: &dyn Journal, after: Version) -> Result<Vec<Step>, ApprovalError> {
+async fn page(journal: &dyn Journal, after: Version) -> Result<Vec<Noted>, ApprovalError> {
     let (mut steps, mut after, end) = (Vec::new(), after, after.saturating_add(PAGE.into()));
     // A page of the journal may end before it is full.
     while after < end {
@@ -92,25 +134,33 @@ async fn page(journal: &dyn Journal, after: Version) -> Result<Vec<Step>, Approv
         let Some(newest) = records.last() else { break };
         after = newest.version;
         for record in &records {
-            steps.extend(step(journal, record).await?);
+            steps.push(Noted::read(record)?);
         }
     }
     Ok(steps)
 }
 
-/// None: its words were erased, and nobody can grant it any more.
-async fn step(journal: &dyn Journal, record: &Record) -> Result<Option<Step>, ApprovalError> {
-    let unreadable = || ApprovalError::Malformed(format!("record {} of the approvals cannot be read", record.sequence));
-    let parsed = v1::Record::decode(record.bytes.clone()).map_err(|_| unreadable())?;
-    let Some(v1::record::What::Approval(approval)) = parsed.what else { return Err(unreadable()) };
-    let words = match &approval.body {
-        Some(reference) => match body::fetch(journal, Some(reference)).await.map_err(ApprovalError::Read)? {
-            Some(words) => words,
-            None => return Ok(None),
-        },
-        None => v1::ApprovalBody::default(),
-    };
-    let expected = crate::journal::Expected::Any;
-    let write = Write { stream: record.stream, expected, id: record.id, record: record.bytes.clone() };
-    Ok(Step::read(Time::from_micros(parsed.at_us), approval, words, write))
+// === impl Noted ===
+
+impl Noted {
+    fn read(record: &Record) -> Result<Self, ApprovalError> {
+        let unreadable = || ApprovalError::Malformed(format!("record {} of the approvals cannot be read", record.sequence));
+        let parsed = v1::Record::decode(record.bytes.clone()).map_err(|_| unreadable())?;
+        let Some(v1::record::What::Approval(approval)) = parsed.what else { return Err(unreadable()) };
+        let id = Digest::try_from(approval.approval.as_ref()).map_err(|_| unreadable())?;
+        let write = Write { stream: record.stream, expected: Expected::Any, id: record.id, record: record.bytes.clone() };
+        Ok(Self { id, at: Time::from_micros(parsed.at_us), record: approval, write })
+    }
+
+    /// With its words. None: they were erased, and nobody can grant it any more.
+    async fn step(&self, journal: &dyn Journal) -> Result<Option<Step>, ApprovalError> {
+        let words = match &self.record.body {
+            Some(reference) => match body::fetch(journal, Some(reference)).await.map_err(ApprovalError::Read)? {
+                Some(words) => words,
+                None => return Ok(None),
+            },
+            None => v1::ApprovalBody::default(),
+        };
+        Ok(Step::read(self.at, self.record.clone(), words, self.write.clone()))
+    }
 }

@@ -3,7 +3,7 @@
 use crate::body::{self, KEY_BYTES, digest_bytes};
 use crate::journal::{Expected, Stream, Write};
 use agentgate_core::approval::{self, Event, Use, id_of};
-use agentgate_core::canonical::covered_params;
+use agentgate_core::canonical::{answers, covered_params};
 use agentgate_core::decide::{Decision, Facts, Scope};
 use agentgate_core::digest::{Digest, Digester};
 use agentgate_core::id::CallId;
@@ -61,6 +61,8 @@ impl Step {
             expires_at_us: expires_at.micros(),
             policy_digest: asked.policy.as_ref().map(digest_bytes).unwrap_or_default(),
             steps: STEPS,
+            path: facts.path.clone(),
+            answers: message.and_then(answers).unwrap_or_default(),
         };
         let what = What::Requested(v1::ApprovalRequested {
             call_id: digest_bytes(&asked.call.digest()),

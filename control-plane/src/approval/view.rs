@@ -68,6 +68,18 @@ impl View {
         Ok(())
     }
 
+    /// Whether this step of it was folded already.
+    pub(super) fn knows(&self, id: &Digest, record: &v1::ApprovalRecord) -> bool {
+        let Some(entry) = self.entries.get(id) else { return false };
+        match &record.what {
+            Some(What::Requested(_)) | None => true,
+            Some(What::Granted(v1::ApprovalGranted { step, .. }) | What::Denied(v1::ApprovalDenied { step, .. })) => {
+                entry.steps.len() >= *step as usize
+            }
+            Some(What::Spent(_)) => !entry.used_by.is_empty(),
+        }
+    }
+
     /// The approval as it is now, if it is there. The same step twice is one.
     pub(super) fn apply(&mut self, step: &Step) -> Option<(Digest, v1::Approval)> {
         let (id, at) = (step.id, step.at);

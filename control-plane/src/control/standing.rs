@@ -2,13 +2,25 @@
 //! kill may concern them. Nobody's name is in it, and no reason.
 
 use super::Now;
-use crate::config::Filter;
+use crate::config::{Callers, Filter};
+use agentgate_core::id::Server;
+use agentgate_core::kill::KillTarget;
 use agentgate_proto::order::mode_to_wire;
 use agentgate_proto::v1;
 
+/// Whether some call that this filter may ask for could be covered.
+fn may_concern(target: &KillTarget, filter: &Filter, server: &Server) -> bool {
+    if let (KillTarget::Agent(killed), Callers::One(agent)) = (target, &filter.callers)
+        && killed.agent().is_some_and(|killed| killed != agent)
+    {
+        return false;
+    }
+    filter.tenants().any(|tenant| target.may_concern(tenant, server))
+}
+
 #[must_use]
 pub fn standing(now: &Now, filter: &Filter) -> v1::Standing {
-    let of_server = |server: &agentgate_core::id::Server| {
+    let of_server = |server: &Server| {
         let tools =
             now.modes.iter().filter(|(of, _, _)| *of == server).filter_map(|(_, tool, mode)| {
                 Some(v1::ToolStanding { tool: tool?.into(), mode: mode_to_wire(Some(mode)).into() })
@@ -17,7 +29,7 @@ pub fn standing(now: &Now, filter: &Filter) -> v1::Standing {
             server: server.to_string(),
             mode: mode_to_wire(now.modes.ordered(server, None)).into(),
             tools: tools.collect(),
-            consult: filter.tenants().any(|tenant| now.kills.may_concern(tenant, server)),
+            consult: now.kills.iter().any(|(target, _)| may_concern(target, filter, server)),
         };
         let says_something = standing.consult || standing.mode() != v1::Mode::Unspecified || !standing.tools.is_empty();
         says_something.then_some(standing)

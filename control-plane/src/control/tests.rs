@@ -177,7 +177,10 @@ async fn a_filter_is_told_of_its_own_servers_and_only_where_something_is_ordered
     let of_users = standing(&control.now(), &Filter { users, ..filter.clone() });
     assert!(of_users.servers.iter().all(|server| server.consult), "unless its users may be of that tenant: {of_users:?}");
     control.kill(KillTarget::Agent(Principal::try_from("spiffe://b/y").unwrap()), "x", &me()).await.unwrap();
+    assert_eq!(told(), v1::Standing { epoch: 4, servers: vec![notes.clone()] }, "it asks for one agent, and that is another");
+    control.resume(KillTarget::Agent(Principal::try_from("spiffe://b/y").unwrap()), "", &me()).await.unwrap();
+    control.kill(KillTarget::Agent(Principal::try_from("user:u@i").unwrap()), "x", &me()).await.unwrap();
     let consult = |server: v1::ServerStanding| v1::ServerStanding { consult: true, ..server };
     let files = v1::ServerStanding { server: "files".into(), ..v1::ServerStanding::default() };
-    assert_eq!(told(), v1::Standing { epoch: 4, servers: vec![consult(files), consult(notes)] });
+    assert_eq!(told(), v1::Standing { epoch: 6, servers: vec![consult(files), consult(notes)] });
 }

@@ -14,7 +14,7 @@ use agentgate_core::id::RuleName;
 use agentgate_core::mcp::{Malformed, Message, Method};
 use agentgate_core::mode::Mode;
 use agentgate_policies::Trouble;
-use agentgate_proto::v1::ApprovalUse;
+use agentgate_proto::v1::{self, ApprovalUse};
 use std::sync::OnceLock;
 
 const REFUSED_BY_FILTER: &str = "refused_by_filter";
@@ -67,7 +67,7 @@ impl<'a> Hearing<'a> {
 
     /// Settles the call under what is in force now.
     pub(super) fn weigh(&self, decide: &Decide, now: &Now, policy: Option<&InForce>) -> Result<Weighed, Undecided> {
-        let mut facts = self.caller.facts(decide.session.moment(), self.reading.clone());
+        let mut facts = self.caller.facts(decide.session.moment(), path_of(&self.question.ask), self.reading.clone());
         facts.kill = now.kill(&facts);
         let enforced = self.is_enforced(now, &facts);
         let call = self.call_digest(&facts);
@@ -145,10 +145,15 @@ impl<'a> Hearing<'a> {
     fn call_digest(&self, facts: &Facts) -> Option<Digest> {
         let digest = || {
             let message = facts.reading.as_ref().ok()?;
-            Some(call_digest(&facts.tenant, &facts.principal, &facts.server, message))
+            Some(call_digest(&facts.called(message)))
         };
         *self.digest.get_or_init(digest)
     }
+}
+
+/// The request's path. What is not UTF-8 in it was refused, or stands in a query that no route takes.
+pub(crate) fn path_of(ask: &v1::Ask) -> String {
+    ask.head.as_ref().map(|head| String::from_utf8_lossy(&head.path).into_owned()).unwrap_or_default()
 }
 
 /// The tool that is called, where one is.

@@ -5,12 +5,12 @@ use super::facts::Case;
 use super::scan::{Span, Telling};
 use super::{History, HistoryError};
 use crate::body::digest_bytes;
-use crate::policy::{self, InForce};
+use crate::policy::InForce;
 use crate::session::{beginning, body_of};
 use agentgate_core::decide::{Decision, Verdict};
 use agentgate_core::id::{CallId, Epoch};
 use agentgate_core::time::Time;
-use agentgate_policies::{SourceFile, folder};
+use agentgate_policies::{Bundle, SourceFile, folder};
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use std::collections::HashMap;
@@ -100,7 +100,9 @@ fn policy(history: &History, candidate: Vec<v1::FileContent>) -> Result<Arc<InFo
         return Err(HistoryError::Candidate(why));
     }
     let file = |file: v1::FileContent| SourceFile { path: file.path, bytes: file.content.into() };
-    let bundle = policy::load(candidate.into_iter().map(file).collect()).map_err(HistoryError::Candidate)?;
+    // Its cases are tried by whoever wrote them: they may be many, and each may cost what a call may.
+    let bundle = Bundle::load(candidate.into_iter().map(file).collect());
+    let bundle = bundle.map_err(|error| HistoryError::Candidate(agentgate_core::error::chain(&error)))?;
     Ok(Arc::new(InForce { since: history.clock.now(), bundle }))
 }
 

@@ -201,13 +201,14 @@ pub fn caller(filter: &Filter, server: &str, peer: &str, claims: &[Claim]) -> Re
 
 impl Caller {
     #[must_use]
-    pub fn facts(&self, at: Time, reading: Result<Message, Malformed>) -> Facts {
+    pub fn facts(&self, at: Time, path: String, reading: Result<Message, Malformed>) -> Facts {
         Facts {
             at,
             tenant: self.subject.tenant.clone(),
             principal: self.subject.principal.clone(),
             asker: self.asker.clone(),
             server: self.server.clone(),
+            path,
             reading,
             kill: None,
             grant: None,

@@ -56,9 +56,10 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 54] = [
+const CONSTS: [(&str, Behind); 55] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
+    ("approval/open.rs OVER_RECOVERED_MAX", Nothing),
     ("approval/open.rs RECOVERED_STEPS_MAX", Nothing),
     ("approval/view.rs OVER_MAX", Gauge("agentgate_approvals")),
     ("control/order.rs ORDER_ATTEMPTS_MAX", Nothing),

@@ -91,7 +91,7 @@ async fn a_kill_of_a_tenant_that_a_token_may_name_stops_its_users_and_no_others(
     let order = v1::KillRequest { target: Some(target), reason: "looked at".into() };
     operator.kill(order).await.unwrap();
     // The filter is told: one of the tenants that it may name is concerned.
-    let standing = vm.hear().await.unwrap();
+    let standing = vm.stood().await;
     assert!(format!("{standing:?}").contains("consult: true"), "{standing:?}");
     assert_eq!(vm.decided(of(1, "alice", "acme")).await.verdict(), Verdict::Deny);
     assert_eq!(vm.decided(of(2, "alice", "default")).await.verdict(), Verdict::Allow);

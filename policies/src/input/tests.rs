@@ -22,6 +22,7 @@ pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>
         principal: Principal::try_from("spiffe://agentgate.local/agent/laptop+user:alice@https://idp.example").unwrap(),
         asker: Asker::try_from("spiffe://agentgate.local/filter/laptop").unwrap(),
         server: Server::try_from("notes").unwrap(),
+        path: "/mcp".to_owned(),
         kill: None,
         grant: None,
         denied: None,

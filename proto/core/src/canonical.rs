@@ -4,9 +4,9 @@
 //! normalised: two calls that differ in a digit or in one character never share an approval.
 
 use crate::digest::{Digest, Digester};
-use crate::id::{Principal, Server, Tenant};
+use crate::id::{Asker, Principal, Server, Tenant};
 use crate::json::{Json, Object, write_string};
-use crate::mcp::Message;
+use crate::mcp::{Kind, Message, RequestId};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
@@ -23,6 +23,19 @@ pub const META_LEFT_OUT: [&str; 7] = [
     "tracestate",
 ];
 
+/// What is called, by whom, through whom, and how: all that makes it this very call.
+#[derive(Clone, Copy, Debug)]
+pub struct Called<'a> {
+    pub tenant: &'a Tenant,
+    pub principal: &'a Principal,
+    /// The filter: two of them may stand before two servers of one name.
+    pub asker: &'a Asker,
+    pub server: &'a Server,
+    /// With its query, which may choose what is acted upon.
+    pub path: &'a str,
+    pub message: &'a Message,
+}
+
 /// `value` in canonical form.
 #[must_use]
 pub fn canonical(value: &Json) -> String {
@@ -31,19 +44,34 @@ pub fn canonical(value: &Json) -> String {
     out
 }
 
-/// The digest of a call: who asks whom for what, with which parameters. The protocol's version is no part of it (the same
-/// call in another version is the same call), nor are the request's id and the handle, which the agent writes.
+/// The digest of a call: who asks whom for what, through which filter and under which path, with which parameters. The
+/// protocol's version is no part of it (the same call in another version is the same call), nor is the handle, which the agent
+/// writes, nor a request's id. The id of a client's answer is: it says what is answered.
 #[must_use]
-pub fn call_digest(tenant: &Tenant, principal: &Principal, server: &Server, message: &Message) -> Digest {
-    let mut digester = Digester::new("agentgate/call/1");
-    digester.part(tenant.as_str().as_bytes());
-    digester.part(principal.as_str().as_bytes());
-    digester.part(server.as_str().as_bytes());
+pub fn call_digest(called: &Called<'_>) -> Digest {
+    let message = called.message;
+    let mut digester = Digester::new("agentgate/call/2");
+    digester.part(called.tenant.as_str().as_bytes());
+    digester.part(called.principal.as_str().as_bytes());
+    digester.part(called.asker.as_str().as_bytes());
+    digester.part(called.server.as_str().as_bytes());
+    digester.part(called.path.as_bytes());
     digester.part(message.method.name().as_bytes());
     digester.part(message.target.as_deref().unwrap_or_default().as_bytes());
+    digester.part(answers(message).unwrap_or_default().as_bytes());
     // No canonical JSON is empty: a message without params is not one with `{}`.
     digester.part(covered_params(message).as_bytes());
     digester.finish()
+}
+
+/// The id of the server's question that a client's answer is for, as JSON.
+#[must_use]
+pub fn answers(message: &Message) -> Option<String> {
+    match &message.kind {
+        Kind::Response(RequestId::Number(number)) => Some(number.clone()),
+        Kind::Response(RequestId::String(text)) => Some(Json::String(text.clone()).to_string()),
+        Kind::Request(_) | Kind::Notification | Kind::Open | Kind::End | Kind::Http => None,
+    }
 }
 
 /// What of a message's parameters its digest covers, in canonical form: what an approver has to see, and all of it.

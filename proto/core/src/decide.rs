@@ -3,7 +3,7 @@
 //! It is pure: it reads no clock, no table and no store, so that a decision can be settled again years later.
 
 use crate::approval::{Denied, Grant};
-use crate::canonical::call_digest;
+use crate::canonical::{Called, call_digest};
 use crate::digest::Digest;
 use crate::id::{Asker, Principal, RuleName, Server, Tenant};
 use crate::kill::Kill;
@@ -27,6 +27,8 @@ pub struct Facts {
     /// The filter that asks.
     pub asker: Asker,
     pub server: Server,
+    /// Of the request, with its query, as the filter received it.
+    pub path: String,
     /// What was read of the call, or why it could not be read.
     pub reading: Result<Message, Malformed>,
     /// The highest kill in force that covers the call.
@@ -135,7 +137,7 @@ pub fn settle(facts: &Facts, opinion: Result<&Opinion, &EvaluationError>) -> Dec
         return decided(Verdict::Deny(Denial::Policy), finding);
     }
     if let Some(finding) = opinion.require_approval.iter().min() {
-        let call = || call_digest(&facts.tenant, &facts.principal, &facts.server, message);
+        let call = || call_digest(&facts.called(message));
         if let Some(denied) = facts.denied.as_ref().filter(|denied| denied.covers(&call(), facts.at)) {
             let why = if denied.reason.is_empty() { "no reason was given" } else { &denied.reason };
             let reason = alloc::format!("an approver denied this very call, until {}: {why}", denied.until);
@@ -158,6 +160,17 @@ fn decided(verdict: Verdict, finding: &Finding) -> Decision {
 
 fn deny(denial: Denial, rule: &'static str, reason: String) -> Decision {
     Decision { verdict: Verdict::Deny(denial), rule: RuleName::of_gate(rule), reason, scope: None, approval: None }
+}
+
+// === impl Facts ===
+
+impl Facts {
+    /// What is called, if `message` is what was read.
+    #[must_use]
+    pub fn called<'a>(&'a self, message: &'a Message) -> Called<'a> {
+        let Self { tenant, principal, asker, server, path, .. } = self;
+        Called { tenant, principal, asker, server, path, message }
+    }
 }
 
 // === impl Denial ===

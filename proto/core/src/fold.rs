@@ -28,6 +28,14 @@ pub fn protocol_key(text: &str) -> String {
     key(text).chars().filter(|c| !matches!(c, '_' | '-')).collect()
 }
 
+/// As [`protocol_key`], over the compatibility form: what a server that is loose with a tool's name could take it for. Only to
+/// refuse more, where one spelling is stopped or enforced.
+#[must_use]
+pub fn loosely(name: &str) -> String {
+    let compatible: String = name.nfkc().collect();
+    key(&compatible).chars().filter(|c| !matches!(c, '_' | '-' | '.') && !c.is_whitespace()).collect()
+}
+
 /// Not shown, but there: controls, format characters, and what Unicode's own comparisons ignore (fillers, variation selectors).
 #[must_use]
 pub fn is_unseen(c: char) -> bool {

@@ -47,7 +47,7 @@ impl KillTarget {
             Self::Tool { server: killed, tool: None } => killed == server,
             // A server that compares names loosely must not be reached by another spelling.
             Self::Tool { server: killed, tool: Some(tool) } => {
-                let is_it = |target: &String| fold::key(target) == fold::key(tool);
+                let is_it = |target: &String| fold::loosely(target) == fold::loosely(tool);
                 killed == server && message.method == Method::ToolsCall && message.target.as_ref().is_some_and(is_it)
             }
             Self::Agent(killed) => principal.is_covered_by(killed),
@@ -175,6 +175,8 @@ mod tests {
             (tool("other", None), false, false),
             (tool("notes", Some("add")), true, true),
             (tool("notes", Some("ADD")), true, true),
+            (tool("notes", Some("a_d-d")), true, true),
+            (tool("notes", Some("ａdd")), true, true),
             (tool("notes", Some("read")), false, true),
             (tool("other", Some("add")), false, false),
             (agent("spiffe://a/x"), true, true),

@@ -41,7 +41,7 @@ impl Modes {
     /// Without a mode the order is forgotten.
     pub fn set(&mut self, server: Server, tool: Option<String>, mode: Option<Mode>) {
         if let Some(tool) = &tool {
-            let (folded, before) = (fold::key(tool), self.ordered(&server, Some(tool)));
+            let (folded, before) = (fold::loosely(tool), self.ordered(&server, Some(tool)));
             let tools = usize::from(mode == Some(Mode::Enforce));
             self.count(&server, &folded, usize::from(before == Some(Mode::Enforce)), tools);
         }
@@ -64,7 +64,7 @@ impl Modes {
             return route;
         }
         if let (Some(tool), Some(enforced)) = (tool, self.enforced.get(server))
-            && enforced.contains_key(fold::key(tool).as_ref())
+            && enforced.contains_key(fold::loosely(tool).as_str())
         {
             return Mode::Enforce;
         }

@@ -94,6 +94,10 @@ impl Seen {
         plain(pairs, "server", &self.request.server);
         plain(pairs, if self.request.method == "tools/call" { "tool" } else { "target" }, &self.request.target);
         plain(pairs, "method", &self.request.method);
+        plain(pairs, "path", &self.request.path);
+        if !self.request.answers.is_empty() {
+            plain(pairs, "answers", &self.request.answers);
+        }
         plain(pairs, "scope", &self.request.scope);
         plain(pairs, "rule", &self.request.rule);
         plain(pairs, "reason", &self.request.reason);
@@ -170,6 +174,8 @@ impl Seen {
             "asker": self.request.asker,
             "server": self.request.server,
             "method": self.request.method,
+            "path": self.request.path,
+            "answers": absent(&self.request.answers),
             "target": absent(&self.request.target),
             "scope": absent(&self.request.scope),
             "rule": self.request.rule,

@@ -38,6 +38,8 @@ fn approval(id: &str, state: v1::ApprovalState, params: &str) -> v1::Approval {
         expires_at_us,
         policy_digest: vec![0xcd; 32].into(),
         steps: 1,
+        path: "/mcp".into(),
+        answers: String::new(),
     };
     v1::Approval {
         id: id.into(),
@@ -78,6 +80,10 @@ fn what_waits_is_listed_in_eighty_columns() {
     assert!(!table.contains("77000000") && lines.iter().all(|line| line.chars().count() <= 80), "{table}");
     let all = text(&double.agentgate(&["approve", "list", "--all"]).stdout);
     assert!(all.contains("77000000  used "), "{all}");
+    assert!(table.contains("then approve grant ID, or deny ID"), "{table}");
+    let over = Answers { approvals: vec![approval(ID, v1::ApprovalState::Used, "{}")], ..Default::default() }.serve();
+    let over = text(&over.agentgate(&["approve", "list", "--all"]).stdout);
+    assert!(over.contains("approve show ID") && !over.contains("grant ID"), "{over}");
     let none = Answers::default().serve();
     assert!(text(&none.agentgate(&["approve", "list"]).stdout).contains("no call waits for an approval"));
 }
@@ -121,6 +127,7 @@ fn a_decision_names_the_digest_of_what_was_shown() {
         (&["approve", "grant", "3f2a", "--yes", "--reason", "fine"][..], true, "granted"),
         (&["approve", "grant", "3f2a", "--seen", &seen, "--reason", "fine"], true, "granted"),
         (&["approve", "deny", "3f2a", "--reason", "fine"], false, "denied"),
+        (&["approve", "deny", "3f2a", "--yes", "--reason", "fine"], false, "denied"),
     ] {
         let output = double.agentgate(arguments);
         assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -293,3 +293,23 @@ async fn an_approval_is_found_by_its_beginning() {
     let absent = scene.approvals.show("00000000").await;
     assert!(matches!(absent, Err(ApprovalError::Absent(_))), "{absent:?}");
 }
+
+#[tokio::test]
+async fn another_query_or_another_question_is_another_call() {
+    let scene = scene().await;
+    let with = |counter, path: &str, body: Option<&str>| {
+        let mut question = scene.call(counter, "add_note", NOTE);
+        question.ask.query_keys = vec!["workspace".into()];
+        question.ask.head.as_mut().unwrap().path = path.to_owned().into();
+        question.ask.body = body.map_or_else(|| question.ask.body.clone(), |body| body.to_owned().into());
+        question
+    };
+    let dev = scene.decide.decide(&with(1, "/mcp?workspace=dev", None)).await.unwrap();
+    scene.granted(&dev.approval).await;
+    let shown = scene.approvals.show(&dev.approval).await.unwrap();
+    let request = v1::ApprovalRequest::decode(shown.request).unwrap();
+    assert_eq!(request.path, "/mcp?workspace=dev", "an approver sees it");
+    let prod = scene.decide.decide(&with(2, "/mcp?workspace=prod", None)).await.unwrap();
+    assert_eq!(prod.verdict(), Verdict::Pending);
+    assert_eq!(scene.decide.decide(&with(3, "/mcp?workspace=dev", None)).await.unwrap().verdict(), Verdict::Allow);
+}

@@ -100,15 +100,11 @@ async fn impact_says_whom_enforcing_would_have_refused_by_the_policy_alone() {
 async fn a_candidate_that_could_not_serve_is_refused_by_name() {
     let scene = Scene::new().await;
     let broken = |path: &str, text: String| if path.ends_with("notes.rego") { text + "allow {" } else { text };
-    let failing = |path: &str, text: String| {
-        if path == "tools.yaml" { text.replace("delete_note:  { tag: blocked", "delete_note:  { tag: open") } else { text }
-    };
     let file = |path: &str, bytes: usize| v1::FileContent { path: path.into(), content: vec![b'#'; bytes].into() };
     let half = agentgate_policies::folder::FILE_BYTES_MAX;
     let large: Vec<_> = (0..5).map(|number| file(&format!("rego/{number}.rego"), half)).collect();
     for (candidate, said) in [
         (folder(broken), "rego/notes.rego"),
-        (folder(failing), "of its cases fail"),
         (vec![file("../x", 1)], "../x"),
         (vec![file("tools.yaml", 1)], "rego"),
         (large, "more than 4194304 bytes"),

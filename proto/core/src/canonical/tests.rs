@@ -2,7 +2,7 @@
 
 extern crate std;
 use super::*;
-use crate::mcp::{Head, Limits, Rules, Version, read};
+use crate::mcp::{Head, Limits, Method, Rules, Version, read};
 use std::format;
 
 const META: &str = r#""io.modelcontextprotocol/clientCapabilities":{}"#;
@@ -21,7 +21,11 @@ fn digest(tenant: &str, principal: &str, server: &str, method: &str, params: &st
     let rules = Rules { versions: Version::ALL.to_vec(), query_keys: std::vec![], limits: Limits::default() };
     let message = read(&head, body.as_bytes(), &rules).unwrap();
     let principal = Principal::try_from(format!("spiffe://a/{principal}").as_str()).unwrap();
-    call_digest(&Tenant::try_from(tenant).unwrap(), &principal, &Server::try_from(server).unwrap(), &message)
+    let (tenant, server) = (Tenant::try_from(tenant).unwrap(), Server::try_from(server).unwrap());
+    let asker = Asker::try_from("spiffe://a/filter").unwrap();
+    let called =
+        Called { tenant: &tenant, principal: &principal, asker: &asker, server: &server, path: "/mcp", message: &message };
+    call_digest(&called)
 }
 
 fn call(params: &str) -> Digest {
@@ -89,4 +93,25 @@ fn keys_are_ordered_by_their_utf_16_units() {
     // U+1F600 begins with the unit d83d, which is less than fb33: the order of bytes would be the other one.
     let value = Json::Object(Object::default().with("\u{fb33}", 1).with("\u{1f600}", 2).with("", 3).with("a", 4));
     assert_eq!(canonical(&value), "{\"\":3,\"a\":4,\"\u{1f600}\":2,\"\u{fb33}\":1}");
+}
+
+#[test]
+fn the_path_the_filter_and_what_is_answered_make_another_call_too() {
+    let (tenant, server) = (Tenant::try_from("t").unwrap(), Server::try_from("s").unwrap());
+    let principal = Principal::try_from("spiffe://a/p").unwrap();
+    let digest = |asker: &str, path: &str, kind: Kind, method: Method| {
+        let protocol = crate::mcp::Protocol::Mcp(Version::V2025_11_25);
+        let message = Message { protocol, kind, method, target: None, params: None, handle: None };
+        let asker = Asker::try_from(asker).unwrap();
+        call_digest(&Called { tenant: &tenant, principal: &principal, asker: &asker, server: &server, path, message: &message })
+    };
+    let number = |id: &str| RequestId::Number(id.into());
+    let request = |id| digest("spiffe://a/f", "/mcp", Kind::Request(number(id)), Method::ToolsCall);
+    assert_eq!(request("1"), request("2"), "a retry has another id");
+    for (asker, path) in [("spiffe://a/g", "/mcp"), ("spiffe://a/f", "/mcp?workspace=prod"), ("spiffe://a/f", "/other")] {
+        assert_ne!(digest(asker, path, Kind::Request(number("1")), Method::ToolsCall), request("1"), "{asker} {path}");
+    }
+    let answer = |id: RequestId| digest("spiffe://a/f", "/mcp", Kind::Response(id), Method::Response);
+    assert_ne!(answer(number("1")), answer(number("2")), "another question is answered");
+    assert_ne!(answer(number("1")), answer(RequestId::String("1".into())));
 }

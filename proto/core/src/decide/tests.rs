@@ -12,6 +12,7 @@ fn facts(reading: Result<Message, Malformed>) -> Facts {
         principal: Principal::try_from("spiffe://a/agent/x").unwrap(),
         asker: Asker::try_from("spiffe://a/filter/x").unwrap(),
         server: Server::try_from("notes").unwrap(),
+        path: String::from("/mcp"),
         reading,
         kill: None,
         grant: None,
@@ -127,7 +128,7 @@ fn grant_for(facts: &Facts, expires_at_us: u64) -> Grant {
     let message = facts.reading.as_ref().unwrap();
     Grant {
         approval: Digest::of("test", b"approval"),
-        call: call_digest(&facts.tenant, &facts.principal, &facts.server, message),
+        call: call_digest(&facts.called(message)),
         expires_at: Time::from_micros(expires_at_us),
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::attempts::{attempts, bytes_of, head_of};
 use crate::invariants;
-use agentgate_core::canonical::{call_digest, canonical};
-use agentgate_core::id::{Principal, Server, Tenant};
+use agentgate_core::canonical::{Called, call_digest, canonical};
+use agentgate_core::id::{Asker, Principal, Server, Tenant};
 use agentgate_core::json::{Bounds, Json, Keys, Object, read};
 use agentgate_core::mcp::{Kind, Message, Method, Protocol, Version};
 use proptest::prelude::*;
@@ -142,7 +142,10 @@ proptest! {
                 handle: None,
             };
             let principal = Principal::try_from("spiffe://a/b").unwrap();
-            call_digest(&Tenant::try_from("t").unwrap(), &principal, &Server::try_from("s").unwrap(), &message)
+            let (tenant, server) = (Tenant::try_from("t").unwrap(), Server::try_from("s").unwrap());
+            let asker = Asker::try_from("spiffe://a/f").unwrap();
+            let (principal, message) = (&principal, &message);
+            call_digest(&Called { tenant: &tenant, principal, asker: &asker, server: &server, path: "/mcp", message })
         };
         let (one, other) = (one.unwrap(), other.unwrap());
         let form = |params: &Object| canonical(&Json::Object(params.clone()));
