@@ -376,6 +376,7 @@ fn only_looks(command: &str) -> bool {
         "agentgate trace list",
         "agentgate approve list",
         "agentgate mode list",
+        "agentgate check",
         "agentgate kill list",
         "agentgate policy impact",
         "curl ",
