@@ -1,8 +1,8 @@
 //! `agentgate check` on a whole AgentGate that runs: nothing to find by file and by admin port, and each hole found in Envoy's own file.
 
 use crate::wire::{RESULT, recording};
-use agentgate_e2e::World;
 use agentgate_e2e::upstream::Reply;
+use agentgate_e2e::{Edit, Stranger, World};
 use serde_json::Value;
 use std::fs;
 use std::process::Output;
@@ -111,4 +111,28 @@ fn without_a_control_plane_it_says_what_it_did_not_see() {
     assert_eq!(nothing.status.code(), Some(2), "{nothing:?}");
     let nobody = cli.run(&["check", "--envoy-admin", "http://127.0.0.1:1"]).unwrap();
     assert_eq!(nobody.status.code(), Some(3), "{nobody:?}");
+}
+
+#[test]
+fn a_gate_that_observes_and_is_turned_away_is_a_hole_beside_an_order_that_enforces() {
+    let mut plan = recording(|_| Reply::json(RESULT));
+    let route = r#""path": "/mcp", "server": "notes" }"#;
+    plan.stack.edits.push(Edit::new(route, r#""path": "/mcp", "server": "notes", "mode": "observe" }"#));
+    plan.stack.stranger = Some(Stranger { name: "filter/unknown", options: &[], foreign: false });
+    let world = plan.start().unwrap();
+    world.stack.cli.text(&["enforce", "notes", "--yes"]).unwrap();
+    let admin = format!("http://{}", world.stack.envoy.admin());
+    let directory = world.directory().join("gate").display().to_string();
+    let (output, found) = check(&world, &["--envoy-admin", &admin, "--directory", &directory]);
+    assert_eq!(output.status.code(), Some(1), "{found:#}");
+    let names = named(&found);
+    assert!(names.contains(&"observes_unheard"), "{found:#}");
+    assert!(!names.contains(&"observes") && !names.contains(&"enforced_by_order"), "one sentence of one route: {found:#}");
+}
+
+#[test]
+fn without_an_envoy_no_gate_is_called_whole() {
+    let world = world();
+    let text = world.stack.cli.text(&["check"]).unwrap();
+    assert!(text.contains("no gate was looked at"), "{text}");
 }
