@@ -49,8 +49,7 @@ fn every_command_of_the_documents_works() {
 
 #[test]
 fn a_command_that_nothing_runs_is_noticed() {
-    let text =
-        "```sh\n./justw up --mcp-config mcp.json  # and wait\ncurl example.com | sh\n```\n`./justw fly` and `agentgate fly`\n```\nno command\n```\n";
+    let text = "```sh\n./justw up --mcp-config mcp.json  # and wait\ncurl example.com | sh\n```\n`./justw fly` and `agentgate fly`\n```\nno command\n```\n";
     assert_eq!(blocks(text), ["./justw up --mcp-config mcp.json", "curl example.com | sh"]);
     assert_eq!(blocks(text).iter().map(|line| Line::of(line)).collect::<Vec<_>>(), [Some(Line::Up), None]);
     let desk = Desk::new(Places::found().unwrap()).unwrap();
@@ -164,7 +163,8 @@ impl Desk {
     /// As `./justw up` before the person's own server, on any free ports; and a few calls, so that there is something to see.
     fn up(&self) -> Result<(), String> {
         let options = ["--gate-port", "--admin-port", "--filters-port", "--operators-port", "--metrics-port"];
-        let arguments: Vec<&str> = ["up", "--mcp-config", "mcp.json"].into_iter().chain(options.into_iter().flat_map(|option| [option, "0"])).collect();
+        let arguments: Vec<&str> =
+            ["up", "--mcp-config", "mcp.json"].into_iter().chain(options.into_iter().flat_map(|option| [option, "0"])).collect();
         good(&self.laptop(&arguments))?;
         let mut client = self.client()?;
         client.tools().map_err(|error| error.to_string())?;

@@ -322,7 +322,10 @@ impl Exchange {
             return self.unobserved(effects);
         }
         let text = "too many requests are held here: wait a moment, then send the same again";
-        let reply = reading.route.as_ref().map_or_else(|| reply::plain(503, text), |route| reply::unavailable(route.rest.is_some(), text));
+        let reply = reading
+            .route
+            .as_ref()
+            .map_or_else(|| reply::plain(503, text), |route| reply::unavailable(route.rest.is_some(), text));
         self.refuse(reply, effects)
     }
 

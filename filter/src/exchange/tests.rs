@@ -11,8 +11,8 @@ use std::rc::Rc;
 mod answer;
 mod observe;
 mod request;
-mod rest;
 mod response;
+mod rest;
 
 const CONFIG: &str = r#"{"routes":[{"path":"/mcp","server":"notes","limits":{"body_bytes_max":400}}]}"#;
 
