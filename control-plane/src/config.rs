@@ -24,6 +24,10 @@ pub use users::{Agents, ISSUER, Tenants, Users};
 /// What `--print-config` prints.
 pub const DOCUMENTED: &str = include_str!("config/default.toml");
 
+/// What a filter takes of one standing; with more it could not be told what is ordered (`filter/src/standing.rs`).
+const STANDING_SERVERS: usize = 1_024;
+const STANDING_TOOLS: u32 = 8_192;
+
 /// The configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -232,6 +236,12 @@ impl Config {
                 "must be larger than limits.body_bytes_max: a message carries a body and its head",
             ));
         }
+        if file.limits.modes_max > STANDING_TOOLS {
+            return Err(field(
+                "limits.modes_max",
+                &format!("must be at most {STANDING_TOOLS}: a filter takes no more in its standing"),
+            ));
+        }
         let filter = filters(file.filter)?;
         let operator = operator::read(&file.operator)?;
         if let Some(both) = operator.keys().find(|identity| filter.contains_key(*identity)) {
@@ -282,6 +292,12 @@ fn filters(entries: Vec<FilterFile>) -> Result<BTreeMap<Asker, Filter>, ConfigEr
         let servers = entry.servers.iter().map(|server| name(&at("servers"), server)).collect::<Result<BTreeSet<Server>, _>>()?;
         if servers.is_empty() {
             return Err(field(&at("servers"), "is empty; name the servers that this filter may ask for"));
+        }
+        if servers.len() > STANDING_SERVERS {
+            return Err(field(
+                &at("servers"),
+                &format!("has more than {STANDING_SERVERS} names: a filter takes no more in its standing"),
+            ));
         }
         let tenant = name(&at("tenant"), &entry.tenant)?;
         let users = entry.users.map(|users| Users::check(&at, users, &callers, &tenant)).transpose()?;

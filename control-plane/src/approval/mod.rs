@@ -131,7 +131,8 @@ impl Approvals {
             return Err(ApprovalError::Malformed(format!("the reason is longer than {APPROVER_REASON_BYTES_MAX} bytes")));
         }
         let _turn = self.deciding.lock().await;
-        let at = self.clock.now();
+        // A clock that was set back gives nobody time that is over.
+        let at = self.clock.now().max(self.view().newest());
         let (id, event, number) = {
             let view = self.view();
             let (id, approval) = view.find(id)?;

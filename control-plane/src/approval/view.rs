@@ -21,13 +21,15 @@ const OVER_MAX: usize = 1_024;
 /// Hex digits that an id needs at least to be looked for.
 const PREFIX_DIGITS_MIN: usize = 4;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct View {
     entries: HashMap<Digest, Entry>,
     /// The newest last.
     order: BTreeMap<(Time, Digest), ()>,
     /// The newest approval of a call.
     of_call: HashMap<Digest, Digest>,
+    /// When the newest step happened.
+    newest: Time,
 }
 
 #[derive(Debug)]
@@ -42,6 +44,13 @@ struct Entry {
 
 // === impl View ===
 
+impl Default for View {
+    fn default() -> Self {
+        let newest = Time::from_micros(0);
+        Self { entries: HashMap::new(), order: BTreeMap::new(), of_call: HashMap::new(), newest }
+    }
+}
+
 impl View {
     pub(super) fn live(&self, call: &Digest, at: Time) -> Live {
         let Some(entry) = self.of_call.get(call).and_then(|id| self.entries.get(id)) else { return Live::None };
@@ -51,6 +60,10 @@ impl View {
             State::Denied => entry.denied(at).map_or(Live::None, Live::Denied),
             State::Used | State::Voided | State::Lapsed => Live::None,
         }
+    }
+
+    pub(super) fn newest(&self) -> Time {
+        self.newest
     }
 
     /// Whether one more may wait.
@@ -83,6 +96,7 @@ impl View {
     /// The approval as it is now, if it is there. The same step twice is one.
     pub(super) fn apply(&mut self, step: &Step) -> Option<(Digest, v1::Approval)> {
         let (id, at) = (step.id, step.at);
+        self.newest = self.newest.max(at);
         match step.record.what.as_ref()? {
             What::Requested(requested) => self.insert(step, requested)?,
             What::Granted(granted) => {

@@ -98,6 +98,7 @@ fn every_mistake_names_its_field() {
         ("[limits]\ncolour = 1", "colour"),
         ("[limits]\ndeciding_max = 0", "`limits.deciding_max`: must be at least 1"),
         ("[limits]\nmessage_bytes_max = 1048576", "`limits.message_bytes_max`"),
+        ("[limits]\nmodes_max = 8193", "`limits.modes_max`: must be at most 8192"),
         ("[filters]\nlisten = 'here'", "`filters.listen`: `here` is no address"),
         ("[journal]\nbackend = 'tape'", "`journal.backend`: `tape` is unknown"),
         ("[approvals.webhook]\nurl = 'https://x'", "missing field `secret`"),
@@ -117,4 +118,12 @@ fn every_mistake_names_its_field() {
         let error = read(text).unwrap_err();
         assert!(error.contains(named), "{text}\n  gave: {error}\n  want: {named}");
     }
+}
+
+#[test]
+fn as_many_servers_and_modes_as_a_filter_takes_may_be_configured() {
+    let servers = |count: usize| (0..count).map(|number| format!("'s{number}'")).collect::<Vec<_>>().join(",");
+    let filter = |count| format!("[[filter]]\nidentity='spiffe://a/f'\ntenant='t'\nservers=[{}]\npeers='a'", servers(count));
+    assert!(read(&filter(1_024)).is_ok() && read("[limits]\nmodes_max = 8192").is_ok());
+    assert!(read(&filter(1_025)).unwrap_err().contains("`filter[0].servers`: has more than 1024 names"));
 }

@@ -313,3 +313,15 @@ async fn another_query_or_another_question_is_another_call() {
     assert_eq!(prod.verdict(), Verdict::Pending);
     assert_eq!(scene.decide.decide(&with(3, "/mcp?workspace=dev", None)).await.unwrap().verdict(), Verdict::Allow);
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_gives_nobody_more_time() {
+    let scene = scene().await;
+    let asked = scene.add(1, NOTE).await;
+    scene.hands.advance(Duration::from_secs(900));
+    // Something else happens after it lapsed; then somebody sets the clock back.
+    scene.add(2, r#"{"title":"x","text":"later"}"#).await;
+    scene.hands.set(agentgate_core::time::Time::from_micros(2_000_000));
+    let granted = scene.answer(&asked.approval, "spiffe://a/operator/boss", true).await;
+    assert!(matches!(granted, Err(ApprovalError::Refused(Refusal::Over("lapsed")))), "{granted:?}");
+}
