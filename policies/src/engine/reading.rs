@@ -135,19 +135,8 @@ fn read_head<'a>(head: &'a RuleHead, uses: &mut Vec<Use>) -> (&'a Expr, Shape) {
 
 /// The name that a rule is called by, and whether that is all of its head's path.
 fn read_name(refr: &Expr, uses: &mut Vec<Use>) -> (String, bool) {
-    let mut node = refr;
-    let mut whole = true;
-    loop {
-        if let Expr::RefDot { refr, .. } = node {
-            node = refr;
-        } else if let Expr::RefBrack { refr, index, .. } = node {
-            read_expr(index, uses);
-            node = refr;
-        } else {
-            return (node.span().text().to_owned(), whole);
-        }
-        whole = false;
-    }
+    let begins = read_steps(refr, uses);
+    (begins.span().text().to_owned(), std::ptr::eq(begins, refr))
 }
 
 fn read_assign(assign: Option<&RuleAssign>, uses: &mut Vec<Use>) {
@@ -219,7 +208,17 @@ fn read_expr(expr: &Expr, uses: &mut Vec<Use>) {
 /// Writes down a path, and what the computed steps of it use.
 fn read_reference(expr: &Expr, uses: &mut Vec<Use>) {
     let line = expr.span().line;
-    let mut node = expr;
+    let begins = read_steps(expr, uses);
+    match path(expr) {
+        Some(steps) => uses.push(Use { line, what: What::Reference(steps) }),
+        // `f(x).y` and the like: the path begins at no variable.
+        None => read_expr(begins, uses),
+    }
+}
+
+/// Writes down what the computed steps of a path use, and says where the path begins.
+fn read_steps<'a>(path: &'a Expr, uses: &mut Vec<Use>) -> &'a Expr {
+    let mut node = path;
     loop {
         if let Expr::RefDot { refr, .. } = node {
             node = refr;
@@ -227,13 +226,8 @@ fn read_reference(expr: &Expr, uses: &mut Vec<Use>) {
             read_expr(index, uses);
             node = refr;
         } else {
-            break;
+            return node;
         }
-    }
-    match path(expr) {
-        Some(steps) => uses.push(Use { line, what: What::Reference(steps) }),
-        // `f(x).y` and the like: the path begins at no variable.
-        None => read_expr(node, uses),
     }
 }
 
