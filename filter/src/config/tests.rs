@@ -16,15 +16,15 @@ fn check(rows: &[(&str, &str)]) {
     }
 }
 
+/// The JSON that stands at the top of a file.
+pub(super) fn documented(source: &str) -> String {
+    let lines = source.lines().skip_while(|line| !line.contains("```json")).skip(1);
+    lines.take_while(|line| !line.contains("```")).map(|line| line.trim_start_matches("//!")).collect()
+}
+
 #[test]
 fn the_smallest_configuration_has_the_documented_defaults() {
-    let documented: String = include_str!("mod.rs")
-        .lines()
-        .skip_while(|line| !line.contains("```json"))
-        .skip(1)
-        .take_while(|line| !line.contains("```"))
-        .map(|line| line.trim_start_matches("//!"))
-        .collect();
+    let documented = documented(include_str!("mod.rs"));
     let config = Config::parse(SMALLEST.as_bytes()).unwrap();
     assert_eq!(config, Config::parse(documented.as_bytes()).unwrap());
     assert_eq!((config.cluster.as_str(), config.ask_timeout_ms), ("agentgate", 2_000));

@@ -2,6 +2,7 @@
 
 use super::super::Config;
 use super::TOOLS_MAX;
+use crate::config::tests::documented;
 use agentgate_core::error::chain;
 use agentgate_core::rest::Rule;
 
@@ -23,13 +24,7 @@ fn check(json: &str, wanted: &str) {
 
 #[test]
 fn the_documented_route_is_taken() {
-    let documented: String = include_str!("../rest.rs")
-        .lines()
-        .skip_while(|line| !line.contains("```json"))
-        .skip(1)
-        .take_while(|line| !line.contains("```"))
-        .map(|line| line.trim_start_matches("//!"))
-        .collect();
+    let documented = documented(include_str!("../rest.rs"));
     let config = Config::parse(format!(r#"{{"routes":[{documented}]}}"#).as_bytes()).unwrap();
     let rest = config.routes[0].rest.as_ref().unwrap();
     assert_eq!((config.routes[0].path.as_str(), rest.host.as_deref()), ("/api", Some("billing.example")));
