@@ -32,6 +32,12 @@ pub struct Moments {
     last_us: AtomicU64,
 }
 
+/// A span as records count it; stays at the end of time instead of wrapping.
+#[must_use]
+pub fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
 // === impl Clock ===
 
 impl Clock {
@@ -55,7 +61,7 @@ impl Clock {
         match &self.0 {
             Source::System { .. } => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+                Time::from_micros(micros(since))
             }
             Source::Manual(manual) => Time::from_micros(manual.wall_us.load(Ordering::SeqCst)),
         }
@@ -105,7 +111,7 @@ impl TimeProvider for Clock {
 impl Manual {
     /// Both hands move on.
     pub fn advance(&self, span: Duration) {
-        self.wall_us.fetch_add(u64::try_from(span.as_micros()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.wall_us.fetch_add(micros(span), Ordering::SeqCst);
         self.elapsed.send_modify(|elapsed| *elapsed = elapsed.saturating_add(span));
     }
 

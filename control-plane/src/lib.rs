@@ -5,6 +5,8 @@
 pub mod approval;
 pub mod body;
 pub mod bounded;
+#[cfg(test)]
+mod calls;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -10,7 +10,7 @@ mod step;
 mod view;
 
 use crate::body::{self, FetchError, Keys};
-use crate::clock::Clock;
+use crate::clock::{Clock, micros};
 use crate::config::{self, Limits};
 use crate::journal::{AppendError, Change, Journal, ReadError};
 use agentgate_core::approval::{Denied, Event, Grant, Order, Refusal, Use};
@@ -211,10 +211,6 @@ impl Approvals {
     fn view(&self) -> MutexGuard<'_, View> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn micros(span: std::time::Duration) -> u64 {
-    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl From<ReadError> for ApprovalError {

@@ -1,9 +1,9 @@
 //! What a new process has to know of approvals: read backwards from the end of their stream, until nothing older can be live.
 //! It reads the words of those alone that are, and holds none that it does not need.
 
-use super::{ApprovalError, Approvals, NEWS_MAX, Step, View, micros};
+use super::{ApprovalError, Approvals, NEWS_MAX, Step, View};
 use crate::body::{self, Keys};
-use crate::clock::Clock;
+use crate::clock::{Clock, micros};
 use crate::config::{self, Limits};
 use crate::journal::{Expected, Journal, Record, Stream, Version, Write};
 use agentgate_core::digest::Digest;

@@ -13,7 +13,7 @@ use agentgate_proto::v1;
 use agentgate_proto::v1::approval_record::What;
 use bytes::Bytes;
 use prost::Message as _;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 /// Approvals that are over and still listed.
 const OVER_MAX: usize = 1_024;
@@ -25,7 +25,7 @@ const PREFIX_DIGITS_MIN: usize = 4;
 pub(super) struct View {
     entries: HashMap<Digest, Entry>,
     /// The newest last.
-    order: BTreeMap<(Time, Digest), ()>,
+    order: BTreeSet<(Time, Digest)>,
     /// The newest approval of a call.
     of_call: HashMap<Digest, Digest>,
     /// When the newest step happened.
@@ -47,7 +47,7 @@ struct Entry {
 impl Default for View {
     fn default() -> Self {
         let newest = Time::from_micros(0);
-        Self { entries: HashMap::new(), order: BTreeMap::new(), of_call: HashMap::new(), newest }
+        Self { entries: HashMap::new(), order: BTreeSet::new(), of_call: HashMap::new(), newest }
     }
 }
 
@@ -145,7 +145,7 @@ impl View {
             steps: requested.steps,
         };
         self.of_call.insert(request.call, step.id);
-        self.order.insert((step.at, step.id), ());
+        self.order.insert((step.at, step.id));
         let body = step.record.body.clone()?;
         let approval = Approval::new(request);
         self.entries.insert(step.id, Entry { approval, summary, body, steps: Vec::new(), used_by: String::new() });
@@ -156,7 +156,7 @@ impl View {
     fn forget(&mut self, at: Time) {
         let over: Vec<(Time, Digest)> = self
             .order
-            .keys()
+            .iter()
             .filter(|(_, id)| self.entries.get(id).is_none_or(|entry| !entry.is_open(at) && entry.denied(at).is_none()))
             .copied()
             .collect();
@@ -194,7 +194,7 @@ impl View {
     }
 
     pub(super) fn list(&self, all: bool, at: Time) -> Vec<v1::Approval> {
-        let newest = self.order.keys().rev().filter_map(|(_, id)| self.entries.get(id));
+        let newest = self.order.iter().rev().filter_map(|(_, id)| self.entries.get(id));
         newest.filter(|entry| all || entry.is_open(at)).map(|entry| entry.wire(at)).collect()
     }
 
@@ -213,7 +213,7 @@ impl Entry {
         self.approval.denied_until(at).map(|until| Denied { approval, call, until, reason })
     }
 
-    /// It waits for a person or for its call, or still says no.
+    /// It waits for a person, or for its call.
     fn is_open(&self, at: Time) -> bool {
         matches!(self.approval.state(at), State::Pending | State::Granted { .. })
     }

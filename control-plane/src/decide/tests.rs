@@ -8,6 +8,7 @@ use super::heavy::LIGHT_BYTES_MAX;
 use super::report::Reporter;
 use super::{ATTEMPTS_MAX, Admission, Decide, Question, Rooms, Undecided};
 use crate::approval::Approvals;
+use crate::calls::ask;
 use crate::clock::{Clock, Manual};
 use crate::config::{self, Callers, Filter, Limits, PolicyFolder};
 use crate::control::Control;
@@ -175,25 +176,7 @@ impl Scene {
         let body = format!(
             r#"{{"jsonrpc":"2.0","id":{counter},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
         );
-        let header = |name: &'static str, value: &'static str| v1::Header { name: name.into(), value: value.into() };
-        let head = v1::Head {
-            method: "POST".into(),
-            path: "/mcp".into(),
-            headers: vec![
-                header("content-type", "application/json"),
-                header("accept", "application/json, text/event-stream"),
-                header("mcp-protocol-version", "2025-11-25"),
-            ],
-        };
-        let ask = v1::Ask {
-            counter,
-            server: "notes".into(),
-            head: Some(head),
-            body: body.into(),
-            versions: vec!["2025-11-25".into()],
-            ..v1::Ask::default()
-        };
-        Question::new(filter, call, ask, self.clock.elapsed() + Duration::from_secs(2))
+        Question::new(filter, call, ask(counter, body), self.clock.elapsed() + Duration::from_secs(2))
     }
 
     async fn last_at(&self) -> u64 {

@@ -8,6 +8,7 @@ use super::scan::Told;
 use super::{Heeded, History, HistoryError, Rooms};
 use crate::approval::Approvals;
 use crate::body;
+use crate::calls::ask;
 use crate::clock::{Clock, Manual};
 use crate::config::{self, Config, Filter, Limits, PolicyFolder};
 use crate::control::Control;
@@ -105,21 +106,7 @@ impl Scene {
     }
 
     async fn say(&self, counter: u64, body: String, observe: bool) -> Decided {
-        let header = |name: &'static str, value: &'static str| v1::Header { name: name.into(), value: value.into() };
-        let headers = vec![
-            header("content-type", "application/json"),
-            header("accept", "application/json, text/event-stream"),
-            header("mcp-protocol-version", "2025-11-25"),
-        ];
-        let ask = v1::Ask {
-            counter,
-            server: "notes".into(),
-            head: Some(v1::Head { method: "POST".into(), path: "/mcp".into(), headers }),
-            body: body.into(),
-            versions: vec!["2025-11-25".into()],
-            observe,
-            ..v1::Ask::default()
-        };
+        let ask = v1::Ask { observe, ..ask(counter, body) };
         let call = CallId { asker: self.filter.identity.clone(), epoch: Epoch([1; 16]), counter };
         let deadline = self.clock.elapsed() + Duration::from_secs(2);
         self.decide.decide(&Question::new(Arc::clone(&self.filter), call, ask, deadline)).await.unwrap()

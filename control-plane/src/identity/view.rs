@@ -1,6 +1,7 @@
 //! Which filter VMs are heard of: by message, never by an open stream, since a dead VM's stream may survive it.
 
 use crate::bounded::Bounded;
+use crate::clock::micros;
 use crate::telemetry::number;
 use agentgate_core::id::{Asker, Epoch};
 use agentgate_core::time::Time;
@@ -83,7 +84,7 @@ impl Heard {
 
 impl Vm {
     pub fn heard(&self, elapsed: Duration, at: Time) {
-        self.heard_us.store(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.heard_us.store(micros(elapsed), Ordering::Relaxed);
         self.heard_at_us.store(at.micros(), Ordering::Relaxed);
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Ended, OpenCall, Recorded, Source, line, outcome_id};
 use crate::body::{self, BodyError, FetchError};
+use crate::clock::micros;
 use crate::config::Limits;
 use crate::journal::{Journal, ReadError, Record, Sequence};
 use agentgate_core::digest::Digest;
@@ -193,7 +194,7 @@ pub(super) async fn outcomes(
 /// many records were read as may be. Older calls are then left without an outcome, until somebody reports them.
 pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Recent, PastError> {
     let end = journal.health().head.saturating_add(1);
-    let deadline_us = u64::try_from(limits.outcome_deadline().as_micros()).unwrap_or(u64::MAX).saturating_add(SLACK_US);
+    let deadline_us = micros(limits.outcome_deadline()).saturating_add(SLACK_US);
     let mut reading = Reading::new(journal, limits);
     let records_max = u64::from(limits.recovered_records_max);
     let first = end.saturating_sub(records_max).max(1);

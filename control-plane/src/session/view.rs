@@ -3,6 +3,7 @@
 use super::line::amend;
 use super::past::awaits_outcome;
 use super::{Ended, Recorded};
+use crate::clock::micros;
 use crate::config::Limits;
 use crate::journal::{Sequence, Stream};
 use crate::telemetry::number;
@@ -139,7 +140,7 @@ impl View {
 
 impl OpenCall {
     pub(super) fn of(recorded: &Recorded, outcome_deadline: Duration) -> Self {
-        let deadline = recorded.at.plus_micros(u64::try_from(outcome_deadline.as_micros()).unwrap_or(u64::MAX));
+        let deadline = recorded.at.plus_micros(micros(outcome_deadline));
         Self { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), deadline }
     }
 }
