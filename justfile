@@ -3,6 +3,9 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+# What a person gives reaches the command as they gave it, spaces and all.
+set positional-arguments
+
 export PATH := justfile_directory() / ".tools/bin" + ":" + justfile_directory() / ".tools/venv/bin" + ":" + env("PATH")
 # The pinned toolchain is there (justw saw to it); nothing else is fetched behind anybody's back.
 export RUSTUP_AUTO_INSTALL := "0"
@@ -28,11 +31,11 @@ try: (timed "programs" "the control plane and the CLI (minutes when it is the fi
 
 # Leave everything running in .run/, before the demo or before your own: `./justw up URL`, `./justw up --mcp-config FILE`
 up *OPTIONS: (timed "programs" "the control plane and the CLI (minutes when it is the first time)") (timed "wasm" "the filter")
-    @target/debug/laptop up {{ OPTIONS }}
+    @target/debug/laptop up "$@"
 
 # End what `up` left running (`--remove` removes .run/ with the policy and traces of your own servers as well)
 down *OPTIONS:
-    @if [ -x target/debug/laptop ]; then target/debug/laptop down {{ OPTIONS }}; else echo "nothing was running"; fi
+    @if [ -x target/debug/laptop ]; then target/debug/laptop down "$@"; else echo "nothing was running"; fi
 
 # Every check there is, in the order in which they fail soonest
 test:
@@ -40,13 +43,13 @@ test:
 
 # Run the stories that matter most in every Envoy that tools/envoys/ lists (fetches 120 MB once; name other stories to run those)
 envoys *STORIES: build
-    @tools/envoys/run {{ STORIES }}
+    @tools/envoys/run "$@"
 
 # Measure what the gate costs beside Envoy alone, side by side in one run (`just bench --help`; builds for release first)
 bench *OPTIONS:
     @cargo build --quiet --release -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bin agentgate-control-plane --bin agentgate --bin bench
     @cargo build --quiet -p agentgate-filter -p agentgate-pass-filter --profile wasm --target wasm32-wasip1
-    @target/release/bench {{ OPTIONS }}
+    @target/release/bench "$@"
 
 # Look for a request that makes the parser panic (minutes; needs the nightly toolchain and cargo-fuzz)
 fuzz SECONDS="60":
