@@ -1,11 +1,8 @@
 //! The client's configuration as it is behind the gate: the file that it has, with other addresses. All else stays as it was
 //! written, so that nothing is lost when it takes the file's place.
 
-use crate::servers::{Servers, listed};
+use crate::servers::{ADDRESSES, Servers, listed};
 use agentgate_core::json::{Json, Object};
-
-/// The members that name an HTTP server's address; clients differ.
-const ADDRESSES: [&str; 2] = ["url", "serverUrl"];
 
 pub(crate) fn behind(gate: &str, servers: &Servers) -> String {
     let mut file = servers.file.clone();
@@ -22,7 +19,7 @@ pub(crate) fn behind(gate: &str, servers: &Servers) -> String {
     text + "\n"
 }
 
-/// Each address that it has: none is left that goes past the gate.
+/// Whatever it calls its address.
 fn redirect(entry: &mut Object, url: &str) {
     for member in ADDRESSES {
         if let Some(address @ Json::String(_)) = entry.get_mut(member) {

@@ -30,6 +30,7 @@ pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), 
     }
     kept(&directory, servers.is_some())?;
     free(ports)?;
+    let was_own = directory.join(OWN).exists();
     prepare(&directory, servers.is_some())?;
     let mut command = Command::new(env::current_exe().doing("the path of this program")?);
     command.arg("serve");
@@ -40,7 +41,12 @@ pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), 
         command.arg("--server").arg(format!("{}={}", server.name, server.url));
     }
     let mut serving = Process::start("laptop", command, &directory.join("laptop.log"))?;
-    serving.until("everything serves", || directory.join("ready").exists().then_some(()))?;
+    serving.until("everything serves", || directory.join("ready").exists().then_some(())).inspect_err(|_| {
+        // What never served holds nothing that anybody wrote.
+        if !was_own {
+            drop(fs::remove_file(directory.join(OWN)));
+        }
+    })?;
     serving.leave();
     told::keep_line(&directory)?;
     match servers {

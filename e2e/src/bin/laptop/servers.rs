@@ -10,6 +10,8 @@ use std::path::Path;
 
 /// Such files are written by people.
 const FILE_BYTES_MAX: usize = 1 << 20;
+/// The members that name an HTTP server's address; clients differ.
+pub(crate) const ADDRESSES: [&str; 3] = ["url", "httpUrl", "serverUrl"];
 pub(crate) const BOUNDS: Bounds = Bounds { depth_max: 32, number_bytes_max: 64, values_max: 50_000 };
 
 /// A server that is reached over HTTP.
@@ -101,7 +103,7 @@ impl Servers {
             return Ok(());
         }
         let kind = text(entry, "type", &name)?.map(|kind| kind.to_ascii_lowercase());
-        let url = text(entry, "url", &name)?.or(text(entry, "serverUrl", &name)?);
+        let url = address(entry, &name)?;
         let command = text(entry, "command", &name)?;
         match (url, command) {
             (Some(_), Some(_)) => Err(Broken(format!("`{name}` has both a `url` and a `command`: leave one of them out"))),
@@ -190,6 +192,18 @@ fn addressed(url: &str, name: &str) -> Result<String, Broken> {
     Err(Broken(format!("the address of `{name}` is `{}`: write it like `http://host:port/mcp`", url.escape_debug())))
 }
 
+/// The one address that an entry gives.
+fn address(entry: &Object, name: &str) -> Result<Option<String>, Broken> {
+    let mut given = Vec::new();
+    for member in ADDRESSES {
+        given.extend(text(entry, member, name)?.map(|url| (member, url)));
+    }
+    if let [(first, _), (second, _), ..] = given.as_slice() {
+        return Err(Broken(format!("`{name}` has both a `{first}` and a `{second}`: leave one of them out")));
+    }
+    Ok(given.pop().map(|(_, url)| url))
+}
+
 fn text(entry: &Object, member: &str, name: &str) -> Result<Option<String>, Broken> {
     match entry.get(member) {
         None | Some(Json::Null) => Ok(None),
@@ -212,11 +226,12 @@ mod tests {
             "notes": {"type": "http", "url": "http://127.0.0.1:8000/mcp", "headers": {"Authorization": "Bearer x"}},
             "My Files": {"url": "https://files.example/mcp", "timeout": 5, "alwaysAllow": ["x"]},
             "git": {"command": "uvx", "args": ["mcp-server-git", "--repository", "/a b"], "env": {"X": "y"}},
+            "gem": {"httpUrl": "http://127.0.0.1:8001/mcp"},
             "old": {"type": "sse", "url": "http://127.0.0.1:9000/sse"},
             "off": {"disabled": true, "command": "x"}}}"#;
         let servers = Servers::parse(file).unwrap();
         let files = HttpServer { key: "My Files".into(), ..http("My-Files", "https://files.example/mcp") };
-        assert_eq!(servers.http, [http("notes", "http://127.0.0.1:8000/mcp"), files]);
+        assert_eq!(servers.http, [http("notes", "http://127.0.0.1:8000/mcp"), files, http("gem", "http://127.0.0.1:8001/mcp")]);
         let command = ["uvx", "mcp-server-git", "--repository", "/a b"].map(ToOwned::to_owned).to_vec();
         assert_eq!(servers.stdio, [StdioServer { name: "git".into(), command }]);
         assert_eq!(servers.stdio[0].bridge(1), "uvx mcp-proxy --port 8101 -- uvx mcp-server-git --repository '/a b'");
@@ -236,6 +251,7 @@ mod tests {
             (br#"{"mcpServers": {"a": 1}}"#, "`a` is no object; leave the entry out, or correct it"),
             (br#"{"mcpServers": {"a": {}}}"#, "neither a `url` nor a `command`"),
             (br#"{"mcpServers": {"a": {"url": "http://a/mcp", "command": "x"}}}"#, "both a `url` and a `command`"),
+            (br#"{"mcpServers": {"a": {"url": "http://a/sse", "httpUrl": "http://a/mcp"}}}"#, "both a `url` and a `httpUrl`"),
             (br#"{"mcpServers": {"a": {"url": 1}}}"#, "`url` of `a` is no text"),
             (br#"{"mcpServers": {"a": {"url": "ftp://a"}}}"#, "write it like `http://host:port/mcp`"),
             (br#"{"mcpServers": {"a": {"command": "x", "args": "y"}}}"#, "`args` of `a`"),
