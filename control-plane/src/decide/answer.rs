@@ -55,6 +55,20 @@ pub(super) fn cause_of(undecided: &Undecided) -> &'static str {
     cause(undecided_to_wire(undecided).cause())
 }
 
+/// Whether only a person can end it.
+pub(super) const fn is_lasting(undecided: &Undecided) -> bool {
+    match undecided {
+        Undecided::Identity(_) | Undecided::Unreadable(_) => true,
+        Undecided::Overloaded { .. }
+        | Undecided::Expired
+        | Undecided::Contended
+        | Undecided::Journal(_)
+        | Undecided::Policy(_)
+        | Undecided::Draining
+        | Undecided::Reused => false,
+    }
+}
+
 /// Counts an answer, and how long it took.
 pub(super) fn count(answer: &Result<Decided, Undecided>, took: Duration) {
     let label = match answer {

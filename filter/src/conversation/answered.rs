@@ -121,7 +121,7 @@ impl Undecided {
     /// As whoever is refused is told.
     #[must_use]
     pub fn told(&self) -> reply::Undecided<'_> {
-        reply::Undecided { cause: self.cause.name(), detail: &self.detail }
+        reply::Undecided { cause: self.cause.name(), detail: &self.detail, is_lasting: self.cause.is_lasting() }
     }
 }
 
@@ -163,6 +163,25 @@ impl Cause {
             Self::StreamLost => "stream_lost",
             Self::Unreachable => "unreachable",
             Self::Crowded => "crowded",
+        }
+    }
+
+    /// Whether only a person can end it: the filter may not ask for this, or the two do not speak the same contract.
+    #[must_use]
+    pub const fn is_lasting(self) -> bool {
+        match self {
+            Self::Identity | Self::Unreadable => true,
+            Self::Overloaded
+            | Self::Expired
+            | Self::Contended
+            | Self::Journal
+            | Self::Policy
+            | Self::Draining
+            | Self::Reused
+            | Self::NoAnswer
+            | Self::StreamLost
+            | Self::Unreachable
+            | Self::Crowded => false,
         }
     }
 

@@ -120,7 +120,8 @@ impl Decide {
         let told = undecided.to_string();
         match self.message(question, route).await {
             Ok(message) => {
-                let undecided = reply::Undecided { cause: answer::cause_of(undecided), detail: &told };
+                let cause = answer::cause_of(undecided);
+                let undecided = reply::Undecided { cause, detail: &told, is_lasting: answer::is_lasting(undecided) };
                 reply::undecided(route.denied, &message, undecided, &call_id)
             }
             Err(unread) => reply::malformed(&unread, Some(&route.versions), &call_id),

@@ -124,6 +124,10 @@ fn a_verdict_that_lets_nothing_through_is_told_as_http() {
     let undecided = told(Answered::Undecided(undecided(Cause::Journal)));
     assert_eq!((undecided.0, undecided.1), (503, Some("1")));
     assert!(undecided.2.starts_with(r#"{"error":"undecided""#), "{}", undecided.2);
+    assert!(undecided.2.contains("Wait a moment, then send the same again."), "{}", undecided.2);
+    let lasting = told(Answered::Undecided(self::undecided(Cause::Identity)));
+    assert_eq!((lasting.0, lasting.1), (503, None), "who may not ask is not helped by another try");
+    assert!(lasting.2.contains("Sending it again does not help"), "{}", lasting.2);
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub struct Undecided<'a> {
     pub cause: &'a str,
     /// In words; may be empty.
     pub detail: &'a str,
+    /// The same again gets the same, until a person mends the gate.
+    pub is_lasting: bool,
 }
 
 /// JSON-RPC codes of our own stay outside of those that the protocols reserve.
@@ -141,18 +143,21 @@ fn unread_text(unread: &Unread) -> String {
 fn undecided_text(undecided: Undecided<'_>) -> String {
     let cause = undecided.cause;
     let detail = if undecided.detail.is_empty() { String::new() } else { format!(": {}", words(undecided.detail)) };
-    format!(
-        "this was not done: nobody could decide whether it may be ({cause}{detail}). Nothing was changed. Wait a moment, then send the same again."
-    )
+    let next = if undecided.is_lasting {
+        "Sending it again does not help: whoever runs this gate has to mend it first."
+    } else {
+        "Wait a moment, then send the same again."
+    };
+    format!("this was not done: nobody could decide whether it may be ({cause}{detail}). Nothing was changed. {next}")
 }
 
 fn undecided_meta(undecided: Undecided<'_>, call_id: &str) -> Object {
-    Object::default()
-        .with("verdict", "undecided")
-        .with("rule", "")
-        .with("cause", undecided.cause)
-        .with("call_id", call_id)
-        .with("retry_after_ms", RETRY_AFTER_MS)
+    let mut meta =
+        Object::default().with("verdict", "undecided").with("rule", "").with("cause", undecided.cause).with("call_id", call_id);
+    if !undecided.is_lasting {
+        meta.set("retry_after_ms", RETRY_AFTER_MS);
+    }
+    meta
 }
 
 fn words(text: &str) -> String {

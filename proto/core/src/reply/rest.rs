@@ -24,7 +24,7 @@ pub(super) fn decided(no: No<'_>, call_id: &str) -> Reply {
 
 pub(super) fn undecided(undecided: Undecided<'_>, call_id: &str) -> Reply {
     let body = said("undecided", &undecided_text(undecided)).with("cause", undecided.cause).with("call_id", call_id);
-    later(&body)
+    if undecided.is_lasting { Reply::json(503, &body) } else { later(&body) }
 }
 
 pub(super) fn unavailable(text: &str) -> Reply {
