@@ -92,7 +92,7 @@ pub async fn enforce(arguments: &EnforceArguments, client: &Client, desk: &mut D
     arguments.which.check()?;
     if !arguments.yes {
         if !desk.has_person() {
-            let again = format!("agentgate policy impact --server {}", shell_word(&arguments.which.server));
+            let again = arguments.which.impact();
             return Err(Failure::new(Exit::Usage, "nobody is here to be asked whether calls are to be refused from now on")
                 .then(format!("look at `{again}`, then add --yes")));
         }
@@ -144,9 +144,10 @@ pub fn mode_json(order: &v1::ModeOrder) -> Value {
 /// One line: what enforcing would have refused lately. That it is not known stops nobody.
 async fn foretold(which: &Which, client: &Client, desk: &mut Desk<'_>) -> Result<String, Failure> {
     let since = desk.now.micros().saturating_sub(Span::days(IMPACT_DAYS).micros());
-    let request = v1::ShowImpactRequest { since_us: since, candidate: Vec::new(), server: which.server.clone() };
+    let (server, tool) = (which.server.clone(), which.tool.clone().unwrap_or_default());
+    let request = v1::ShowImpactRequest { since_us: since, candidate: Vec::new(), server, tool };
     let read = impact::read(request, client, desk).await;
-    let see = format!("agentgate policy impact --server {}", shell_word(&which.server));
+    let see = which.impact();
     let said = match read {
         Ok(impact) => format!("in the last {IMPACT_DAYS} days it {}; see `{see}`", impact::in_short(&impact)),
         Err(failure) if failure.exit == Exit::Done => return Err(failure),
@@ -228,8 +229,7 @@ fn render(
         Some(Mode::Observe) => "enforce",
         None => return pairs.finish(),
     };
-    let tool = which.tool.as_ref().map(|tool| format!(" --tool {}", shell_word(tool))).unwrap_or_default();
-    pairs.pair("back", Palette::Plain, &format!("agentgate {back} {}{tool}", shell_word(&which.server)));
+    pairs.pair("back", Palette::Plain, &format!("agentgate {back} {}{}", shell_word(&which.server), which.tool_option()));
     pairs.finish()
 }
 
@@ -265,6 +265,15 @@ impl Which {
 
     async fn doubts(&self, client: &Client) -> Vec<String> {
         known::doubts(&self.server, self.tool.as_deref(), client).await
+    }
+
+    /// The command that shows whom enforcing would refuse.
+    fn impact(&self) -> String {
+        format!("agentgate policy impact --server {}{}", shell_word(&self.server), self.tool_option())
+    }
+
+    fn tool_option(&self) -> String {
+        self.tool.as_ref().map(|tool| format!(" --tool {}", shell_word(tool))).unwrap_or_default()
     }
 
     fn told(&self) -> String {

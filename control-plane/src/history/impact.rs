@@ -8,7 +8,9 @@ use crate::body::digest_bytes;
 use crate::policy::InForce;
 use crate::session::{beginning, body_of};
 use agentgate_core::decide::{Decision, Verdict};
+use agentgate_core::fold;
 use agentgate_core::id::{CallId, Epoch};
+use agentgate_core::mcp::Method;
 use agentgate_core::time::Time;
 use agentgate_policies::{Bundle, SourceFile, folder};
 use agentgate_proto::v1;
@@ -61,6 +63,14 @@ pub(super) struct Rows {
     not_decidable: u64,
 }
 
+/// Of which calls is asked.
+struct Asked {
+    /// Empty: of all servers.
+    server: String,
+    /// As orders compare names.
+    tool: Option<String>,
+}
+
 pub(super) async fn scan(
     history: &History,
     request: v1::ShowImpactRequest,
@@ -68,15 +78,13 @@ pub(super) async fn scan(
 ) -> Result<v1::Impact, HistoryError> {
     let policy = policy(history, request.candidate)?;
     let span = Span::since(history.journal.as_ref(), Time::from_micros(request.since_us)).await?;
+    let asked = Asked { server: request.server, tool: Some(fold::loosely(&request.tool)).filter(|tool| !tool.is_empty()) };
     let mut rows = Rows::default();
     let journal = history.journal.as_ref();
     span.read(journal, telling, async |record, at, what| {
         let What::Decision(decision) = what else { return Ok(()) };
         let body = body_of(journal, record.sequence, decision.body.as_ref()).await?;
-        let is_asked_for = |body: &v1::DecisionBody| {
-            request.server.is_empty() || body.ask.as_ref().is_some_and(|ask| ask.server == request.server)
-        };
-        if body.as_ref().is_none_or(is_asked_for) {
+        if body.as_ref().is_none_or(|body| asked.covers(body)) {
             rows.take(history, &policy, at, &decision, body);
         }
         Ok(())
@@ -114,6 +122,16 @@ fn call_id(body: &v1::DecisionBody) -> String {
         Some(CallId { asker, epoch, counter: body.ask.as_ref()?.counter }.to_string())
     };
     of(body).unwrap_or_default()
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn covers(&self, body: &v1::DecisionBody) -> bool {
+        let is_server = self.server.is_empty() || body.ask.as_ref().is_some_and(|ask| ask.server == self.server);
+        let is_tool = |tool: &String| body.method == Method::ToolsCall.name() && fold::loosely(&body.target) == *tool;
+        is_server && self.tool.as_ref().is_none_or(is_tool)
+    }
 }
 
 // === impl Rows ===

@@ -153,7 +153,10 @@ impl Scene {
     }
 
     async fn impact(&self, since: Time, candidate: Vec<v1::FileContent>) -> Result<v1::Impact, HistoryError> {
-        let request = v1::ShowImpactRequest { since_us: since.micros(), candidate, server: String::new() };
+        self.asked(v1::ShowImpactRequest { since_us: since.micros(), candidate, ..v1::ShowImpactRequest::default() }).await
+    }
+
+    async fn asked(&self, request: v1::ShowImpactRequest) -> Result<v1::Impact, HistoryError> {
         done(self.history.impact(request, self.leave.subscribe()).unwrap()).await
     }
 }

@@ -11,7 +11,7 @@ use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
 use crate::span::Span;
 use crate::table::{Cell, Column, Table};
-use crate::text::{escape, hex};
+use crate::text::{escape, hex, shell_word};
 use crate::trace::line::{absent, named, shared_domain, short, verdict};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -46,6 +46,9 @@ pub struct Arguments {
     /// Only calls of this server
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
+    /// Only calls of this tool of it
+    #[arg(long, value_name = "NAME", requires = "server")]
+    tool: Option<String>,
 }
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -55,10 +58,11 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
         since_us: desk.now.micros().saturating_sub(arguments.since.micros()),
         candidate: candidate.into_iter().map(file).collect(),
         server: arguments.server.clone().unwrap_or_default(),
+        tool: arguments.tool.clone().unwrap_or_default(),
     };
     let impact = read(request, client, desk).await?;
     let doubts = match &arguments.server {
-        Some(server) if impact.calls == 0 => known::doubts(server, None, client).await,
+        Some(server) if impact.calls == 0 => known::doubts(server, arguments.tool.as_deref(), client).await,
         Some(_) | None => Vec::new(),
     };
     let now = desk.now;
@@ -184,7 +188,8 @@ fn told(impact: &v1::Impact, arguments: &Arguments, now: Time) -> Vec<(Palette, 
     if let Some(row) = impact.rows.first() {
         lines.push((Palette::Dim, format!("why, and what would change it: agentgate explain {}", row.last_call_id)));
     } else if let Some(server) = arguments.server.as_ref().filter(|_| impact.calls > 0) {
-        lines.push((Palette::Dim, format!("agentgate enforce {}", crate::text::shell_word(server))));
+        let tool = arguments.tool.as_ref().map(|tool| format!(" --tool {}", shell_word(tool))).unwrap_or_default();
+        lines.push((Palette::Dim, format!("agentgate enforce {}{tool}", shell_word(server))));
     }
     lines
 }

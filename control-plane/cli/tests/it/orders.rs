@@ -199,6 +199,8 @@ fn a_name_that_no_call_had_is_doubted_and_the_order_is_given() {
         (&["enforce", "notes", "--tool", "read", "--yes"], None),
         (&["mode", "clear", "ntoes"], None),
         (&["policy", "impact", "--server", "notes"], None),
+        (&["policy", "impact", "--server", "notes", "--tool", "drpo"], Some(tool)),
+        (&["policy", "impact", "--server", "notes", "--tool", "read"], None),
     ] {
         let before = double.said().len();
         let output = double.agentgate(words);
@@ -210,6 +212,8 @@ fn a_name_that_no_call_had_is_doubted_and_the_order_is_given() {
         let answer = json(&double.agentgate(&[words, &["--output", "json"]].concat()));
         assert_eq!(answer["warnings"], doubt.map_or(serde_json::json!([]), |doubt| serde_json::json!([doubt])));
     }
+    let Some(Said::Impact(asked)) = double.said().pop() else { panic!("no impact was asked for") };
+    assert_eq!((asked.server.as_str(), asked.tool.as_str()), ("notes", "read"));
 }
 
 #[test]

@@ -88,6 +88,19 @@ async fn impact_says_whom_enforcing_would_have_refused_by_the_policy_alone() {
     assert_eq!((row.last_us, row.last_call_id.as_str()), (101 * SECOND_US, "01010101010101010101010101010101-3"));
     assert_eq!((row.tenant.as_str(), row.principal.as_str()), ("t", "spiffe://a/agent/x"));
 
+    for (server, tool, wanted) in [
+        ("notes", "", (8, 2)),
+        ("other", "", (0, 0)),
+        ("notes", "add_note", (2, 0)),
+        // As an order for the tool covers it.
+        ("notes", "Add_Note", (2, 0)),
+        ("notes", "add", (0, 0)),
+    ] {
+        let request = v1::ShowImpactRequest { server: server.into(), tool: tool.into(), ..v1::ShowImpactRequest::default() };
+        let impact = scene.asked(request).await.unwrap();
+        assert_eq!((impact.calls, impact.allowed), wanted, "{server} {tool}");
+    }
+
     let open =
         |path: &str, text: String| if path == "tools.yaml" { text + "  nobodys: { tag: open, scope: read }\n" } else { text };
     let candidate = scene.impact(Time::from_micros(0), folder(open)).await.unwrap();
