@@ -1,10 +1,17 @@
-//! Where in a file that a person wrote its fault lies. The strict reader names the fault alone, and is asked what it says of less.
+//! A JSON file that a person wrote, and where in it its fault lies. The strict reader names the fault alone, and is asked what
+//! it says of less.
 
-use crate::servers::BOUNDS;
-use agentgate_core::json::{self, Fault, Keys};
+use agentgate_core::json::{self, Bounds, Fault, Json, Keys};
+
+const BOUNDS: Bounds = Bounds { depth_max: 32, number_bytes_max: 64, values_max: 50_000 };
+
+/// Reads it strictly; else what is wrong with it, and where.
+pub(crate) fn read(bytes: &[u8]) -> Result<Json, String> {
+    json::read(bytes, BOUNDS, Keys::Exact).map_err(|fault| told(bytes, fault))
+}
 
 /// The fault with its line and column, where there is one place for it.
-pub(crate) fn told(bytes: &[u8], fault: Fault) -> String {
+fn told(bytes: &[u8], fault: Fault) -> String {
     let said = fault.to_string().replace("the body", "the file");
     match place(bytes, fault) {
         Some((line, column)) if fault == Fault::DuplicateKey => {
@@ -55,7 +62,7 @@ fn counted(bytes: &[u8], at: usize) -> (usize, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::{BOUNDS, Keys, json, told};
+    use super::{BOUNDS, read};
 
     #[test]
     fn a_fault_is_told_with_its_place() {
@@ -70,8 +77,7 @@ mod tests {
             (deep.as_bytes(), "line 2, column 38: objects and arrays lie too deep"),
             (b"", "the file is empty"),
         ] {
-            let fault = json::read(file, BOUNDS, Keys::Exact).unwrap_err();
-            let said = told(file, fault);
+            let said = read(file).unwrap_err();
             assert!(said.starts_with(wanted), "{}\n  gave: {said}\n  want: {wanted}", String::from_utf8_lossy(file));
         }
     }

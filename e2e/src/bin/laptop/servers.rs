@@ -3,7 +3,7 @@
 
 use crate::place;
 use agentgate_core::id::Server;
-use agentgate_core::json::{self, Bounds, Json, Keys, Object};
+use agentgate_core::json::{Json, Object};
 use agentgate_e2e::Broken;
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,6 @@ use std::path::Path;
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// The members that name an HTTP server's address; clients differ.
 pub(crate) const ADDRESSES: [&str; 3] = ["url", "httpUrl", "serverUrl"];
-pub(crate) const BOUNDS: Bounds = Bounds { depth_max: 32, number_bytes_max: 64, values_max: 50_000 };
 
 /// A server that is reached over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +66,7 @@ impl Servers {
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Broken> {
-        let json = json::read(bytes, BOUNDS, Keys::Exact).map_err(|fault| Broken(place::told(bytes, fault)))?;
+        let json = place::read(bytes).map_err(Broken)?;
         let Json::Object(file) = json else { return Err(Broken("it is no JSON object".into())) };
         let all = listed(&file).and_then(|key| file.get(key)?.as_object());
         let all = all.ok_or_else(|| Broken("it has no object `mcpServers`".into()))?;
