@@ -5,8 +5,10 @@ use crate::config::Config;
 use crate::conversation::{Conversation, Input, Output, StreamId};
 use crate::count::Count;
 use crate::exchange::{Action, Budget, Effect, Event, Exchange};
+use crate::standing::SERVERS_MAX;
 use agentgate_core::id::Epoch;
-use std::collections::HashMap;
+use agentgate_proto::v1;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 /// The host's number of an HTTP exchange.
@@ -21,6 +23,8 @@ pub trait Bodies {
 #[derive(Debug)]
 pub struct Gate {
     epoch: Epoch,
+    /// Those of this VM, by the root that each was pushed to.
+    configs: Vec<(ContextId, Rc<Config>)>,
     conversation: Conversation,
     budget: Rc<Budget>,
     exchanges: HashMap<ContextId, (u64, Exchange)>,
@@ -43,21 +47,32 @@ pub enum Order {
 
 impl Gate {
     #[must_use]
-    pub fn new(epoch: [u8; 16], node: String, config: &Config) -> Self {
-        Self {
+    pub fn new(epoch: [u8; 16], node: String, root: ContextId, config: &Rc<Config>) -> Self {
+        let mut gate = Self {
             epoch: Epoch(epoch),
+            configs: Vec::new(),
             conversation: Conversation::new(epoch, node, config.ask_timeout_ms),
             budget: Budget::new(config.held_bytes_max),
             exchanges: HashMap::new(),
             calls: HashMap::new(),
             counter: 0,
-        }
+        };
+        gate.configure(root, config);
+        gate
     }
 
     /// A configuration that came later holds for the calls from now on; the VM's life goes on.
-    pub fn configure(&mut self, config: &Config) {
+    pub fn configure(&mut self, root: ContextId, config: &Rc<Config>) {
         self.conversation.set_ask_timeout_ms(config.ask_timeout_ms);
         self.budget.set_max(config.held_bytes_max);
+        self.configs.push((root, Rc::clone(config)));
+        self.say_what_is_served();
+    }
+
+    /// The configuration of this root is gone.
+    pub fn retire(&mut self, root: ContextId) {
+        self.configs.retain(|(of, _)| *of != root);
+        self.say_what_is_served();
     }
 
     pub fn begin(&mut self, context: ContextId, config: Rc<Config>) {
@@ -97,6 +112,16 @@ impl Gate {
         let outputs = self.conversation.on(input, now);
         self.outputs(outputs, bodies, now, &mut orders);
         orders
+    }
+
+    fn say_what_is_served(&mut self) {
+        let routes = self.configs.iter().flat_map(|(_, config)| &config.routes);
+        let served: BTreeSet<(&str, bool)> = routes.map(|route| (route.server.as_str(), route.observes())).collect();
+        let served = served.into_iter().take(SERVERS_MAX).map(|(server, observes)| {
+            let mode = if observes { v1::Mode::Observe } else { v1::Mode::Enforce };
+            v1::Served { server: server.to_owned(), mode: mode.into() }
+        });
+        self.conversation.set_served(served.collect());
     }
 
     #[must_use]

@@ -100,6 +100,7 @@ impl Context for Root {
             let id = self.id;
             for seat in &mut vm.seats {
                 seat.roots.retain(|root| *root != id);
+                seat.gate.retire(id);
                 let gone: Vec<StreamId> =
                     seat.streams.iter().filter(|(_, root)| *root == id).map(|(stream, _)| *stream).collect();
                 for stream in gone {
@@ -167,12 +168,12 @@ impl Root {
                 vm.counters = Count::ALL.iter().map(|count| abi::define_counter(count.name()).unwrap_or_default()).collect();
             }
             if let Some(seat) = vm.seats.iter_mut().find(|seat| seat.cluster == config.cluster) {
-                seat.gate.configure(&config);
+                seat.gate.configure(id, &config);
                 let orders = seat.gate.stream(Input::Leave, &HostBodies { current: id }, now());
                 seat.roots.push(id);
                 seat.run(orders, id, &vm.counters);
             } else {
-                let gate = Gate::new(epoch, node, &config);
+                let gate = Gate::new(epoch, node, id, &config);
                 vm.seats.push(Seat { cluster: config.cluster.clone(), gate, roots: vec![id], streams: Vec::new() });
             }
         });

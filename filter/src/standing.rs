@@ -38,6 +38,8 @@ struct Orders {
     modes: Modes,
     /// Servers of which each call is asked for first.
     consulted: BTreeSet<Server>,
+    /// Each call is, of whatever server.
+    consults_all: bool,
 }
 
 // === impl Standing ===
@@ -75,7 +77,7 @@ impl Standing {
             None => self.nobody && route.observes(),
             Some(orders) => {
                 let server = &route.server;
-                let enforces = orders.consulted.contains(server) || orders.modes.enforces_a_tool(server);
+                let enforces = orders.consults(server) || orders.modes.enforces_a_tool(server);
                 !enforces && orders.modes.of(server, None, route.mode) == Mode::Observe
             }
         }
@@ -86,7 +88,7 @@ impl Standing {
         let tool = if message.method == Method::ToolsCall { message.target.as_deref() } else { None };
         let observes = match &self.orders {
             None => self.nobody && route.observes(),
-            Some(orders) => !orders.consulted.contains(&route.server) && orders.mode(route, tool) == Mode::Observe,
+            Some(orders) => !orders.consults(&route.server) && orders.mode(route, tool) == Mode::Observe,
         };
         if observes { Treatment::Observe } else { Treatment::Ask }
     }
@@ -107,7 +109,8 @@ impl Orders {
         if said.servers.len() > SERVERS_MAX || tools > TOOLS_MAX {
             return None;
         }
-        let mut orders = Self { epoch: said.epoch, modes: Modes::default(), consulted: BTreeSet::new() };
+        let mut orders =
+            Self { epoch: said.epoch, modes: Modes::default(), consulted: BTreeSet::new(), consults_all: said.consult };
         for of_server in &said.servers {
             let server = Server::try_from(of_server.server.as_str()).ok()?;
             orders.modes.set(server.clone(), None, mode(of_server.mode)?);
@@ -128,6 +131,10 @@ impl Orders {
         }
         self.modes.set(server.clone(), Some(tool.clone()), Some(mode));
         Some(())
+    }
+
+    fn consults(&self, server: &Server) -> bool {
+        self.consults_all || self.consulted.contains(server)
     }
 
     fn mode(&self, route: &Route, tool: Option<&str>) -> Mode {

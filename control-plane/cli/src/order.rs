@@ -73,7 +73,11 @@ pub fn render(order: &v1::OrderResponse, seen: &Confirmation, pairs: &mut Pairs<
         return;
     }
     match (seen.heard(), seen.behind.is_empty()) {
-        (0, _) => pairs.pair("confirmed", Palette::Waiting, "by nobody: no filter was heard of in the last 10 s"),
+        (0, _) => pairs.pair(
+            "confirmed",
+            Palette::Waiting,
+            "by nobody: no filter VM was heard of in the last 10 s; a gate through ext_authz has none, and obeys at once",
+        ),
         (_, true) => pairs.pair("confirmed", Palette::Good, &format!("by {} filter VMs", seen.share())),
         (_, false) => {
             pairs.pair("confirmed", Palette::Waiting, &format!("by {} filter VMs only", seen.share()));

@@ -112,10 +112,13 @@ fn orders(status: &v1::ShowStatusResponse, now: Time, screen: &Screen, pairs: &m
     }
     let observed = observed(status, &orders);
     let enforced = orders.modes.iter().filter(|order| order.mode() == v1::Mode::Enforce);
-    if observed.is_empty() && orders.modes.is_empty() {
+    if observed.is_empty() && orders.modes.is_empty() && status.ungranted.is_empty() {
         return;
     }
     pairs.heading("Modes");
+    for ungranted in &status.ungranted {
+        pairs.pair("ungated", Palette::Bad, &ungranted_told(ungranted, now));
+    }
     for (name, when) in observed {
         let when = if when == 0 { "no call yet".to_owned() } else { format!("last call {}", relative(now, when)) };
         pairs.pair("observing", Palette::Waiting, &format!("{name} ({when}); its verdicts are not enforced"));
@@ -131,8 +134,27 @@ fn orders(status: &v1::ShowStatusResponse, now: Time, screen: &Screen, pairs: &m
     }
     for order in enforced {
         let name = tool_name(order);
-        pairs.pair("enforcing", Palette::Good, &format!("{name}, ordered {}", relative(now, order.at_us)));
+        let when = relative(now, order.at_us);
+        if status.routes.iter().any(|route| route.server == order.server) {
+            pairs.pair("enforcing", Palette::Good, &format!("{name}, ordered {when}"));
+        } else {
+            let nowhere = format!("{name}, ordered {when}; but no filter's route names this server, and no call of it came");
+            pairs.pair("enforcing", Palette::Waiting, &nowhere);
+        }
     }
+}
+
+/// Of whom no call is decided, and what to do.
+fn ungranted_told(ungranted: &v1::Ungranted, now: Time) -> String {
+    let v1::Ungranted { asker, server, calls, last_call_us } = ungranted;
+    let called = match calls {
+        0 => "not called yet".to_owned(),
+        calls => format!("{}, the last {}", counted(*calls, "call"), relative(now, *last_call_us)),
+    };
+    format!(
+        "a route of `{asker}` names the server `{server}`, and its [[filter]] does not ({called}): no call of it is decided or \
+         recorded, and where the route observes each goes on; add it to `servers`, or correct the name"
+    )
 }
 
 /// Each server or tool whose calls go on whatever their verdict, and when there was one.
@@ -184,7 +206,8 @@ fn journal(journal: &v1::JournalStatus, pairs: &mut Pairs<'_>) {
 
 fn filters(vms: &[v1::FilterStatus], verbose: bool, now: Time, screen: &Screen) -> String {
     if vms.is_empty() {
-        let said = screen.paint(Palette::Waiting, "No filter was heard of: nothing asks this control plane");
+        let said = screen
+            .paint(Palette::Waiting, "No filter VM was heard of: nothing asks this control plane, or only through ext_authz");
         let why = "A filter that is refused, or whose TLS handshake fails, looks like this too: the control plane's log tells.";
         return format!("{said}\n{}\n", screen.paint(Palette::Dim, why));
     }
@@ -327,6 +350,7 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
             "modes": orders.modes.iter().map(mode::mode_json).collect::<Vec<_>>(),
         },
         "routes": status.routes.iter().map(route_json).collect::<Vec<_>>(),
+        "ungranted": status.ungranted.iter().map(ungranted_json).collect::<Vec<_>>(),
         "policy": {
             "digest": absent(&hex(&policy.digest)),
             "in_force_since": moment_json(policy.in_force_since_us),
@@ -349,6 +373,11 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
 
 fn route_json(route: &v1::RouteStatus) -> Value {
     json!({ "server": route.server, "observes": route.observes, "last_call": moment_json(route.last_call_us), "turned_away": route.turned_away })
+}
+
+fn ungranted_json(ungranted: &v1::Ungranted) -> Value {
+    let v1::Ungranted { asker, server, calls, last_call_us } = ungranted;
+    json!({ "asker": asker, "server": server, "calls": calls, "last_call": moment_json(*last_call_us) })
 }
 
 fn filter_json(filter: &v1::FilterStatus) -> Value {

@@ -162,25 +162,37 @@ async fn a_filter_is_told_of_its_own_servers_and_only_where_something_is_ordered
         callers: Callers::One(SpiffeId::try_from("spiffe://a/agent/x").unwrap()),
         users: None,
     };
-    let told = || standing(&control.now(), &filter);
+    let told = || standing(&control.now(), &filter, []);
+    let stands = |epoch, servers: &[&v1::ServerStanding], consult| v1::Standing {
+        epoch,
+        servers: servers.iter().map(|server| (*server).clone()).collect(),
+        consult,
+    };
     assert_eq!(told(), v1::Standing::default());
     control.set_mode(server("notes"), Some("add".into()), Some(Mode::Enforce), "", &me()).await.unwrap();
     control.set_mode(server("other"), None, Some(Mode::Enforce), "", &me()).await.unwrap();
     let tool = v1::ToolStanding { tool: "add".into(), mode: v1::Mode::Enforce.into() };
     let notes = v1::ServerStanding { server: "notes".into(), tools: vec![tool], ..v1::ServerStanding::default() };
-    assert_eq!(told(), v1::Standing { epoch: 2, servers: vec![notes.clone()] });
+    assert_eq!(told(), stands(2, &[&notes], false));
+    let other = v1::ServerStanding { server: "other".into(), mode: v1::Mode::Enforce.into(), ..v1::ServerStanding::default() };
+    let served = standing(&control.now(), &filter, &[server("notes"), server("other"), server("nobodys")]);
+    assert_eq!(served, stands(2, &[&notes, &other], false), "what its routes name is under orders, granted or not");
     control.kill(KillTarget::Tenant(Tenant::try_from("other").unwrap()), "x", &me()).await.unwrap();
-    assert_eq!(told(), v1::Standing { epoch: 3, servers: vec![notes.clone()] }, "another tenant's kill does not concern it");
+    assert_eq!(told(), stands(3, &[&notes], false), "another tenant's kill does not concern it");
     let tenants = Tenants { claim: "org".into(), known: [Tenant::try_from("other").unwrap()].into() };
     let (issuers, subject) = (["i".to_owned()].into(), "sub".to_owned());
     let users = Some(Users { issuers, subject, required: true, agents: None, tenants: Some(tenants) });
-    let of_users = standing(&control.now(), &Filter { users, ..filter.clone() });
-    assert!(of_users.servers.iter().all(|server| server.consult), "unless its users may be of that tenant: {of_users:?}");
+    let with_users = Filter { users, ..filter.clone() };
+    let of_users = standing(&control.now(), &with_users, []);
+    assert!(of_users.consult, "unless its users may be of that tenant: {of_users:?}");
     control.kill(KillTarget::Agent(Principal::try_from("spiffe://b/y").unwrap()), "x", &me()).await.unwrap();
-    assert_eq!(told(), v1::Standing { epoch: 4, servers: vec![notes.clone()] }, "it asks for one agent, and that is another");
+    assert_eq!(told(), stands(4, &[&notes], false), "it asks for one agent, and that is another");
     control.resume(KillTarget::Agent(Principal::try_from("spiffe://b/y").unwrap()), "", &me()).await.unwrap();
     control.kill(KillTarget::Agent(Principal::try_from("user:u@i").unwrap()), "x", &me()).await.unwrap();
-    let consult = |server: v1::ServerStanding| v1::ServerStanding { consult: true, ..server };
-    let files = v1::ServerStanding { server: "files".into(), ..v1::ServerStanding::default() };
-    assert_eq!(told(), v1::Standing { epoch: 6, servers: vec![consult(files), consult(notes)] });
+    assert_eq!(told(), stands(6, &[&notes], true), "any of its servers may be called for that user");
+    control.resume(KillTarget::Tenant(Tenant::try_from("other").unwrap()), "", &me()).await.unwrap();
+    let of_server = |of: &str| KillTarget::Tool { server: server(of), tool: None };
+    control.kill(of_server("files"), "x", &me()).await.unwrap();
+    let files = v1::ServerStanding { server: "files".into(), consult: true, ..v1::ServerStanding::default() };
+    assert_eq!(told(), stands(8, &[&files, &notes], true));
 }

@@ -23,12 +23,12 @@ use crate::body::Keys;
 use crate::clock::Clock;
 use crate::config::{Filter, Limits};
 use crate::control::Control;
-use crate::identity::{self, Heard};
+use crate::identity::{self, Heard, Identity, Vm};
 use crate::policy::Policy;
 use crate::rarely::Rarely;
 use crate::session::{Session, Setback};
 use agentgate_core::digest::Digest;
-use agentgate_core::id::CallId;
+use agentgate_core::id::{CallId, Server};
 use agentgate_core::mcp::Malformed;
 use agentgate_proto::v1;
 use hearing::{Hearing, Treatment};
@@ -169,10 +169,22 @@ impl Decide {
         answer
     }
 
-    /// How each server's calls were treated lately.
+    /// How each server's calls were treated lately, or would be; `vms` are heard of.
     #[must_use]
-    pub fn routes(&self) -> Vec<v1::RouteStatus> {
-        self.routes.all()
+    pub fn routes(&self, vms: &[Arc<Vm>], identity: &Identity) -> Vec<v1::RouteStatus> {
+        let served: Vec<_> = vms.iter().map(|vm| (&vm.asker, vm.served())).collect();
+        let all =
+            served.iter().flat_map(|(asker, served)| served.iter().map(move |(server, observes)| (*asker, server, *observes)));
+        let granted = all.filter(|(asker, server, _)| identity.grants(asker, server));
+        self.routes.all(granted.map(|(_, server, observes)| (server, observes)))
+    }
+
+    /// Servers of which no call can be decided, since their filter may not ask for them; `vms` are heard of.
+    #[must_use]
+    pub fn ungranted(&self, vms: &[Arc<Vm>], identity: &Identity) -> Vec<v1::Ungranted> {
+        let served: Vec<_> = vms.iter().map(|vm| (&vm.asker, vm.served())).collect();
+        let all = served.iter().flat_map(|(asker, served)| served.iter().map(move |(server, _)| (*asker, server)));
+        self.routes.all_ungranted(all.filter(|(asker, server)| !identity.grants(asker, server)), self.clock.now())
     }
 
     /// Calls under way.
@@ -182,7 +194,8 @@ impl Decide {
     }
 
     async fn first(&self, question: &Question) -> Result<Decided, Undecided> {
-        let caller = identity::caller(&question.filter, &question.ask.server, &question.ask.peer, &question.ask.claims)?;
+        let caller = identity::caller(&question.filter, &question.ask.server, &question.ask.peer, &question.ask.claims);
+        let caller = caller.inspect_err(|why| self.turned_away(why))?;
         let _place = self.admission.enter(&caller.subject, &self.clock, question.deadline).await?;
         let turn = self.before(question, self.heavy.turn(question.ask.body.len())).await?.ok_or(Undecided::Draining)?;
         let reading = turn.work(|| question.read(&self.limits))?;
@@ -192,6 +205,15 @@ impl Decide {
             return Ok(flood::uncounted(malformed));
         }
         self.record(&Hearing::new(question, &caller, reading, Treatment::Asked), Some(&turn)).await
+    }
+
+    /// Whoever looks at the status finds the server that a filter asks for and may not.
+    fn turned_away(&self, why: &identity::Refused) {
+        if let identity::Refused::Server { asker, server } = why
+            && let Ok(server) = Server::try_from(server.as_str())
+        {
+            self.routes.ungranted(asker, &server, self.clock.now());
+        }
     }
 
     /// Folds, decides and appends, until the subject, the orders and the policy stood still for it.

@@ -122,13 +122,13 @@ impl Decide {
 
     /// Nothing is known of a call whose caller its filter may not name; but whoever wants to enforce has to know that there are some.
     pub(super) fn of_nobody(&self, filter: &Filter, server: &str, treatment: Treatment, why: &identity::Refused) {
-        unmatched("subject");
+        metrics::counter!("agentgate_reports_unmatched_total", "why" => "subject").increment(1);
         let server = Server::try_from(server).ok().filter(|server| filter.servers.contains(server));
         if let Some(server) = server.filter(|_| treatment == Treatment::Observed) {
             self.routes.turned_away(&server, self.clock.now());
         }
         if let Some(more) = self.turned_away.told(self.clock.elapsed()) {
-            tracing::warn!(%why, more, "a call that its filter decided by itself is of nobody whom that filter may name");
+            tracing::warn!(%why, more, "a call that its filter decided by itself is of nobody whom that filter may name: it is on no record");
         }
     }
 
@@ -145,6 +145,7 @@ impl Decide {
         let caller = match identity::caller(&reporter.filter, &ask.server, &ask.peer, &ask.claims) {
             Ok(caller) => caller,
             Err(why) => {
+                self.turned_away(&why);
                 self.of_nobody(&reporter.filter, &ask.server, treatment, &why);
                 return Ok(());
             }

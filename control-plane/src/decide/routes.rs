@@ -1,14 +1,32 @@
-//! How a server's calls were treated lately, as their filters said: for people who want to know what only observes.
+//! How a server's calls were treated lately, as their filters said: for people who want to know what only observes, and of which
+//! servers no call can be decided.
 
-use agentgate_core::id::Server;
+use crate::bounded::Bounded;
+use crate::telemetry::number;
+use agentgate_core::id::{Asker, Server};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One entry a server that a filter may ask for: the configuration bounds them.
-#[derive(Debug, Default)]
-pub(super) struct Routes(Mutex<BTreeMap<Server, Route>>);
+/// Servers that were called and that their filter may not ask for; the oldest is forgotten first. A mistake has a few.
+pub(super) const UNGRANTED_MAX: usize = 256;
+
+/// Whoever mended a name sees it gone after this.
+const UNGRANTED_TOLD_US: u64 = 600_000_000;
+
+#[derive(Debug)]
+pub(super) struct Routes {
+    /// One entry a server that a filter may ask for: the configuration bounds them.
+    granted: Mutex<BTreeMap<Server, Route>>,
+    ungranted: Mutex<Bounded<(Asker, Server), Ungranted>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Ungranted {
+    calls: u64,
+    last_call: Option<Time>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Route {
@@ -19,10 +37,16 @@ struct Route {
 
 // === impl Routes ===
 
+impl Default for Routes {
+    fn default() -> Self {
+        Self { granted: Mutex::default(), ungranted: Mutex::new(Bounded::new(UNGRANTED_MAX)) }
+    }
+}
+
 impl Routes {
     /// A call came; `observes`: its route's configuration says so.
     pub(super) fn called(&self, server: &Server, observes: bool, at: Time) {
-        let mut routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut routes = locked(&self.granted);
         match routes.get_mut(server) {
             Some(route) => *route = Route { observes, last_call: at, ..*route },
             None => drop(routes.insert(server.clone(), Route { observes, last_call: at, turned_away: 0 })),
@@ -32,19 +56,65 @@ impl Routes {
     /// An observed call was of nobody whom its filter may name.
     pub(super) fn turned_away(&self, server: &Server, at: Time) {
         self.called(server, true, at);
-        if let Some(route) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(server) {
+        if let Some(route) = locked(&self.granted).get_mut(server) {
             route.turned_away = route.turned_away.saturating_add(1);
         }
     }
 
-    pub(super) fn all(&self) -> Vec<v1::RouteStatus> {
-        let routes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = |(server, route): (&Server, &Route)| v1::RouteStatus {
+    /// A call came of a server that its filter may not ask for.
+    pub(super) fn ungranted(&self, asker: &Asker, server: &Server, at: Time) {
+        let mut ungranted = locked(&self.ungranted);
+        let key = (asker.clone(), server.clone());
+        let calls = ungranted.get(&key).map_or(0, |known| known.calls).saturating_add(1);
+        ungranted.put(key, Ungranted { calls, last_call: Some(at) });
+        metrics::gauge!("agentgate_ungranted_servers").set(number(ungranted.len()));
+    }
+
+    /// Of those that were called, and of `served` that were not yet.
+    pub(super) fn all<'a>(&self, served: impl Iterator<Item = (&'a Server, bool)>) -> Vec<v1::RouteStatus> {
+        let mut routes = locked(&self.granted).clone();
+        for (server, observes) in served {
+            // Of several routes to one server, one that observes counts.
+            let fresh = Route { observes, last_call: Time::from_micros(0), turned_away: 0 };
+            let route = routes.entry(server.clone()).or_insert(fresh);
+            route.observes |= observes && route.last_call.micros() == 0;
+        }
+        let status = |(server, route): (Server, Route)| v1::RouteStatus {
             server: server.to_string(),
             observes: route.observes,
             last_call_us: route.last_call.micros(),
             turned_away: route.turned_away,
         };
-        routes.iter().map(status).collect()
+        routes.into_iter().map(status).collect()
     }
+
+    /// Those that were called lately, and those that some filter's routes name.
+    pub(super) fn all_ungranted<'a>(
+        &self,
+        named: impl Iterator<Item = (&'a Asker, &'a Server)>,
+        now: Time,
+    ) -> Vec<v1::Ungranted> {
+        let is_told = |known: &Ungranted| {
+            known.last_call.is_some_and(|last| now.micros().saturating_sub(last.micros()) < UNGRANTED_TOLD_US)
+        };
+        let mut called = locked(&self.ungranted);
+        let mut all: BTreeMap<(Asker, Server), Ungranted> =
+            called.iter_mut().filter(|(_, known)| is_told(known)).map(|(key, known)| (key.clone(), *known)).collect();
+        for (asker, server) in named {
+            let key = (asker.clone(), server.clone());
+            let known = called.get(&key).copied().unwrap_or_default();
+            all.insert(key, known);
+        }
+        let status = |((asker, server), known): ((Asker, Server), Ungranted)| v1::Ungranted {
+            asker: asker.to_string(),
+            server: server.to_string(),
+            calls: known.calls,
+            last_call_us: known.last_call.map_or(0, Time::micros),
+        };
+        all.into_iter().map(status).collect()
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,13 +7,14 @@ use crate::clock::Clock;
 use crate::config::{Filter, Limits};
 use crate::control::{Control, Now, standing};
 use crate::error::Hangup;
-use crate::identity::{Identity, Peer, Refused, Vm};
+use crate::identity::{Identity, Peer, Refused, SERVED_MAX, Vm};
 use crate::telemetry::Counted;
-use agentgate_core::id::{CallId, Epoch};
+use agentgate_core::id::{CallId, Epoch, Server};
 use agentgate_proto::v1;
 use agentgate_proto::v1::converse_request::Message as Heard;
 use agentgate_proto::v1::converse_response::Message as Said;
 use agentgate_proto::v1::gate_server::Gate;
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,7 +182,13 @@ impl Conversation {
         }
         let epoch = epoch(&hello.epoch)?;
         let filter = self.gate.identity.filter(&self.peer)?;
+        let served = served(&hello.served)?;
+        for (server, _) in served.iter().filter(|(server, _)| !filter.servers.contains(server)) {
+            let why = Refused::Server { asker: filter.identity.clone(), server: server.to_string() };
+            tracing::warn!(%why, node = hello.node, "no call of a server that a filter's route names can be decided");
+        }
         let vm = self.gate.identity.heard.hello(&filter.identity, epoch, hello.node, hello.filter_version);
+        vm.serves(served);
         vm.heard(self.gate.clock.elapsed(), self.gate.clock.now());
         self.known = Some((Reporter { filter, epoch }, vm));
         self.say(Said::Welcome(v1::Welcome { replica: self.gate.replica.clone() })).await;
@@ -192,8 +199,10 @@ impl Conversation {
 
     /// Tells the filter what it must know without asking. A verdict that is given later stands behind it in the stream.
     async fn stand(&self, now: &Now) {
-        if let Some((reporter, _)) = &self.known {
-            self.say(Said::Standing(standing(now, &reporter.filter))).await;
+        if let Some((reporter, vm)) = &self.known {
+            let served = vm.served();
+            let served = served.iter().map(|(server, _)| server);
+            self.say(Said::Standing(standing(now, &reporter.filter, served))).await;
         }
     }
 
@@ -297,6 +306,15 @@ fn saying(message: Result<v1::ConverseResponse, Status>) -> Saying {
 /// The other end of the connection that a request came on.
 fn peer<T>(request: &Request<T>) -> Result<Arc<Peer>, Refused> {
     request.extensions().get::<Arc<Peer>>().cloned().ok_or(Refused::Nobody)
+}
+
+/// The servers that a hello names, and whether their routes observe.
+fn served(said: &[v1::Served]) -> Result<BTreeSet<(Server, bool)>, Hangup> {
+    if said.len() > SERVED_MAX {
+        return Err(Hangup::Malformed { field: "served", why: "names too many servers" });
+    }
+    let one = |served: &v1::Served| Some((Server::try_from(served.server.as_str()).ok()?, served.mode() == v1::Mode::Observe));
+    said.iter().map(one).collect::<Option<_>>().ok_or(Hangup::Malformed { field: "served", why: "is no name of a server" })
 }
 
 fn epoch(bytes: &[u8]) -> Result<Epoch, Hangup> {

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 pub use peer::Peer;
 pub use trust::{CertificateFacts, POLL, Trust, TrustError};
-pub use view::{Heard, Vm};
+pub use view::{Heard, SERVED_MAX, Vm};
 
 /// Tenant and verified principal: what labels, budgets and holds fold over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,6 +157,12 @@ impl Identity {
     /// The servers that some filter may ask for, perhaps several times each.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
         self.filters.values().flat_map(|filter| &filter.servers)
+    }
+
+    /// Whether this asker may ask for `server`.
+    #[must_use]
+    pub fn grants(&self, asker: &Asker, server: &Server) -> bool {
+        self.filters.get(asker).is_some_and(|filter| filter.servers.contains(server))
     }
 
     /// Somebody was turned away: a line of the log now and then.

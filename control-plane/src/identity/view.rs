@@ -3,14 +3,21 @@
 use crate::bounded::Bounded;
 use crate::clock::micros;
 use crate::telemetry::number;
-use agentgate_core::id::{Asker, Epoch};
+use agentgate_core::id::{Asker, Epoch, Server};
 use agentgate_core::time::Time;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// VMs remembered. An Envoy has one for each worker and one more; the oldest is forgotten first.
 const VMS_MAX: usize = 4_096;
+
+/// A VM that was not heard of for so long is probably gone: it speaks every few seconds.
+const LATELY: Duration = Duration::from_secs(60);
+
+/// Servers that one VM may name: as many as its filter can hold orders of.
+pub const SERVED_MAX: usize = 1_024;
 
 /// One life of a filter VM.
 #[derive(Debug)]
@@ -19,6 +26,8 @@ pub struct Vm {
     pub epoch: Epoch,
     pub node: String,
     pub version: String,
+    /// The servers that its routes name, as it last said, and whether the route observes.
+    served: Mutex<Arc<BTreeSet<(Server, bool)>>>,
     /// Monotonic, in microseconds.
     heard_us: AtomicU64,
     /// Wall time, for people.
@@ -52,6 +61,7 @@ impl Heard {
             epoch,
             node,
             version,
+            served: Mutex::default(),
             heard_us: zero(0),
             heard_at_us: zero(0),
             kept_epoch: zero(0),
@@ -67,7 +77,13 @@ impl Heard {
     pub fn silent_for(&self, asker: &Asker, epoch: Epoch, now: Duration) -> Option<Duration> {
         let vms = self.lock();
         let vm = vms.get(&(asker.clone(), epoch))?;
-        Some(now.saturating_sub(Duration::from_micros(vm.heard_us.load(Ordering::Relaxed))))
+        Some(vm.silent_for(now))
+    }
+
+    /// Those that probably live.
+    #[must_use]
+    pub fn lately(&self, now: Duration) -> Vec<Arc<Vm>> {
+        self.lock().values().filter(|vm| vm.silent_for(now) < LATELY).cloned().collect()
     }
 
     #[must_use]
@@ -83,9 +99,23 @@ impl Heard {
 // === impl Vm ===
 
 impl Vm {
+    fn silent_for(&self, now: Duration) -> Duration {
+        now.saturating_sub(Duration::from_micros(self.heard_us.load(Ordering::Relaxed)))
+    }
+
     pub fn heard(&self, elapsed: Duration, at: Time) {
         self.heard_us.store(micros(elapsed), Ordering::Relaxed);
         self.heard_at_us.store(at.micros(), Ordering::Relaxed);
+    }
+
+    /// Its configuration names these servers, and no others any more.
+    pub fn serves(&self, served: BTreeSet<(Server, bool)>) {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    }
+
+    #[must_use]
+    pub fn served(&self) -> Arc<BTreeSet<(Server, bool)>> {
+        Arc::clone(&self.served.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// It obeys the standing of this control epoch.

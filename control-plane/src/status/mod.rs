@@ -38,6 +38,7 @@ pub struct Status {
 impl Status {
     #[must_use]
     pub fn show(&self) -> v1::ShowStatusResponse {
+        let vms = self.identity.heard.lately(self.clock.elapsed());
         v1::ShowStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             replica: self.replica.clone(),
@@ -51,7 +52,8 @@ impl Status {
             unready: self.unready().unwrap_or_default(),
             orders: Some(self.orders()),
             approvals_pending: u64::try_from(self.approvals.pending()).unwrap_or(u64::MAX),
-            routes: self.decide.routes(),
+            routes: self.decide.routes(&vms, &self.identity),
+            ungranted: self.decide.ungranted(&vms, &self.identity),
             webhook_trouble: self.webhook.trouble().unwrap_or_default(),
         }
     }

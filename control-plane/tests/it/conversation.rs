@@ -115,15 +115,23 @@ async fn a_conversation_begins_with_one_hello_of_the_same_contract() {
     let world = World::new().await;
     let bad_epoch = v1::Hello { epoch: vec![1].into(), ..hello(EPOCH) };
     let newer = v1::Hello { contract: 999, ..hello(EPOCH) };
+    let served = |server: String| v1::Served { server, mode: v1::Mode::Observe.into() };
+    let nameless = v1::Hello { served: vec![served(String::new())], ..hello(EPOCH) };
+    let many = |count: usize| v1::Hello { served: (0..count).map(|n| served(format!("s{n}"))).collect(), ..hello(EPOCH) };
     for (first, code) in [
         (Said::Ask(call(1, "read_note")), Code::InvalidArgument),
         (Said::Hello(bad_epoch), Code::InvalidArgument),
         (Said::Hello(newer), Code::FailedPrecondition),
+        (Said::Hello(nameless), Code::InvalidArgument),
+        (Said::Hello(many(1_025)), Code::InvalidArgument),
     ] {
         let mut vm = Vm::open(world.channel(world.running.filters, "filter-laptop").await.unwrap()).await.unwrap();
         vm.say(first).await;
         assert_eq!(vm.hear().await.unwrap_err().code(), code);
     }
+    let mut vm = Vm::open(world.channel(world.running.filters, "filter-laptop").await.unwrap()).await.unwrap();
+    vm.say(Said::Hello(many(1_024))).await;
+    assert!(matches!(vm.hear().await.unwrap(), Heard::Welcome(_)));
     let mut vm = world.vm().await;
     vm.say(Said::Hello(hello(EPOCH))).await;
     assert_eq!(vm.hear().await.unwrap_err().code(), Code::InvalidArgument);

@@ -56,7 +56,7 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 55] = [
+const CONSTS: [(&str, Behind); 57] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
     ("approval/open.rs OVER_RECOVERED_MAX", Nothing),
@@ -87,6 +87,8 @@ const CONSTS: [(&str, Behind); 55] = [
     ("history/mod.rs EXPLAINED_AT_ONCE_MAX", Gauge("agentgate_histories{kind=\"explain\"}")),
     ("history/mod.rs HISTORIES_MAX", Gauge("agentgate_histories{kind=\"scan\"}")),
     ("history/mod.rs REQUEST_BYTES_MAX", Nothing),
+    ("decide/routes.rs UNGRANTED_MAX", Gauge("agentgate_ungranted_servers")),
+    ("identity/view.rs SERVED_MAX", Nothing),
     ("identity/view.rs VMS_MAX", Gauge("agentgate_filter_vms")),
     ("journal/embedded.rs READS_MAX", Gauge("agentgate_journal_reads")),
     ("journal/group.rs GROUP_BYTES_MAX", Nothing),

@@ -1,6 +1,6 @@
 //! Orders and approvals over real gRPC: who may give them, whom they reach, and what the next call is told.
 
-use crate::world::{Setup, World, call, eventually, visit};
+use crate::world::{EPOCH, Setup, Vm, World, call, eventually, hello, visit};
 use agentgate_core::approval::shown_digest;
 use agentgate_proto::v1::approvals_client::ApprovalsClient;
 use agentgate_proto::v1::control_client::ControlClient;
@@ -36,7 +36,7 @@ async fn a_kill_reaches_every_filter_before_the_next_verdict() {
     assert!(ack.changed);
     let standing = vm.stood().await;
     assert_eq!(standing.epoch, ack.epoch);
-    assert!(standing.servers.iter().all(|server| server.consult) && standing.servers.len() == 1, "{standing:?}");
+    assert!(standing.consult && standing.servers.is_empty(), "{standing:?}");
     let refused = vm.decided(call(2, "read_note")).await;
     assert_eq!((refused.verdict(), refused.rule.as_str(), refused.observed), (Verdict::Deny, "gate.killed", false));
 
@@ -48,8 +48,38 @@ async fn a_kill_reaches_every_filter_before_the_next_verdict() {
 
     let resumed = v1::ResumeRequest { target: everything().target, reason: String::new() };
     assert!(control.resume(resumed).await.unwrap().into_inner().changed);
-    assert!(!vm.stood().await.servers.iter().any(|server| server.consult));
+    assert!(!vm.stood().await.consult);
     assert_eq!(vm.decided(call(3, "read_note")).await.verdict(), Verdict::Allow);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_a_route_names_is_under_orders_and_told_of() {
+    let world = World::new().await;
+    let mut control = world.operator(ControlClient::new).await;
+    let mut vm = Vm::open(world.channel(world.running.filters, "filter-laptop").await.unwrap()).await.unwrap();
+    let served = |server: &str| v1::Served { server: server.into(), mode: v1::Mode::Observe.into() };
+    let hello = v1::Hello { served: vec![served("notes"), served("ntoes"), served("other")], ..hello(EPOCH) };
+    vm.say(Said::Hello(hello)).await;
+    vm.hear().await.unwrap();
+    assert_eq!(vm.stood().await.servers, []);
+
+    let shown = status(&world).await;
+    let routes: Vec<_> = shown.routes.iter().map(|route| (route.server.as_str(), route.observes, route.last_call_us)).collect();
+    assert_eq!(routes, [("notes", true, 0)], "before any call");
+    let ungranted = |shown: &v1::ShowStatusResponse| -> Vec<(String, u64)> {
+        shown.ungranted.iter().map(|ungranted| (ungranted.server.clone(), ungranted.calls)).collect()
+    };
+    assert_eq!(ungranted(&shown), [("ntoes".into(), 0), ("other".into(), 0)]);
+
+    let stop = Height::Tool(v1::ToolName { server: "ntoes".into(), tool: String::new() });
+    control.kill(kill(stop)).await.unwrap();
+    let standing = vm.stood().await;
+    let consulted: Vec<_> =
+        standing.servers.iter().filter(|server| server.consult).map(|server| server.server.as_str()).collect();
+    assert_eq!((consulted, standing.consult), (vec!["ntoes"], false));
+    let refused = vm.undecided(v1::Ask { server: "ntoes".into(), observe: true, ..call(1, "read_note") }).await;
+    assert_eq!(refused.cause(), v1::undecided::Cause::Identity);
+    assert_eq!(ungranted(&status(&world).await), [("ntoes".into(), 1), ("other".into(), 0)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

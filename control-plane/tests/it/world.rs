@@ -157,6 +157,7 @@ pub(crate) fn hello(epoch: [u8; 16]) -> v1::Hello {
         contract: agentgate_proto::CONTRACT,
         filter_version: "test".into(),
         node: "node".into(),
+        served: Vec::new(),
     }
 }
 

@@ -248,6 +248,19 @@ fn an_observing_gate_lets_all_through_and_obeys_an_order_to_enforce() {
 }
 
 #[test]
+fn a_kill_holds_where_a_route_names_a_server_that_its_filter_was_never_granted() {
+    let misspelt = [("agentgate.server: notes", "agentgate.server: ntoes")];
+    let gate = Gate::edited(&["--at", "outbound", "--mode", "observe"], None, &misspelt).unwrap();
+    gate.passes(&post(CALL));
+    let status = gate.cli.text(&["status"]).unwrap();
+    assert!(status.contains("names the server `ntoes`") && status.contains("(1 call, the last "), "{status}");
+    gate.cli.text(&["kill", "everything", "--reason", "now"]).unwrap();
+    gate.refuses(&post(CALL));
+    gate.cli.text(&["resume", "everything"]).unwrap();
+    gate.passes(&post(CALL));
+}
+
+#[test]
 fn without_a_control_plane_nothing_passes_and_with_one_again_it_does() {
     let mut gate = Gate::outbound("enforce", Some("e2e/policies/everything"));
     gate.passes(&post(CALL));

@@ -88,6 +88,27 @@ fn nothing_changes_for_anybody_and_everything_is_on_record() {
 }
 
 #[test]
+fn a_kill_holds_where_a_route_names_a_server_that_its_filter_was_never_granted() {
+    let mut plan = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap();
+    plan.stack.edits.push(Edit::new(ROUTE, &OBSERVING.replace("notes", "ntoes")));
+    let world = plan.start().unwrap();
+    assert!(passes(&world, "read_note"), "it only observes");
+    let told = |word: &str| {
+        let status = world.stack.cli.text(&["status"]).ok()?;
+        (status.contains("names the server `ntoes`") && status.contains(word)).then_some(())
+    };
+    eventually("the status says whose calls are on no record", || told("1 call")).unwrap();
+
+    let killed = world.stack.cli.json(&["kill", "everything", "--reason", "an incident"]).unwrap();
+    assert_eq!(killed["filters_confirmed"], killed["filters_heard"], "{killed}");
+    assert!(!passes(&world, "read_note"));
+    world.stack.cli.json(&["resume", "everything"]).unwrap();
+    assert!(passes(&world, "read_note"));
+    world.stack.cli.json(&["kill", "server", "ntoes", "--reason", "an incident"]).unwrap();
+    assert!(!passes(&world, "read_note"));
+}
+
+#[test]
 fn one_tool_is_enforced_by_one_command_then_all_then_none_without_a_restart() {
     let world = world();
     let order = |arguments: &[&str]| world.stack.cli.json(arguments).unwrap();

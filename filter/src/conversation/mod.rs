@@ -134,6 +134,7 @@ impl Conversation {
             contract: agentgate_proto::CONTRACT,
             filter_version: env!("CARGO_PKG_VERSION").to_owned(),
             node,
+            served: Vec::new(),
         };
         Self {
             hello,
@@ -157,6 +158,14 @@ impl Conversation {
     /// For the calls that come from now on.
     pub fn set_ask_timeout_ms(&mut self, ask_timeout_ms: u64) {
         self.ask_timeout_ms = ask_timeout_ms;
+    }
+
+    /// What the next hello says of the configurations. Where another one was said, the next stream says it soon.
+    pub fn set_served(&mut self, served: Vec<v1::Served>) {
+        if self.hello.served != served {
+            self.hello.served = served;
+            self.leave = true;
+        }
     }
 
     pub fn on(&mut self, input: Input, now: Moment) -> Vec<Output> {

@@ -39,7 +39,7 @@ fn observing() -> Rc<Config> {
 
 /// A gate whose stream 1 is welcomed.
 fn serving() -> Gate {
-    let mut gate = Gate::new([7; 16], "node".to_owned(), &config());
+    let mut gate = Gate::new([7; 16], "node".to_owned(), 0, &config());
     gate.stream(Input::Tick, &HELD, now(0));
     gate.stream(Input::Opened(Some(1)), &HELD, now(0));
     gate.stream(said(converse_response::Message::Welcome(v1::Welcome::default())), &HELD, now(0));
@@ -135,7 +135,7 @@ fn an_exchange_that_is_not_known_is_paused() {
 
 #[test]
 fn whoever_cannot_be_asked_for_is_refused_within_the_same_callback() {
-    let mut gate = Gate::new([7; 16], String::new(), &config());
+    let mut gate = Gate::new([7; 16], String::new(), 0, &config());
     gate.stream(Input::Tick, &HELD, now(0));
     gate.stream(Input::Opened(None), &HELD, now(0));
     let (action, orders) = ask(&mut gate, 10, CALL);
@@ -211,7 +211,7 @@ fn a_client_that_leaves_while_its_list_is_asked_about_leaves_nothing_behind() {
 fn a_pushed_configuration_keeps_the_counters_of_this_life() {
     let mut gate = serving();
     assert_eq!(asked(&ask(&mut gate, 10, CALL).1), [1]);
-    gate.configure(&config());
+    gate.configure(7, &config());
     assert_eq!(asked(&ask(&mut gate, 11, CALL).1), [2]);
     assert_eq!(resumed(&gate.stream(answer(1, v1::Verdict::Allow), &HELD, now(1))), [10]);
 }
@@ -270,7 +270,7 @@ fn an_order_is_obeyed_by_the_call_that_comes_right_behind_it() {
 
 #[test]
 fn an_observing_route_waits_for_the_first_opening_and_not_for_the_second() {
-    let mut gate = Gate::new([7; 16], String::new(), &observing());
+    let mut gate = Gate::new([7; 16], String::new(), 0, &observing());
     gate.stream(Input::Tick, &HELD, now(0));
     let (action, orders) = ask_under(observing(), &mut gate, 10, CALL);
     assert_eq!((action, orders), (Action::Pause, Vec::new()));
@@ -301,9 +301,37 @@ fn whoever_is_spared_and_cannot_be_asked_for_goes_on_within_the_same_callback() 
 }
 
 #[test]
+fn a_hello_names_what_the_configurations_of_its_vm_serve() {
+    let served = |orders: &[Order]| -> Vec<String> {
+        let hello = |order: &Order| match order {
+            Order::Send(_, bytes) => match v1::ConverseRequest::decode(bytes.as_slice()).unwrap().message {
+                Some(converse_request::Message::Hello(hello)) => Some(hello),
+                _ => None,
+            },
+            _ => None,
+        };
+        let served = orders.iter().find_map(hello).unwrap().served;
+        served.iter().map(|one| format!("{} {}", one.server, one.mode().as_str_name())).collect()
+    };
+    let mut gate = Gate::new([7; 16], String::new(), 1, &config());
+    gate.stream(Input::Tick, &HELD, now(0));
+    assert_eq!(served(&gate.stream(Input::Opened(Some(1)), &HELD, now(0))), ["notes MODE_ENFORCE"]);
+    gate.stream(said(converse_response::Message::Welcome(v1::Welcome::default())), &HELD, now(0));
+    assert_eq!(gate.stream(Input::Tick, &HELD, now(1)), []);
+    // Another configuration beside it, and then in its place: said by the next stream, which is opened at the next tick.
+    gate.configure(2, &observing());
+    assert_eq!(gate.stream(Input::Tick, &HELD, now(2)), [Order::Open]);
+    assert_eq!(served(&gate.stream(Input::Opened(Some(2)), &HELD, now(2))), ["notes MODE_ENFORCE", "notes MODE_OBSERVE"]);
+    gate.retire(1);
+    gate.stream(Input::Closed(2), &HELD, now(3));
+    assert_eq!(gate.stream(Input::Tick, &HELD, now(5_000)).last(), Some(&Order::Open));
+    assert_eq!(served(&gate.stream(Input::Opened(Some(3)), &HELD, now(5_000))), ["notes MODE_OBSERVE"]);
+}
+
+#[test]
 fn a_pushed_configuration_keeps_the_orders() {
     let mut gate = serving();
     gate.stream(standing(1, "notes/read observe"), &HELD, now(0));
-    gate.configure(&config());
+    gate.configure(7, &config());
     assert_eq!(ask(&mut gate, 10, CALL).0, Action::Continue);
 }

@@ -8,8 +8,12 @@ use agentgate_proto::v1;
 
 /// `notes observe, notes/read enforce, other consult`: what is ordered, in any order.
 pub(crate) fn said(epoch: u64, text: &str) -> v1::Standing {
-    let mut standing = v1::Standing { epoch, servers: Vec::new() };
+    let mut standing = v1::Standing { epoch, ..v1::Standing::default() };
     for order in text.split(", ").filter(|order| !order.is_empty()) {
+        if order == "consult" {
+            standing.consult = true;
+            continue;
+        }
         let (of, what) = order.split_once(' ').unwrap();
         let (server, tool) = of.split_once('/').map_or((of, None), |(server, tool)| (server, Some(tool)));
         if !standing.servers.iter().any(|known| known.server == server) {
@@ -81,6 +85,8 @@ fn an_order_counts_more_than_the_route_and_a_tools_more_than_its_servers() {
         ("notes/add observe, notes/Add enforce", "observe", &["add", "Add"], false),
         ("notes consult", "observe", &all, false),
         ("notes consult, notes observe, notes/add observe", "enforce", &all, false),
+        ("consult", "observe", &all, false),
+        ("consult, notes observe", "enforce", &all, false),
         ("other enforce, other consult, other/read enforce", "observe", &[], true),
     ] {
         check(&under(orders), route, waiting, only_observes);
@@ -150,7 +156,7 @@ fn a_standing_that_cannot_be_read_changes_nothing() {
         (vec![of_tool(&format!("{long}t"), 1)], false),
     ] {
         let mut standing = under("notes observe");
-        let said = v1::Standing { epoch: 9, servers };
+        let said = v1::Standing { epoch: 9, servers, consult: false };
         assert_eq!(standing.take(&said), taken.then_some(9), "{said:?}");
         assert_eq!(standing.epoch(), Some(if taken { 9 } else { 1 }));
     }
@@ -163,7 +169,7 @@ fn a_standing_has_bounds() {
         let mut servers: Vec<_> =
             (0..count).map(|n| v1::ServerStanding { server: format!("s{n}"), ..v1::ServerStanding::default() }).collect();
         servers[0].tools = tools;
-        v1::Standing { epoch: 1, servers }
+        v1::Standing { epoch: 1, servers, consult: false }
     };
     for (count, tools, taken) in
         [(SERVERS_MAX, 0, true), (SERVERS_MAX + 1, 0, false), (1, TOOLS_MAX, true), (1, TOOLS_MAX + 1, false)]

@@ -102,6 +102,9 @@ pub(crate) fn control_plane(told: &Told, chains: &[Chain<'_>], identities: &[Str
         let life = Life { not_before: certificate.not_before_us, not_after: certificate.not_after_us };
         aged(&format!("control plane, {}", certificate.name), &life, now, findings);
     }
+    for ungranted in &status.ungranted {
+        findings.add(Check::ServerUngranted, &ungranted.asker, None, format!("the server `{}`", ungranted.server));
+    }
     // Who asks through ext_authz says nothing but what it asks.
     if !by_ext_authz(chains) {
         silent(status, identities, findings);

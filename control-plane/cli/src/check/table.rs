@@ -307,6 +307,10 @@ checks! {
         "no VM of the filter has opened its stream"
         "no call can be decided: what enforces is refused, and what observes passes"
         "`docs/operating.md` says which of five reasons it is";
+    ServerUngranted "server_ungranted" Hole
+        "a route names a server that its filter may not ask for"
+        "no call of it is decided or recorded: where the route observes each goes on, where it enforces each is refused"
+        "add the server to `servers` of the [[filter]], or correct the name in the route; then restart the control plane";
     FilterTurnedAway "filter_turned_away" Note
         "some streams of the filter did not come about since Envoy started"
         "meanwhile enforced calls were undecided: the control plane was away, or it turned the filter away"

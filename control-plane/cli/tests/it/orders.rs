@@ -97,7 +97,7 @@ fn an_order_says_where_it_stands_and_who_obeys_it() {
     let committed = "  committed    #4711, epoch 12: in force for every decision from here on\n";
     check(vec![vm("a", 12, 0), vm("b", 13, 9)], ORDERED, &[committed, "  confirmed    by 2 of 2 filter VMs\n"]);
     check(vec![vm("a", 12, 0), vm("b", 0, 11)], ORDERED, &["  confirmed    by 1 of 1 filter VMs\n"]);
-    check(vec![], unchanged, &["  unchanged    it was so already", "by nobody: no filter was heard of in the last 10 s\n"]);
+    check(vec![], unchanged, &["  unchanged    it was so already", "by nobody: no filter VM was heard of in the last 10 s"]);
     let who = "  not by       spiffe://agentgate.local/filter/laptop (node b, VM 0101010101010101";
     check(
         vec![vm("a", 12, 0), vm("b", 11, 9)],

@@ -123,14 +123,25 @@ fn what_is_killed_observed_waited_for_and_behind_is_seen_at_once() {
         at_us: NOW - HOUR,
         ..Default::default()
     };
-    let modes = vec![order("mail", "", v1::Mode::Enforce), order("mail", "read", v1::Mode::Observe)];
+    let modes = vec![
+        order("gone", "", v1::Mode::Enforce),
+        order("mail", "", v1::Mode::Enforce),
+        order("mail", "read", v1::Mode::Observe),
+    ];
     let route =
         |server: &str| v1::RouteStatus { server: server.into(), observes: true, last_call_us: NOW - 720_000_000, turned_away: 0 };
+    let ungranted = |server: &str, calls: u64| v1::Ungranted {
+        asker: "spiffe://agentgate.local/filter/laptop".into(),
+        server: server.into(),
+        calls,
+        last_call_us: if calls > 0 { NOW - 60_000_000 } else { 0 },
+    };
     let mut status = v1::ShowStatusResponse {
         orders: Some(v1::OrderStatus { epoch: 12, kills: vec![kill], modes }),
         approvals_pending: 2,
         routes: vec![route("notes"), route("mail")],
         webhook_trouble: "HTTP 500".into(),
+        ungranted: vec![ungranted("ntoes", 0), ungranted("tickets", 3)],
         ..well()
     };
     status.filters[0].kept_epoch = 11;
@@ -145,6 +156,9 @@ fn what_is_killed_observed_waited_for_and_behind_is_seen_at_once() {
         "  observing    mail/read (last call 12m ago); its verdicts are not enforced\n",
         "  observing    notes (last call 12m ago); its verdicts are not enforced\n",
         "  enforcing    mail, ordered 1h ago\n",
+        "  enforcing    gone, ordered 1h ago; but no filter's route names this server",
+        "the server `ntoes`, and its [[filter]] does not (not called yet)",
+        "the server `tickets`, and its [[filter]] does not (3 calls, the last 1m ago): no call of it is decided or recorded",
         "filter/laptop (VM 01010101) obeys epoch 11 of 12\n",
         "filter/laptop (VM 01010101) lost 3 observations\n",
     ] {

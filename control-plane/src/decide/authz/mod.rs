@@ -146,10 +146,11 @@ impl Decide {
 
 /// Whether a call goes on though nobody decided it: no order says that something of its server is enforced, or may be killed.
 fn only_observes(now: &Now, question: &Question, route: &Route) -> bool {
-    let standing = standing(now, &question.filter);
+    let standing = standing(now, &question.filter, [&route.server]);
     let ordered = standing.servers.iter().find(|of| of.server == route.server.as_str());
     let enforces = |mode: v1::Mode| mode == v1::Mode::Enforce;
-    ordered.is_none_or(|of| !of.consult && !enforces(of.mode()) && !of.tools.iter().any(|tool| enforces(tool.mode())))
+    !standing.consult
+        && ordered.is_none_or(|of| !of.consult && !enforces(of.mode()) && !of.tools.iter().any(|tool| enforces(tool.mode())))
 }
 
 // === impl Question ===

@@ -13,11 +13,12 @@ use agentgate_proto::v1;
 use serde_json::json;
 use std::collections::BTreeSet;
 
-pub(super) const TRIED: [Check; 11] = [
+pub(super) const TRIED: [Check; 12] = [
     Check::ClockOff,
     Check::ClockFar,
     Check::Versions,
     Check::FilterSilent,
+    Check::ServerUngranted,
     Check::FilterUnheard,
     Check::FilterTurnedAway,
     Check::EnforcedByOrder,
@@ -78,6 +79,8 @@ fn versions_and_silence_are_told() {
     let mut status = well();
     status.filters[0].last_heard_us = NOW - 60_000_001;
     check(status, SHIPPED, &[FILTER], Some(Check::FilterSilent));
+    let ungranted = vec![v1::Ungranted { asker: FILTER.into(), server: "ntoes".into(), ..v1::Ungranted::default() }];
+    check(v1::ShowStatusResponse { ungranted, ..well() }, SHIPPED, &[FILTER], Some(Check::ServerUngranted));
     let ended = v1::CertificateStatus { name: "own".into(), not_before_us: 1, not_after_us: NOW, ..Default::default() };
     check(v1::ShowStatusResponse { certificates: vec![ended], ..well() }, SHIPPED, &[], Some(Check::CertificateExpired));
 }
