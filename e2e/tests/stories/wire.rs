@@ -284,7 +284,7 @@ fn without_the_gate_all_of_this_reaches_the_tool() {
 #[test]
 fn headers_that_steer_envoy_or_the_server_do_not_get_through() {
     let world = world();
-    let steering: [(&str, &[u8]); 7] = [
+    let steering: [(&str, &[u8]); 13] = [
         ("x-envoy-max-retries", b"3"),
         ("x-envoy-original-path", b"/other"),
         ("x-original-url", b"/other"),
@@ -292,6 +292,12 @@ fn headers_that_steer_envoy_or_the_server_do_not_get_through() {
         ("x-forwarded-uri", b"/other"),
         ("x-http-method-override", b"DELETE"),
         ("x-method-override", b"DELETE"),
+        ("x-http-method.override", b"DELETE"),
+        ("x!http.method~override", b"DELETE"),
+        ("x-original.url", b"/other"),
+        ("x-envoy.retry-on", b"5xx"),
+        ("x-forwarded-host", b"other.example"),
+        ("forwarded", b"host=other.example"),
     ];
     world.http1(&request("POST", "/mcp", &[&HEADERS[..], &steering].concat(), CALL.as_bytes())).unwrap();
     for request in world.upstream().unwrap().take().0 {

@@ -55,7 +55,8 @@ fn trailers_end_the_body_and_do_not_release_it() {
 
 #[test]
 fn trailers_that_name_a_protocol_header_are_refused() {
-    for name in ["mcp-name", "content-type", "x-envoy-max-retries", "x-http-method-override"] {
+    for name in ["mcp-name", "content-type", "x-envoy-max-retries", "x-http-method-override", "x-http-method.override", "x-host"]
+    {
         check(&[
             (post(), "pause"),
             (part(CALL.len()), "pause"),
@@ -101,13 +102,13 @@ fn what_all_exchanges_hold_is_bounded() {
     let config = Rc::new(Config::parse(CONFIG.as_bytes()).unwrap());
     let mut exchange = Exchange::new(config, 9, String::new(), budget.hold());
     // The head that is kept, then twice the body beside it.
-    for (event, wanted) in [(post(), 82), (part(100), 282), (part(110), 0)] {
+    for (event, wanted) in [(post(), 92), (part(100), 292), (part(110), 0)] {
         exchange.on(event, &Standing::default(), Moment::default());
         assert_eq!(budget.held(), 700 + wanted);
     }
     let crowded = "pause | calls_too_large | refuse 503 id null error 403";
-    check_with(CONFIG, &Budget::new(82), &[(post(), "pause"), (Event::Gone, "pause")]);
-    check_with(CONFIG, &Budget::new(81), &[(post(), crowded), (last(CALL), "pause")]);
+    check_with(CONFIG, &Budget::new(92), &[(post(), "pause"), (Event::Gone, "pause")]);
+    check_with(CONFIG, &Budget::new(91), &[(post(), crowded), (last(CALL), "pause")]);
     check_with(
         CONFIG,
         &Budget::new(199),
@@ -298,6 +299,8 @@ fn headers_that_could_multiply_or_disguise_a_call_are_removed() {
             ("x-envoy-max-retries", "3"),
             ("x-original-url", "/other"),
             ("x-http-method-override", "PUT"),
+            ("x-http-method.override", "PUT"),
+            ("x-forwarded-host", "other"),
             ("accept-encoding", "gzip"),
             ("accept", "text/event-stream"),
         ],
@@ -305,7 +308,7 @@ fn headers_that_could_multiply_or_disguise_a_call_are_removed() {
     );
     check(&[(
         event,
-        "pause | -request x-envoy-retry-on | -request x-envoy-max-retries | -request x-original-url | -request x-http-method-override | -request accept-encoding",
+        "pause | -request x-envoy-retry-on | -request x-envoy-max-retries | -request x-original-url | -request x-http-method-override | -request x-http-method.override | -request x-forwarded-host | -request accept-encoding",
     )]);
 }
 
@@ -478,5 +481,7 @@ fn the_ask_carries_what_was_received() {
     assert_eq!((ask.counter, ask.peer.as_str(), ask.body.as_ref()), (9, "spiffe://local/agent", CALL.as_bytes()));
     assert_eq!(ask.versions, ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"]);
     let head = ask.head.as_ref().unwrap();
-    assert_eq!((head.method.as_ref(), head.path.as_ref(), head.headers.len()), (b"POST".as_slice(), b"/mcp".as_slice(), 2));
+    assert_eq!((head.method.as_ref(), head.path.as_ref(), head.headers.len()), (b"POST".as_slice(), b"/mcp".as_slice(), 3));
+    let hosts = head.headers.iter().filter(|header| header.name.as_ref() == b"host");
+    assert_eq!(hosts.map(|header| header.value.as_ref()).collect::<Vec<_>>(), [b"server".as_slice()]);
 }

@@ -1,5 +1,6 @@
 //! The head of an HTTP request, as bytes: nothing here was decoded, joined or dropped.
 
+use super::headers::{begins, is};
 use alloc::vec::Vec;
 
 /// Method, path and headers of one request. Names are lower case, as HTTP/2 and Envoy write them; a header that came
@@ -12,9 +13,16 @@ pub struct Head {
     pub headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Headers by which a client could have a gated request taken for another, or executed more than once. Removed on the way
-/// in, with every name that begins with [`STRIPPED_PREFIX`]; the parser never looks at them.
-const STRIPPED: [&str; 12] = [
+/// Headers by which a client could have a gated request taken for another, of another method, host or path, or executed more
+/// than once. Removed on the way in, with every name that begins with [`STRIPPED_PREFIX`] and every name that a server could
+/// take for one of these; the parser never looks at them.
+const STRIPPED: [&str; 18] = [
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-server",
+    "x-host",
+    "x-http-host-override",
+    "x-original-host",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -41,14 +49,15 @@ impl Head {
     }
 }
 
-/// The exact names that the filter removes from a gated request; see also [`STRIPPED_PREFIX`].
+/// The names that are removed from a gated request; see also [`STRIPPED_PREFIX`] and [`is_stripped`].
 #[must_use]
 pub const fn stripped_headers() -> &'static [&'static str] {
     &STRIPPED
 }
 
-/// Whether a client's header of this name (lower case) is removed from a gated request.
+/// Whether a client's header of this name is removed from a gated request. Names are compared as servers compare them:
+/// `x-http-method.override` is what CGI and its heirs know as `HTTP_X_HTTP_METHOD_OVERRIDE` too.
 #[must_use]
 pub fn is_stripped(name: &[u8]) -> bool {
-    name.starts_with(STRIPPED_PREFIX.as_bytes()) || STRIPPED.iter().any(|stripped| stripped.as_bytes() == name)
+    begins(name, STRIPPED_PREFIX) || STRIPPED.iter().any(|stripped| is(name, stripped))
 }

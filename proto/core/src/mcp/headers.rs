@@ -125,11 +125,12 @@ fn normal(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-fn is(name: &[u8], known: &str) -> bool {
+/// Whether a server could take `name` for `known`, which is in normal form.
+pub(super) fn is(name: &[u8], known: &str) -> bool {
     name.len() == known.len() && begins(name, known)
 }
 
-fn begins(name: &[u8], known: &str) -> bool {
+pub(super) fn begins(name: &[u8], known: &str) -> bool {
     name.len() >= known.len() && name.iter().zip(known.bytes()).all(|(byte, known)| normal(*byte) == known)
 }
 

@@ -121,7 +121,12 @@ fn headers_that_change_the_request_elsewhere_are_stripped() {
     for name in stripped_headers().iter().chain(&["x-envoy-max-retries", "x-envoy-", "x-http-method-override"]) {
         assert!(is_stripped(name.as_bytes()) && !is_read(name.as_bytes()), "{name}");
     }
-    for name in ["x-envoyish", "x-request-id", "mcp-name"] {
+    for name in stripped_headers().iter().filter(|name| name.contains('-')).chain(&["x-envoy-max-retries"]) {
+        for lookalike in [name.replace('-', "_"), name.replace('-', "."), name.replacen('-', "~", 1), name.to_ascii_uppercase()] {
+            assert!(is_stripped(lookalike.as_bytes()), "{lookalike}");
+        }
+    }
+    for name in ["x-envoyish", "x-request-id", "mcp-name", "x-forwarded-proto", "x-forwarded-for", "host", "x-hosts"] {
         assert!(!is_stripped(name.as_bytes()), "{name}");
     }
 }
