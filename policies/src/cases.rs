@@ -8,6 +8,7 @@ use agentgate_core::decide::{Facts, Scope};
 use agentgate_core::id::{Asker, Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
+use agentgate_core::place::Place;
 use agentgate_core::time::Time;
 use std::collections::BTreeMap;
 
@@ -102,7 +103,7 @@ fn read_given(yaml: &Yaml) -> Result<Facts, YamlError> {
         principal: named::<Principal>(fields, "principal", PRINCIPAL, yaml)?,
         asker: named::<Asker>(fields, "asker", ASKER, yaml)?,
         server: named::<Server>(fields, "server", server.text()?, yaml)?,
-        path: fields.get("path").map_or(Ok(PATH), Yaml::text)?.to_owned(),
+        place: Place { path: fields.get("path").map_or(Ok(PATH), Yaml::text)?.to_owned(), ..Place::default() },
         reading: Ok(read_message(fields, yaml)?),
         kill: None,
         grant: None,

@@ -13,7 +13,9 @@ use agentgate_core::digest::Digest;
 use agentgate_core::id::RuleName;
 use agentgate_core::mcp::{Malformed, Message, Method};
 use agentgate_core::mode::Mode;
+use agentgate_core::place::Place;
 use agentgate_policies::Trouble;
+use agentgate_proto::ask;
 use agentgate_proto::v1::{self, ApprovalUse};
 use std::sync::OnceLock;
 
@@ -67,7 +69,7 @@ impl<'a> Hearing<'a> {
 
     /// Settles the call under what is in force now.
     pub(super) fn weigh(&self, decide: &Decide, now: &Now, policy: Option<&InForce>) -> Result<Weighed, Undecided> {
-        let mut facts = self.caller.facts(decide.session.moment(), path_of(&self.question.ask), self.reading.clone());
+        let mut facts = self.caller.facts(decide.session.moment(), place_of(&self.question.ask), self.reading.clone());
         facts.kill = now.kill(&facts);
         let enforced = self.is_enforced(now, &facts);
         let call = self.call_digest(&facts);
@@ -151,9 +153,9 @@ impl<'a> Hearing<'a> {
     }
 }
 
-/// The request's path. What is not UTF-8 in it was refused, or stands in a query that no route takes.
-pub(crate) fn path_of(ask: &v1::Ask) -> String {
-    ask.head.as_ref().map(|head| String::from_utf8_lossy(&head.path).into_owned()).unwrap_or_default()
+/// Where the request goes.
+pub(crate) fn place_of(ask: &v1::Ask) -> Place {
+    ask.head.as_ref().map(|head| Place::of(&ask::head_from_wire(head))).unwrap_or_default()
 }
 
 /// The tool that is called, where one is.

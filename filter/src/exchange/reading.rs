@@ -31,8 +31,8 @@ pub(super) struct Reading {
 impl Reading {
     pub(super) fn new(mut head: Head, peer: String, claims: Vec<v1::Claim>, route: Option<Rc<Route>>) -> Self {
         let is_rest = route.as_ref().is_some_and(|route| route.rest.is_some());
-        let is_read = if is_rest { rest::is_read } else { mcp::is_read };
-        head.headers.retain(|(name, _)| is_read(name));
+        // The host counts on every route: a call of a tool at another host is another call.
+        head.headers.retain(|(name, _)| rest::is_read(name) || (!is_rest && mcp::is_read(name)));
         Self { head, peer, claims, route, unclean: Vec::new() }
     }
 

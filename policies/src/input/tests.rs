@@ -9,6 +9,7 @@ use agentgate_core::decide::{Facts, Verdict, settle};
 use agentgate_core::id::{Asker, Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Malformed, Message, Method, Protocol, Version};
+use agentgate_core::place::Place;
 use agentgate_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -22,7 +23,7 @@ pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>
         principal: Principal::try_from("spiffe://agentgate.local/agent/laptop+user:alice@https://idp.example").unwrap(),
         asker: Asker::try_from("spiffe://agentgate.local/filter/laptop").unwrap(),
         server: Server::try_from("notes").unwrap(),
-        path: "/mcp".to_owned(),
+        place: Place { path: "/mcp".to_owned(), ..Place::default() },
         kill: None,
         grant: None,
         denied: None,

@@ -7,6 +7,7 @@ use crate::digest::{Digest, Digester};
 use crate::id::{Asker, Principal, Server, Tenant};
 use crate::json::{Json, Object, write_string};
 use crate::mcp::{Kind, Message, RequestId};
+use crate::place::Place;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
@@ -31,8 +32,7 @@ pub struct Called<'a> {
     /// The filter: two of them may stand before two servers of one name.
     pub asker: &'a Asker,
     pub server: &'a Server,
-    /// With its query, which may choose what is acted upon.
-    pub path: &'a str,
+    pub place: &'a Place,
     pub message: &'a Message,
 }
 
@@ -44,18 +44,20 @@ pub fn canonical(value: &Json) -> String {
     out
 }
 
-/// The digest of a call: who asks whom for what, through which filter and under which path, with which parameters. The
-/// protocol's version is no part of it (the same call in another version is the same call), nor is the handle, which the agent
+/// The digest of a call: who asks whom for what, through which filter, by which method of HTTP, at which host and path, with
+/// which parameters. One tool may be mapped to several of these, and a grant for one is none for the next. The protocol's version is no part of it (the same call in another version is the same call), nor is the handle, which the agent
 /// writes, nor a request's id. The id of a client's answer is: it says what is answered.
 #[must_use]
 pub fn call_digest(called: &Called<'_>) -> Digest {
     let message = called.message;
-    let mut digester = Digester::new("agentgate/call/2");
+    let mut digester = Digester::new("agentgate/call/3");
     digester.part(called.tenant.as_str().as_bytes());
     digester.part(called.principal.as_str().as_bytes());
     digester.part(called.asker.as_str().as_bytes());
     digester.part(called.server.as_str().as_bytes());
-    digester.part(called.path.as_bytes());
+    digester.part(called.place.method.as_bytes());
+    digester.part(called.place.host.as_bytes());
+    digester.part(called.place.path.as_bytes());
     digester.part(message.method.name().as_bytes());
     digester.part(message.target.as_deref().unwrap_or_default().as_bytes());
     digester.part(answers(message).unwrap_or_default().as_bytes());

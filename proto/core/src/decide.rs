@@ -8,13 +8,14 @@ use crate::digest::Digest;
 use crate::id::{Asker, Principal, RuleName, Server, Tenant};
 use crate::kill::Kill;
 use crate::mcp::{Malformed, Message};
+use crate::place::Place;
 use crate::time::Time;
 use alloc::string::String;
 use alloc::vec::Vec;
 use thiserror::Error;
 
 /// Raised whenever the same facts and opinion could settle otherwise than before.
-pub const SETTLE_VERSION: u32 = 2;
+pub const SETTLE_VERSION: u32 = 3;
 
 /// Everything a decision may depend on. What is not in here has no influence.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +28,8 @@ pub struct Facts {
     /// The filter that asks.
     pub asker: Asker,
     pub server: Server,
-    /// Of the request, with its query, as the filter received it.
-    pub path: String,
+    /// Of the request, as the filter received it.
+    pub place: Place,
     /// What was read of the call, or why it could not be read.
     pub reading: Result<Message, Malformed>,
     /// The highest kill in force that covers the call.
@@ -168,8 +169,8 @@ impl Facts {
     /// What is called, if `message` is what was read.
     #[must_use]
     pub fn called<'a>(&'a self, message: &'a Message) -> Called<'a> {
-        let Self { tenant, principal, asker, server, path, .. } = self;
-        Called { tenant, principal, asker, server, path, message }
+        let Self { tenant, principal, asker, server, place, .. } = self;
+        Called { tenant, principal, asker, server, place, message }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod json;
 pub mod kill;
 pub mod mcp;
 pub mod mode;
+pub mod place;
 pub mod principal;
 pub mod reply;
 pub mod rest;

@@ -94,6 +94,8 @@ impl Seen {
         plain(pairs, "server", &self.request.server);
         plain(pairs, if self.request.method == "tools/call" { "tool" } else { "target" }, &self.request.target);
         plain(pairs, "method", &self.request.method);
+        plain(pairs, "http method", &self.request.http_method);
+        plain(pairs, "host", &self.request.host);
         plain(pairs, "path", &self.request.path);
         if !self.request.answers.is_empty() {
             plain(pairs, "answers", &self.request.answers);
@@ -174,6 +176,8 @@ impl Seen {
             "asker": self.request.asker,
             "server": self.request.server,
             "method": self.request.method,
+            "http_method": self.request.http_method,
+            "host": self.request.host,
             "path": self.request.path,
             "answers": absent(&self.request.answers),
             "target": absent(&self.request.target),

@@ -40,6 +40,8 @@ fn approval(id: &str, state: v1::ApprovalState, params: &str) -> v1::Approval {
         steps: 1,
         path: "/mcp".into(),
         answers: String::new(),
+        http_method: "POST".into(),
+        host: "tools.example:8080".into(),
     };
     v1::Approval {
         id: id.into(),
@@ -101,6 +103,9 @@ fn an_approver_is_shown_all_of_the_call_and_what_of_it_is_not_seen() {
         "  agent        spiffe://agentgate.local/agent/laptop\n".to_owned(),
         "  user         alice, says https://idp.example\n".to_owned(),
         "  tool         send_note\n".to_owned(),
+        "  http method  POST\n".to_owned(),
+        "  host         tools.example:8080\n".to_owned(),
+        "  path         /mcp\n".to_owned(),
         "  scope        write\n".to_owned(),
         "  reason       send_note is gated\n".to_owned(),
         format!("      \"body\": \"{long}\",\n"),

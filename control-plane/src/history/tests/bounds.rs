@@ -108,7 +108,7 @@ fn denied() -> agentgate_core::decide::Decision {
         asker: "spiffe://a/y".try_into().unwrap(),
         server: "s".try_into().unwrap(),
         reading: Err(Malformed::Batch),
-        path: "/mcp".to_owned(),
+        place: Place::default(),
         kill: None,
         grant: None,
         denied: None,
