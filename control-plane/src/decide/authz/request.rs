@@ -4,10 +4,12 @@
 
 use agentgate_core::json::Fault;
 use agentgate_core::mcp::{Head, Malformed, is_stripped};
+use agentgate_core::place::HOST;
 use std::collections::HashMap;
 
-/// Which Envoy adds, after it removed a client's own: whether the body that it sends was cut.
-const PARTIAL: &[u8] = b"x-envoy-auth-partial-body";
+/// Which Envoy adds to what it asks: whether the body that it sends was cut. A client's own it leaves out when it asks, so none
+/// is seen here; and leaves in when the request goes on, so it is always taken out.
+const PARTIAL: &str = "x-envoy-auth-partial-body";
 
 /// Everything that a Check says and that is read.
 #[derive(Debug)]
@@ -33,8 +35,10 @@ impl Request {
         let (Some(method), None, Some(path), None) = (methods.next(), methods.next(), paths.next(), paths.next()) else {
             return Err(RAW);
         };
-        let is_header = |(name, _): &&(Vec<u8>, Vec<u8>)| !name.starts_with(b":") && name != PARTIAL;
-        let headers = self.headers.iter().filter(is_header).cloned().collect();
+        let is_header = |(name, _): &&(Vec<u8>, Vec<u8>)| !name.starts_with(b":") && name != PARTIAL.as_bytes();
+        // As the filter has it: Envoy keeps no Host header beside its own pseudo-header.
+        let hosts = self.values(b":authority").map(|host| (HOST.as_bytes().to_vec(), host.to_vec()));
+        let headers = hosts.chain(self.headers.iter().filter(is_header).cloned()).collect();
         Ok(Head { method: method.to_vec(), path: path.to_vec(), headers })
     }
 
@@ -45,7 +49,7 @@ impl Request {
 
     /// Whether the body that came is the whole of it. One that Envoy's configuration keeps back, in part or at all, is not.
     pub(super) fn check_body(&self, head: &Head) -> Result<(), Malformed> {
-        let mut said = self.values(PARTIAL);
+        let mut said = self.values(PARTIAL.as_bytes());
         match (said.next(), said.next()) {
             (Some(b"false"), None) => {}
             (None, _) if self.body.is_empty() => {}
@@ -62,10 +66,10 @@ impl Request {
     /// The names of what could have the request taken for another, executed more than once, or read differently. Envoy removes
     /// by exact name: those that came are named.
     pub(super) fn unclean(&self) -> Vec<String> {
-        let mut unclean: Vec<String> = Vec::new();
+        let mut unclean = vec![PARTIAL.to_owned()];
         for (name, _) in &self.headers {
             let Ok(text) = std::str::from_utf8(name) else { continue };
-            if (is_stripped(name) || text == "expect") && name != PARTIAL && !unclean.iter().any(|other| other == text) {
+            if (is_stripped(name) || text == "expect") && !unclean.iter().any(|other| other == text) {
                 unclean.push(text.to_owned());
             }
         }
