@@ -208,7 +208,11 @@ impl HttpContext for Http {
         // A name that is not UTF-8 is nobody's: the control plane refuses an unknown peer.
         let peer = String::from_utf8_lossy(&peer).into_owned();
         let wanted = self.of_exchange(Vec::new(), |exchange| exchange.claims(&headers));
-        let read = |(name, path): (String, String)| claim(&name, abi::property(&path).ok()?);
+        let read = |(name, path): (String, String)| match abi::property(&path) {
+            Ok(bytes) => Some(claim(&name, Some(bytes))),
+            Err(error) if error.is_not_found() => None,
+            Err(_) => Some(claim(&name, None)),
+        };
         let claims = wanted.into_iter().filter_map(read).collect();
         self.event(Event::RequestHeaders { headers, peer, claims, end })
     }

@@ -40,7 +40,7 @@ pub(crate) fn read_refused(ask: &v1::Ask, said: &str, limits: &Limits) -> Result
 
 /// What a repeated ask must have in common with the first: everything but how long its asker waits.
 pub(super) fn request_digest(ask: &v1::Ask) -> Digest {
-    let mut digester = Digester::new("agentgate/request/2");
+    let mut digester = Digester::new("agentgate/request/3");
     digester.part(ask.server.as_bytes());
     digester.part(ask.peer.as_bytes());
     digester.part(&ask.body);
@@ -51,7 +51,8 @@ pub(super) fn request_digest(ask: &v1::Ask) -> Digest {
     }
     list(&mut digester, ask.versions.iter().map(String::as_bytes));
     list(&mut digester, ask.query_keys.iter().map(String::as_bytes));
-    list(&mut digester, ask.claims.iter().flat_map(|claim| [claim.name.as_bytes(), claim.value.as_bytes()]));
+    let unreadable = |claim: &v1::Claim| -> &[u8] { if claim.unreadable { b"unreadable" } else { b"" } };
+    list(&mut digester, ask.claims.iter().flat_map(|claim| [claim.name.as_bytes(), claim.value.as_bytes(), unreadable(claim)]));
     digester.part(&[u8::from(ask.observe)]);
     digester.part(&ask.rest.as_ref().map(v1::Rest::encode_to_vec).unwrap_or_default());
     digester.finish()

@@ -15,6 +15,8 @@ fn filter(callers: Callers, users: Option<Users>) -> Filter {
     }
 }
 
+const UNREADABLE: &str = "[]";
+
 fn one() -> Callers {
     Callers::One("spiffe://a/agent/x".try_into().unwrap())
 }
@@ -23,10 +25,15 @@ fn peers() -> Callers {
     Callers::Peers { trust_domain: "a".into() }
 }
 
+/// `UNREADABLE` stands for a list, a number or whatever else is no text.
+fn claim(name: &str, value: &str) -> Claim {
+    let unreadable = value == UNREADABLE;
+    Claim { name: name.to_owned(), value: if unreadable { String::new() } else { value.to_owned() }, unreadable }
+}
+
 /// `want`: the tenant, a space, and the principal; or what is said instead.
 fn check_with(filter: &Filter, (server, peer): (&str, &str), claims: &[(&str, &str)], want: Result<&str, &str>) {
-    let claims: Vec<Claim> =
-        claims.iter().map(|(name, value)| Claim { name: (*name).to_owned(), value: (*value).to_owned() }).collect();
+    let claims: Vec<Claim> = claims.iter().map(|(name, value)| claim(name, value)).collect();
     let got = caller(filter, server, peer, &claims)
         .map(|caller| format!("{} {}", caller.subject.tenant, caller.subject.principal))
         .map_err(|error| error.to_string());
@@ -88,12 +95,18 @@ fn a_token_is_believed_as_far_as_the_configuration_says() {
         check_with(filter, x, &[("x-user", "alice"), ("ISS", "https://idp"), ("Sub", "alice")], Err("names no user"));
         check_with(filter, x, &alice("iss", Some("https://evil")), Err("the issuer `https://evil` is not among"));
         check_with(filter, x, &alice("iss", Some("https://idp/")), Err("the issuer `https://idp/` is not among"));
-        check_with(filter, x, &alice("iss", Some("")), Err("the issuer `` is not among"));
+        check_with(filter, x, &alice("iss", Some("")), Err("the claim `iss` is there, but is no text"));
         check_with(filter, x, &alice("iss", None), Err("there is no claim `iss`"));
         check_with(filter, x, &alice("sub", None), Err("there is no claim `sub`"));
-        check_with(filter, x, &alice("sub", Some("")), Err("the user's subject is empty"));
+        check_with(filter, x, &alice("sub", Some("")), Err("the claim `sub` is there, but is no text"));
         check_with(filter, x, &alice("sub", Some("a b")), Err("the user's subject contains"));
         check_with(filter, x, &alice("sub", Some("a\u{202e}b")), Err("the user's subject contains"));
+        for (name, _) in ALICE {
+            let told = format!("the claim `{name}` is there, but is no text");
+            check_with(filter, x, &alice(name, Some(UNREADABLE)), Err(&told));
+            check_with(filter, x, &alice(name, Some("")), Err(&told));
+        }
+        check_with(filter, x, &alice("azp", Some(UNREADABLE)), Err("`azp` or `client_id` where `aud` is a list"));
         check_with(filter, x, &alice("tenant", None), Err("there is no claim `tenant`"));
         check_with(filter, x, &alice("tenant", Some("globex")), Err("the tenant `globex` is not among"));
         check_with(filter, x, &alice("tenant", Some("Acme")), Err("the tenant `Acme` is not among"));
@@ -128,4 +141,7 @@ fn what_is_not_configured_is_not_asked_for() {
     check_with(&optional, ("notes", ""), &[], Ok("t spiffe://a/agent/x"));
     check_with(&optional, ("notes", ""), &[("email", "alice@b.c")], Ok("t spiffe://a/agent/x"));
     check_with(&optional, ("notes", ""), &alice("sub", None), Err("there is no claim `sub`"));
+    check_with(&optional, ("notes", ""), &[("email", UNREADABLE)], Ok("t spiffe://a/agent/x"));
+    check_with(&optional, ("notes", ""), &[("azp", UNREADABLE)], Err("there is no claim `iss`"));
+    check_with(&optional, ("notes", ""), &[("iss", UNREADABLE)], Err("the claim `iss` is there, but is no text"));
 }

@@ -1,6 +1,6 @@
 //! The user behind a call: read from claims that the filter's Envoy verified, as far as the configuration lets that filter say so.
 //!
-//! It refuses a token that says half of what it has to, and one that names a tenant, an issuer or a client that nobody configured.
+//! It refuses a token that says half of what it has to, or says it in what is no text, and one that names a tenant, an issuer or a client that nobody configured.
 
 use super::Refused;
 use crate::config::{Callers, Filter, ISSUER, Users};
@@ -83,14 +83,19 @@ fn token<'a>(filter: &'a Filter, users: &'a Users, claims: &[Claim]) -> Result<O
     Ok(Some(Token { user, agent, tenant }))
 }
 
-/// The claim of this name. With two, two readers could differ.
+/// The claim of this name. With two, two readers could differ; and one that is there and says nothing readable is not one that
+/// is not there: whoever it names is not whoever would be asked for without it.
 fn one<'a>(filter: &Filter, claims: &'a [Claim], name: &str) -> Result<Option<&'a str>, Refused> {
+    let refused = |why: String| Err(Refused::Claims { asker: filter.identity.clone(), why });
     let mut found = claims.iter().filter(|claim| claim.name == name);
     match (found.next(), found.next()) {
-        (found, None) => Ok(found.map(|claim| claim.value.as_str())),
-        (_, Some(_)) => {
-            Err(Refused::Claims { asker: filter.identity.clone(), why: format!("the claim `{name}` is there twice") })
-        }
+        (None, None) => Ok(None),
+        (Some(claim), None) if claim.unreadable || claim.value.is_empty() => refused(format!(
+            "the claim `{name}` is there, but is no text that could name anybody (a list, a number, empty, or too long); name one \
+             that is text: for `agent_claim`, `azp` or `client_id` where `aud` is a list"
+        )),
+        (Some(claim), None) => Ok(Some(&claim.value)),
+        (_, Some(_)) => refused(format!("the claim `{name}` is there twice")),
     }
 }
 

@@ -19,7 +19,7 @@ const CONFIGURED: &str = r#"
 "#;
 
 fn of(counter: u64, user: &str, tenant: &str) -> v1::Ask {
-    let claim = |name: &str, value: &str| v1::Claim { name: name.into(), value: value.into() };
+    let claim = |name: &str, value: &str| v1::Claim { name: name.into(), value: value.into(), unreadable: false };
     let claims =
         vec![claim("iss", "https://idp.example"), claim("sub", user), claim("azp", "laptop-client"), claim("tenant", tenant)];
     v1::Ask { claims, ..call(counter, "read_note") }

@@ -80,13 +80,15 @@ impl Reading {
     }
 }
 
-/// A claim as the host gives it. None: it is no text that could name anybody. A number comes as the eight bytes of a double, a
-/// list as a message, and both hold bytes that no text has; one whose bytes all look like letters cannot be told from text.
+/// A claim that is there, as the host gives it; none: as something that it cannot give. Unless it is a text that could name
+/// somebody, all that is told of it is that it is there: as if it were not, a token would say less than it says. A number comes
+/// as the eight bytes of a double, a list as a message, and both hold bytes that no text has; one whose bytes all look like
+/// letters cannot be told from text.
 #[must_use]
-pub fn claim(name: &str, bytes: Vec<u8>) -> Option<v1::Claim> {
-    let value = String::from_utf8(bytes).ok()?;
-    let is_text = !value.is_empty() && value.len() <= NAME_BYTES_MAX && !value.chars().any(char::is_control);
-    is_text.then(|| v1::Claim { name: name.to_owned(), value })
+pub fn claim(name: &str, bytes: Option<Vec<u8>>) -> v1::Claim {
+    let is_text = |value: &String| !value.is_empty() && value.len() <= NAME_BYTES_MAX && !value.chars().any(char::is_control);
+    let value = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).filter(is_text);
+    v1::Claim { name: name.to_owned(), unreadable: value.is_none(), value: value.unwrap_or_default() }
 }
 
 /// Takes out what could have the request taken for another, executed more than once, or answered unreadably.

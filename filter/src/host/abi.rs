@@ -11,6 +11,9 @@ use std::ptr::{null, null_mut};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HostError(pub(super) u32);
 
+/// What the host says of a property that is not there.
+const NOT_FOUND: u32 = 1;
+
 pub(super) type Hosted<T> = Result<T, HostError>;
 
 #[derive(Clone, Copy, Debug)]
@@ -85,6 +88,14 @@ unsafe extern "C" {
 unsafe extern "C" {
     fn random_get(data: *mut u8, size: usize) -> u32;
     fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+}
+
+// === impl HostError ===
+
+impl HostError {
+    pub(super) const fn is_not_found(self) -> bool {
+        self.0 == NOT_FOUND
+    }
 }
 
 fn check(status: u32) -> Hosted<()> {

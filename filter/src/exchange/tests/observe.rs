@@ -343,7 +343,7 @@ fn the_host_is_told_which_claims_to_read_and_they_travel_along() {
     let both = [("sub".to_owned(), property("sub")), ("tenant".to_owned(), property("tenant"))];
     assert_eq!((of("/mcp"), of("/mcp?x=1"), of("/other")), (both.to_vec(), both.to_vec(), Vec::new()));
     let Event::RequestHeaders { headers, peer, end, .. } = post() else { panic!() };
-    let claims = vec![claim("sub", b"ann".to_vec()).unwrap()];
+    let claims = vec![claim("sub", Some(b"ann".to_vec())), claim("tenant", None)];
     exchange.on(Event::RequestHeaders { headers, peer, claims: claims.clone(), end }, &Standing::default(), Moment::default());
     let step = exchange.on(last(CALL), &Standing::default(), Moment::default());
     let [.., Effect::Ask(ask)] = &step.effects[..] else { panic!("{step:?}") };
@@ -351,7 +351,7 @@ fn the_host_is_told_which_claims_to_read_and_they_travel_along() {
 }
 
 #[test]
-fn a_claim_is_text_or_it_is_none() {
+fn a_claim_is_text_or_it_is_only_there() {
     let long = vec![b'a'; agentgate_core::id::NAME_BYTES_MAX + 1];
     for (bytes, taken) in [
         (b"ann".to_vec(), true),
@@ -366,10 +366,9 @@ fn a_claim_is_text_or_it_is_none() {
         (b"\n\x03ann".to_vec(), false),
         (vec![0xff, 0xfe], false),
     ] {
-        assert_eq!(
-            claim("sub", bytes.clone()).map(|claim| claim.value.into_bytes()),
-            taken.then_some(bytes.clone()),
-            "{bytes:?}"
-        );
+        let value = if taken { String::from_utf8(bytes.clone()).unwrap() } else { String::new() };
+        let wanted = v1::Claim { name: "sub".to_owned(), value, unreadable: !taken };
+        assert_eq!(claim("sub", Some(bytes.clone())), wanted, "{bytes:?}");
     }
+    assert_eq!(claim("sub", None), v1::Claim { name: "sub".to_owned(), value: String::new(), unreadable: true });
 }
