@@ -56,7 +56,9 @@ impl Attempt {
         let is_refused = bytes.is_empty() && !(200..400).contains(&answer.status) && self.is_named_in(answer);
         let is_it = |one: &Arrived| (one.method.as_str(), &one.body) == (self.text("method"), &self.body);
         let is_there = answer.status == 200 && matches!(arrived, [one] if is_it(one));
-        let as_sent = is_there && arrived.iter().all(|one| one.path == self.text("path"));
+        let stripped = || self.line["stripped"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let is_clean = |one: &Arrived| stripped().all(|name| one.values(name).is_empty());
+        let as_sent = is_there && arrived.iter().all(|one| one.path == self.text("path") && is_clean(one));
         match (self.text("expect"), self.text("behind_envoy")) {
             ("ok", _) => as_sent,
             (_, "rewritten") => is_refused || (is_there && !as_sent),

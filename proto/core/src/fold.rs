@@ -28,6 +28,12 @@ pub fn protocol_key(text: &str) -> String {
     key(text).chars().filter(|c| !matches!(c, '_' | '-')).collect()
 }
 
+/// As [`key`], and with `_` for what PHP, for one, makes `_` of in the name of a parameter: `a.b` and `a b` come to `a_b` there.
+#[must_use]
+pub fn form_key(name: &str) -> String {
+    key(name).chars().map(|c| if matches!(c, '.' | ' ' | '[') { '_' } else { c }).collect()
+}
+
 /// As [`protocol_key`], over the compatibility form: what a server that is loose with a tool's name could take it for. Only to
 /// refuse more, where one spelling is stopped or enforced.
 #[must_use]

@@ -60,6 +60,10 @@ fn the_folds_that_have_been_used_in_attacks_are_known() {
     for (one, other) in [("name", "names"), ("n\u{e4}me", "name"), ("task_id", "taskid"), ("a b", "ab")] {
         assert_ne!(key(one), key(other), "{one:?} and {other:?}");
     }
+    for other in ["a.b", "a b", "A.B", "a[b", "a\u{200b}.b"] {
+        assert_eq!(form_key(other), form_key("a_b"), "{other:?}");
+    }
+    assert_ne!(form_key("a-b"), form_key("a_b"));
     assert_eq!(protocol_key("task_id"), protocol_key("taskId"));
     assert_eq!(protocol_key("_meta"), protocol_key("META"));
 }

@@ -7,6 +7,9 @@ use core::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Number(pub(super) String);
 
+/// 2^53 - 1: up to here every integer is one double, and no two are the same.
+const DOUBLE_INTEGER_MAX: u64 = 9_007_199_254_740_991;
+
 /// The digits of a decimal without zeros at either end, and the power of ten of the last one.
 #[derive(Debug, PartialEq, Eq)]
 struct Decimal {
@@ -47,6 +50,14 @@ impl Number {
             Ok(double) if double.is_finite() => Decimal::of(&self.0) == Decimal::of(&alloc::format!("{double:e}")),
             Ok(_) | Err(_) => false,
         }
+    }
+
+    /// As [`Number::is_exact`], and for readers too that keep every number as a double: to JavaScript 9007199254740993 is the
+    /// number before it, and then that one is not told from it either.
+    #[must_use]
+    pub fn is_exact_everywhere(&self) -> bool {
+        let is_small = |integer: i64| integer.unsigned_abs() <= DOUBLE_INTEGER_MAX;
+        self.is_exact() && (!self.is_integer() || self.0.parse().is_ok_and(is_small))
     }
 }
 

@@ -130,6 +130,18 @@ fn numbers_that_64_bits_hold_are_exact() {
     ] {
         assert!(!Number::parse(text).unwrap().is_exact(), "{text}");
     }
+    for (text, is_exact) in [
+        ("9007199254740991", true),
+        ("9007199254740992", false),
+        ("-9007199254740991", true),
+        ("-9007199254740992", false),
+        ("18446744073709551615", false),
+        ("-0", true),
+        ("1e22", true),
+        ("9007199254740993.0", false),
+    ] {
+        assert_eq!(Number::parse(text).unwrap().is_exact_everywhere(), is_exact, "{text}");
+    }
     for text in ["", "-", "01", ".5", "5.", "1e", "+1", "0x1", "1 ", "Infinity"] {
         assert_eq!(Number::parse(text), None, "{text}");
     }

@@ -95,7 +95,7 @@ pub enum Malformed {
     InputResponsesType,
     #[error("`requestState` is not a string")]
     RequestStateType,
-    #[error("a number has more digits than can be compared exactly")]
+    #[error("a number has more digits than every reader keeps; where the tool takes a text, write it as one")]
     NumberInexact,
 
     // The head against the body.

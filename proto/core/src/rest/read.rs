@@ -7,10 +7,12 @@ use super::template::Part;
 use crate::fold;
 use crate::json::{Bounds, Json, Keys, Number, Object, read as read_json};
 use crate::mcp::{Head, Kind, Limits, Malformed, Message, Method, Protocol, check_entity, is_entity};
-use alloc::borrow::Cow;
+use crate::place::HOST;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-const HOST: &str = "host";
+/// Frameworks take the value of a member of this name for the method of the request. It is no argument unless a rule says so.
+const OVERRIDE: &str = "_method";
 
 /// What was read, and by which rule. None: no rule takes the request.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,7 +88,7 @@ fn call(head: &Head, target: &Target<'_>, body: &[u8], rule: &Rule, limits: &Lim
     }
     read_query(&mut arguments, target, &rule.parts().query, limits)?;
     read_body(&mut arguments, body, rule, limits)?;
-    if !arguments.all_numbers(Number::is_exact) {
+    if !arguments.all_numbers(Number::is_exact_everywhere) {
         return Err(Malformed::NumberInexact);
     }
     let tool = rule.parts().tool.clone();
@@ -144,7 +146,8 @@ fn read_body(arguments: &mut Object, body: &[u8], rule: &Rule, limits: &Limits) 
             Some(field) if field.holds.holds(member) => {}
             Some(_) => return Err(Malformed::ArgumentType),
             None if rule.parts().body != Body::Any => return Err(Malformed::ArgumentUnknown),
-            None if elsewhere.contains(&fold::key(name)) => return Err(Malformed::ArgumentTwice),
+            None if fold::form_key(name) == OVERRIDE => return Err(Malformed::ArgumentUnknown),
+            None if elsewhere.contains(&fold::form_key(name)) => return Err(Malformed::ArgumentTwice),
             None => {}
         }
     }
@@ -154,9 +157,9 @@ fn read_body(arguments: &mut Object, body: &[u8], rule: &Rule, limits: &Limits) 
 }
 
 /// The folded names of the arguments that do not stand in the body.
-fn names_elsewhere(rule: &Rule) -> Vec<Cow<'_, str>> {
+fn names_elsewhere(rule: &Rule) -> Vec<String> {
     let query = rule.parts().query.iter().map(|field| field.name.as_str());
-    rule.path.fields().map(|(name, _)| name).chain(query).map(fold::key).collect()
+    rule.path.fields().map(|(name, _)| name).chain(query).map(fold::form_key).collect()
 }
 
 fn check_required(arguments: &Object, fields: &[Field]) -> Result<(), Malformed> {

@@ -4,7 +4,6 @@ use super::kind::Type;
 use super::template::{Template, TemplateError};
 use crate::fold;
 use crate::id::NAME_BYTES_MAX;
-use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use thiserror::Error;
@@ -170,12 +169,12 @@ fn check_names(path: &Template, parts: &Parts) -> Result<(), RuleError> {
     if names.len() > FIELDS_MAX {
         return Err(RuleError::TooMany);
     }
-    let mut folded: Vec<(Cow<'_, str>, &str)> = Vec::with_capacity(names.len());
+    let mut folded: Vec<(String, &str)> = Vec::with_capacity(names.len());
     for name in names {
         if !fold::is_plain(name) || name.len() > NAME_BYTES_MAX {
             return Err(RuleError::Name(name.into()));
         }
-        let key = fold::key(name);
+        let key = fold::form_key(name);
         if let Some((_, one)) = folded.iter().find(|(known, _)| *known == key) {
             return Err(RuleError::Twice { one: (*one).into(), other: name.into() });
         }

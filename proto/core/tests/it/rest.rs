@@ -3,7 +3,7 @@
 use crate::attempts::{bytes_of, head_of};
 use agentgate_core::canonical::canonical;
 use agentgate_core::json::Json;
-use agentgate_core::mcp::{Head, Kind, Limits, Message, Protocol};
+use agentgate_core::mcp::{Head, Kind, Limits, Message, Protocol, is_stripped};
 use agentgate_core::rest::{Body, Field, Parts, Rule, Type, read};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -70,6 +70,9 @@ fn every_attempt_is_read_or_refused_as_its_line_says() {
         };
         if !right {
             wrong.push(format!("{}: {}, {:?}", attempt["name"], attempt["expect"], reading.message));
+        }
+        for name in attempt["stripped"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            assert!(is_stripped(name.as_bytes()), "{}: {name}", attempt["name"]);
         }
         let alone = read(&head, &body, reading.rule.map_or(&[], from_ref), &Limits::default());
         assert_eq!(alone.message, reading.message, "{}", attempt["name"]);
