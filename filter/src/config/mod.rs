@@ -17,7 +17,7 @@
 //!
 //! `"claims": { "metadata": "jwt", "names": ["sub", "iss", "tenant"] }` sends these claims of the user's token along, where Envoy's
 //! jwt_authn filter stands before this one and keeps the payload of a token that it verified under `payload_in_metadata: jwt`.
-//! Only claims that are text are sent. Without the field none are.
+//! Of one that is there and is no text, or none that could name anybody, only that is sent. Without the field none are.
 //!
 //! In the place of `path` a route may have `rest`: the tools of a server that speaks plain HTTP (rest.rs shows it). Such a route
 //! takes all paths below its prefix, and refuses what no tool is mapped to.
@@ -209,7 +209,8 @@ fn routes(root: &Fields<'_>) -> Result<Vec<Rc<Route>>, ConfigError> {
             return Err(ConfigError::Twice { field: fields.name("path"), value: route.path });
         }
         if let Some(at) = routes.iter().position(|other| rest::overlap(&route, other)) {
-            return Err(ConfigError::Overlap { field: fields.name("rest"), other: format!("routes[{at}]") });
+            let field = fields.name(if route.rest.is_some() { "rest" } else { "path" });
+            return Err(ConfigError::Overlap { field, other: format!("routes[{at}]") });
         }
         routes.push(Rc::new(route));
     }

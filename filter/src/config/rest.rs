@@ -18,6 +18,7 @@
 
 use super::field::Fields;
 use super::{ConfigError, Route, is_plain};
+use agentgate_core::fold;
 use agentgate_core::rest::{Body, Field, Parts, Rule, Type, is_host};
 
 /// Tools of one route. Each is compared with every request below its prefix.
@@ -44,7 +45,8 @@ pub(super) fn prefix<'a>(fields: &Fields<'a>) -> Result<&'a str, ConfigError> {
 /// Whether both routes could take one request.
 pub(super) fn overlap(one: &Route, other: &Route) -> bool {
     match (&one.rest, &other.rest) {
-        (None, None) => false,
+        // Names of one path that a server may not tell apart; the same name twice is told otherwise.
+        (None, None) => fold::key(&one.path) == fold::key(&other.path),
         (Some(rest), None) => rest.covers(&other.path),
         (None, Some(rest)) => rest.covers(&one.path),
         (Some(a), Some(b)) => {
@@ -54,8 +56,9 @@ pub(super) fn overlap(one: &Route, other: &Route) -> bool {
     }
 }
 
+/// In whatever case: to many servers `/V` is `/v`.
 fn is_below(path: &str, prefix: &str) -> bool {
-    below(path.as_bytes(), prefix)
+    below(fold::key(path).as_bytes(), &fold::key(prefix))
 }
 
 /// Of a path without query: whether it is the prefix, or goes on behind it with a slash.

@@ -53,6 +53,10 @@ fn a_fault_is_named_with_its_field() {
         (r#"{"routes":[{"server":"notes"}]}"#, "`routes[0].path` is missing"),
         (r#"{"routes":[{"path":"/mcp","server":"a"},{"path":"/mcp","server":"b"}]}"#, "`routes[1].path` is named twice: `/mcp`"),
         (
+            r#"{"routes":[{"path":"/mcp","server":"a"},{"path":"/MCP","server":"b"}]}"#,
+            "`routes[1].path` overlaps with `routes[0]`: a request could be taken for either",
+        ),
+        (
             r#"{"routes":[{"path":"/mcp","server":"a","verions":[]}]}"#,
             "`routes[0].verions` is unknown: path, server, versions, query_keys, origins, mode, denied, claims, limits are known here",
         ),

@@ -81,16 +81,20 @@ fn routes_that_could_take_one_request_are_refused() {
     };
     let mcp = || r#"{"path":"/mcp","server":"b"}"#.to_owned();
     let overlap = "`routes[1].rest` overlaps with `routes[0]`: a request could be taken for either";
+    let path_overlap = "`routes[1].path` overlaps with `routes[0]`: a request could be taken for either";
     for (one, other, wanted) in [
         (rest("", "/api", "/x"), rest("", "/app", "/x"), "taken"),
         (rest("", "/api", "/x"), rest("", "/apis", "/x"), "taken"),
         (rest("", "/api", "/x"), rest("", "/api", "/y"), overlap),
         (rest("", "/api", "/x"), rest("", "/api/v2", "/y"), overlap),
+        (rest("", "/v", "/x"), rest("", "/V", "/x"), overlap),
+        (rest("", "/API/v2", "/x"), rest("", "/api", "/x"), overlap),
+        (rest("one.example", "/v", "/x"), rest("two.example", "/V", "/x"), "taken"),
         (rest("", "", "/x"), rest("", "/api", "/y"), overlap),
         (rest("one.example", "/api", "/x"), rest("two.example", "/api", "/x"), "taken"),
         (rest("one.example", "/api", "/x"), rest("", "/api", "/x"), overlap),
         (rest("", "", "/x"), mcp(), "taken"),
-        (rest("", "", "/{x}"), mcp(), overlap),
+        (rest("", "", "/{x}"), mcp(), path_overlap),
         (mcp(), rest("", "", "/MCP"), overlap),
     ] {
         check(&format!(r#"{{"routes":[{one},{other}]}}"#), wanted);
