@@ -2,10 +2,10 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot begin has nothing to measure")]
 
 use agentgate_core::decide::Facts;
+use agentgate_core::endpoint::Endpoint;
 use agentgate_core::id::{Asker, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
-use agentgate_core::place::Place;
 use agentgate_core::time::Time;
 use agentgate_policies::{Bundle, Evaluator, folder};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -27,7 +27,7 @@ fn call(method: Method, tool: Option<&str>) -> Facts {
         principal: Principal::try_from("spiffe://agentgate.local/agent/bench").expect("a name"),
         asker: Asker::try_from("spiffe://agentgate.local/filter/bench").expect("a name"),
         server: Server::try_from("notes").expect("a name"),
-        place: Place { path: "/mcp".to_owned(), ..Place::default() },
+        endpoint: Endpoint { path: "/mcp".to_owned(), ..Endpoint::default() },
         kill: None,
         grant: None,
         denied: None,

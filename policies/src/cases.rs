@@ -5,10 +5,10 @@ use crate::input;
 use crate::table::parse_scope;
 use crate::yaml::{self, Map, Yaml, YamlError};
 use agentgate_core::decide::{Facts, Scope};
+use agentgate_core::endpoint::Endpoint;
 use agentgate_core::id::{Asker, Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
-use agentgate_core::place::Place;
 use agentgate_core::time::Time;
 use std::collections::BTreeMap;
 
@@ -103,7 +103,7 @@ fn read_given(yaml: &Yaml) -> Result<Facts, YamlError> {
         principal: named::<Principal>(fields, "principal", PRINCIPAL, yaml)?,
         asker: named::<Asker>(fields, "asker", ASKER, yaml)?,
         server: named::<Server>(fields, "server", server.text()?, yaml)?,
-        place: Place { path: fields.get("path").map_or(Ok(PATH), Yaml::text)?.to_owned(), ..Place::default() },
+        endpoint: Endpoint { path: fields.get("path").map_or(Ok(PATH), Yaml::text)?.to_owned(), ..Endpoint::default() },
         reading: Ok(read_message(fields, yaml)?),
         kill: None,
         grant: None,

@@ -92,7 +92,7 @@ fn members(facts: &Facts, message: &Message) -> Result<Vec<(&'static str, Docume
         ("principal", Document::text(facts.principal.as_str())),
         ("asker", Document::text(facts.asker.as_str())),
         ("server", Document::text(facts.server.as_str())),
-        ("path", Document::text(&facts.place.path)),
+        ("path", Document::text(&facts.endpoint.path)),
         ("protocol_version", Document::text(message.protocol.as_str())),
         ("kind", Document::text(kind_name(&message.kind))),
         ("method", Document::text(message.method.name())),

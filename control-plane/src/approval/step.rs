@@ -61,10 +61,10 @@ impl Step {
             expires_at_us: expires_at.micros(),
             policy_digest: asked.policy.as_ref().map(digest_bytes).unwrap_or_default(),
             steps: STEPS,
-            path: facts.place.path.clone(),
+            path: facts.endpoint.path.clone(),
             answers: message.and_then(answers).unwrap_or_default(),
-            http_method: facts.place.method.clone(),
-            host: facts.place.host.clone(),
+            http_method: facts.endpoint.method.clone(),
+            host: facts.endpoint.host.clone(),
         };
         let what = What::Requested(v1::ApprovalRequested {
             call_id: digest_bytes(&asked.call.digest()),

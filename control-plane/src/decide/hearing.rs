@@ -10,10 +10,10 @@ use agentgate_core::approval::Use;
 use agentgate_core::canonical::call_digest;
 use agentgate_core::decide::{Decision, Denial, Facts, Opinion, Verdict, settle};
 use agentgate_core::digest::Digest;
+use agentgate_core::endpoint::Endpoint;
 use agentgate_core::id::RuleName;
 use agentgate_core::mcp::{Malformed, Message, Method};
 use agentgate_core::mode::Mode;
-use agentgate_core::place::Place;
 use agentgate_policies::Trouble;
 use agentgate_proto::ask;
 use agentgate_proto::v1::{self, ApprovalUse};
@@ -69,7 +69,7 @@ impl<'a> Hearing<'a> {
 
     /// Settles the call under what is in force now.
     pub(super) fn weigh(&self, decide: &Decide, now: &Now, policy: Option<&InForce>) -> Result<Weighed, Undecided> {
-        let mut facts = self.caller.facts(decide.session.moment(), place_of(&self.question.ask), self.reading.clone());
+        let mut facts = self.caller.facts(decide.session.moment(), endpoint_of(&self.question.ask), self.reading.clone());
         facts.kill = now.kill(&facts);
         let enforced = self.is_enforced(now, &facts);
         let call = self.call_digest(&facts);
@@ -154,8 +154,8 @@ impl<'a> Hearing<'a> {
 }
 
 /// Where the request goes.
-pub(crate) fn place_of(ask: &v1::Ask) -> Place {
-    ask.head.as_ref().map(|head| Place::of(&ask::head_from_wire(head))).unwrap_or_default()
+pub(crate) fn endpoint_of(ask: &v1::Ask) -> Endpoint {
+    ask.head.as_ref().map(|head| Endpoint::of(&ask::head_from_wire(head))).unwrap_or_default()
 }
 
 /// The tool that is called, where one is.

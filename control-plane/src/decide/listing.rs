@@ -47,7 +47,7 @@ impl Decide {
             principal: Principal::try_from(body.principal.as_str()).map_err(|_| unreadable())?,
             asker: reporter.filter.identity.clone(),
             server: Server::try_from(ask.server.as_str()).map_err(|_| unreadable())?,
-            place: super::hearing::place_of(ask),
+            endpoint: super::hearing::endpoint_of(ask),
             reading: Ok(message),
             kill: None,
             grant: None,

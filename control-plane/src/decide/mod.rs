@@ -41,7 +41,7 @@ use thiserror::Error;
 
 pub use admission::Admission;
 pub use flood::Flood;
-pub(crate) use hearing::{consult, place_of, refused_by_filter};
+pub(crate) use hearing::{consult, endpoint_of, refused_by_filter};
 pub(crate) use reading::read_refused;
 
 /// How often one call is folded again because its subject or the policy moved.

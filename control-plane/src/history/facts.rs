@@ -2,7 +2,7 @@
 //! reads the call with the same parser, and refuses to guess what is not there any more.
 
 use crate::config::Limits;
-use crate::decide::{Undecided, consult, place_of, read_refused, refused_by_filter};
+use crate::decide::{Undecided, consult, endpoint_of, read_refused, refused_by_filter};
 use crate::policy::InForce;
 use agentgate_core::approval::{Denied, Grant};
 use agentgate_core::decide::{Decision, Denial, Facts, SETTLE_VERSION};
@@ -65,7 +65,7 @@ impl Case {
             principal: Principal::try_from(body.principal.as_str())?,
             asker: Asker::try_from(body.asker.as_str())?,
             server: Server::try_from(ask.server.as_str())?,
-            place: place_of(ask),
+            endpoint: endpoint_of(ask),
             // A body that its filter left out cannot be read again: the recorded reason is the reading.
             reading: read_refused(ask, &body.malformed, limits)?,
             kill: body.kill.as_ref().map(kill).transpose()?,

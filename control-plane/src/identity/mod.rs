@@ -13,9 +13,9 @@ use crate::clock::Clock;
 use crate::config::{Callers, Config, Filter, Role};
 use crate::rarely::Rarely;
 use agentgate_core::decide::Facts;
+use agentgate_core::endpoint::Endpoint;
 use agentgate_core::id::{Asker, Principal, Server, SpiffeId, Tenant};
 use agentgate_core::mcp::{Malformed, Message};
-use agentgate_core::place::Place;
 use agentgate_core::time::Time;
 use agentgate_proto::v1::Claim;
 use std::collections::{BTreeMap, BTreeSet};
@@ -208,14 +208,14 @@ pub fn caller(filter: &Filter, server: &str, peer: &str, claims: &[Claim]) -> Re
 
 impl Caller {
     #[must_use]
-    pub fn facts(&self, at: Time, place: Place, reading: Result<Message, Malformed>) -> Facts {
+    pub fn facts(&self, at: Time, endpoint: Endpoint, reading: Result<Message, Malformed>) -> Facts {
         Facts {
             at,
             tenant: self.subject.tenant.clone(),
             principal: self.subject.principal.clone(),
             asker: self.asker.clone(),
             server: self.server.clone(),
-            place,
+            endpoint,
             reading,
             kill: None,
             grant: None,

@@ -106,7 +106,12 @@ fn a_token_is_believed_as_far_as_the_configuration_says() {
             check_with(filter, x, &alice(name, Some(UNREADABLE)), Err(&told));
             check_with(filter, x, &alice(name, Some("")), Err(&told));
         }
-        check_with(filter, x, &alice("azp", Some(UNREADABLE)), Err("`azp` or `client_id` where `aud` is a list"));
+        check_with(
+            filter,
+            x,
+            &alice("azp", Some(UNREADABLE)),
+            Err("choose an `agent_claim` that is text, such as `azp` or `client_id`"),
+        );
         check_with(filter, x, &alice("tenant", None), Err("there is no claim `tenant`"));
         check_with(filter, x, &alice("tenant", Some("globex")), Err("the tenant `globex` is not among"));
         check_with(filter, x, &alice("tenant", Some("Acme")), Err("the tenant `Acme` is not among"));

@@ -90,10 +90,14 @@ fn one<'a>(filter: &Filter, claims: &'a [Claim], name: &str) -> Result<Option<&'
     let mut found = claims.iter().filter(|claim| claim.name == name);
     match (found.next(), found.next()) {
         (None, None) => Ok(None),
-        (Some(claim), None) if claim.unreadable || claim.value.is_empty() => refused(format!(
-            "the claim `{name}` is there, but is no text that could name anybody (a list, a number, empty, or too long); name one \
-             that is text: for `agent_claim`, `azp` or `client_id` where `aud` is a list"
-        )),
+        (Some(claim), None) if claim.unreadable || claim.value.is_empty() => {
+            let agents = filter.users.as_ref().and_then(|users| users.agents.as_ref());
+            let names_agent = agents.is_some_and(|agents| agents.claim == name);
+            let instead = if names_agent { "; choose an `agent_claim` that is text, such as `azp` or `client_id`" } else { "" };
+            refused(format!(
+                "the claim `{name}` is there, but is no text that could name anybody (a list, a number, empty, too long){instead}"
+            ))
+        }
         (Some(claim), None) => Ok(Some(&claim.value)),
         (_, Some(_)) => refused(format!("the claim `{name}` is there twice")),
     }

@@ -59,10 +59,15 @@ async fn a_token_that_says_more_than_is_configured_is_refused_and_leaves_no_trac
     let world = world().await;
     let mut vm = world.vm_of("filter-users", EPOCH).await;
     let head = world.head();
+    let mut listed = of(4, "alice", "acme").claims;
+    for claim in listed.iter_mut().filter(|claim| claim.name == "azp") {
+        (claim.value, claim.unreadable) = (String::new(), true);
+    }
     for (counter, ask, why) in [
         (1, of(1, "alice", "globex"), "the tenant `globex` is not among"),
         (2, v1::Ask { claims: Vec::new(), ..of(2, "alice", "acme") }, "names no user"),
-        (3, of(3, "", "acme"), "the user's subject is empty"),
+        (3, of(3, "", "acme"), "the claim `sub` is there, but is no text"),
+        (4, v1::Ask { claims: listed, ..of(4, "alice", "acme") }, "the claim `azp` is there, but is no text"),
     ] {
         let undecided = vm.undecided(ask).await;
         assert_eq!(undecided.cause(), Cause::Identity, "{counter}");

@@ -6,10 +6,10 @@ use crate::engine::{Answer, Engine, INSTRUCTIONS_MAX};
 use crate::folder;
 use crate::{Bundle, Evaluator};
 use agentgate_core::decide::{Facts, Verdict, settle};
+use agentgate_core::endpoint::Endpoint;
 use agentgate_core::id::{Asker, Handle, Principal, Server, Tenant};
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::{Malformed, Message, Method, Protocol, Version};
-use agentgate_core::place::Place;
 use agentgate_core::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub(crate) fn facts(method: Method, target: Option<&str>, params: Option<Object>
         principal: Principal::try_from("spiffe://agentgate.local/agent/laptop+user:alice@https://idp.example").unwrap(),
         asker: Asker::try_from("spiffe://agentgate.local/filter/laptop").unwrap(),
         server: Server::try_from("notes").unwrap(),
-        place: Place { path: "/mcp".to_owned(), ..Place::default() },
+        endpoint: Endpoint { path: "/mcp".to_owned(), ..Endpoint::default() },
         kill: None,
         grant: None,
         denied: None,

@@ -4,10 +4,10 @@
 //! normalised: two calls that differ in a digit or in one character never share an approval.
 
 use crate::digest::{Digest, Digester};
+use crate::endpoint::Endpoint;
 use crate::id::{Asker, Principal, Server, Tenant};
 use crate::json::{Json, Object, write_string};
 use crate::mcp::{Kind, Message, RequestId};
-use crate::place::Place;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
@@ -32,7 +32,7 @@ pub struct Called<'a> {
     /// The filter: two of them may stand before two servers of one name.
     pub asker: &'a Asker,
     pub server: &'a Server,
-    pub place: &'a Place,
+    pub endpoint: &'a Endpoint,
     pub message: &'a Message,
 }
 
@@ -55,9 +55,9 @@ pub fn call_digest(called: &Called<'_>) -> Digest {
     digester.part(called.principal.as_str().as_bytes());
     digester.part(called.asker.as_str().as_bytes());
     digester.part(called.server.as_str().as_bytes());
-    digester.part(called.place.method.as_bytes());
-    digester.part(called.place.host.as_bytes());
-    digester.part(called.place.path.as_bytes());
+    digester.part(called.endpoint.method.as_bytes());
+    digester.part(called.endpoint.host.as_bytes());
+    digester.part(called.endpoint.path.as_bytes());
     digester.part(message.method.name().as_bytes());
     digester.part(message.target.as_deref().unwrap_or_default().as_bytes());
     digester.part(answers(message).unwrap_or_default().as_bytes());

@@ -5,10 +5,10 @@
 use crate::approval::{Denied, Grant};
 use crate::canonical::{Called, call_digest};
 use crate::digest::Digest;
+use crate::endpoint::Endpoint;
 use crate::id::{Asker, Principal, RuleName, Server, Tenant};
 use crate::kill::Kill;
 use crate::mcp::{Malformed, Message};
-use crate::place::Place;
 use crate::time::Time;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -29,7 +29,7 @@ pub struct Facts {
     pub asker: Asker,
     pub server: Server,
     /// Of the request, as the filter received it.
-    pub place: Place,
+    pub endpoint: Endpoint,
     /// What was read of the call, or why it could not be read.
     pub reading: Result<Message, Malformed>,
     /// The highest kill in force that covers the call.
@@ -169,8 +169,8 @@ impl Facts {
     /// What is called, if `message` is what was read.
     #[must_use]
     pub fn called<'a>(&'a self, message: &'a Message) -> Called<'a> {
-        let Self { tenant, principal, asker, server, place, .. } = self;
-        Called { tenant, principal, asker, server, place, message }
+        let Self { tenant, principal, asker, server, endpoint, .. } = self;
+        Called { tenant, principal, asker, server, endpoint, message }
     }
 }
 

@@ -2,9 +2,9 @@
 //!
 //! It takes only the raw headers, in which a repeated one is seen twice; the map of joined ones hides that.
 
+use agentgate_core::endpoint::HOST;
 use agentgate_core::json::Fault;
 use agentgate_core::mcp::{Head, Malformed, is_stripped};
-use agentgate_core::place::HOST;
 use std::collections::HashMap;
 
 /// Which Envoy adds to what it asks: whether the body that it sends was cut. A client's own it leaves out when it asks, so none

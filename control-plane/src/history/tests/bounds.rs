@@ -4,6 +4,7 @@ use super::*;
 use crate::history::impact::{ROWS_BYTES_MAX, ROWS_MAX, Rows};
 use crate::history::learn::{DEFINITIONS_BYTES_MAX, NAMES_BYTES_MAX, Seen, TOOLS_MAX};
 use agentgate_core::decide::{Facts, Opinion, settle};
+use agentgate_core::endpoint::Endpoint;
 use agentgate_core::json::{Json, Object};
 use agentgate_core::mcp::Malformed;
 use agentgate_policies::ARGUMENTS_MAX;
@@ -108,7 +109,7 @@ fn denied() -> agentgate_core::decide::Decision {
         asker: "spiffe://a/y".try_into().unwrap(),
         server: "s".try_into().unwrap(),
         reading: Err(Malformed::Batch),
-        place: Place::default(),
+        endpoint: Endpoint::default(),
         kill: None,
         grant: None,
         denied: None,

@@ -23,9 +23,9 @@ fn digest(tenant: &str, principal: &str, server: &str, method: &str, params: &st
     let principal = Principal::try_from(format!("spiffe://a/{principal}").as_str()).unwrap();
     let (tenant, server) = (Tenant::try_from(tenant).unwrap(), Server::try_from(server).unwrap());
     let asker = Asker::try_from("spiffe://a/filter").unwrap();
-    let place = Place::of(&head);
+    let endpoint = Endpoint::of(&head);
     let called =
-        Called { tenant: &tenant, principal: &principal, asker: &asker, server: &server, place: &place, message: &message };
+        Called { tenant: &tenant, principal: &principal, asker: &asker, server: &server, endpoint: &endpoint, message: &message };
     call_digest(&called)
 }
 
@@ -97,28 +97,28 @@ fn keys_are_ordered_by_their_utf_16_units() {
 }
 
 #[test]
-fn the_place_the_filter_and_what_is_answered_make_another_call_too() {
+fn the_endpoint_the_filter_and_what_is_answered_make_another_call_too() {
     let (tenant, server) = (Tenant::try_from("t").unwrap(), Server::try_from("s").unwrap());
     let principal = Principal::try_from("spiffe://a/p").unwrap();
-    let digest = |asker: &str, place: &str, kind: Kind, method: Method| {
+    let digest = |asker: &str, endpoint: &str, kind: Kind, method: Method| {
         let protocol = crate::mcp::Protocol::Mcp(Version::V2025_11_25);
         let message = Message { protocol, kind, method, target: None, params: None, handle: None };
         let asker = Asker::try_from(asker).unwrap();
-        let [http_method, host, path] = place.split(' ').collect::<Vec<_>>()[..] else { panic!("{place}") };
-        let place = Place { method: http_method.into(), host: host.into(), path: path.into() };
+        let [http_method, host, path] = endpoint.split(' ').collect::<Vec<_>>()[..] else { panic!("{endpoint}") };
+        let endpoint = Endpoint { method: http_method.into(), host: host.into(), path: path.into() };
         call_digest(&Called {
             tenant: &tenant,
             principal: &principal,
             asker: &asker,
             server: &server,
-            place: &place,
+            endpoint: &endpoint,
             message: &message,
         })
     };
     let number = |id: &str| RequestId::Number(id.into());
     let request = |id| digest("spiffe://a/f", "PUT a.example /items/7", Kind::Request(number(id)), Method::ToolsCall);
     assert_eq!(request("1"), request("2"), "a retry has another id");
-    for (asker, place) in [
+    for (asker, endpoint) in [
         ("spiffe://a/g", "PUT a.example /items/7"),
         ("spiffe://a/f", "DELETE a.example /items/7"),
         ("spiffe://a/f", "PUT b.example /items/7"),
@@ -126,7 +126,7 @@ fn the_place_the_filter_and_what_is_answered_make_another_call_too() {
         ("spiffe://a/f", "PUT a.example /items/7?workspace=prod"),
         ("spiffe://a/f", "PUT a.example /items/8"),
     ] {
-        assert_ne!(digest(asker, place, Kind::Request(number("1")), Method::ToolsCall), request("1"), "{asker} {place}");
+        assert_ne!(digest(asker, endpoint, Kind::Request(number("1")), Method::ToolsCall), request("1"), "{asker} {endpoint}");
     }
     let answer = |id: RequestId| digest("spiffe://a/f", "POST a.example /mcp", Kind::Response(id), Method::Response);
     assert_ne!(answer(number("1")), answer(number("2")), "another question is answered");

@@ -12,7 +12,7 @@ fn facts(reading: Result<Message, Malformed>) -> Facts {
         principal: Principal::try_from("spiffe://a/agent/x").unwrap(),
         asker: Asker::try_from("spiffe://a/filter/x").unwrap(),
         server: Server::try_from("notes").unwrap(),
-        place: Place::default(),
+        endpoint: Endpoint::default(),
         reading,
         kill: None,
         grant: None,

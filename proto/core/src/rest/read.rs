@@ -4,10 +4,10 @@ use super::kind::Type;
 use super::rule::{Body, Field, Rule};
 use super::target::{Target, decode_value};
 use super::template::Part;
+use crate::endpoint::HOST;
 use crate::fold;
 use crate::json::{Bounds, Json, Keys, Number, Object, read as read_json};
 use crate::mcp::{Head, Kind, Limits, Malformed, Message, Method, Protocol, check_entity, is_entity};
-use crate::place::HOST;
 use alloc::string::String;
 use alloc::vec::Vec;
 

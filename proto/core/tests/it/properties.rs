@@ -3,10 +3,10 @@
 use crate::attempts::{attempts, bytes_of, head_of};
 use crate::invariants;
 use agentgate_core::canonical::{Called, call_digest, canonical};
+use agentgate_core::endpoint::Endpoint;
 use agentgate_core::id::{Asker, Principal, Server, Tenant};
 use agentgate_core::json::{Bounds, Json, Keys, Object, read};
 use agentgate_core::mcp::{Kind, Message, Method, Protocol, Version};
-use agentgate_core::place::Place;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -146,8 +146,8 @@ proptest! {
             let (tenant, server) = (Tenant::try_from("t").unwrap(), Server::try_from("s").unwrap());
             let asker = Asker::try_from("spiffe://a/f").unwrap();
             let (principal, message) = (&principal, &message);
-            let place = &Place::default();
-            call_digest(&Called { tenant: &tenant, principal, asker: &asker, server: &server, place, message })
+            let endpoint = &Endpoint::default();
+            call_digest(&Called { tenant: &tenant, principal, asker: &asker, server: &server, endpoint, message })
         };
         let (one, other) = (one.unwrap(), other.unwrap());
         let form = |params: &Object| canonical(&Json::Object(params.clone()));

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 pub const HOST: &str = "host";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Endpoint {
     /// Of HTTP.
     pub method: String,
     /// With its port, if one was written; in the letters in which it was written.
@@ -18,10 +18,10 @@ pub struct Place {
     pub path: String,
 }
 
-// === impl Place ===
+// === impl Endpoint ===
 
-impl Place {
-    /// Two heads that ask for different hosts, or by different methods, have different places, whatever bytes they hold: what
+impl Endpoint {
+    /// Two heads that ask for different hosts, or by different methods, have different endpoints, whatever bytes they hold: what
     /// is no visible ASCII is escaped, and a line break parts two hosts. What is not UTF-8 in a path was refused, or stands in
     /// a query that no route takes.
     #[must_use]
@@ -38,17 +38,17 @@ impl Place {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use super::Place;
+    use super::Endpoint;
     use crate::mcp::Head;
 
-    fn place(method: &[u8], hosts: &[&[u8]]) -> Place {
+    fn endpoint(method: &[u8], hosts: &[&[u8]]) -> Endpoint {
         let headers = hosts.iter().map(|host| (b"host".to_vec(), host.to_vec())).collect();
-        Place::of(&Head { method: method.to_vec(), path: b"/a?b".to_vec(), headers })
+        Endpoint::of(&Head { method: method.to_vec(), path: b"/a?b".to_vec(), headers })
     }
 
     #[test]
     fn other_bytes_are_another_place() {
-        let plain = place(b"GET", &[b"a.example:80"]);
+        let plain = endpoint(b"GET", &[b"a.example:80"]);
         assert_eq!((plain.method.as_str(), plain.host.as_str(), plain.path.as_str()), ("GET", "a.example:80", "/a?b"));
         let others: [(&[u8], &[&[u8]]); 8] = [
             (b"PUT", &[b"a.example:80"]),
@@ -61,9 +61,9 @@ mod tests {
             (b"GET", &[b"a\xfe"]),
         ];
         for (at, (method, hosts)) in others.iter().enumerate() {
-            let place_of = place(method, hosts);
-            assert_ne!(place_of, plain, "{at}");
-            assert!(others.iter().skip(at + 1).all(|(method, hosts)| place(method, hosts) != place_of), "{at}");
+            let one = endpoint(method, hosts);
+            assert_ne!(one, plain, "{at}");
+            assert!(others.iter().skip(at + 1).all(|(method, hosts)| endpoint(method, hosts) != one), "{at}");
         }
     }
 }
