@@ -2,11 +2,21 @@
 //! comes back to itself is an error that shows it.
 
 use crate::check::yaml::{self, YamlError};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 /// References behind each other. Documents that people write have two or three.
 pub(super) const REFERENCES_MAX: usize = 32;
+
+/// So many reasons are told where nothing can be mapped, and so much of each: a document may have thousands.
+pub(super) const REASONS_MAX: usize = 8;
+pub(super) const REASON_CHARS_MAX: usize = 300;
+
+/// So many keys of a document are named in one note.
+pub(super) const NAMED_MAX: usize = 4;
+
+/// What may stand beside a `$ref` and changes nothing here.
+const BESIDE: [&str; 3] = ["$ref", "description", "summary"];
 
 #[derive(Debug)]
 pub(super) struct Document(Value);
@@ -27,8 +37,12 @@ pub(super) enum DocumentError {
     BasePath(String),
     #[error("`{0}` is no host: write it in lower case and without a port")]
     Host(String),
+    #[error("`{0}` has the key `<<`, which OpenAPI does not know and readers take in two ways: write out what it merges")]
+    Merge(String),
     #[error("it has more than {0} operations that can be mapped, and a route takes no more: split the document")]
     TooMany(usize),
+    #[error("it has more than {0} operations, and no more are looked at: split the document")]
+    TooLarge(usize),
     #[error("nothing in it can be mapped: {0}")]
     Nothing(String),
     #[error(transparent)]
@@ -48,6 +62,17 @@ pub(super) enum ReferenceError {
     Nothing(String),
 }
 
+// === impl DocumentError ===
+
+impl DocumentError {
+    /// The first of the reasons, and how many more there are.
+    pub(super) fn nothing(reasons: &[String]) -> Self {
+        let told = reasons.iter().take(REASONS_MAX).map(|reason| reason.chars().take(REASON_CHARS_MAX).collect::<String>());
+        let more = (reasons.len() > REASONS_MAX).then(|| format!("and {} more", reasons.len() - REASONS_MAX));
+        Self::Nothing(told.chain(more).collect::<Vec<_>>().join("; "))
+    }
+}
+
 // === impl Document ===
 
 impl Document {
@@ -62,6 +87,9 @@ impl Document {
             ["3.0", "3.1"].iter().any(|known| version == *known || version.starts_with(&format!("{known}.")))
         }) {
             return Err(DocumentError::Version);
+        }
+        if let Some(place) = merged("", &value) {
+            return Err(DocumentError::Merge(place));
         }
         Ok(Self(value))
     }
@@ -87,6 +115,32 @@ impl Document {
             value = self.0.pointer(&unescaped(pointer)).ok_or_else(|| ReferenceError::Nothing(reference.to_owned()))?;
         }
         Ok(value)
+    }
+
+    /// The keys beside the references on the way from `value`, which are not followed: what they say is lost.
+    pub(super) fn beside(&self, value: &Value) -> Option<String> {
+        let mut keys: Vec<String> = Vec::new();
+        let mut value = value;
+        for _ in 0..REFERENCES_MAX {
+            let Some(reference) = value.get("$ref").and_then(Value::as_str) else { break };
+            let others = value.as_object().into_iter().flat_map(Map::keys);
+            let others = others.filter(|key| !BESIDE.contains(&key.as_str()) && !key.starts_with("x-"));
+            keys.extend(others.take(NAMED_MAX).map(|key| format!("`{key}`")));
+            let Some(next) = reference.strip_prefix('#').and_then(|pointer| self.0.pointer(&unescaped(pointer))) else { break };
+            value = next;
+        }
+        keys.truncate(NAMED_MAX);
+        (!keys.is_empty()).then(|| keys.join(", "))
+    }
+}
+
+/// Where a key `<<` stands.
+fn merged(place: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::Object(map) if map.contains_key("<<") => Some(if place.is_empty() { "/".to_owned() } else { place.to_owned() }),
+        Value::Object(map) => map.iter().find_map(|(key, value)| merged(&yaml::step(place, key), value)),
+        Value::Array(list) => list.iter().find_map(|value| merged(place, value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! `agentgate openapi`: proposes the mapping of a REST server (the filter's route and the tool table's rows) from its OpenAPI
 //! document.
 //!
-//! It follows no link out of the file, guesses no meaning, and names whatever it leaves out: what is not mapped is refused.
+//! It follows no link out of the file, guesses no meaning, and names whatever it leaves out; nor does it propose a tool that
+//! would take what it left out.
 
 mod document;
 mod operation;
+mod overlap;
 mod proposal;
 mod render;
 mod schema;

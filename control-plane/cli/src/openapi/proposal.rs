@@ -2,12 +2,19 @@
 
 use super::document::{Document, DocumentError};
 use super::operation::{METHODS, Place, Tool};
+use super::overlap::{LeftOut, requests, would_take};
 use agentgate_core::id::Server;
 use agentgate_core::rest::{Parts, Rule};
 use serde_json::Value;
 
 /// As many as one route of the filter takes.
 pub(super) const TOOLS_MAX: usize = 512;
+
+/// As many as are looked at: each that is left out is compared with each tool. The largest public documents have some thousand.
+pub(super) const OPERATIONS_MAX: usize = 4096;
+
+/// What a path item has besides its methods.
+const ITEM_KEYS: [&str; 5] = ["$ref", "summary", "description", "servers", "parameters"];
 
 /// What the command line says in the document's place.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +31,7 @@ pub(super) struct Proposal {
     pub(super) host: Option<String>,
     pub(super) tools: Vec<Tool>,
     /// Operations that are not mapped, each with its reason.
-    pub(super) left_out: Vec<String>,
+    pub(super) left_out: Vec<LeftOut>,
     /// What is different from the document where something is mapped.
     pub(super) notes: Vec<String>,
 }
@@ -51,21 +58,38 @@ impl Proposal {
             proposal.notes.push(format!("`{key}` are calls of the server, and not mapped"));
         }
         let paths = root.get("paths").and_then(Value::as_object).ok_or(DocumentError::NoPaths)?;
+        if paths.len() > OPERATIONS_MAX {
+            return Err(DocumentError::TooLarge(OPERATIONS_MAX));
+        }
         for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
             proposal.add(document, path, item)?;
         }
         proposal.drop_overlaps();
+        proposal.drop_takers();
         if proposal.tools.is_empty() {
-            return Err(DocumentError::Nothing(proposal.left_out.join("; ")));
+            return Err(DocumentError::nothing(&proposal.reasons()));
         }
         Ok(proposal)
     }
 
-    fn add(&mut self, document: &Document, path: &str, item: &Value) -> Result<(), DocumentError> {
-        let item = document.resolve(item)?;
-        if item.get("servers").is_some() {
+    /// What is left out and why, a line each.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        self.left_out.iter().map(|LeftOut { called, why, .. }| format!("{called}: {why}")).collect()
+    }
+
+    fn add(&mut self, document: &Document, path: &str, written: &Value) -> Result<(), DocumentError> {
+        let item = document.resolve(written)?;
+        if written.get("$ref").is_some() {
+            self.look_at_keys(path, written, |_| Some("it stands beside a `$ref`, and one of the two counts"))?;
+        }
+        let Some(keys) = item.as_object() else {
+            self.notes.push(format!("`{path}` is no path item, and names no operation: a map is wanted"));
+            return Ok(());
+        };
+        if keys.contains_key("servers") {
             self.notes.push(format!("`{path}` names servers of its own, which are not followed"));
         }
+        self.look_at_keys(path, item, |key| (!METHODS.contains(&key)).then_some("OpenAPI writes its method in lower case"))?;
         for method in METHODS {
             let Some(operation) = item.get(method) else { continue };
             let called = format!("{} {path}", method.to_uppercase());
@@ -76,12 +100,36 @@ impl Proposal {
                     self.notes.extend(tool.notes.drain(..).map(|note| format!("{called}: {note}")));
                     self.tools.push(tool);
                 }
-                Err(why) => self.left_out.push(format!("{called}: {why}")),
+                Err(why) => self.leave_out(method, path, why)?,
             }
             if self.tools.len() > TOOLS_MAX {
                 return Err(DocumentError::TooMany(TOOLS_MAX));
             }
         }
+        Ok(())
+    }
+
+    /// Methods that cannot count, and keys that mean nothing here, by name.
+    fn look_at_keys(&mut self, path: &str, item: &Value, why: impl Fn(&str) -> Option<&str>) -> Result<(), DocumentError> {
+        for key in item.as_object().into_iter().flat_map(|item| item.keys()) {
+            let method = METHODS.into_iter().find(|method| method.eq_ignore_ascii_case(key));
+            match (method, why(key)) {
+                (Some(method), Some(why)) => self.leave_out(method, path, format!("`{key}`: {why}"))?,
+                (Some(_), None) => {}
+                (None, _) if ITEM_KEYS.contains(&key.as_str()) || key.starts_with("x-") => {}
+                (None, _) if self.notes.len() > OPERATIONS_MAX => return Err(DocumentError::TooLarge(OPERATIONS_MAX)),
+                (None, _) => self.notes.push(format!("`{path}` has the key `{key}`, which is not known, and not mapped")),
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, method: &str, path: &str, why: String) -> Result<(), DocumentError> {
+        if self.left_out.len() >= OPERATIONS_MAX {
+            return Err(DocumentError::TooLarge(OPERATIONS_MAX));
+        }
+        let rules = requests(method, self.host.as_deref(), &self.prefix, path);
+        self.left_out.push(LeftOut { called: format!("{} {path}", method.to_uppercase()), why, rules });
         Ok(())
     }
 
@@ -106,9 +154,8 @@ impl Proposal {
         for tool in tools {
             match kept.iter().find(|other| other.rule.overlaps(&tool.rule)) {
                 Some(other) => {
-                    let shown = |rule: &Rule| format!("{} {}", rule.parts().method, rule.parts().path);
-                    let (one, other) = (shown(&tool.rule), shown(&other.rule));
-                    self.left_out.push(format!("{one}: it overlaps with {other}; a request could be taken for either"));
+                    let why = format!("it overlaps with {}; a request could be taken for either", shown(&other.rule));
+                    self.left_out.push(LeftOut { called: shown(&tool.rule), why, rules: vec![tool.rule] });
                 }
                 None => kept.push(tool),
             }
@@ -116,6 +163,32 @@ impl Proposal {
         kept.sort_by(|one, other| key(one).cmp(&key(other)));
         self.tools = kept;
     }
+
+    /// A tool that would take requests of what is left out goes as well: they would pass as its calls, and not be refused.
+    fn drop_takers(&mut self) {
+        let left_out = &self.left_out;
+        let taken = |tool: &Tool| left_out.iter().find(|one| would_take(tool, one)).map(|one| one.called.clone());
+        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+        for tool in std::mem::take(&mut self.tools) {
+            match taken(&tool) {
+                None => kept.push(tool),
+                Some(other) => {
+                    let why = format!(
+                        "it would take requests for {other}, which is not mapped, as calls of `{}`; give its field a type that \
+                         they do not fit, or write it into the route yourself where that may be",
+                        tool.rule.parts().tool
+                    );
+                    dropped.push(LeftOut { called: shown(&tool.rule), why, rules: vec![tool.rule] });
+                }
+            }
+        }
+        self.tools = kept;
+        self.left_out.extend(dropped);
+    }
+}
+
+fn shown(rule: &Rule) -> String {
+    format!("{} {}", rule.parts().method, rule.parts().path)
 }
 
 fn key(tool: &Tool) -> (&str, &str) {

@@ -16,7 +16,8 @@ pub(super) fn text(proposal: &Proposal, screen: &Screen) -> String {
     out += &route_text(proposal);
     out += &title("\nRows, for tools.yaml. Look at each tag before you enforce:");
     out += &rows(proposal);
-    for (about, notes) in [("\nNot mapped, and so refused:", &proposal.left_out), ("\nNotes:", &proposal.notes)] {
+    let left_out = "\nLeft out. No tool above takes these, so the route refuses them once it enforces:";
+    for (about, notes) in [(left_out, &proposal.reasons()), ("\nNotes:", &proposal.notes)] {
         if !notes.is_empty() {
             out += &title(about);
             notes.iter().for_each(|note| out += &format!("- {}\n", escape(note, screen.charset)));
@@ -30,7 +31,7 @@ pub(super) fn json(proposal: &Proposal) -> Value {
         "server": proposal.server,
         "route": route(proposal),
         "tools_yaml": rows(proposal),
-        "left_out": proposal.left_out,
+        "left_out": proposal.reasons(),
         "notes": proposal.notes,
     })
 }

@@ -1,10 +1,12 @@
 //! Documents and what is proposed for them. Each is shown in the fewest words that still tell all.
 
-use super::document::{Document, REFERENCES_MAX};
-use super::proposal::{Proposal, TOOLS_MAX, Wanted};
+use super::document::{Document, REASONS_MAX, REFERENCES_MAX};
+use super::proposal::{OPERATIONS_MAX, Proposal, TOOLS_MAX, Wanted};
 use super::render;
+use super::schema::{JOINED_MAX, LOOKED_MAX};
 use crate::screen::{Charset, Screen};
 use agentgate_core::error::chain;
+use agentgate_core::rest::FIELDS_MAX;
 use serde_json::Value;
 
 fn proposal(text: &str, wanted: &Wanted<'_>) -> Result<Proposal, String> {
@@ -23,7 +25,7 @@ fn check(operation: &str, wanted: &str) {
     let json = render::json(&proposal);
     let tools = json["route"]["rest"]["tools"].as_array().expect("tools");
     let tool = tools.iter().filter(|tool| tool["tool"] != "keep").map(ToString::to_string);
-    let said = proposal.left_out.iter().map(|why| format!("left out: {why}")).chain(proposal.notes.iter().cloned());
+    let said = proposal.reasons().into_iter().map(|why| format!("left out: {why}")).chain(proposal.notes.iter().cloned());
     assert_eq!(tool.chain(said).collect::<Vec<_>>().join(" | "), wanted, "{operation}");
 }
 
@@ -118,6 +120,153 @@ fn an_operation_is_proposed_with_what_can_be_mapped() {
 }
 
 #[test]
+fn a_type_is_looked_for_in_all_that_a_schema_is_joined_from() {
+    const TOOL: &str = r#""method":"POST","path":"/a/{id}""#;
+    let member = |schema: &str, holds: &str, note: &str| {
+        let note =
+            if note.is_empty() { String::new() } else { format!(" | POST /a/{{id}}: its member `m` may be anything: {note}") };
+        check(
+            &body(&format!("{{properties: {{m: {schema}}}}}")),
+            &format!(r#"{{"body":{{"m":"{holds}"}},{TOOL},"tool":"x"}}{note}"#),
+        );
+    };
+    member("{allOf: [{type: string}], default: asc}", "string", "");
+    member("{allOf: [{allOf: [{type: integer}]}, {description: x}]}", "integer", "");
+    member("{type: object, allOf: []}", "object", "");
+    member("{allOf: [{properties: {}}]}", "object", "");
+    member("{allOf: [{type: string}, {oneOf: [{}]}]}", "string", "");
+    member("{allOf: [{type: number}, {type: string}]}", "any", "its `allOf` is string and number at once");
+    member("{allOf: [{type: integer}], nullable: true}", "any", "it may be null");
+    member("{allOf: [{description: x}]}", "any", "its schema names no type");
+    member("{allOf: [{$ref: '#/nowhere'}]}", "any", "`#/nowhere` leads to nothing");
+    member("{type: ['null']}", "any", "its type is `null`");
+    check(
+        &parameter("{name: q, in: query, schema: {allOf: [{type: string}]}}"),
+        &format!(r#"{{{TOOL},"query":{{"q":"string"}},"tool":"x"}}"#),
+    );
+}
+
+#[test]
+fn what_is_not_read_is_told() {
+    const BARE: &str = r#"{"method":"POST","path":"/a/{id}","tool":"x"}"#;
+    let noted = |operation: &str, note: &str| check(operation, &format!("{BARE} | POST /a/{{id}}: {note}"));
+    noted("{operationId: x, servers: [{url: 'https://admin.example'}]}", "it names servers of its own, which are not followed");
+    noted(
+        "{operationId: x, parameters: {name: q, in: query}}",
+        "its `parameters` are no list, and not read: they are refused when they come",
+    );
+    noted(
+        &parameter("{name: ID, in: path, schema: {type: integer}}"),
+        "the parameter `ID` is said to be in the path, and no segment is `{ID}`",
+    );
+    noted(&parameter("{name: q, in: querry}"), "the parameter `q` is in `querry`, which is unknown");
+    check("hello", "left out: POST /a/{id}: it is no operation: a map is wanted");
+    check(
+        "{operationId: x, requestBody: hello}",
+        "left out: POST /a/{id}: its body is of no type that is named, and only application/json is read",
+    );
+    let with_a = |said: &str| {
+        format!(r#"{{"body":{{"a":"string"}},"method":"POST","path":"/a/{{id}}","tool":"x"}} | POST /a/{{id}}: {said}"#)
+    };
+    check(
+        &body("{required: [ghost, r], properties: {a: {type: string}, r: {readOnly: true}}}"),
+        &with_a("its body requires `ghost`, and describes no such member: refused when it comes"),
+    );
+    check(
+        &body("{allOf: [{properties: {a: {type: string}}}, {properties: [b]}]}"),
+        &with_a("the `properties` of its body are no map, and not read"),
+    );
+    let components = "components: {schemas: {A: {properties: {a: {type: string}}}, S: {type: string}}, parameters: {P: {name: p, in: query}}}\n";
+    let notes = |paths: &str| proposal(&(with_paths(paths) + components), &Wanted::default()).expect(paths).notes;
+    let post =
+        |schema: &str| format!("  /a: {{post: {{requestBody: {{content: {{application/json: {{schema: {schema}}}}}}}}}}}\n");
+    assert_eq!(
+        notes(&post("{$ref: '#/components/schemas/A', properties: {b: {}}, required: [b]}")),
+        ["POST /a: `properties`, `required` beside a `$ref` in its body: not read"]
+    );
+    assert_eq!(
+        notes(&post("{properties: {b: {$ref: '#/components/schemas/S', nullable: true, description: x}}}")),
+        ["POST /a: `nullable` beside the `$ref` of `b`: not read"]
+    );
+    assert_eq!(
+        notes("  /a: {get: {parameters: [{$ref: '#/components/parameters/P', required: true}]}}\n").first().expect("a note"),
+        "GET /a: `required` beside the `$ref` of the parameter `p`: not read"
+    );
+    assert_eq!(
+        notes("  /a: {get: {}, query: {}, x-more: {}}\n  /z: null\n"),
+        [
+            "`/a` has the key `query`, which is not known, and not mapped",
+            "`/z` is no path item, and names no operation: a map is wanted"
+        ]
+    );
+}
+
+/// What stays of the paths, and what is left out though it could be mapped by itself.
+fn stays(paths: &str, kept: &[&str], left_out: &[&str]) {
+    let text = with_paths(&format!("{paths}  /keep: {{get: {{}}}}\n"));
+    let proposal = proposal(&text, &Wanted::default()).expect(paths);
+    let tools = proposal.tools.iter().map(|tool| format!("{} {}", tool.rule.parts().method, tool.path));
+    assert_eq!(tools.filter(|tool| tool != "GET /keep").collect::<Vec<_>>(), kept, "{paths}");
+    assert_eq!(proposal.left_out.iter().map(|one| one.called.as_str()).collect::<Vec<_>>(), left_out, "{paths}");
+    // What the title says of them is so.
+    for one in &proposal.left_out {
+        let tools = proposal.tools.iter().filter(|tool| one.rules.iter().any(|rule| rule.overlaps(&tool.rule)));
+        tools.for_each(|tool| assert!(!tool.path.contains('{') || one.called.contains('{'), "{} {paths}", tool.path));
+    }
+}
+
+#[test]
+fn a_tool_that_would_take_what_is_left_out_is_left_out_too() {
+    const LIST: &str = "parameters: [{name: q, in: query, required: true, schema: {type: array}}]";
+    let purge = |one: &str| format!("  {one}: {{get: {{}}}}\n  /d/purge: {{get: {{{LIST}}}}}\n");
+    let item = |item: &str| format!("  /d/{{id}}: {{get: {{}}}}\n  /d/purge: {item}\n");
+    stays(&purge("/d/{id}"), &[], &["GET /d/purge", "GET /api/d/{id}"]);
+    stays(&purge("/{a}/{b}"), &[], &["GET /d/purge", "GET /api/{a}/{b}"]);
+    stays(&purge("/d/{id}/"), &[], &["GET /d/purge", "GET /api/d/{id}/"]);
+    // Another method, length or type is not taken for it.
+    stays(&purge("/d/{id}/x"), &["GET /d/{id}/x"], &["GET /d/purge"]);
+    stays(
+        "  /d/{id}: {get: {}}\n  /d/purge: {post: {requestBody: {content: {a/b: {}}}}}\n",
+        &["GET /d/{id}"],
+        &["POST /d/purge"],
+    );
+    let typed = "{parameters: [{name: id, in: path, schema: {type: integer}}]}";
+    stays(
+        &format!("  /d/{{id}}: {{get: {typed}}}\n  /d/purge: {{get: {{{LIST}}}}}\n"),
+        &["GET /d/{id:integer}"],
+        &["GET /d/purge"],
+    );
+    // A fixed path counts before one with names in it.
+    stays(&format!("  /d/{{id}}: {{get: {{{LIST}}}}}\n  /d/me: {{get: {{}}}}\n"), &["GET /d/me"], &["GET /d/{id}"]);
+    stays("  /{t}/status: {get: {}}\n  /admin/{op}: {get: {}}\n", &[], &["GET /api/{t}/status", "GET /api/admin/{op}"]);
+    // The gate takes no other letter case and no other slash at the end.
+    stays("  /F/{ID}: {get: {}}\n  /f/{id}: {get: {}}\n", &["GET /F/{ID}"], &["GET /api/f/{id}"]);
+    stays("  /g/{id}/: {get: {}}\n  /g/{id}: {get: {}}\n", &["GET /g/{id}"], &["GET /api/g/{id}/"]);
+    // Whatever keeps it from being one: its form, or that it is none.
+    for hidden in ["{GET: {}}", "{get: hello}", "{get: {parameters: [{$ref: 'other.yaml'}]}}"] {
+        stays(&item(hidden), &[], &["GET /d/purge", "GET /api/d/{id}"]);
+    }
+    stays(&item("{$ref: '#/info', get: {}}"), &[], &["GET /d/purge", "GET /api/d/{id}"]);
+    for path in ["/d/{x}.json", "/d/a b", "/d/%7Bx", "/d/purge?now=yes", "/d/{x:integer}", "d/x", "/d//x"] {
+        stays(
+            &format!("  /d/{{id}}: {{get: {{}}}}\n  '{path}': {{get: {{}}}}\n"),
+            &[],
+            &[&format!("GET {path}"), "GET /api/d/{id}"],
+        );
+    }
+    // A name that stands for several segments.
+    for path in ["/{+rest}", "/{rest*}", "/{rest...}"] {
+        let paths = format!("  /{{a}}/b/{{c}}: {{get: {{}}}}\n  /a/b: {{get: {{}}}}\n  '{path}': {{get: {{}}}}\n");
+        let text = with_paths(&paths);
+        let proposal = proposal(&text, &Wanted::default()).expect(path);
+        let kept: Vec<&str> = proposal.tools.iter().map(|tool| tool.path.as_str()).collect();
+        assert_eq!(kept, ["/a/b", "/{a}/b/{c}"], "narrower than {path}");
+        let paths = format!("  /x/{{a}}/{{b}}: {{get: {{}}}}\n  '/x{path}/y': {{get: {{}}}}\n");
+        stays(&paths, &[], &[&format!("GET /x{path}/y"), "GET /api/x/{a}/{b}"]);
+    }
+}
+
+#[test]
 fn paths_that_cannot_be_told_apart_or_written_are_left_out() {
     let paths = "  /a/{x}: {get: {}, delete: {}}
   /a/me: {get: {}}
@@ -130,7 +279,7 @@ fn paths_that_cannot_be_told_apart_or_written_are_left_out() {
     let tools: Vec<&str> = proposal.tools.iter().map(|tool| tool.rule.parts().tool.as_str()).collect();
     assert_eq!(tools, ["get_a_all_c", "get_a_me", "get_a_n_c", "delete_a_x"]);
     assert_eq!(
-        proposal.left_out,
+        proposal.reasons(),
         [
             "GET /b/{x}.json: the path `/api/b/{x}.json` cannot be read: `{x}.json` is neither fixed nor one name in braces: `{id}`, `{id:integer}`",
             "OPTIONS /c: the HTTP method `OPTIONS` cannot be mapped: take one of GET, HEAD, POST, PUT, PATCH, DELETE",
@@ -193,6 +342,50 @@ fn tools_have_a_bound() {
 }
 
 #[test]
+fn all_that_a_document_can_hold_much_of_has_a_bound() {
+    let left_out = |operation: &str| {
+        let text = with_paths(&format!("  /a: {{post: {operation}}}\n  /keep: {{get: {{}}}}\n"));
+        proposal(&text, &Wanted::default()).expect("a proposal").reasons()
+    };
+    let many = |count: usize, one: &dyn Fn(usize) -> String| (0..count).map(one).collect::<Vec<_>>().join(", ");
+    for (over, wanted) in [
+        (0, None),
+        (1, Some("POST /a: it has more than 128 parameters")),
+        (5_000, Some("POST /a: it has more than 128 parameters")),
+    ] {
+        let parameters = many(FIELDS_MAX + over, &|n| format!("{{name: p{n}, in: query}}"));
+        assert_eq!(left_out(&parameter(&parameters)).first().map(String::as_str), wanted, "{over}");
+    }
+    const TOO_MANY: Option<&str> = Some("POST /a: it has more than 128 arguments");
+    for (over, wanted) in [(0, None), (1, TOO_MANY), (5_000, TOO_MANY)] {
+        let members = many(FIELDS_MAX + over, &|n| format!("m{n}: {{type: string}}"));
+        assert_eq!(left_out(&body(&format!("{{properties: {{{members}}}}}"))).first().map(String::as_str), wanted, "{over}");
+    }
+    for (over, wanted) in [(0, None), (1, TOO_MANY)] {
+        let members = many(LOOKED_MAX + over, &|n| format!("m{n}: {{readOnly: true}}"));
+        assert_eq!(left_out(&body(&format!("{{properties: {{{members}}}}}"))).first().map(String::as_str), wanted, "{over}");
+        let required = many(LOOKED_MAX + over, &|n| format!("m{n}"));
+        assert_eq!(left_out(&body(&format!("{{required: [{required}]}}"))).first().map(String::as_str), wanted, "{over}");
+    }
+    // The schema itself is one of those that are joined.
+    for (count, holds) in [(JOINED_MAX - 1, "string"), (JOINED_MAX, "any")] {
+        let joined = many(count, &|_| "{type: string}".to_owned());
+        let text = with_paths(&format!("  /a: {{post: {}}}\n", body(&format!("{{properties: {{m: {{allOf: [{joined}]}}}}}}"))));
+        let proposal = proposal(&text, &Wanted::default()).expect("a proposal");
+        assert_eq!(render::json(&proposal)["route"]["rest"]["tools"][0]["body"]["m"], holds, "{count}");
+    }
+    for (count, taken) in [(OPERATIONS_MAX, true), (OPERATIONS_MAX + 1, false)] {
+        let paths: String = (1..count).map(|n| format!("  /a{n}: {{options: {{}}}}\n")).collect();
+        assert_eq!(proposal(&with_paths(&(paths + "  /b: {get: {}}\n")), &Wanted::default()).is_ok(), taken, "{count}");
+    }
+    for (count, more) in [(REASONS_MAX, false), (REASONS_MAX + 3, true)] {
+        let paths: String = (0..count).map(|n| format!("  /a{n}: {{options: {{}}}}\n")).collect();
+        let said = proposal(&with_paths(&paths), &Wanted::default()).expect_err("nothing");
+        assert_eq!(said.ends_with("; and 3 more"), more, "{said}");
+    }
+}
+
+#[test]
 fn a_document_that_gives_no_mapping_is_told() {
     for (text, wanted) in [
         ("swagger: '2.0'", "it is Swagger 2.0; convert it to OpenAPI 3.0 or 3.1 first"),
@@ -203,6 +396,7 @@ fn a_document_that_gives_no_mapping_is_told() {
         ("openapi: 3.0\npaths: {}", "nothing in it can be mapped: "),
         ("a: [", "it is neither YAML nor JSON: line 2"),
         ("openapi: 3.0.0\nopenapi: 3.0.0", "it is neither YAML nor JSON: line 2: `openapi` is here twice"),
+        ("openapi: 3.0.0\npaths: {/a: {get: {<<: {}}}}", "`paths./a.get` has the key `<<`, which OpenAPI does not know"),
         ("openapi: 3.0.0\nservers: [{url: '/{tenant}'}]\npaths: {}", "the base path `/{tenant}` must begin with a slash"),
     ] {
         let said = proposal(text, &Wanted::default()).expect_err(text);
