@@ -11,7 +11,7 @@ use crate::trace::line::{shared_domain, short};
 use agentgate_core::time::Time;
 use agentgate_proto::v1::ApprovalState as State;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// So much of an id is quoted by people, and as a rule is unique.
 const ID_DIGITS: usize = 8;
@@ -37,8 +37,20 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
     let approvals = client.list_approvals(arguments.all).await?;
     let seen = approvals.into_iter().map(Seen::read).collect::<Result<Vec<_>, _>>()?;
     let now = desk.now;
-    let json = || json!({ "approvals": seen.iter().map(Seen::to_json).collect::<Vec<_>>() });
+    let json = || json!({ "approvals": seen.iter().map(listed).collect::<Vec<_>>() });
     desk.answer(|screen| render(&seen, arguments.all, now, screen), json)
+}
+
+/// A list has no arguments: neither they, nor a digest that could be granted by, are in it.
+fn listed(seen: &Seen) -> Value {
+    let mut json = seen.to_json();
+    if let Some(json) = json.as_object_mut() {
+        json.remove("seen");
+    }
+    if let Some(request) = json.get_mut("request").and_then(Value::as_object_mut) {
+        request.remove("params");
+    }
+    json
 }
 
 fn render(seen: &[Seen], all: bool, now: Time, screen: &Screen) -> String {

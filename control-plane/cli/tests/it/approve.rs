@@ -18,7 +18,7 @@ fn bytes(id: &str) -> Vec<u8> {
     (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hex")).collect()
 }
 
-fn approval(id: &str, state: v1::ApprovalState, params: &str) -> v1::Approval {
+pub(crate) fn approval(id: &str, state: v1::ApprovalState, params: &str) -> v1::Approval {
     let expires_at_us = now_us() + 810_000_000;
     let request = v1::ApprovalRequest {
         approval: bytes(id).into(),
@@ -65,6 +65,18 @@ fn double(params: &str) -> Double {
         ..approval("7700000000000000000000000000ffff", v1::ApprovalState::Used, "{}")
     };
     Answers { approvals: vec![approval(ID, v1::ApprovalState::Pending, params), over], ..Default::default() }.serve()
+}
+
+#[test]
+fn a_list_has_no_arguments_and_no_digest_that_a_grant_could_name() {
+    let double = double(r#"{"name":"send_note"}"#);
+    let listed = json(&double.agentgate(&["approve", "list", "--output", "json"]))["approvals"][0].take();
+    let mut shown = json(&double.agentgate(&["approve", "show", ID, "--output", "json"]));
+    assert_eq!((listed.get("seen"), listed["request"].get("params")), (None, None), "{listed}");
+    assert!(shown["seen"].is_string() && shown["request"]["params"].is_string(), "{shown}");
+    shown.as_object_mut().expect("an object").remove("seen");
+    shown["request"].as_object_mut().expect("an object").remove("params");
+    assert_eq!(listed, shown);
 }
 
 fn seen_of(double: &Double) -> String {
