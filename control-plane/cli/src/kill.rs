@@ -11,8 +11,10 @@ use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
 use crate::table::Pairs;
 use crate::text::{escape, shell_word};
+use agentgate_core::fold;
 use agentgate_core::id::{Handle, NameError, Principal, Server, Tenant};
 use agentgate_core::kill::KillTarget;
+use agentgate_core::mcp::Method;
 use agentgate_core::time::Time;
 use agentgate_proto::order::{target_from_wire, target_to_wire, tool_from_wire};
 use agentgate_proto::v1;
@@ -92,7 +94,7 @@ pub enum Target {
 pub async fn kill(arguments: &KillArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let target = match &arguments.what {
         KillVerb::List => return list(client, desk).await,
-        KillVerb::Target(target) => target.read()?,
+        KillVerb::Target(target) => target.read("kill", client).await?,
     };
     let reason = arguments.why.reason.clone().filter(|reason| !reason.trim().is_empty()).ok_or_else(|| {
         Failure::new(Exit::Usage, "a kill wants its reason: the agent that is refused is told").then("add --reason TEXT")
@@ -107,7 +109,7 @@ pub async fn kill(arguments: &KillArguments, client: &Client, desk: &mut Desk<'_
 }
 
 pub async fn resume(arguments: &ResumeArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let target = arguments.what.read()?;
+    let target = arguments.what.read("resume", client).await?;
     let reason = arguments.why.reason.clone().unwrap_or_default();
     let ordered = client.resume(v1::ResumeRequest { target: Some(target_to_wire(&target)), reason }).await?;
     let seen = order::confirm(client, ordered.epoch, desk).await?;
@@ -136,6 +138,24 @@ pub fn told(kill: &v1::KillOrder) -> (String, String) {
     match target_from_wire(kill.target.as_ref()) {
         Ok(target) => (target.to_string(), resume_command(&target)),
         Err(unnamed) => (format!("something that this program does not know: {unnamed}"), String::new()),
+    }
+}
+
+/// Whether a kill in force stops a call like this one.
+#[must_use]
+pub fn stops(kill: &v1::KillOrder, call: &v1::CallTrace) -> bool {
+    let principal = || Principal::try_from(call.principal.as_str());
+    match target_from_wire(kill.target.as_ref()) {
+        Ok(KillTarget::Everything) => true,
+        Ok(KillTarget::Tenant(tenant)) => tenant.as_str() == call.tenant,
+        Ok(KillTarget::Tool { server, tool: None }) => server.as_str() == call.server,
+        Ok(KillTarget::Tool { server, tool: Some(tool) }) => {
+            let is_it = call.method == Method::ToolsCall.name() && fold::loosely(&call.target) == fold::loosely(&tool);
+            server.as_str() == call.server && is_it
+        }
+        Ok(KillTarget::Agent(agent)) => principal().is_ok_and(|principal| principal.is_covered_by(&agent)),
+        Ok(KillTarget::Session(handle)) => handle.as_str() == call.handle,
+        Err(_) => false,
     }
 }
 
@@ -213,8 +233,20 @@ fn render_list(kills: &[v1::KillOrder], now: Time, screen: &Screen) -> String {
 // === impl Target ===
 
 impl Target {
-    fn read(&self) -> Result<KillTarget, Failure> {
-        self.named().map_err(|error| Failure::new(Exit::Usage, error))
+    /// An agent is called by a short name everywhere, and stopped by its whole one: whoever types the short one is told it.
+    async fn read(&self, verb: &str, client: &Client) -> Result<KillTarget, Failure> {
+        let error = match self.named() {
+            Ok(target) => return Ok(target),
+            Err(error) => error,
+        };
+        let failure = Failure::new(Exit::Usage, error);
+        let Self::Agent { principal } = self else { return Err(failure) };
+        let meant = known::meant(principal, client).await;
+        let failure = meant.iter().fold(failure, |failure, whole| {
+            failure.then(format!("did you mean `{whole}`? agentgate {verb} agent {} --reason TEXT", shell_word(whole)))
+        });
+        let whole = "give the whole ID, `spiffe://TRUST-DOMAIN/PATH` or `user:SUBJECT@ISSUER`";
+        Err(failure.then(format!("{whole}; of each call, `agentgate trace show SEQ` has it")))
     }
 
     fn named(&self) -> Result<KillTarget, NameError> {
@@ -234,7 +266,7 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use super::{resume_command, target_from_wire, v1};
+    use super::{resume_command, stops, target_from_wire, v1};
     use agentgate_proto::v1::kill_target::Height;
 
     #[test]
@@ -251,6 +283,39 @@ mod tests {
         ] {
             let target = target_from_wire(Some(&v1::KillTarget { height: Some(height) })).expect("a target");
             assert_eq!(resume_command(&target), command);
+        }
+    }
+
+    #[test]
+    fn a_call_is_stopped_by_the_kills_that_cover_it() {
+        let call = v1::CallTrace {
+            tenant: "acme".into(),
+            principal: "spiffe://a/x+user:u@i".into(),
+            server: "notes".into(),
+            method: "tools/call".into(),
+            target: "Drop_it".into(),
+            handle: "s1".into(),
+            ..Default::default()
+        };
+        let list = v1::CallTrace { method: "tools/list".into(), target: String::new(), ..call.clone() };
+        let tool = |server: &str, tool: &str| Height::Tool(v1::ToolName { server: server.into(), tool: tool.into() });
+        for (height, of_call, of_list) in [
+            (Some(Height::Everything(v1::Everything {})), true, true),
+            (Some(Height::Tenant("acme".into())), true, true),
+            (Some(Height::Tenant("globex".into())), false, false),
+            (Some(tool("notes", "")), true, true),
+            (Some(tool("notes", "drop-it")), true, false),
+            (Some(tool("notes", "read")), false, false),
+            (Some(tool("files", "drop_it")), false, false),
+            (Some(Height::Agent("spiffe://a/x".into())), true, true),
+            (Some(Height::Agent("user:u@i".into())), true, true),
+            (Some(Height::Agent("spiffe://a/y".into())), false, false),
+            (Some(Height::Session("s1".into())), true, true),
+            (Some(Height::Session("s2".into())), false, false),
+            (None, false, false),
+        ] {
+            let kill = v1::KillOrder { target: Some(v1::KillTarget { height }), ..Default::default() };
+            assert_eq!((stops(&kill, &call), stops(&kill, &list)), (of_call, of_list), "{kill:?}");
         }
     }
 }

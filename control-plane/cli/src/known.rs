@@ -3,6 +3,7 @@
 //! It is a warning and never a refusal: a server may be stopped before its first call, and a kill waits for nothing.
 
 use crate::client::Client;
+use agentgate_core::id::Principal;
 use agentgate_proto::v1;
 use std::collections::BTreeSet;
 
@@ -32,6 +33,32 @@ pub async fn doubts(server: &str, tool: Option<&str>, client: &Client) -> Vec<St
         return Vec::new();
     }
     vec![unseen(&format!("no call of a tool `{tool}` of the server `{server}` was seen"), tool, tools)]
+}
+
+/// The agents and users whose names end with what was typed, among those that called lately; the last to call first.
+pub async fn meant(ending: &str, client: &Client) -> Vec<String> {
+    let request = v1::ListTracesRequest { page_size: NEWEST, ..Default::default() };
+    let Ok(newest) = client.list_traces(request).await else { return Vec::new() };
+    let mut meant = Vec::new();
+    for trace in &newest.traces {
+        let Ok(principal) = Principal::try_from(trace.principal.as_str()) else { continue };
+        let whole = ends_with(&principal, ending);
+        meant.extend(whole.filter(|whole| !meant.contains(whole)));
+        if meant.len() >= TOLD_MAX {
+            break;
+        }
+    }
+    meant
+}
+
+/// The agent of a caller, or its user, if either is called so.
+fn ends_with(principal: &Principal, ending: &str) -> Option<String> {
+    let ending = ending.trim_matches('/');
+    let is_so = |whole: &str| whole.strip_suffix(ending).is_some_and(|rest| rest.ends_with('/'));
+    let agent = principal.agent().filter(|agent| !ending.is_empty() && is_so(agent.as_str()));
+    let user = principal.user().filter(|user| user.subject() == ending.trim_start_matches("user:"));
+    let user = user.map(|user| format!("user:{}@{}", user.subject(), user.issuer()));
+    agent.map(|agent| agent.as_str().to_owned()).or(user)
 }
 
 /// Its newest call may be older than the newest of all. Where that is not known nothing is doubted.
@@ -75,8 +102,30 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{distance, unseen};
+    use super::{distance, ends_with, unseen};
+    use agentgate_core::id::Principal;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn a_name_is_of_those_callers_that_end_with_it() {
+        const AGENT: &str = "spiffe://agentgate.local/agent/laptop";
+        let both = format!("{AGENT}+user:alice@https://idp.example");
+        for (principal, ending, wanted) in [
+            (AGENT, "laptop", Some(AGENT)),
+            (AGENT, "agent/laptop", Some(AGENT)),
+            (AGENT, "/agent/laptop", Some(AGENT)),
+            (AGENT, "top", None),
+            (AGENT, "", None),
+            (AGENT, "/", None),
+            (&both, "laptop", Some(AGENT)),
+            (&both, "alice", Some("user:alice@https://idp.example")),
+            (&both, "user:alice", Some("user:alice@https://idp.example")),
+            (&both, "ali", None),
+        ] {
+            let principal = Principal::try_from(principal).expect(principal);
+            assert_eq!(ends_with(&principal, ending).as_deref(), wanted, "{ending}");
+        }
+    }
 
     #[test]
     fn names_are_as_far_apart_as_one_types() {

@@ -83,6 +83,32 @@ fn a_kill_that_is_none_is_not_sent() {
 }
 
 #[test]
+fn an_agents_short_name_is_answered_with_its_whole_one() {
+    let of = |principal: &str| v1::CallTrace { principal: principal.into(), ..Default::default() };
+    let laptop = "spiffe://agentgate.local/agent/laptop";
+    let traces = vec![of(&format!("{laptop}+user:alice@https://idp.example")), of(laptop), of("spiffe://b.example/laptop")];
+    let double = Answers { traces, ..Default::default() }.serve();
+    let whole = "  next: give the whole ID, `spiffe://TRUST-DOMAIN/PATH` or `user:SUBJECT@ISSUER`; of each call, `agentgate trace show SEQ`";
+    let meant = |whole: &str| format!("  next: did you mean `{whole}`? agentgate kill agent {whole} --reason TEXT\n");
+    for (name, wanted) in [
+        ("laptop", vec![meant(laptop), meant("spiffe://b.example/laptop")]),
+        ("agent/laptop", vec![meant(laptop)]),
+        ("alice", vec![meant("user:alice@https://idp.example")]),
+        ("nobody", vec![]),
+    ] {
+        let output = double.agentgate(&["kill", "agent", name, "--reason", "x"]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("is no SPIFFE ID") && said.contains(whole), "{said}");
+        assert!(wanted.iter().all(|line| said.contains(line)), "{said}");
+        assert_eq!(said.matches("did you mean").count(), wanted.len(), "{said}");
+    }
+    let said = text(&double.agentgate(&["resume", "agent", "agent/laptop"]).stderr);
+    assert!(said.contains(&format!("agentgate resume agent {laptop} --reason TEXT\n")), "{said}");
+    assert_eq!(double.said(), []);
+}
+
+#[test]
 fn an_order_says_where_it_stands_and_who_obeys_it() {
     let unchanged = v1::OrderResponse { changed: false, ..ORDERED };
     let check = |filters: Vec<v1::FilterStatus>, ordered, lines: &[&str]| {
