@@ -121,7 +121,7 @@ impl<'a> Call<'a> {
             format!("the call could not be read ({malformed}), and no policy was asked: the client has to write it otherwise")
         })?;
         if let Verdict::Deny(Denial::Killed) = decision.verdict {
-            return Err("it was stopped by a kill, which stands above every policy: resume what was killed".to_owned());
+            return Err("it was stopped by a kill, which stands above every policy".to_owned());
         }
         if let Verdict::Deny(Denial::Approver) = decision.verdict {
             return Err("an approver denied this very call, and that stands for a while: no table says otherwise".to_owned());

@@ -5,6 +5,7 @@
 use crate::client::{Client, Connection};
 use crate::diff;
 use crate::failure::{Exit, Failure};
+use crate::kill;
 use crate::moment::{absolute, relative};
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
@@ -15,27 +16,50 @@ use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use agentgate_proto::v1::OutcomeKind;
 use clap::Args;
+use prost::Message as _;
 use serde_json::{Value, json};
+
+/// The rule of a call that a kill stopped.
+const KILLED: &str = "gate.killed";
+
+/// So much of an approval's id is shown by `approve list`; less of it is more often a sequence.
+const APPROVAL_DIGITS_MIN: usize = 8;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
     pub connection: Connection,
-    /// A sequence as `trace list` shows it, a call id as a refusal quotes it, or the unique beginning of one
+    /// A sequence as `trace list` shows it, a call id or an approval's id as a refusal quotes it, or the unique beginning of one
     #[arg(value_name = "ID")]
     id: String,
 }
 
 pub async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let answer = client.explain_call(arguments.id.clone()).await?;
+    let answer = match client.explain_call(arguments.id.clone()).await {
+        Err(failure) if failure.exit == Exit::Refused => match asked_by(&arguments.id, client).await {
+            Some(call) => client.explain_call(call).await?,
+            None => return Err(failure),
+        },
+        answer => answer?,
+    };
     let Some(trace) = &answer.trace else {
         return Err(Failure::new(Exit::Unreachable, "the control plane's answer holds no call"));
     };
+    let kills = if trace.rule == KILLED { client.list_orders().await?.kills } else { Vec::new() };
+    let resume: Vec<String> = kills.iter().filter(|kill| kill::stops(kill, trace)).map(|kill| kill::told(kill).1).collect();
     let now = desk.now;
-    desk.answer(|screen| render(trace, &answer, now, screen), || to_json(trace, &answer))
+    desk.answer(|screen| render(trace, &answer, &resume, now, screen), || to_json(trace, &answer, &resume))
 }
 
-fn render(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, now: Time, screen: &Screen) -> String {
+/// The call that asked for this approval: its id is all that a client is told of a call that waits.
+async fn asked_by(id: &str, client: &Client) -> Option<String> {
+    let is_id = id.len() >= APPROVAL_DIGITS_MIN && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let approval = if is_id { client.show_approval(id.to_owned()).await.ok()?? } else { return None };
+    let request = v1::ApprovalRequest::decode(approval.request).ok()?;
+    Some(request.call_id).filter(|call| !call.is_empty())
+}
+
+fn render(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, resume: &[String], now: Time, screen: &Screen) -> String {
     let mut pairs = Pairs::new(screen);
     verdict(trace, now, screen, &mut pairs);
     let mut rules = answer.rules.iter();
@@ -55,6 +79,7 @@ fn render(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, now: Time, sc
         }
     }
     waits(trace, &mut pairs);
+    killed(trace, resume, &mut pairs);
     edits(trace, answer, screen, &mut pairs);
     caveats(answer, &mut pairs);
     pairs.finish()
@@ -116,6 +141,20 @@ fn waits(trace: &v1::CallTrace, pairs: &mut Pairs<'_>) {
     }
 }
 
+/// A call that a kill stopped: it passes once that is resumed.
+fn killed(trace: &v1::CallTrace, resume: &[String], pairs: &mut Pairs<'_>) {
+    if trace.rule != KILLED {
+        return;
+    }
+    pairs.heading("A kill stopped it");
+    for command in resume {
+        pairs.pair("resume", Palette::Title, command);
+    }
+    if resume.is_empty() {
+        pairs.pair("by now", Palette::Plain, "no kill in force stops it any more: the same call is decided by the policy");
+    }
+}
+
 /// What went wrong with a call after it was let through; none where nothing did.
 fn broken(trace: &v1::CallTrace) -> Option<&'static str> {
     let outcome = trace.outcome();
@@ -167,7 +206,7 @@ fn caveats(answer: &v1::ExplainCallResponse, pairs: &mut Pairs<'_>) {
     }
 }
 
-fn to_json(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse) -> Value {
+fn to_json(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, resume: &[String]) -> Value {
     let rules = answer.rules.iter().map(|rule| {
         json!({
             "rule": rule.rule,
@@ -194,6 +233,7 @@ fn to_json(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse) -> Value {
         "facts": facts.collect::<Vec<_>>(),
         "edits": edits.collect::<Vec<_>>(),
         "no_edit": line::absent(&answer.no_edit),
+        "resume": resume,
         "again_same": answer.again_same,
         "again_differs": line::absent(&answer.again_differs),
         "policy_in_force": answer.policy_in_force,

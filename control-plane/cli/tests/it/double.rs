@@ -34,6 +34,8 @@ pub(crate) struct Answers {
     pub(crate) orders: v1::ListOrdersResponse,
     pub(crate) ordered: v1::OrderResponse,
     pub(crate) explained: Option<v1::ExplainCallResponse>,
+    /// If it says one: there is no other call.
+    pub(crate) explained_only: String,
     pub(crate) learned: v1::LearnedTools,
     /// None: the reading ends before its answer.
     pub(crate) impact: Option<v1::Impact>,
@@ -329,7 +331,7 @@ impl Policy for Answers {
 
     async fn explain_call(&self, request: Request<v1::ExplainCallRequest>) -> Result<v1::ExplainCallResponse> {
         let id = request.into_inner().id;
-        match &self.explained {
+        match self.explained.as_ref().filter(|_| self.explained_only.is_empty() || self.explained_only == id) {
             Some(explained) => self.refused(explained.clone()),
             None => Err(tonic::Status::not_found(format!("no call `{id}`"))),
         }

@@ -1,8 +1,10 @@
 //! Why a call was decided as it was.
 
+use crate::approve::approval;
 use crate::double::{Answers, json, text};
 use crate::trace::calls;
 use agentgate_proto::v1;
+use agentgate_proto::v1::kill_target::Height;
 
 fn explained() -> v1::ExplainCallResponse {
     let rule = v1::RulePlace {
@@ -106,4 +108,48 @@ fn what_is_uncertain_is_said() {
     }
     let none = Answers::default().serve();
     assert_eq!(none.agentgate(&["explain", "7"]).status.code(), Some(1));
+}
+
+#[test]
+fn an_approvals_id_stands_for_the_call_that_asked_for_it() {
+    let id = "3f2a9b00112233445566778899aabbcc";
+    let of = |call: &str| Answers { approvals: vec![approval(id, v1::ApprovalState::Pending, "{}")], ..one(call) }.serve();
+    let one_call = of("000102030405060708090a0b0c0d0e0f-7");
+    for (asked, code) in [(id, 0), ("3f2a9b00", 0), ("3f2a", 1), ("3f2a9b01", 1), ("000102030405060708090a0b0c0d0e0f-7", 0)] {
+        let output = one_call.agentgate(&["explain", asked]);
+        assert_eq!(output.status.code(), Some(code), "{asked} {output:?}");
+        let said = text(if code == 0 { &output.stdout } else { &output.stderr });
+        let wanted = if code == 0 { "deny  notes/write_note\n".to_owned() } else { format!("no call `{asked}`") };
+        assert!(said.contains(&wanted), "{said}");
+    }
+    // Another call's approval leads to no call.
+    assert_eq!(of("000102030405060708090a0b0c0d0e0f-8").agentgate(&["explain", id]).status.code(), Some(1));
+}
+
+fn one(call: &str) -> Answers {
+    Answers { explained: Some(explained()), explained_only: call.to_owned(), ..Default::default() }
+}
+
+#[test]
+fn a_killed_call_is_explained_with_what_resumes_it() {
+    let trace = v1::CallTrace { rule: "gate.killed".into(), ..calls()[2].clone() };
+    let killed = v1::ExplainCallResponse { trace: Some(trace), edits: vec![], ..explained() };
+    let kill = |height| v1::KillOrder { target: Some(v1::KillTarget { height: Some(height) }), ..Default::default() };
+    let tool = |tool: &str| kill(Height::Tool(v1::ToolName { server: "notes".into(), tool: tool.into() }));
+    let agent = kill(Height::Agent("spiffe://agentgate.local/agent/laptop".into()));
+    for (kills, wanted, resume) in [
+        (
+            vec![tool("write_note"), tool("drop"), agent],
+            "  resume       agentgate resume tool notes write_note\n  resume       agentgate resume agent spiffe://agentgate.local/agent/laptop\n",
+            2,
+        ),
+        (vec![tool("drop")], "  by now       no kill in force stops it any more", 0),
+    ] {
+        let orders = v1::ListOrdersResponse { kills, ..Default::default() };
+        let double = Answers { explained: Some(killed.clone()), orders, ..Default::default() }.serve();
+        let shown = text(&double.agentgate(&["explain", "2"]).stdout);
+        assert!(shown.contains(wanted), "{wanted} in\n{shown}");
+        let answer = json(&double.agentgate(&["explain", "2", "--output", "json"]));
+        assert_eq!(answer["resume"].as_array().map(Vec::len), Some(resume), "{answer}");
+    }
 }
