@@ -9,13 +9,16 @@ use crate::folder::FILE_BYTES_MAX;
 use crate::table::{Row, Table, Tag};
 use crate::table_edit::{self, EditError, NewTool};
 use agentgate_core::decide::Scope;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 pub use definition::{DEFINITION_BYTES_MAX, Definition, DefinitionError, definition};
 
 /// Tools in one proposal: more than a table has room for.
 pub const SEEN_MAX: usize = 4_096;
+
+/// So many names that no server lists are told of one server: whoever calls may make them up.
+const UNLISTED_TOLD_MAX: usize = 8;
 
 /// What a note quotes of a name.
 const NAME_CHARS_MAX: usize = 64;
@@ -25,7 +28,9 @@ const NAME_CHARS_MAX: usize = 64;
 pub struct SeenTool {
     pub server: String,
     pub tool: String,
-    /// None: it was never listed.
+    /// Its server listed it, or may have.
+    pub is_listed: bool,
+    /// What its server's list said of it, as far as that can be read.
     pub definition: Option<Definition>,
     pub calls: u64,
     /// What calls wrote.
@@ -73,8 +78,13 @@ pub fn propose(table_yaml: &str, seen: &[SeenTool]) -> Result<Proposal, LearnErr
         }
     }
     let new: Vec<&SeenTool> = seen.values().filter(|tool| known.row(&tool.server, &tool.tool).is_none()).collect();
+    let listing: BTreeSet<&str> = seen.values().filter(|tool| tool.is_listed).map(|tool| tool.server.as_str()).collect();
     for of_server in new.chunk_by(|one, other| one.server == other.server) {
-        table = add(&table, of_server, &mut notes)?;
+        // Where a server's list is known, a name that is not in it is one that an agent made up.
+        let is_tool = |tool: &&SeenTool| tool.is_listed || !listing.contains(tool.server.as_str());
+        let (tools, made_up): (Vec<&SeenTool>, Vec<&SeenTool>) = of_server.iter().copied().partition(is_tool);
+        table = add(&table, &tools, &mut notes)?;
+        notes.extend(not_listed(&made_up));
     }
     if table.len() > FILE_BYTES_MAX {
         return Err(LearnError::TooLarge);
@@ -154,6 +164,15 @@ fn add(table: &str, tools: &[&SeenTool], notes: &mut Vec<String>) -> Result<Stri
     Ok(table_edit::add_tools(table, &first.server, &new)?)
 }
 
+/// `called, and not listed by its server `notes`: `nonexist` (1 call)`.
+fn not_listed(tools: &[&SeenTool]) -> Option<String> {
+    let server = quoted(&tools.first()?.server);
+    let told = tools.iter().take(UNLISTED_TOLD_MAX).map(|tool| format!("{} ({})", quoted(&tool.tool), tool.times()));
+    let more = tools.len().checked_sub(UNLISTED_TOLD_MAX).filter(|more| *more > 0).map(|more| format!("and {more} more"));
+    let told = told.chain(more).collect::<Vec<_>>().join(", ");
+    Some(format!("called, and not listed by its server {server}: {told}; no row is proposed, so every call of it is refused"))
+}
+
 fn called(seen: &SeenTool) -> String {
     format!("{} of {}", quoted(&seen.tool), quoted(&seen.server))
 }
@@ -172,6 +191,7 @@ impl SeenTool {
     /// The same tool, seen again. Of two definitions the later one counts.
     fn unite(&mut self, other: &Self) {
         self.calls = self.calls.saturating_add(other.calls);
+        self.is_listed |= other.is_listed;
         self.definition = other.definition.clone().or_else(|| self.definition.take());
         for (name, types) in other.arguments.iter() {
             let both = self.arguments.get(name).map_or_else(|| types.clone(), |known| known.with(types));
@@ -187,13 +207,17 @@ impl SeenTool {
         }
     }
 
-    /// `12 calls, listed; readOnlyHint`.
-    fn evidence(&self) -> String {
-        let calls = match self.calls {
+    fn times(&self) -> String {
+        match self.calls {
             0 => "never called".to_owned(),
             1 => "1 call".to_owned(),
             calls => format!("{calls} calls"),
-        };
+        }
+    }
+
+    /// `12 calls, listed; readOnlyHint`.
+    fn evidence(&self) -> String {
+        let calls = self.times();
         let Some(definition) = &self.definition else { return format!("{calls}, never listed") };
         let hint = |name: &'static str, hint: Option<bool>| match hint {
             Some(true) => Some(name.to_owned()),

@@ -1,6 +1,6 @@
 //! What is proposed from what was seen, and that proposing it again proposes nothing.
 
-use super::{LearnError, NAME_CHARS_MAX, Proposal, SEEN_MAX, SeenTool, definition, propose};
+use super::{LearnError, NAME_CHARS_MAX, Proposal, SEEN_MAX, SeenTool, UNLISTED_TOLD_MAX, definition, propose};
 use crate::arguments::Arguments;
 use crate::bundle::Bundle;
 use crate::folder;
@@ -15,6 +15,7 @@ fn seen(name: &str, json: Option<&str>, calls: u64) -> SeenTool {
     SeenTool {
         server: server.to_owned(),
         tool: tool.to_owned(),
+        is_listed: json.is_some(),
         definition: json.map(|json| definition(json.as_bytes()).unwrap()),
         calls,
         arguments: Arguments::default(),
@@ -67,11 +68,11 @@ fn a_row_that_is_there_keeps_its_tag_and_its_comment() {
     const TABLE: &str = "a:\n  # ours\n  read:  { tag: blocked, scope: write } # why\n  write: { tag: open, scope: read, arguments: { x: any } }\n";
     let mut called = seen("a/read", Some(READS), 3);
     called.arguments.see(&Object::default().with("id", 1_u64).with("Idd", 1_u64));
-    let proposal = proposal(TABLE, &[called, seen("a/write", Some(WRITES), 0), seen("a/new", None, 2)]);
+    let proposal = proposal(TABLE, &[called, seen("a/write", Some(WRITES), 0), seen("a/new", Some(WRITES), 2)]);
     let wanted = "a:\n  # ours\n  \
         read:  { tag: blocked, scope: write, arguments: { id: integer } } # why\n  \
         write: { tag: open, scope: read, arguments: { x: any } }\n  \
-        new: { tag: gated, scope: write } # 2 calls, never listed\n";
+        new: { tag: gated, scope: write, arguments: {} } # 2 calls, listed; destructiveHint\n";
     assert_eq!(proposal.table, wanted);
     assert_eq!(
         proposal.notes,
@@ -117,6 +118,32 @@ fn a_name_that_no_table_can_hold_is_named_and_never_written() {
         "{:?}",
         proposal.notes
     );
+}
+
+#[test]
+fn a_name_that_an_agent_made_up_is_named_and_gets_no_row() {
+    // Of `b` no list was seen: what is called there may be a tool.
+    let mut all = vec![seen("a/read", Some(READS), 1), seen("a/nonexist", None, 1), seen("b/call", None, 2)];
+    let proposed = proposal("", &all);
+    assert!(proposed.table.contains("  read: {") && proposed.table.contains("  call: {"), "{}", proposed.table);
+    assert!(!proposed.table.contains("nonexist"), "{}", proposed.table);
+    let said = |names: &str| {
+        format!("called, and not listed by its server `a`: {names}; no row is proposed, so every call of it is refused")
+    };
+    assert_eq!(proposed.notes, [said("`nonexist` (1 call)")]);
+    // One that is listed without a definition that can be read, and one that has a row already.
+    let listed = SeenTool { is_listed: true, ..seen("a/nonexist", None, 1) };
+    assert!(
+        proposal("", &[all[0].clone(), listed]).table.contains("nonexist: { tag: gated, scope: write } # 1 call, never listed")
+    );
+    let table = "a:\n  nonexist: { tag: open, scope: read }\n";
+    assert_eq!(proposal(table, &all).notes, Vec::<String>::new());
+    for (count, ending) in [(UNLISTED_TOLD_MAX, "`n7` (2 calls)"), (UNLISTED_TOLD_MAX + 2, "`n7` (2 calls), and 2 more")] {
+        all.truncate(1);
+        all.extend((0..count).map(|n| seen(&format!("a/n{n}"), None, 2)));
+        let notes = proposal("", &all).notes;
+        assert!(notes.len() == 1 && notes[0].contains(&format!("{ending}; no row")), "{notes:?}");
+    }
 }
 
 #[test]

@@ -68,7 +68,10 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
         None => in_force(&tools)?,
     };
     let mut notes = Vec::new();
-    let seen: Vec<SeenTool> = tools.tools.iter().map(|tool| seen(tool, &mut notes)).collect();
+    // Of a list that was recorded in part nobody knows what is not in it.
+    let may_be_listed = |tool: &v1::LearnedTool| tools.lists_cut > 0 || tool.definitions > 0 || !tool.definition.is_empty();
+    let seen: Vec<SeenTool> =
+        tools.tools.iter().map(|tool| SeenTool { is_listed: may_be_listed(tool), ..seen(tool, &mut notes) }).collect();
     let proposal = learn::propose(&before, &seen)
         .map_err(|error| Failure::new(Exit::Refused, "no tool table can be proposed").because(error))?;
     let file = arguments.directory.as_ref().map(|directory| directory.join(TABLE));
@@ -134,7 +137,8 @@ fn seen(tool: &v1::LearnedTool, notes: &mut Vec<String>) -> SeenTool {
             note(&error);
         }
     }
-    SeenTool { server: tool.server.clone(), tool: tool.tool.clone(), definition, calls: tool.calls, arguments }
+    let (server, tool_name) = (tool.server.clone(), tool.tool.clone());
+    SeenTool { server, tool: tool_name, is_listed: false, definition, calls: tool.calls, arguments }
 }
 
 // === impl Learned ===

@@ -96,6 +96,26 @@ fn a_table_is_proposed_and_written_only_when_asked_for() {
 }
 
 #[test]
+fn a_name_that_its_servers_list_does_not_have_is_no_row_as_far_as_the_list_is_known() {
+    let made_up = v1::LearnedTool { server: "notes".into(), tool: "nonexist".into(), calls: 1, ..Default::default() };
+    let proposed = |lists_cut: u64, more: v1::LearnedTool| {
+        let mut learned = v1::LearnedTools { lists_cut, ..learned() };
+        learned.tools.push(more);
+        text(&Answers { learned, ..Default::default() }.serve().agentgate(&["policy", "learn"]).stdout)
+    };
+    let note = "- called, and not listed by its server `notes`: `nonexist` (1 call)";
+    for (lists_cut, more, is_row) in [
+        (0, made_up.clone(), false),
+        (1, made_up.clone(), true),
+        (0, v1::LearnedTool { definitions: 1, ..made_up.clone() }, true),
+        (0, v1::LearnedTool { server: "files".into(), ..made_up }, true),
+    ] {
+        let shown = proposed(lists_cut, more);
+        assert_eq!((shown.contains("  +  nonexist: "), shown.contains(note)), (is_row, !is_row), "{shown}");
+    }
+}
+
+#[test]
 fn without_a_folder_the_table_in_force_is_compared() {
     let double = Answers { learned: learned(), ..Default::default() }.serve();
     let output = double.agentgate(&["policy", "learn", "--server", "notes", "--since", "24h"]);
