@@ -28,6 +28,25 @@ fn a_tour_shows_every_kind_of_verdict_and_a_denial_in_full() {
     }
 }
 
+#[test]
+fn who_reads_one_line_of_it_and_leaves_breaks_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (nobody, stdout) = std::io::pipe().unwrap();
+    drop(nobody);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_laptop"));
+    let output = command.arg("down").current_dir(directory.path()).stdout(stdout).stderr(Stdio::piped()).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
+fn its_help_says_what_a_person_types() {
+    for verb in ["up", "down"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_laptop")).args([verb, "--help"]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(&format!("Usage: ./justw {verb} ")), "{text}");
+    }
+}
+
 fn bench() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
     command.args(["--gates", "ours"]).current_dir(Places::found().unwrap().repository);

@@ -1,6 +1,13 @@
 //! `try`, `up` and `down`: AgentGate on a laptop, in front of the demo's notes or of servers that are there already. It writes
 //! into its own directory and nowhere else.
 
+/// A line for whoever reads. Who has read enough and left (`… | head -1`) is no reason to stop in the middle.
+macro_rules! say {
+    ($($words:tt)*) => {
+        drop(std::io::Write::write_fmt(&mut std::io::stdout(), format_args!("{}\n", format_args!($($words)*))))
+    };
+}
+
 mod client;
 mod place;
 mod progress;
@@ -14,11 +21,12 @@ mod tour;
 use agentgate_e2e::{Broken, Ports};
 use clap::{Args, Parser, Subcommand};
 use servers::Servers;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Parser)]
-#[command(name = "laptop", about = "AgentGate on a laptop, in front of an MCP server of a few notes")]
+#[command(name = "laptop", bin_name = "./justw", about = "AgentGate on a laptop, in front of an MCP server of a few notes")]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -130,7 +138,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Broken(why)) => {
-            eprintln!("\n{why}");
+            drop(writeln!(io::stderr(), "\n{why}"));
             ExitCode::FAILURE
         }
     }

@@ -15,7 +15,7 @@ impl Progress {
     }
 
     pub(crate) fn say(&self, what: &str) {
-        println!("{:>6.1} s  {what}", self.elapsed().as_secs_f32());
+        say!("{:>6.1} s  {what}", self.elapsed().as_secs_f32());
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

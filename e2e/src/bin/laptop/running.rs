@@ -25,7 +25,7 @@ pub(crate) fn up(ports: PortArguments, servers: Option<&Servers>) -> Result<(), 
         if servers.is_some() {
             return Err(Broken(format!("it is running already{by}: end it with `./justw down`, then start it again")));
         }
-        println!("already running{by}");
+        say!("already running{by}");
         return told::again(&directory);
     }
     kept(&directory, servers.is_some())?;
@@ -95,15 +95,15 @@ pub(crate) fn down(remove: bool) -> Result<(), Broken> {
     let said = if running { "ended" } else { "nothing was running" };
     let line = told::line(&directory);
     if own && !remove {
-        println!("{said}; {DIRECTORY}/ keeps your policy and the traces for the next `up` (`./justw down --remove` removes it)");
+        say!("{said}; {DIRECTORY}/ keeps your policy and the traces for the next `up` (`./justw down --remove` removes it)");
     } else if directory.join("lock").exists() {
         fs::remove_dir_all(&directory).doing(directory.display())?;
-        println!("{said}, and removed {DIRECTORY}/");
+        say!("{said}, and removed {DIRECTORY}/");
     } else {
-        println!("{said}");
+        say!("{said}");
     }
     if let Some(line) = line {
-        println!("start it again   {line}");
+        say!("start it again   {line}");
     }
     Ok(())
 }

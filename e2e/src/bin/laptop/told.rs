@@ -35,8 +35,8 @@ pub(crate) fn line(directory: &Path) -> Option<String> {
 /// As the first time, where the servers' names are in the client's file.
 pub(crate) fn again(directory: &Path) -> Result<(), Broken> {
     if directory.join(CLIENT_FILE).exists() {
-        println!("your client's configuration   {DIRECTORY}/{CLIENT_FILE}");
-        println!("see what your agents do       source {DIRECTORY}/env && agentgate trace tail");
+        say!("your client's configuration   {DIRECTORY}/{CLIENT_FILE}");
+        say!("see what your agents do       source {DIRECTORY}/env && agentgate trace tail");
         return Ok(());
     }
     demo(directory)
@@ -44,11 +44,11 @@ pub(crate) fn again(directory: &Path) -> Result<(), Broken> {
 
 pub(crate) fn demo(directory: &Path) -> Result<(), Broken> {
     let url = gate(directory)? + "/mcp";
-    println!("point your MCP client at   {url}");
-    println!("then see what it did       source {DIRECTORY}/env && agentgate trace tail");
-    println!("change what is allowed     {DIRECTORY}/control-plane/policies/tools.yaml");
-    println!("grant what waits for you   agentgate approve list");
-    println!("end it                     ./justw down");
+    say!("point your MCP client at   {url}");
+    say!("then see what it did       source {DIRECTORY}/env && agentgate trace tail");
+    say!("change what is allowed     {DIRECTORY}/control-plane/policies/tools.yaml");
+    say!("grant what waits for you   agentgate approve list");
+    say!("end it                     ./justw down");
     Ok(())
 }
 
@@ -57,34 +57,34 @@ pub(crate) fn own(directory: &Path, servers: &Servers) -> Result<(), Broken> {
     write_client(&directory.join(CLIENT_FILE), &client::behind(&gate, servers))?;
     let enforced = fs::read_to_string(directory.join(ENFORCED)).doing("what is enforced")?;
     if enforced.is_empty() {
-        println!("AgentGate OBSERVES: it records what it would decide, and changes nothing until you say so.\n");
+        say!("AgentGate OBSERVES: it records what it would decide, and changes nothing until you say so.\n");
     } else {
         let enforced = enforced.replace('\n', ", ");
-        println!("AgentGate ENFORCES what you ordered before: {enforced}. Everything else it observes.\n");
+        say!("AgentGate ENFORCES what you ordered before: {enforced}. Everything else it observes.\n");
     }
     let width = servers.http.iter().map(|server| server.name.len()).max().unwrap_or_default();
     for HttpServer { name, url, .. } in &servers.http {
-        println!("  {name:<width$}   point your client at {gate}/{name}\n  {:<width$}   which is {url}", "");
+        say!("  {name:<width$}   point your client at {gate}/{name}\n  {:<width$}   which is {url}", "");
     }
     for url in reached::silent(servers.http.iter().map(|server| server.url.as_str())) {
-        println!("  warning: nobody answers at {url} yet");
+        say!("  warning: nobody answers at {url} yet");
     }
     for (number, stdio) in (1..).zip(&servers.stdio) {
         let (name, bridge) = (&stdio.name, stdio.bridge(number));
-        println!("  {name:<width$}   speaks stdio, where no gate can stand. Run it behind a bridge, put its URL into your file:");
-        println!("  {:<width$}   {bridge}   (http://127.0.0.1:{}/mcp)", "", 8_100 + number);
+        say!("  {name:<width$}   speaks stdio, where no gate can stand. Run it behind a bridge, put its URL into your file:");
+        say!("  {:<width$}   {bridge}   (http://127.0.0.1:{}/mcp)", "", 8_100 + number);
     }
     for left_out in &servers.left_out {
-        println!("  not behind the gate: {left_out}");
+        say!("  not behind the gate: {left_out}");
     }
     let policies = format!("{DIRECTORY}/control-plane/policies");
     let first = servers.http.first().map(|server| server.name.as_str()).unwrap_or_default();
-    println!("\nyour client's configuration        {DIRECTORY}/{CLIENT_FILE}");
-    println!("see what your agents do            source {DIRECTORY}/env && agentgate trace tail");
-    println!("have your tool table proposed      agentgate policy learn --directory {policies} --write");
-    println!("see whom that would refuse         agentgate policy impact --since 7d");
-    println!("enforce it, and back               agentgate enforce {first}    agentgate observe {first}");
-    println!("end it; policy and traces stay     ./justw down");
+    say!("\nyour client's configuration        {DIRECTORY}/{CLIENT_FILE}");
+    say!("see what your agents do            source {DIRECTORY}/env && agentgate trace tail");
+    say!("have your tool table proposed      agentgate policy learn --directory {policies} --write");
+    say!("see whom that would refuse         agentgate policy impact --since 7d");
+    say!("enforce it, and back               agentgate enforce {first}    agentgate observe {first}");
+    say!("end it; policy and traces stay     ./justw down");
     Ok(())
 }
 

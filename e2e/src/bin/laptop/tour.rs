@@ -29,7 +29,7 @@ const TWO_NAMES: &str = r#"{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "
 
 pub(crate) fn run() -> Result<(), Broken> {
     let progress = Progress::begin();
-    println!("AgentGate in front of a server of notes, with a real MCP client:\n");
+    say!("AgentGate in front of a server of notes, with a real MCP client:\n");
     Places::found()?.built()?;
     progress.say("an MCP server with notes in SQLite");
     let world = WorldPlan::notes(&[])?.start_saying(|what| progress.say(what))?;
@@ -37,10 +37,10 @@ pub(crate) fn run() -> Result<(), Broken> {
     drive(&world)?;
     show(&as_wide_as_the_terminal(&world.stack.cli))?;
     drop(world);
-    println!("Done in {:.1} s; everything was ended and removed. What to try next:", progress.elapsed().as_secs_f32());
-    println!("  ./justw up           leaves it running, for your own agent, and prints its address");
-    println!("  ./justw test         runs every test");
-    println!("  policies/README.md   how the policy that decided this is written, and tried");
+    say!("Done in {:.1} s; everything was ended and removed. What to try next:", progress.elapsed().as_secs_f32());
+    say!("  ./justw up           leaves it running, for your own agent, and prints its address");
+    say!("  ./justw test         runs every test");
+    say!("  policies/README.md   how the policy that decided this is written, and tried");
     Ok(())
 }
 
@@ -59,13 +59,13 @@ fn stops() -> [Stop; 6] {
 fn drive(world: &World) -> Result<(), Broken> {
     let mut client = world.client(Mode::Auto)?;
     let shown = client.tools()?;
-    println!("  what was called    and what the client was told\n");
+    say!("  what was called    and what the client was told\n");
     line("tools/list", "shown", "what may be called, or asked for", &names(&shown));
     for stop in stops() {
         visit(&mut client, &stop)?;
     }
     malformed(world)?;
-    println!();
+    say!("");
     Ok(())
 }
 
@@ -94,14 +94,14 @@ fn malformed(world: &World) -> Result<(), Broken> {
 
 /// The operator's side: every call with its verdict, and one denial in full.
 fn show(cli: &Cli) -> Result<(), Broken> {
-    println!("What the control plane has on record of it, newest first, and one denial in full:\n");
-    println!("$ agentgate trace list\n{}", cli.text(&["trace", "list"])?);
+    say!("What the control plane has on record of it, newest first, and one denial in full:\n");
+    say!("$ agentgate trace list\n{}", cli.text(&["trace", "list"])?);
     let listed = cli.json(&["trace", "list"])?;
     let traces = listed.as_array().or_else(|| listed["traces"].as_array()).doing("`trace list` prints a list")?;
     let denial = traces.iter().find(|trace| trace["verdict"] == "deny" && trace["target"] == "search_notes");
     let id =
         denial.and_then(|trace| trace["call_id"].as_str()).doing(format_args!("a denial is on record, not only {listed}"))?;
-    println!("$ agentgate trace show {id}\n{}", cli.text(&["trace", "show", id])?);
+    say!("$ agentgate trace show {id}\n{}", cli.text(&["trace", "show", id])?);
     Ok(())
 }
 
@@ -121,9 +121,9 @@ fn said(answer: &Value) -> &str {
 
 /// What was called, what became of it and why; below it what the client was told, in the 80 columns that every terminal has.
 fn line(called: &str, became: &str, because: &str, said: &str) {
-    println!("  {called:<17}  {became:<9}  {because}");
+    say!("  {called:<17}  {became:<9}  {because}");
     for line in wrapped(said) {
-        println!("  {:<17}  {line}", "");
+        say!("  {:<17}  {line}", "");
     }
 }
 
