@@ -75,6 +75,8 @@ pub(crate) enum PlanError {
     Server { value: String, source: NameError },
     #[error("the server behind `{0}` has no name; pass --server NAME, or write --upstream NAME={0}")]
     Unnamed(String),
+    #[error("the server behind `{0}` has no name; of several each is written as --upstream NAME={0}")]
+    UnnamedOfSeveral(String),
     #[error("--server names one upstream that has no name; here each is written as --upstream NAME=URL")]
     ServerTwice,
     #[error("two upstreams are named `{0}`; each server has a name of its own")]
@@ -109,6 +111,8 @@ pub(crate) enum PlanError {
     TrustDomain(String),
     #[error("`{name}` cannot be part of an identity: {source}")]
     Identity { name: String, source: NameError },
+    #[error("--{option}: `{id}` is a whole identity; write `{name}`, the part behind the trust domain{domain}")]
+    WholeIdentity { option: &'static str, id: SpiffeId, name: String, domain: String },
     #[error("--{option} is for the gate's listener with TLS, which --at outbound does not have")]
     NoListener { option: &'static str },
     #[error("--{option}: {why}")]
@@ -124,6 +128,8 @@ impl Plan {
     /// What is asked for is wrong, or does not fit together; with what to write instead.
     pub(crate) fn of(arguments: &Arguments) -> Result<Self, PlanError> {
         let domain = trust_domain(&arguments.trust_domain)?;
+        within("principal", &arguments.principal, "", domain)?;
+        within("node", &arguments.node, "filter/", domain)?;
         let identity = |name: &str| {
             SpiffeId::try_from(format!("spiffe://{domain}/{name}").as_str())
                 .map_err(|source| PlanError::Identity { name: name.into(), source })
@@ -228,6 +234,7 @@ fn servers(arguments: &Arguments) -> Result<Vec<Behind>, PlanError> {
             (Some(name), None) => name,
             (None, Some(server)) if !several => server,
             (None, Some(_)) => return Err(PlanError::ServerTwice),
+            (None, None) if several => return Err(PlanError::UnnamedOfSeveral(url.into())),
             (None, None) => return Err(PlanError::Unnamed(url.into())),
         };
         let url = Url::parse(url).map_err(|source| PlanError::Address { option: "upstream", source })?;
@@ -340,6 +347,16 @@ fn trust_domain(text: &str) -> Result<&str, PlanError> {
         Ok(id) if id.trust_domain() == text => Ok(text),
         Ok(_) | Err(_) => Err(PlanError::TrustDomain(text.into())),
     }
+}
+
+/// A name within the trust domain, and no identity that brings a trust domain of its own.
+fn within(option: &'static str, text: &str, kind: &str, domain: &str) -> Result<(), PlanError> {
+    let Ok(id) = SpiffeId::try_from(text) else { return Ok(()) };
+    let own = id.trust_domain();
+    let path = text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(text, |(_, path)| path);
+    let name = path.strip_prefix(kind).unwrap_or(path).to_owned();
+    let domain = if own == domain { String::new() } else { format!(", and pass --trust-domain {own}") };
+    Err(PlanError::WholeIdentity { option, id, name, domain })
 }
 
 fn optional(option: &'static str, path: Option<&Path>, default: impl FnOnce() -> String) -> Result<String, PlanError> {

@@ -78,6 +78,14 @@ fn what_observes_says_so_where_it_is_read() {
     assert!(!text.contains("OBSERVES"), "{text}");
 }
 
+#[test]
+fn who_reads_it_where_it_runs_is_sent_to_no_source_file() {
+    for more in [&["--filter", "wasm"], &["--filter", "ext-authz"]] {
+        let (_, text) = made(&[&OUTBOUND[..], more].concat());
+        assert!(!text.contains("/src/") && !text.contains(".rs"), "{text}");
+    }
+}
+
 /// What the filter is told, from the configuration around it.
 fn told(value: &Value) -> Value {
     let plugin = value
@@ -172,6 +180,19 @@ fn bad_input_is_refused_by_name() {
         (vec!["--at", "outbound", "--upstream", "a=http://a", "--server", "a"], "NAME=URL"),
         (vec!["--at", "inbound", "--upstream", "a=http://a", "--upstream", "b=http://b"], "take --at gateway"),
         (vec!["--at", "outbound", "--upstream", "a=http://a", "--upstream", "http://b"], "has no name"),
+        (
+            vec!["--at", "gateway", "--upstream", "http://a", "--upstream", "http://b"],
+            "has no name; of several each is written as --upstream NAME=http://a",
+        ),
+        (
+            [upstream("http://a"), vec!["--principal", "spiffe://agentgate.local/agent/ci"]].concat(),
+            "write `agent/ci`, the part behind the trust domain",
+        ),
+        (
+            [upstream("http://a"), vec!["--principal", "spiffe://corp.example/agent/ci"]].concat(),
+            "write `agent/ci`, the part behind the trust domain, and pass --trust-domain corp.example",
+        ),
+        ([upstream("http://a"), vec!["--node", "spiffe://agentgate.local/filter/edge"]].concat(), "write `edge`"),
         (vec!["--at", "gateway", "--upstream", "a=http://a", "--upstream", "a=http://b"], "two upstreams are named `a`"),
         (two(&["--path", "a=/x", "--path", "b=/X/"]), "overlap"),
         (two(&["--path", "/x"]), "write --path NAME=/x"),
