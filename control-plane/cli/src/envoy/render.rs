@@ -173,7 +173,7 @@ fn gate(plan: &Plan) -> Result<String, TemplateError> {
         .map(|block| block.trim_start_matches('\n').to_owned())
 }
 
-/// The filter's own configuration, as `filter/src/config/mod.rs` documents it.
+/// The filter's own configuration: what is not said has its default.
 fn filter_configuration(plan: &Plan) -> String {
     let mode = match plan.mode {
         Mode::Observe => ", \"mode\": \"observe\"",
