@@ -4,6 +4,7 @@ use super::finding::Findings;
 use super::parts::{Asks, Chain, Gate};
 use super::place::Place;
 use super::table::Check;
+use agentgate_core::id::Server;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -15,6 +16,17 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_millis(200);
 
 /// Whose context_extensions are ours.
 const SERVER: &str = "agentgate.server";
+
+/// Nothing else of ours may stand there.
+const KNOWN: [&str; 7] = [
+    SERVER,
+    "agentgate.path",
+    "agentgate.mode",
+    "agentgate.versions",
+    "agentgate.query_keys",
+    "agentgate.origins",
+    "agentgate.denied",
+];
 
 /// Fields by which some requests go on unasked.
 const SOMETIMES: [&str; 3] = ["filter_enabled", "filter_enabled_metadata", "deny_at_disable"];
@@ -96,6 +108,42 @@ pub(crate) fn look(chain: &Chain<'_>, gate: &Gate<'_>, findings: &mut Findings) 
     let again = plugin.field("clear_route_cache");
     if again.is_true() {
         findings.at(Check::RouteByChanged, &chain.at, &again, "by `clear_route_cache`");
+    }
+}
+
+/// What the control plane reads of the routes, as strictly as it does.
+pub(crate) fn told(chain: &Chain<'_>, gate: &Gate<'_>, findings: &mut Findings) {
+    let Some(routes) = &chain.routes else { return };
+    let said = extensions(routes, gate.name);
+    if said.is_empty() {
+        let said = format!("no route names its server: `{SERVER}` in `context_extensions`");
+        findings.at(Check::PluginUnreadable, &chain.at, &gate.filter, said);
+    }
+    for said in said {
+        if let Err(why) = readable(&said) {
+            findings.at(Check::PluginUnreadable, &chain.at, &said, why);
+        }
+    }
+}
+
+fn readable(said: &Place<'_>) -> Result<(), String> {
+    let text = |name: &str| said.value.get(name).and_then(Value::as_str);
+    let unknown = said.members().into_iter().find(|(name, _)| name.starts_with("agentgate.") && !KNOWN.contains(name));
+    if let Some((name, _)) = unknown {
+        return Err(format!("`{name}` in `context_extensions` is unknown: {} are known", KNOWN.join(", ")));
+    }
+    let server = Server::try_from(text(SERVER).unwrap_or_default());
+    server.map_err(|error| format!("`{SERVER}` in `context_extensions` is no name: {error}"))?;
+    match text("agentgate.path") {
+        Some(path) if path.starts_with('/') && !path.contains(['?', '#']) => {}
+        Some(path) => {
+            return Err(format!("`agentgate.path` is `{path}`: it must begin with a slash and have no query"));
+        }
+        None => return Err("`agentgate.path` is missing in `context_extensions`".into()),
+    }
+    match text("agentgate.mode") {
+        None | Some("enforce" | "observe") => Ok(()),
+        Some(mode) => Err(format!("`agentgate.mode` is `{mode}`: take enforce or observe")),
     }
 }
 

@@ -143,7 +143,9 @@ fn gate<'a>(manager: &Place<'a>, routes: Option<&Place<'a>>) -> Option<Gate<'a>>
 fn told(configuration: &Place<'_>) -> Result<Value, String> {
     let value = configuration.field("value");
     match value.text() {
-        Some(text) => serde_json::from_str(text).map_err(|error| error.to_string()),
+        Some(text) => {
+            serde_json::from_str(text).map_err(|error| format!("the plugin's configuration is no strict JSON: {error}"))
+        }
         // A struct of protobuf stands there as itself.
         None if value.value.is_object() => Ok(value.value.clone()),
         None if configuration.value.is_object() => Ok(configuration.value.clone()),

@@ -5,6 +5,7 @@ use super::configuration::Configuration;
 use super::finding::Findings;
 use super::parts::{Asks, Chain, Gate};
 use super::place::Place;
+use super::plugin;
 use super::route::{Way, ways};
 use super::table::Check;
 use serde_json::Value;
@@ -97,7 +98,13 @@ fn failing(chain: &Chain<'_>, gate: &Gate<'_>, findings: &mut Findings) {
     }
     match &gate.told {
         Err(why) => findings.at(Check::PluginUnreadable, &chain.at, &plugin.field("configuration"), why.clone()),
-        Ok(told) => plugin_told(chain, gate, told, findings),
+        Ok(told) => {
+            match gate.asks {
+                Asks::Wasm => plugin_read(chain, gate, told, findings),
+                Asks::ExtAuthz => authz::told(chain, gate, findings),
+            }
+            plugin_told(chain, gate, told, findings);
+        }
     }
 }
 
@@ -122,34 +129,28 @@ fn loaded(chain: &Chain<'_>, plugin: &Place<'_>, findings: &mut Findings) {
     }
 }
 
-/// The filter reads its configuration strictly; here only what matters to the gate is looked at.
+/// What the filter reads as strictly as this does.
+fn plugin_read(chain: &Chain<'_>, gate: &Gate<'_>, told: &Value, findings: &mut Findings) {
+    let place = gate.plugin.field("configuration");
+    let read = match place.field("value").text() {
+        Some(text) => plugin::read(text),
+        None => plugin::read(&told.to_string()),
+    };
+    if let Err(said) = read {
+        findings.at(Check::PluginUnreadable, &chain.at, &place, said);
+    }
+}
+
+/// What it is told and may be told, and a person should know of.
 fn plugin_told(chain: &Chain<'_>, gate: &Gate<'_>, told: &Value, findings: &mut Findings) {
     let place = &gate.plugin.field("configuration");
-    let unreadable = |findings: &mut Findings, said: String| findings.at(Check::PluginUnreadable, &chain.at, place, said);
-    match told.get("unnamed_paths").map(|paths| paths.as_str().unwrap_or_default()) {
-        None | Some("refuse") => {}
-        Some("pass") => findings.at(Check::UnnamedPass, &chain.at, place, ""),
-        Some(other) => unreadable(findings, format!("`unnamed_paths` is `{other}`, and only `refuse` and `pass` are known")),
+    if told.get("unnamed_paths").and_then(Value::as_str) == Some("pass") {
+        findings.at(Check::UnnamedPass, &chain.at, place, "");
     }
-    if gate.told_routes().is_empty() {
-        unreadable(findings, "it has no `routes`".into());
-    }
-    for (index, route) in gate.told_routes().into_iter().enumerate() {
-        let Some(server) = route.get("server").and_then(Value::as_str) else {
-            unreadable(findings, format!("`routes[{index}]` names no `server`"));
-            continue;
-        };
-        // Tools that are no MCP have `rest` in the place of a path.
-        let path = route.get("path").map(|path| path.as_str().is_some_and(|path| path.starts_with('/')));
-        if !path.unwrap_or_else(|| route.get("rest").is_some()) {
-            unreadable(findings, format!("`routes[{index}].path` is no path"));
-        }
-        match route.get("mode").map(|mode| mode.as_str().unwrap_or_default()) {
-            None | Some("enforce") => {}
-            Some("observe") => findings.at(Check::Observes, &chain.at, place, observed(server)),
-            Some(other) => {
-                unreadable(findings, format!("`routes[{index}].mode` is `{other}`, and only `observe` and `enforce` are known"));
-            }
+    for route in gate.told_routes() {
+        let Some(server) = route.get("server").and_then(Value::as_str) else { continue };
+        if route.get("mode").and_then(Value::as_str) == Some("observe") {
+            findings.at(Check::Observes, &chain.at, place, observed(server));
         }
         origins(chain, place, server, route, findings);
     }

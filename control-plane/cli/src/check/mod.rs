@@ -11,6 +11,7 @@ mod gate;
 mod listener;
 mod parts;
 mod place;
+mod plugin;
 mod route;
 mod running;
 mod screen;

@@ -182,6 +182,13 @@ fn ext_authz() -> Vec<(Check, &'static str, String)> {
         (Check::GateOverridden, settings, setting("with_request_body: {max_request_bytes: 1}")),
         (Check::GateMissing, "ext_authz.v3.ExtAuthz\n", "lua.v3.Lua\n".into()),
         (Check::PluginUnreadable, "agentgate.path: /mcp", "agentgate.path: mcp".into()),
+        (Check::PluginUnreadable, "agentgate.path: /mcp", "agentgate.paths: /mcp".into()),
+        (
+            Check::PluginUnreadable,
+            "agentgate.path: /mcp",
+            "agentgate.path: /mcp\n                                  agentgate.mode: watch".into(),
+        ),
+        (Check::PluginUnreadable, "agentgate.server: notes", "agentgate.server: a b".into()),
     ]
 }
 
@@ -259,8 +266,28 @@ fn a_fault_is_found_in_the_line_where_it_stands() {
 
 #[test]
 fn tools_that_are_no_mcp_have_no_path_of_their_own() {
-    let text = SHIPPED.replace("\"path\": \"/mcp\", ", "\"rest\": {}, ");
-    assert_eq!(names(&fired(&text)), BTreeSet::new());
+    let mapped = |second: &str| {
+        let tool = |path: &str| format!("{{\"tool\": \"t\", \"method\": \"GET\", \"path\": \"{path}\"}}");
+        let rest = format!("\"rest\": {{\"tools\": [{}, {}]}}, ", tool("/items/{id}"), tool(second));
+        fired(&SHIPPED.replace("\"path\": \"/mcp\", ", &rest))
+    };
+    assert_eq!(names(&mapped("/others")), BTreeSet::new());
+    let found = mapped("/items/low");
+    assert_eq!(names(&found), BTreeSet::from([Check::PluginUnreadable]));
+    assert_eq!(found.list[0].said, "`GET /items/low` overlaps with `GET /items/{id}`: a request could be taken for either");
+}
+
+#[test]
+fn a_configuration_that_is_no_text_is_read_like_the_text_of_it() {
+    let (start, end) = ("value: |\n", "\"server\": \"notes\" } ] }\n");
+    let from = SHIPPED.find(start).expect("the plugin's configuration");
+    let to = SHIPPED.find(end).expect("its end") + end.len();
+    let structured = |route: &str| {
+        let told = format!("value: {{control_plane: {{cluster: agentgate}}, routes: [{{server: notes, {route}}}]}}\n");
+        fired(&format!("{}{told}{}", &SHIPPED[..from], &SHIPPED[to..]))
+    };
+    assert_eq!(names(&structured("path: /mcp, limits: {body_bytes_max: 1024}")), BTreeSet::new());
+    assert_eq!(names(&structured("paths: /mcp")), BTreeSet::from([Check::PluginUnreadable]));
 }
 
 #[test]
