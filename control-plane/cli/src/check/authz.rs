@@ -28,6 +28,9 @@ const KNOWN: [&str; 7] = [
     "agentgate.denied",
 ];
 
+/// What a running Envoy shows in the place of every one of them.
+const REDACTED: &str = "[redacted]";
+
 /// Fields by which some requests go on unasked.
 const SOMETIMES: [&str; 3] = ["filter_enabled", "filter_enabled_metadata", "deny_at_disable"];
 
@@ -72,11 +75,11 @@ fn extensions<'a>(routes: &Place<'a>, name: &str) -> Vec<Place<'a>> {
 fn route(said: &Place<'_>, plugin: &Place<'_>) -> Value {
     let mut route = Map::new();
     for name in ["server", "path", "mode"] {
-        if let Some(value) = said.value.get(format!("agentgate.{name}")) {
+        if let Some(value) = said.value.get(format!("agentgate.{name}")).filter(|value| *value != REDACTED) {
             route.insert(name.into(), value.clone());
         }
     }
-    if let Some(origins) = said.value.get("agentgate.origins").and_then(Value::as_str) {
+    if let Some(origins) = said.value.get("agentgate.origins").and_then(Value::as_str).filter(|text| *text != REDACTED) {
         route.insert("origins".into(), origins.split(',').map(str::trim).collect());
     }
     if let Some(bytes) = plugin.at("with_request_body.max_request_bytes").number() {
@@ -119,11 +122,23 @@ pub(crate) fn told(chain: &Chain<'_>, gate: &Gate<'_>, findings: &mut Findings) 
         let said = format!("no route names its server: `{SERVER}` in `context_extensions`");
         findings.at(Check::PluginUnreadable, &chain.at, &gate.filter, said);
     }
-    for said in said {
+    let (shown, hidden): (Vec<_>, Vec<_>) = said.into_iter().partition(|said| !is_hidden(said));
+    if !hidden.is_empty() {
+        findings.unseen(format!(
+            "what the routes of {} say in `context_extensions`: a running Envoy shows it as `{REDACTED}`; look at its file as \
+             well: `agentgate check --envoy-config FILE`",
+            chain.at
+        ));
+    }
+    for said in shown {
         if let Err(why) = readable(&said) {
             findings.at(Check::PluginUnreadable, &chain.at, &said, why);
         }
     }
+}
+
+fn is_hidden(said: &Place<'_>) -> bool {
+    said.members().iter().any(|(name, value)| KNOWN.contains(name) && value.text() == Some(REDACTED))
 }
 
 fn readable(said: &Place<'_>) -> Result<(), String> {

@@ -290,6 +290,21 @@ fn a_configuration_that_is_no_text_is_read_like_the_text_of_it() {
     assert_eq!(names(&structured("paths: /mcp")), BTreeSet::from([Check::PluginUnreadable]));
 }
 
+/// As a running Envoy's dump has it: each of these values is a secret to it.
+#[test]
+fn what_envoy_does_not_show_is_unseen_and_no_hole() {
+    let shown = by_ext_authz("observe");
+    let hidden = ["server: notes", "path: /mcp", "mode: observe"].iter().fold(shown, |text, said| {
+        let (name, _) = said.split_once(' ').expect("a value");
+        text.replace(&format!("agentgate.{said}"), &format!("agentgate.{name} \"[redacted]\""))
+    });
+    assert_eq!(hidden.matches("[redacted]").count(), 3);
+    let findings = fired(&hidden);
+    assert_eq!(names(&findings), BTreeSet::new());
+    assert_eq!(findings.unseen.len(), 1);
+    assert!(findings.unseen[0].contains("check --envoy-config FILE"), "{:?}", findings.unseen);
+}
+
 #[test]
 fn nothing_is_found_twice_and_a_configuration_of_nothing_is_no_gate() {
     let twice = SHIPPED.replace(ROUTE, &format!("{ROUTE}                            retry_policy: {{retry_on: 5xx}}\n"));
