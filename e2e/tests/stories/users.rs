@@ -117,6 +117,8 @@ fn nothing_arrived(world: &World, answer: &Answer) {
 fn a_trace_names_the_user_that_the_provider_vouched_for_and_a_policy_may_look() {
     let provider = Provider::start().unwrap();
     let world = provider.world();
+    let file = world.directory().join("gate/envoy.yaml").display().to_string();
+    assert_eq!(world.stack.cli.json(&["check", "--envoy-config", &file]).unwrap()["findings"], json!([]));
     let of = |user: &str| json!(format!("spiffe://agentgate.local/agent/laptop+user:{user}@{}", provider.issuer));
     let alice = provider.token("laptop", "alice");
     assert_eq!(passed(&world, &call(&world, Some(&alice), &[])), (json!("acme"), of("alice")));

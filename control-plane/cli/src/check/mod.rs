@@ -17,6 +17,7 @@ mod running;
 mod screen;
 mod source;
 mod table;
+mod users;
 pub(crate) mod yaml;
 
 use crate::client::{Client, Connection};
@@ -148,6 +149,7 @@ fn configured(configuration: &Configuration<'_>, findings: &mut Findings) {
         if let Some(gate) = &chain.gate {
             listener::look(chain, gate, findings);
             route::look(chain, gate, findings);
+            users::look(chain, gate, findings);
         }
     }
     listener::admin(configuration, findings);

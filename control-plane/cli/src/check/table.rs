@@ -123,6 +123,14 @@ checks! {
         "paths that no route names pass"
         "`/mcp/`, `/MCP` or `/mcp;x` may be the same to the server and pass without a verdict"
         "`unnamed_paths: refuse`";
+    UsersUnverified "users_unverified" Hole
+        "a route reads a user's claims, and no jwt_authn before the gate verifies and keeps them"
+        "no user is ever verified; where none is required, everybody is the agent"
+        "`envoy.filters.http.jwt_authn` before the gate, with the route's `metadata` as `payload_in_metadata`";
+    UsersAnyAudience "users_any_audience" Warning
+        "users' claims come from a provider without `audiences`"
+        "a token that was issued for another service is good here"
+        "`audiences` at the provider, with the name of this service";
     Observes "observes" Note
         "the gate observes"
         "it records what would be refused, and refuses nothing"

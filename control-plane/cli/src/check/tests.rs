@@ -192,6 +192,34 @@ fn ext_authz() -> Vec<(Check, &'static str, String)> {
     ]
 }
 
+/// The same for a gate that reads users' claims behind Envoy's jwt_authn.
+fn users() -> Vec<(Check, &'static str, String)> {
+    vec![
+        (Check::UsersUnverified, "jwt_authn.v3.JwtAuthentication", "lua.v3.Lua".into()),
+        (Check::UsersUnverified, "\"metadata\": \"jwt\"", "\"metadata\": \"other\"".into()),
+        (Check::UsersUnverified, ", payload_in_metadata: jwt", String::new()),
+        (Check::UsersUnverified, "provider_name: idp", "allow_missing: {}".into()),
+        (
+            Check::UsersUnverified,
+            "name: envoy.filters.http.jwt_authn,",
+            "name: envoy.filters.http.jwt_authn, disabled: true,".into(),
+        ),
+        (Check::UsersAnyAudience, "audiences: [notes], ", String::new()),
+        (Check::UsersAnyAudience, "audiences: [notes], ", "audiences: [], ".into()),
+    ]
+}
+
+const CLAIMS: &str = "\"server\": \"notes\", \"claims\": { \"metadata\": \"jwt\", \"names\": [\"sub\"] } }";
+
+/// As docs/operating.md has it.
+const VERIFIER: &str = "                  - {name: envoy.filters.http.jwt_authn, typed_config: {\"@type\": a.jwt_authn.v3.JwtAuthentication, \
+    providers: {idp: {issuer: \"https://idp.example\", audiences: [notes], payload_in_metadata: jwt}}, \
+    rules: [{match: {prefix: /}, requires: {provider_name: idp}}]}}\n";
+
+fn with_users() -> String {
+    SHIPPED.replace(ORIGIN, CLAIMS).replace(FILTER, &format!("{VERIFIER}{FILTER}"))
+}
+
 /// What fires by this configuration alone.
 fn fired(text: &str) -> Findings {
     let document = yaml::read(text).expect("YAML");
@@ -236,6 +264,7 @@ fn by_ext_authz(mode: &str) -> String {
 fn what_we_ship_and_print_has_nothing_to_find() {
     assert_eq!(names(&fired(SHIPPED)), BTreeSet::new());
     assert_eq!(names(&fired(&gateway())), BTreeSet::new());
+    assert_eq!(names(&fired(&with_users())), BTreeSet::new());
     assert_eq!(names(&fired(&by_ext_authz("enforce"))), BTreeSet::new());
     assert_eq!(names(&fired(&by_ext_authz("observe"))), BTreeSet::from([Check::Observes]));
 }
@@ -255,6 +284,27 @@ fn each_fault_of_a_configuration_is_found_where_it_stands() {
     inbound().iter().for_each(|case| check(&base, case));
     let base = by_ext_authz("enforce");
     ext_authz().iter().for_each(|case| check(&base, case));
+    let base = with_users();
+    users().iter().for_each(|case| check(&base, case));
+}
+
+#[test]
+fn who_vouches_for_users_stands_before_the_gate() {
+    let router = "                  - name: envoy.filters.http.router\n";
+    let asked = SHIPPED.replace(ORIGIN, CLAIMS);
+    let said = |text: &str| {
+        let found = fired(text).list.into_iter().find(|finding| finding.check == Check::UsersUnverified);
+        found.map(|finding| finding.said).unwrap_or_default()
+    };
+    assert_eq!(said(&asked), "there is none that keeps `jwt`");
+    assert_eq!(said(&asked.replace(router, &format!("{VERIFIER}{router}"))), "it stands behind the gate");
+    let elsewhere =
+        FILTER.replace("agentgate", "users") + "                    config_discovery: {type_urls: [a.JwtAuthentication]}\n";
+    let found = fired(&asked.replace(FILTER, &(elsewhere + FILTER)));
+    assert!(!names(&found).contains(&Check::UsersUnverified) && found.unseen[0].contains("`users`"), "{found:?}");
+    // For each route, by name.
+    let named = with_users().replace("rules: [", "requirement_map: {users: {provider_name: idp}}, other: [");
+    assert_eq!(said(&named), "");
 }
 
 #[test]
@@ -316,7 +366,8 @@ fn nothing_is_found_twice_and_a_configuration_of_nothing_is_no_gate() {
 
 #[test]
 fn every_check_is_tried_and_none_has_the_name_of_another() {
-    let mut tried: BTreeSet<Check> = outbound().iter().chain(&inbound()).chain(&ext_authz()).map(|(check, ..)| *check).collect();
+    let mut tried: BTreeSet<Check> =
+        outbound().iter().chain(&inbound()).chain(&ext_authz()).chain(&users()).map(|(check, ..)| *check).collect();
     tried.extend(certificates::TRIED);
     tried.extend(running::TRIED);
     let untried: Vec<&str> = Check::ALL.iter().filter(|check| !tried.contains(check)).map(|check| check.name()).collect();
