@@ -107,8 +107,6 @@ fn without_a_control_plane_it_says_what_it_did_not_see() {
     cli.environment.clear();
     let text = cli.text(&["check", "--envoy-config", &file]).unwrap();
     assert!(text.contains("not seen   the control plane") && text.contains("0 holes"), "{text}");
-    let nothing = cli.run(&["check"]).unwrap();
-    assert_eq!(nothing.status.code(), Some(2), "{nothing:?}");
     let nobody = cli.run(&["check", "--envoy-admin", "http://127.0.0.1:1"]).unwrap();
     assert_eq!(nobody.status.code(), Some(3), "{nobody:?}");
 }
@@ -131,8 +129,19 @@ fn a_gate_that_observes_and_is_turned_away_is_a_hole_beside_an_order_that_enforc
 }
 
 #[test]
-fn without_an_envoy_no_gate_is_called_whole() {
+fn what_looks_at_nothing_is_no_success_and_certificates_alone_are_no_gate() {
     let world = world();
-    let text = world.stack.cli.text(&["check"]).unwrap();
-    assert!(text.contains("no gate was looked at"), "{text}");
+    let empty = world.directory().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let nowhere = empty.join("nowhere").display().to_string();
+    // A control plane that answers makes no difference.
+    for (words, code) in [(vec!["check"], 2), (vec!["check", "--directory", &nowhere], 5)] {
+        let output = world.stack.cli.run(&words).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{output:?}");
+    }
+    let certs = world.directory().join("gate/certs").display().to_string();
+    let text = world.stack.cli.text(&["check", "--directory", &certs]).unwrap();
+    for said in ["seen ", " certificates in ", "1 filter", "0 holes", "no gate was looked at"] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
 }

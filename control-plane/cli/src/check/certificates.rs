@@ -1,4 +1,4 @@
-//! Looks at certificates and keys in files: those that Envoy's configuration names, or all of a directory.
+//! Looks at certificates and keys in files: those that Envoy's configuration names, or those of a folder (folder.rs).
 //!
 //! It reads keys only to compare them with their certificates, and shows none of either.
 
@@ -31,7 +31,7 @@ const DUE_SHARE: u64 = 3;
 
 /// Whose certificate it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
+pub(super) enum Whose {
     Filter,
     Listener,
     Other,
@@ -39,7 +39,7 @@ enum Whose {
 
 /// The files of one connection.
 #[derive(Clone, Debug, Default)]
-struct Files {
+pub(super) struct Files {
     pairs: Vec<(PathBuf, Option<PathBuf>)>,
     roots: Vec<PathBuf>,
     /// Files of secrets that are not here.
@@ -94,35 +94,6 @@ fn shared(connections: &[(Whose, String, Files)], findings: &mut Findings) {
     }
 }
 
-/// Looks at every `*.pem` of a directory, with the key beside it, against the `authority.pem` in it.
-pub(crate) fn look_into(directory: &Path, now: Time, findings: &mut Findings) {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) => {
-            return findings.add(Check::CertificateUnreadable, &directory.display().to_string(), None, error.to_string());
-        }
-    };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "pem"));
-    paths.sort();
-    if paths.is_empty() {
-        findings.unseen(format!("certificates: there is no `*.pem` in {}", directory.display()));
-    }
-    let authority = directory.join("authority.pem");
-    for path in paths {
-        let root = path == authority;
-        let roots = Some(authority.clone()).filter(|file| file.exists()).into_iter().collect();
-        let key = Some(path.with_extension("key")).filter(|key| key.exists());
-        let files = if root {
-            Files { roots, ..Files::default() }
-        } else {
-            Files { pairs: vec![(path.clone(), key)], roots, ..Files::default() }
-        };
-        let whose = if root { Whose::Other } else { Whose::Filter };
-        files.look(whose, &directory.display().to_string(), now, findings);
-    }
-}
-
 /// By the certificate's own words, and by the control plane's of those that it holds.
 pub(crate) fn aged(at: &str, life: &Life, now: Time, findings: &mut Findings) {
     let (now, second) = (now.micros(), 1_000_000);
@@ -139,6 +110,11 @@ pub(crate) fn aged(at: &str, life: &Life, now: Time, findings: &mut Findings) {
 // === impl Files ===
 
 impl Files {
+    /// Of a folder and no configuration. Without a pair only the roots are looked at.
+    pub(super) fn beside(pair: Option<(PathBuf, Option<PathBuf>)>, roots: Option<PathBuf>) -> Self {
+        Self { pairs: pair.into_iter().collect(), roots: roots.into_iter().collect(), ..Self::default() }
+    }
+
     fn of(configuration: &Configuration<'_>, socket: &Place<'_>, base: &Path) -> Self {
         let common = socket.field("typed_config").opened().field("common_tls_context");
         let mut files = Self::default();
@@ -208,7 +184,7 @@ impl Files {
     }
 
     /// The SPIFFE IDs of what it holds.
-    fn look(&self, whose: Whose, at: &str, now: Time, findings: &mut Findings) -> Vec<String> {
+    pub(super) fn look(&self, whose: Whose, at: &str, now: Time, findings: &mut Findings) -> Vec<String> {
         for file in &self.missing {
             findings.add(Check::CertificateUnreadable, &place(at, file), None, "the file that says where it lies");
         }

@@ -14,10 +14,12 @@ pub(crate) struct Finding {
     pub(crate) said: String,
 }
 
-/// All that was found, and what could not be looked at.
+/// All that was found, what was looked at, and what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
     pub(crate) list: Vec<Finding>,
+    /// What was looked at, where the command line does not say it.
+    pub(crate) seen: Vec<String>,
     pub(crate) unseen: Vec<String>,
     /// There was no configuration of an Envoy, so that no hole could be found in it.
     pub(crate) no_gate: bool,

@@ -7,6 +7,7 @@ mod certificates;
 mod cluster;
 mod configuration;
 mod finding;
+mod folder;
 mod gate;
 mod listener;
 mod parts;
@@ -28,6 +29,7 @@ use agentgate_core::time::Time;
 use clap::Args;
 use configuration::Configuration;
 use finding::Findings;
+use folder::Folder;
 use place::Place;
 use running::Told;
 use source::Admin;
@@ -60,6 +62,8 @@ struct Seen {
     document: Option<Document>,
     admin: Option<Admin>,
     base: PathBuf,
+    /// In the place of a configuration.
+    folder: Option<Folder>,
 }
 
 /// For whoever writes configuration: it has no hole.
@@ -97,12 +101,7 @@ pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failu
     let seen = Seen::of(arguments).await?;
     let mut findings = Findings::default();
     let told = told(arguments, &mut findings).await;
-    if seen.document.is_none() && arguments.directory.is_none() && told.is_none() {
-        return Err(Failure::new(Exit::Usage, "there is nothing to look at")
-            .then("pass --envoy-config FILE, or --envoy-admin http://127.0.0.1:9901")
-            .then("or the control plane's options: see `agentgate check --help`"));
-    }
-    judged(&seen, told.as_ref(), arguments.directory.as_deref(), desk.now, &mut findings);
+    judged(&seen, told.as_ref(), desk.now, &mut findings);
     findings.sort();
     let file = arguments.envoy_config.as_ref().and_then(|file| file.file_name()).map(|name| name.to_string_lossy().into_owned());
     desk.answer(|screen| screen::render(&findings, &file.unwrap_or_default(), screen), || screen::to_json(&findings))?;
@@ -115,12 +114,12 @@ pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failu
     }
 }
 
-fn judged(seen: &Seen, told: Option<&Told>, directory: Option<&Path>, now: Time, findings: &mut Findings) {
+fn judged(seen: &Seen, told: Option<&Told>, now: Time, findings: &mut Findings) {
     let Some(document) = &seen.document else {
         findings.no_gate = true;
         findings.unseen("Envoy's configuration: neither --envoy-config nor --envoy-admin was given");
-        if let Some(directory) = directory {
-            certificates::look_into(directory, now, findings);
+        if let Some(folder) = &seen.folder {
+            folder.look(now, findings);
         }
         if let Some(told) = told {
             running::control_plane(told, &[], &[], env!("CARGO_PKG_VERSION"), findings);
@@ -185,17 +184,30 @@ impl Seen {
     async fn of(arguments: &Arguments) -> Result<Self, Failure> {
         let own =
             |directory: Option<&Path>| directory.filter(|path| !path.as_os_str().is_empty()).map_or(".".into(), PathBuf::from);
+        if let Some(directory) = &arguments.directory {
+            folder::is_there(directory)?;
+        }
         if let Some(file) = &arguments.envoy_config {
             let base = arguments.directory.clone().unwrap_or_else(|| own(file.parent()));
-            return Ok(Self { document: Some(source::file(file)?), admin: None, base });
+            return Ok(Self { document: Some(source::file(file)?), base, ..Self::default() });
         }
-        let Some(address) = &arguments.envoy_admin else { return Ok(Self::default()) };
+        let Some(address) = &arguments.envoy_admin else {
+            // A control plane alone has no gate: what it says of itself is `agentgate status`.
+            let directory = arguments.directory.as_deref().ok_or_else(nothing)?;
+            return Ok(Self { folder: Some(Folder::of(directory)?), ..Self::default() });
+        };
         let mut admin = source::admin(address).await?;
         let options = admin.server_info.get("command_line_options");
         let file = options.and_then(|options| options.get("config_path")?.as_str()).map(PathBuf::from);
         let base = arguments.directory.clone().unwrap_or_else(|| own(file.as_deref().and_then(Path::parent)));
-        Ok(Self { document: Some(std::mem::take(&mut admin.config_dump)), admin: Some(admin), base })
+        Ok(Self { document: Some(std::mem::take(&mut admin.config_dump)), admin: Some(admin), base, ..Self::default() })
     }
+}
+
+fn nothing() -> Failure {
+    Failure::new(Exit::Usage, "there is nothing to look at")
+        .then("pass --envoy-config FILE, or --envoy-admin http://127.0.0.1:9901")
+        .then("for certificates alone pass --directory DIR; what the control plane says of itself: `agentgate status`")
 }
 
 #[cfg(test)]

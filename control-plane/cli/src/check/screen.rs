@@ -25,10 +25,13 @@ pub(crate) fn render(findings: &Findings, file: &str, screen: &Screen) -> String
             }
         }
     }
+    for seen in &findings.seen {
+        text += &paragraph("seen", Palette::Dim, seen, screen);
+    }
     for unseen in &findings.unseen {
         text += &paragraph("not seen", Palette::Dim, unseen, screen);
     }
-    if !findings.unseen.is_empty() {
+    if !findings.seen.is_empty() || !findings.unseen.is_empty() {
         text.push('\n');
     }
     text + &summary(findings, screen)
@@ -65,10 +68,8 @@ fn summary(findings: &Findings, screen: &Screen) -> String {
     });
     let seen = if findings.unseen.is_empty() { "" } else { " in what was seen" };
     let said = format!("{}{seen}", counted.join(", "));
+    let said = if findings.no_gate { format!("{said}; no gate was looked at") } else { said };
     match findings.count(Severity::Hole) {
-        0 if findings.no_gate => {
-            format!("{} no gate was looked at; {said}\n", screen.paint(Palette::Waiting, screen.sign("–", "-")))
-        }
         0 => format!("{} {said}\n", screen.paint(Palette::Good, screen.sign("✓", "ok"))),
         _ => format!("{} {said}\n", screen.paint(Palette::Bad, screen.sign("✗", "open"))),
     }
@@ -116,6 +117,7 @@ pub(crate) fn to_json(findings: &Findings) -> Value {
         "warnings": findings.count(Severity::Warning),
         "notes": findings.count(Severity::Note),
         "findings": list.collect::<Vec<_>>(),
+        "seen": findings.seen,
         "unseen": findings.unseen,
         "gate_seen": !findings.no_gate,
     })

@@ -46,6 +46,15 @@ fn an_answer_that_is_no_has_its_own_exit_code() {
 }
 
 #[test]
+fn a_check_of_nothing_is_no_success_though_a_control_plane_answers() {
+    let double = Answers::default().serve();
+    check(&double.agentgate(&["check"]), 2, &["nothing to look at", "--envoy-config FILE", "--directory DIR"]);
+    check(&double.agentgate(&["check", "--directory", "nowhere"]), 5, &["cannot read the folder nowhere"]);
+    let here = env!("CARGO_MANIFEST_DIR");
+    check(&double.agentgate(&["check", "--directory", here]), 5, &["there is no certificate (`*.pem`) in"]);
+}
+
+#[test]
 fn nobody_there_is_told_apart_from_not_permitted() {
     // A client's own port: it stays taken, and nobody listens on it.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -1,13 +1,15 @@
 //! Certificates in files: real ones, made by our own authority, and broken one way each.
 
-use super::super::certificates::{look, look_into};
+use super::super::certificates::look;
 use super::super::configuration::Configuration;
 use super::super::finding::Findings;
+use super::super::folder::Folder;
 use super::super::place::Place;
 use super::super::table::Check;
 use super::super::yaml;
 use super::{SHIPPED, names};
 use crate::authority::{Init, Issue, Validity, init, issue};
+use crate::failure::Exit;
 use agentgate_core::time::Time;
 use std::collections::BTreeSet;
 use std::fs;
@@ -117,18 +119,29 @@ fn what_does_not_belong_together_is_found() {
 }
 
 #[test]
-fn a_directory_alone_is_looked_into_as_well() {
+fn a_folder_alone_is_looked_into_and_says_what_is_there() {
     let directory = tempfile::tempdir().expect("a directory");
-    let look = || {
+    let certs = directory.path().join("certs");
+    let look = |path: &Path| {
         let mut findings = Findings::default();
-        look_into(directory.path(), NOW, &mut findings);
+        Folder::of(path).expect("certificates").look(NOW, &mut findings);
         findings
     };
-    assert_eq!(look().unseen.len(), 1);
-    made(directory.path(), "agentgate.local", "operator/me", -1, 23);
-    assert_eq!(names(&look()), BTreeSet::new());
-    made(directory.path(), "agentgate.local", "operator/me", -2, -1);
-    assert_eq!(names(&look()), BTreeSet::from([Check::CertificateExpired]));
+    made(&certs, "agentgate.local", "operator/me", -1, 23);
+    let well = look(&certs);
+    assert_eq!((names(&well), well.unseen.len()), (BTreeSet::new(), 0));
+    assert_eq!(well.seen, [format!("2 certificates in {}: 1 authority, 1 operator", certs.display())]);
+    made(&certs, "agentgate.local", "operator/me", -2, -1);
+    assert_eq!(names(&look(&certs)), BTreeSet::from([Check::CertificateExpired]));
+    for (path, said, next) in [
+        (directory.path().join("nowhere"), "cannot read the folder", "--directory names"),
+        (certs.join("authority.pem"), "cannot read the folder", "--directory names"),
+        (directory.path().into(), "there is no certificate (`*.pem`)", certs.to_str().expect("a path")),
+    ] {
+        let failure = Folder::of(&path).expect_err(said);
+        assert_eq!(failure.exit, Exit::Local);
+        assert!(failure.chain()[0].contains(said) && failure.next()[0].contains(next), "{failure:?}");
+    }
 }
 
 #[test]
