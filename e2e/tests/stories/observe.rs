@@ -90,7 +90,7 @@ fn nothing_changes_for_anybody_and_everything_is_on_record() {
 #[test]
 fn a_kill_holds_where_a_route_names_a_server_that_its_filter_was_never_granted() {
     let mut plan = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap();
-    plan.stack.edits.push(Edit::new(ROUTE, &OBSERVING.replace("notes", "ntoes")));
+    plan.stack.edits.push(Edit::new(ROUTE, OBSERVING.replace("notes", "ntoes")));
     let world = plan.start().unwrap();
     assert!(passes(&world, "read_note"), "it only observes");
     let told = |word: &str| {
