@@ -1,6 +1,9 @@
 //! What a configuration may say, and how it is told that it may not.
 
-use super::{CLAIM_NAME_BYTES_MAX, CLAIMS_MAX, Config, Denied, UnnamedPaths};
+use super::{
+    ASK_TIMEOUT_MS, BODY_BYTES_MAX, CLAIM_NAME_BYTES_MAX, CLAIMS_MAX, Config, ConfigError, Denied, HELD_BYTES_MAX, ORIGINS_MAX,
+    ROUTES_MAX, TOOLS_MAX, UnnamedPaths,
+};
 use agentgate_core::mcp::Version;
 use agentgate_core::mode::Mode;
 
@@ -35,6 +38,55 @@ fn the_smallest_configuration_has_the_documented_defaults() {
     assert_eq!(config.routes[0].denied, Denied::Result);
     assert_eq!(config.routes[0].mode, Mode::Enforce);
     assert_eq!(config.routes[0].claims, None);
+}
+
+/// `docs/operating.md` is where people read of it.
+#[test]
+fn the_documents_have_every_field_and_an_example_that_is_taken() {
+    let document = include_str!("../../../docs/operating.md");
+    let section = document.split("\n## ").find(|section| section.starts_with("The filter's configuration\n")).unwrap();
+    let example = documented(section);
+    assert_eq!(Config::parse(example.as_bytes()).unwrap().routes.len(), 2);
+    let rows: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let known_beside = |spoiled: &str| match Config::parse(spoiled.as_bytes()) {
+        Err(ConfigError::Unknown { known, .. }) => known,
+        other => panic!("{spoiled}: {other:?}"),
+    };
+    for (object, of) in [
+        (r#"{ "control_plane": {"#, ""),
+        (r#""control_plane": { "#, "control_plane."),
+        (r#"{ "path": "#, ""),
+        (r#"{ "server": "#, ""),
+        (r#""claims": { "#, "claims."),
+        (r#""limits": { "#, "limits."),
+        (r#""rest": { "#, "rest."),
+        (r#"{ "tool": "#, ""),
+    ] {
+        assert!(example.contains(object), "{object}");
+        let inside = object.replacen("{ ", r#"{ "zz": 1, "#, 1);
+        let known = known_beside(&example.replacen(object, &inside, 1));
+        for field in known.split(", ") {
+            let is_told = rows.iter().any(|row| *row == format!("{of}{field}") || row.starts_with(&format!("{of}{field}.")));
+            assert!(is_told, "no row for `{of}{field}`");
+        }
+    }
+    for (what, max) in [
+        ("cluster", crate::grpc_service::CLUSTER_BYTES_MAX as u64),
+        ("ask_timeout_ms", *ASK_TIMEOUT_MS.end()),
+        ("held_bytes_max", *HELD_BYTES_MAX.end()),
+        ("`routes`", ROUTES_MAX as u64),
+        ("`server`", agentgate_core::id::NAME_BYTES_MAX as u64),
+        ("origins", ORIGINS_MAX as u64),
+        ("claims.metadata", CLAIM_NAME_BYTES_MAX as u64),
+        ("claims.names", CLAIMS_MAX as u64),
+        ("body_bytes_max", *BODY_BYTES_MAX.end()),
+        ("rest.tools", TOOLS_MAX as u64),
+        ("behind the prefix", agentgate_core::rest::SEGMENTS_MAX as u64),
+    ] {
+        let row = section.lines().find(|line| line.starts_with('|') && line.contains(what)).unwrap();
+        let numbers: Vec<&str> = row.split(|letter: char| !letter.is_ascii_digit()).collect();
+        assert!(numbers.contains(&max.to_string().as_str()), "{max} in {row}");
+    }
 }
 
 #[test]
