@@ -81,6 +81,7 @@ impl Proposal {
         let item = document.resolve(written)?;
         if written.get("$ref").is_some() {
             self.look_at_keys(path, written, |_| Some("it stands beside a `$ref`, and one of the two counts"))?;
+            self.notes.extend(document.beside(written).map(|keys| format!("`{path}`: {keys} beside a `$ref`: not read")));
         }
         let Some(keys) = item.as_object() else {
             self.notes.push(format!("`{path}` is no path item, and names no operation: a map is wanted"));

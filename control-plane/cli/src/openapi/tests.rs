@@ -193,6 +193,12 @@ fn what_is_not_read_is_told() {
         "GET /a: `required` beside the `$ref` of the parameter `p`: not read"
     );
     assert_eq!(
+        notes("  /a: {$ref: '#/paths/~1b', parameters: [{name: q, in: query}]}\n  /b: {get: {operationId: b}}\n")
+            .first()
+            .expect("a note"),
+        "`/a`: `parameters` beside a `$ref`: not read"
+    );
+    assert_eq!(
         notes("  /a: {get: {}, query: {}, x-more: {}}\n  /z: null\n"),
         [
             "`/a` has the key `query`, which is not known, and not mapped",
