@@ -78,3 +78,23 @@ fn every_case_and_line_is_there_for_programs() {
     assert!(report["cases"][1]["failure"].is_string());
     assert_eq!(report["coverage"][0]["file"], "rego/platform.rego");
 }
+
+#[test]
+fn an_empty_table_is_why_no_case_reaches_what_is_said_of_its_rows() {
+    const SAID: &str = "tools.yaml has no row yet";
+    let shown = |folder: &Path| text(&test(folder, &[]).stdout);
+    let start = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/start");
+    assert!(shown(&start).contains(SAID), "{}", shown(&start));
+    // Nothing is missed; or it is, and rows are there.
+    let blocked =
+        "\nallow contains {\n\t\"rule\": \"never\",\n\t\"reason\": \"never\",\n} if {\n\tinput.method == \"never\"\n}\n";
+    for (rego, table, is_said) in [
+        (REGO.to_owned(), "{}\n", false),
+        (format!("{REGO}{blocked}"), "{}\n", true),
+        (format!("{REGO}{blocked}"), "notes:\n  read: { tag: open, scope: read }\n", false),
+    ] {
+        let folder = folder(&rego, PASSES);
+        fs::write(folder.path().join("tools.yaml"), table).expect("written");
+        assert_eq!(shown(folder.path()).contains(SAID), is_said, "{}", shown(folder.path()));
+    }
+}
