@@ -9,8 +9,18 @@ import { createServer } from "node:http";
 const { Provider } = await import(process.env.OIDC_PROVIDER);
 const ready = process.env.READY_FILE;
 
-/** Whose employee everybody is; everybody else is of `acme`. */
-const TENANTS = { mallory: "globex" };
+/** Whose employee everybody is, in whatever form; everybody else is of `acme`. */
+const TENANTS = {
+  mallory: "globex",
+  list: ["acme"],
+  object: { acme: "acme" },
+  number: 7,
+  truth: true,
+  nothing: null,
+  empty: "",
+  lines: "ac\nme",
+  long: "a".repeat(2049),
+};
 
 const client = (client_id) => ({
   client_id,
@@ -29,7 +39,7 @@ const configuration = {
   jwks: { keys: [{ ...key, kid: randomUUID(), use: "sig", alg: "ES256" }] },
   cookies: { keys: [randomUUID()] },
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
-  extraTokenClaims: (_, token) => ({ tenant: TENANTS[token.accountId] ?? "acme" }),
+  extraTokenClaims: (_, token) => ({ tenant: token.accountId in TENANTS ? TENANTS[token.accountId] : "acme" }),
   features: {
     devInteractions: { enabled: true },
     resourceIndicators: {

@@ -47,13 +47,30 @@ fn a_call_is_asked_for_shown_granted_and_passes_exactly_once() {
     assert_ne!(waits(&world, 3, "ab"), id);
 
     let shown = world.stack.cli.text(&["approve", "show", &id[..8]]).unwrap();
-    for words in ["add_note", "agent/laptop", "tool_gated", "\\u{202e}", "not seen"] {
+    for words in [
+        "add_note",
+        "agent/laptop",
+        "tool_gated",
+        "\\u{202e}",
+        "not seen",
+        "http method  POST",
+        "host         tools.example",
+        "path         /mcp",
+    ] {
         assert!(shown.contains(words), "`{words}` is missing:\n{shown}");
     }
     let granted = world.stack.cli.text(&["approve", "grant", &id[..8], "--yes", "--reason", "agreed"]).unwrap();
     assert!(granted.contains("granted"), "{granted}");
 
     waits(&world, 4, "another text");
+    let elsewhere = String::from_utf8(call(7, "a\u{202e}b")).unwrap().replace("tools.example", "other.example");
+    let answer = world.http1(elsewhere.as_bytes()).unwrap();
+    let verdict = answer.json()["result"]["_meta"]["agentgate/verdict"].clone();
+    assert_eq!(
+        (&verdict["verdict"], verdict["approval"] == id),
+        (&json!("pending"), false),
+        "at another host it is another call"
+    );
     passes(&world, 5, "a\u{202e}b");
     assert_eq!(state(&world, &id), "used");
     assert_ne!(waits(&world, 6, "a\u{202e}b"), id, "a grant is for one call");

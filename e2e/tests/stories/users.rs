@@ -165,9 +165,19 @@ fn envoy_turns_away_what_the_provider_did_not_vouch_for() {
 fn a_token_that_names_a_foreign_tenant_or_another_client_is_refused() {
     let provider = Provider::start().unwrap();
     let world = provider.world();
+    // What is there and no text is not what is not there.
+    let unreadable = "the claim `tenant` is there, but is no text";
     for (client, user, why) in [
         ("laptop", "mallory", "the tenant `globex` is not among `tenants`"),
         ("phone", "alice", "the client `phone` is not among `agents`"),
+        ("laptop", "list", unreadable),
+        ("laptop", "object", unreadable),
+        ("laptop", "number", unreadable),
+        ("laptop", "truth", unreadable),
+        ("laptop", "nothing", unreadable),
+        ("laptop", "empty", unreadable),
+        ("laptop", "lines", unreadable),
+        ("laptop", "long", unreadable),
     ] {
         let answer = call(&world, Some(&provider.token(client, user)), &[]);
         nothing_arrived(&world, &answer);
