@@ -45,8 +45,9 @@ pub fn canonical(value: &Json) -> String {
 }
 
 /// The digest of a call: who asks whom for what, through which filter, by which method of HTTP, at which host and path, with
-/// which parameters. One tool may be mapped to several of these, and a grant for one is none for the next. The protocol's version is no part of it (the same call in another version is the same call), nor is the handle, which the agent
-/// writes, nor a request's id. The id of a client's answer is: it says what is answered.
+/// which parameters. One tool may be mapped to several of these, and a grant for one is none for the next. The protocol's
+/// version is no part of it (the same call in another version is the same call), nor is the handle, which the agent writes, nor
+/// a request's id. The id of a client's answer is: it says what is answered.
 #[must_use]
 pub fn call_digest(called: &Called<'_>) -> Digest {
     let message = called.message;

@@ -308,7 +308,9 @@ fn headers_that_could_multiply_or_disguise_a_call_are_removed() {
     );
     check(&[(
         event,
-        "pause | -request x-envoy-retry-on | -request x-envoy-max-retries | -request x-original-url | -request x-http-method-override | -request x-http-method.override | -request x-forwarded-host | -request accept-encoding",
+        "pause | -request x-envoy-retry-on | -request x-envoy-max-retries | -request x-original-url \
+         | -request x-http-method-override | -request x-http-method.override | -request x-forwarded-host \
+         | -request accept-encoding",
     )]);
 }
 
