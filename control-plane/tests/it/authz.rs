@@ -229,6 +229,8 @@ async fn a_pending_call_goes_on_once_after_it_was_granted() {
     let seen = agentgate_core::approval::shown_digest(&approval.request).as_bytes().to_vec().into();
     let grant = v1::DecideApprovalRequest { id: approval.id, grant: true, reason: "it may".into(), seen };
     approvals.decide_approval(grant).await.unwrap();
+    let (_, elsewhere) = envoy.refused(&gated.clone().replaced(":authority", b"y")).await;
+    assert!(elsewhere.contains(r#""verdict":"pending""#), "the grant is for one host: {elsewhere}");
     envoy.goes_on(&gated).await;
     let (_, again) = envoy.refused(&gated).await;
     assert!(again.contains(r#""verdict":"pending""#), "{again}");
