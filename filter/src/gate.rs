@@ -1,11 +1,11 @@
 //! Joins the exchanges of one VM with its one conversation. It does nothing either: it says what the host shall do.
 
 use crate::clock::Moment;
-use crate::config::Config;
 use crate::conversation::{Conversation, Input, Output, StreamId};
 use crate::count::Count;
 use crate::exchange::{Action, Budget, Effect, Event, Exchange};
 use crate::standing::SERVERS_MAX;
+use agentgate_core::config::Config;
 use agentgate_core::id::Epoch;
 use agentgate_proto::v1;
 use std::collections::{BTreeSet, HashMap};

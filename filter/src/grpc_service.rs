@@ -3,10 +3,8 @@
 //! A bare cluster name must never reach the host: it first parses the bytes as this message, and a cluster that was
 //! named `agentgate` ended the whole Envoy process.
 
+use agentgate_core::config::CLUSTER_BYTES_MAX;
 use prost::Message as _;
-
-/// Keeps the message's lengths below 128, so that its bytes are UTF-8, which the SDK's signature asks for.
-pub(crate) const CLUSTER_BYTES_MAX: usize = 100;
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct GrpcService {

@@ -6,13 +6,13 @@
 mod abi;
 
 use crate::clock::Moment;
-use crate::config::Config;
 use crate::conversation::{Input, StreamId};
 use crate::count::Count;
 use crate::exchange::{Action, Answerer, Effect, Event, claim};
 use crate::gate::{Bodies, ContextId, Gate, Order};
 use crate::grpc_service;
 use abi::{Buffer, Direction, Hosted, Level, Map};
+use agentgate_core::config::Config;
 use agentgate_core::error::chain;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action as HostAction, ContextType};

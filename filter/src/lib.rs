@@ -14,7 +14,6 @@
 )]
 
 pub mod clock;
-pub mod config;
 pub mod conversation;
 pub mod count;
 pub mod exchange;

@@ -3,7 +3,7 @@
 //! It outlives streams and configurations. What it cannot read it does not take, and where nothing was ever said it refuses
 //! to take a route's word for it while there may still be somebody to ask.
 
-use crate::config::Route;
+use agentgate_core::config::Route;
 use agentgate_core::id::{NAME_BYTES_MAX, Server};
 use agentgate_core::mcp::{Message, Method};
 use agentgate_core::mode::{Mode, Modes};

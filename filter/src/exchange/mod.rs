@@ -19,10 +19,10 @@ pub use event::{Action, Answerer, Effect, Event, Step};
 pub use reading::claim;
 
 use crate::clock::Moment;
-use crate::config::{Config, Route, UnnamedPaths};
 use crate::conversation::Answered;
 use crate::count::Count;
 use crate::standing::{Standing, Treatment};
+use agentgate_core::config::{Config, Route, UnnamedPaths};
 use agentgate_core::mcp::{Malformed, Message, Unread, check_origin, is_read, is_stripped};
 use agentgate_core::reply;
 use agentgate_proto::v1;

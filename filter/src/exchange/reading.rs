@@ -3,8 +3,8 @@
 //! Of the head it keeps only what is read: a client may send much more.
 
 use super::Effect;
-use crate::config::{Route, is_plain};
 use crate::standing::Standing;
+use agentgate_core::config::{Route, is_plain};
 use agentgate_core::id::NAME_BYTES_MAX;
 use agentgate_core::mcp::{self, Head, Message, Unread, is_stripped};
 use agentgate_core::rest;

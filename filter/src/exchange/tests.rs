@@ -2,9 +2,9 @@
 
 use super::{Action, Answerer, Budget, Effect, Event, Exchange};
 use crate::clock::Moment;
-use crate::config::Config;
 use crate::conversation::{Answered, Cause, Listed, Undecided};
 use crate::standing::Standing;
+use agentgate_core::config::Config;
 use agentgate_proto::v1;
 use std::rc::Rc;
 

@@ -2,10 +2,10 @@
 
 use super::{Bodies, ContextId, Gate, Order};
 use crate::clock::Moment;
-use crate::config::Config;
 use crate::conversation::Input;
 use crate::count::Count;
 use crate::exchange::{Action, Answerer, Effect, Event};
+use agentgate_core::config::Config;
 use agentgate_proto::v1::{self, converse_request, converse_response};
 use prost::Message as _;
 use std::rc::Rc;

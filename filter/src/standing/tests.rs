@@ -1,7 +1,7 @@
 //! Standings as short texts, and how the calls under them are treated.
 
 use super::{SERVERS_MAX, Standing, TOOLS_MAX, Treatment};
-use crate::config::Config;
+use agentgate_core::config::Config;
 use agentgate_core::id::NAME_BYTES_MAX;
 use agentgate_core::mcp::{Kind, Message, Method, Protocol, RequestId, Version};
 use agentgate_proto::v1;

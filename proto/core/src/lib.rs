@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod approval;
 pub mod canonical;
+pub mod config;
 pub mod decide;
 pub mod digest;
 pub mod endpoint;

@@ -5,9 +5,9 @@ use super::configuration::Configuration;
 use super::finding::Findings;
 use super::parts::{Asks, Chain, Gate};
 use super::place::Place;
-use super::plugin;
 use super::route::{Way, ways};
 use super::table::Check;
+use agentgate_core::config::Config;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -129,15 +129,15 @@ fn loaded(chain: &Chain<'_>, plugin: &Place<'_>, findings: &mut Findings) {
     }
 }
 
-/// What the filter reads as strictly as this does.
+/// As the filter reads it: what it does not take, Envoy does not start with.
 fn plugin_read(chain: &Chain<'_>, gate: &Gate<'_>, told: &Value, findings: &mut Findings) {
     let place = gate.plugin.field("configuration");
     let read = match place.field("value").text() {
-        Some(text) => plugin::read(text),
-        None => plugin::read(&told.to_string()),
+        Some(text) => Config::parse(text.as_bytes()),
+        None => Config::parse(told.to_string().as_bytes()),
     };
-    if let Err(said) = read {
-        findings.at(Check::PluginUnreadable, &chain.at, &place, said);
+    if let Err(error) = read {
+        findings.at(Check::PluginUnreadable, &chain.at, &place, agentgate_core::error::chain(&error));
     }
 }
 

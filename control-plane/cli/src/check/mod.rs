@@ -12,7 +12,6 @@ mod gate;
 mod listener;
 mod parts;
 mod place;
-mod plugin;
 mod route;
 mod running;
 mod screen;

@@ -2,6 +2,7 @@
 //!
 //! It resolves no name and opens no connection.
 
+use agentgate_core::config::is_plain;
 use std::fmt;
 use std::net::IpAddr;
 use thiserror::Error;
@@ -191,12 +192,8 @@ impl Url {
 ///
 /// # Errors
 /// It is another.
-pub(crate) fn plain_path(path: &str) -> Result<String, AddressError> {
-    let plain = path.starts_with('/')
-        && path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#;%\\".contains(&byte))
-        && !path.contains("//")
-        && !path.split('/').any(|segment| matches!(segment, "." | ".."));
-    if plain { Ok(path.into()) } else { Err(AddressError::Path(path.into())) }
+pub(super) fn plain_path(path: &str) -> Result<String, AddressError> {
+    if is_plain(path) { Ok(path.into()) } else { Err(AddressError::Path(path.into())) }
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::screen::Palette;
 use crate::text::escape;
-pub(crate) use address::plain_path;
 use agentgate_core::mode::Mode;
 use clap::{Args, ValueEnum};
 use plan::{Plan, PlanError};

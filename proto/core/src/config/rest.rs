@@ -18,8 +18,12 @@
 
 use super::field::Fields;
 use super::{ConfigError, Route, is_plain};
-use agentgate_core::fold;
-use agentgate_core::rest::{Body, Field, Parts, Rule, Type, is_host};
+use crate::fold;
+use crate::rest::{Body, Field, Parts, Rule, Type, is_host};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Tools of one route. Each is compared with every request below its prefix.
 pub const TOOLS_MAX: usize = 512;

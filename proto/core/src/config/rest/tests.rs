@@ -3,8 +3,12 @@
 use super::super::Config;
 use super::TOOLS_MAX;
 use crate::config::tests::documented;
-use agentgate_core::error::chain;
-use agentgate_core::rest::Rule;
+use crate::error::chain;
+use crate::rest::Rule;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 fn with_tools(tools: &str) -> String {
     format!(r#"{{"routes":[{{"server":"billing","rest":{{"prefix":"/api","tools":[{tools}]}}}}]}}"#)

@@ -29,28 +29,34 @@
 mod field;
 mod rest;
 
-use agentgate_core::id::{NameError, Server};
-use agentgate_core::json::{self, Bounds, Fault, Keys};
-use agentgate_core::mcp::{Limits, Rules, Version};
-use agentgate_core::mode::Mode;
-pub use agentgate_core::reply::Denied;
-use agentgate_core::rest::RuleError;
+use crate::id::{NameError, Server};
+use crate::json::{self, Bounds, Fault, Keys};
+use crate::mcp::{Limits, Rules, Version};
+use crate::mode::Mode;
+pub use crate::reply::Denied;
+use crate::rest::RuleError;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
 use field::Fields;
 pub use rest::{Rest, TOOLS_MAX};
-use std::rc::Rc;
 use thiserror::Error;
 
 pub const CLUSTER_DEFAULT: &str = "agentgate";
+/// Keeps the lengths in the message that names it to Envoy below 128, so that its bytes are UTF-8, as the filter's SDK wants them.
+pub const CLUSTER_BYTES_MAX: usize = 100;
 pub const ASK_TIMEOUT_MS_DEFAULT: u64 = 2_000;
 /// Shorter would refuse healthy calls, longer would outlast the clients that wait.
-pub const ASK_TIMEOUT_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
+pub const ASK_TIMEOUT_MS: core::ops::RangeInclusive<u64> = 10..=60_000;
 /// Below the listener's own limits, which answer with a plain 413 (envoy/bootstrap.yaml sets them to this and 1 MiB).
 pub const BODY_BYTES_MAX_DEFAULT: u64 = 1_024 * 1_024;
 /// The control plane reads each body again, with this limit.
-pub const BODY_BYTES_MAX: std::ops::RangeInclusive<u64> = 1..=BODY_BYTES_MAX_DEFAULT;
+pub const BODY_BYTES_MAX: core::ops::RangeInclusive<u64> = 1..=BODY_BYTES_MAX_DEFAULT;
 /// What all exchanges of one VM hold together. A VM's memory never shrinks, and 1 GiB ends it.
 pub const HELD_BYTES_MAX_DEFAULT: u64 = 64 * 1_024 * 1_024;
-pub const HELD_BYTES_MAX: std::ops::RangeInclusive<u64> = 1..=256 * 1_024 * 1_024;
+pub const HELD_BYTES_MAX: core::ops::RangeInclusive<u64> = 1..=256 * 1_024 * 1_024;
 /// A configuration is written by people; more routes than this are a mistake.
 pub const ROUTES_MAX: usize = 256;
 /// Each is compared with every request that names one.
@@ -166,9 +172,9 @@ impl Config {
         let control_plane = root.object("control_plane")?;
         control_plane.only(&["cluster", "ask_timeout_ms"])?;
         let cluster = control_plane.text("cluster")?.unwrap_or(CLUSTER_DEFAULT);
-        if cluster.len() > crate::grpc_service::CLUSTER_BYTES_MAX {
+        if cluster.len() > CLUSTER_BYTES_MAX {
             let field = control_plane.name("cluster");
-            return Err(ConfigError::TooLong { field, max: crate::grpc_service::CLUSTER_BYTES_MAX });
+            return Err(ConfigError::TooLong { field, max: CLUSTER_BYTES_MAX });
         }
         Ok(Self {
             cluster: cluster.to_owned(),
@@ -360,7 +366,8 @@ fn is_origin(text: &str) -> bool {
 }
 
 /// A path that Envoy's normalisation leaves as it is, so that what is compared is what the server sees.
-pub(crate) fn is_plain(path: &str) -> bool {
+#[must_use]
+pub fn is_plain(path: &str) -> bool {
     path.starts_with('/')
         && path.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b';' | b'%' | b'\\'))
         && !path.contains("//")

@@ -1,8 +1,12 @@
 //! Takes members out of a JSON object, each by name and type, with an error that says where it stood.
 
 use super::ConfigError;
-use agentgate_core::json::{Json, Object};
-use std::ops::RangeInclusive;
+use crate::json::{Json, Object};
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
 /// An object of the configuration, and where it stands in it.
 #[derive(Debug)]
