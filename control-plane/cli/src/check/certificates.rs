@@ -4,6 +4,7 @@
 
 use super::configuration::Configuration;
 use super::finding::Findings;
+use super::missing::{self, Base, Sure};
 use super::parts::{Chain, Gate};
 use super::place::Place;
 use super::table::Check;
@@ -44,6 +45,7 @@ pub(super) struct Files {
     roots: Vec<PathBuf>,
     /// Files of secrets that are not here.
     missing: Vec<PathBuf>,
+    sure: Sure,
 }
 
 /// What is told of one certificate.
@@ -57,7 +59,7 @@ pub(crate) struct Life {
 pub(crate) fn look(
     configuration: &Configuration<'_>,
     chains: &[Chain<'_>],
-    base: &Path,
+    base: &Base,
     now: Time,
     findings: &mut Findings,
 ) -> Vec<String> {
@@ -115,9 +117,10 @@ impl Files {
         Self { pairs: pair.into_iter().collect(), roots: roots.into_iter().collect(), ..Self::default() }
     }
 
-    fn of(configuration: &Configuration<'_>, socket: &Place<'_>, base: &Path) -> Self {
+    fn of(configuration: &Configuration<'_>, socket: &Place<'_>, base: &Base) -> Self {
+        let (base, sure) = (base.path.as_path(), base.sure);
         let common = socket.field("typed_config").opened().field("common_tls_context");
-        let mut files = Self::default();
+        let mut files = Self { sure, ..Self::default() };
         for pair in common.field("tls_certificates").items() {
             files.pair(&pair, base);
         }
@@ -183,12 +186,26 @@ impl Files {
         self.pairs.iter().filter_map(|(certificate, _)| key(certificate)).collect()
     }
 
+    /// Whether it is looked for here and is not here. Of other connections nothing is known: they may be other machines'.
+    fn is_missing(&self, whose: Whose, at: &str, file: &Path, findings: &mut Findings) -> bool {
+        let missing = whose != Whose::Other && self.sure.is_missing(file);
+        if missing {
+            findings.add(Check::CertificateMissing, &place(at, file), None, missing::said(file));
+        }
+        missing
+    }
+
     /// The SPIFFE IDs of what it holds.
     pub(super) fn look(&self, whose: Whose, at: &str, now: Time, findings: &mut Findings) -> Vec<String> {
         for file in &self.missing {
-            findings.add(Check::CertificateUnreadable, &place(at, file), None, "the file that says where it lies");
+            if !self.is_missing(whose, at, file, findings) {
+                findings.add(Check::CertificateUnreadable, &place(at, file), None, "the file that says where it lies");
+            }
         }
-        let roots: Vec<CertificateDer<'static>> = self.roots.iter().flat_map(|file| certificates(at, file, findings)).collect();
+        let read = |file: &PathBuf, findings: &mut Findings| {
+            if self.is_missing(whose, at, file, findings) { Vec::new() } else { certificates(at, file, findings) }
+        };
+        let roots: Vec<CertificateDer<'static>> = self.roots.iter().flat_map(|file| read(file, findings)).collect();
         if roots.len() <= OWN_ROOTS_MAX {
             for (root, file) in roots.iter().zip(self.roots.iter().cycle()) {
                 if let Ok((_, parsed)) = X509Certificate::from_der(root) {
@@ -198,7 +215,7 @@ impl Files {
         }
         let mut identities = Vec::new();
         for (certificate, key) in &self.pairs {
-            let chain = certificates(at, certificate, findings);
+            let chain = read(certificate, findings);
             let Some(leaf) = chain.first() else { continue };
             let here = place(at, certificate);
             let Ok((_, parsed)) = X509Certificate::from_der(leaf) else {
@@ -210,13 +227,22 @@ impl Files {
                 identities.extend(identity(&here, &parsed, findings));
                 signed(&here, &chain, &roots, now, findings);
             }
-            if let Some(key) = key {
+            if let Some(key) = key.as_ref().filter(|key| !self.is_missing(whose, at, key, findings)) {
                 fits(at, key, &chain, findings);
             }
         }
         domains(at, whose, &identities, &roots, findings);
         identities
     }
+}
+
+/// The name of whoever shows this certificate.
+#[must_use]
+pub(crate) fn name_of(file: &Path) -> Option<SpiffeId> {
+    let leaf = CertificateDer::pem_file_iter(file).ok()?.next()?.ok()?;
+    let (_, parsed) = X509Certificate::from_der(&leaf).ok()?;
+    let uris = uris(&parsed);
+    SpiffeId::try_from(uris.first()?.as_str()).ok()
 }
 
 fn place(at: &str, file: &Path) -> String {

@@ -10,6 +10,7 @@ mod finding;
 mod folder;
 mod gate;
 mod listener;
+mod missing;
 mod parts;
 mod place;
 mod route;
@@ -25,10 +26,12 @@ use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use agentgate_core::time::Time;
+pub(crate) use certificates::name_of;
 use clap::Args;
 use configuration::Configuration;
 use finding::Findings;
 use folder::Folder;
+use missing::{Base, Sure};
 use place::Place;
 use running::Told;
 use source::Admin;
@@ -60,7 +63,7 @@ pub struct Arguments {
 struct Seen {
     document: Option<Document>,
     admin: Option<Admin>,
-    base: PathBuf,
+    base: Base,
     /// In the place of a configuration.
     folder: Option<Folder>,
 }
@@ -181,13 +184,18 @@ async fn told(arguments: &Arguments, findings: &mut Findings) -> Option<Told> {
 
 impl Seen {
     async fn of(arguments: &Arguments) -> Result<Self, Failure> {
-        let own =
-            |directory: Option<&Path>| directory.filter(|path| !path.as_os_str().is_empty()).map_or(".".into(), PathBuf::from);
+        let base = |beside: Option<&Path>, sure: Sure| match &arguments.directory {
+            Some(directory) => Base { path: directory.clone(), sure: Sure::Told },
+            None => {
+                let path = beside.filter(|path| !path.as_os_str().is_empty()).map_or(".".into(), PathBuf::from);
+                Base { path, sure }
+            }
+        };
         if let Some(directory) = &arguments.directory {
             folder::is_there(directory)?;
         }
         if let Some(file) = &arguments.envoy_config {
-            let base = arguments.directory.clone().unwrap_or_else(|| own(file.parent()));
+            let base = base(file.parent(), Sure::Beside);
             return Ok(Self { document: Some(source::file(file)?), base, ..Self::default() });
         }
         let Some(address) = &arguments.envoy_admin else {
@@ -198,7 +206,7 @@ impl Seen {
         let mut admin = source::admin(address).await?;
         let options = admin.server_info.get("command_line_options");
         let file = options.and_then(|options| options.get("config_path")?.as_str()).map(PathBuf::from);
-        let base = arguments.directory.clone().unwrap_or_else(|| own(file.as_deref().and_then(Path::parent)));
+        let base = base(file.as_deref().and_then(Path::parent), Sure::Guessed);
         Ok(Self { document: Some(std::mem::take(&mut admin.config_dump)), admin: Some(admin), base, ..Self::default() })
     }
 }

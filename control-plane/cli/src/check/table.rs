@@ -343,6 +343,10 @@ checks! {
         "this machine's clock and the control plane's differ by more than 30 s"
         "certificates are refused, and approvals expire before their time"
         "let both follow one time server";
+    CertificateMissing "certificate_missing" Hole
+        "a certificate or key that the gate shows or believes is not where the configuration says"
+        "Envoy has nothing to show or to compare with: no call gets through"
+        "put it there, or name the one that is (`agentgate envoy … --node NAME`), or issue it: `agentgate authority issue filter/NAME`";
     CertificateUnreadable "certificate_unreadable" Warning
         "a certificate or key that the configuration names cannot be read here"
         "nothing can be said about it"

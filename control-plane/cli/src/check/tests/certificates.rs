@@ -1,9 +1,10 @@
 //! Certificates in files: real ones, made by our own authority, and broken one way each.
 
-use super::super::certificates::look;
+use super::super::certificates::{look, name_of};
 use super::super::configuration::Configuration;
 use super::super::finding::Findings;
 use super::super::folder::Folder;
+use super::super::missing::{Base, Sure};
 use super::super::place::Place;
 use super::super::table::Check;
 use super::super::yaml;
@@ -16,7 +17,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-pub(super) const TRIED: [Check; 9] = [
+pub(super) const TRIED: [Check; 10] = [
+    Check::CertificateMissing,
     Check::CertificateUnreadable,
     Check::CertificateExpired,
     Check::CertificateEarly,
@@ -49,6 +51,11 @@ fn check(from: i64, to: i64, change: impl FnOnce(&Path)) -> (BTreeSet<Check>, Ve
 }
 
 fn check_of(text: &str, from: i64, to: i64, change: impl FnOnce(&Path)) -> (BTreeSet<Check>, Vec<String>) {
+    let (findings, identities) = found(text, Sure::Beside, from, to, change);
+    (names(&findings), identities)
+}
+
+fn found(text: &str, sure: Sure, from: i64, to: i64, change: impl FnOnce(&Path)) -> (Findings, Vec<String>) {
     let directory = tempfile::tempdir().expect("a directory");
     let (certs, sds) = (directory.path().join("certs"), directory.path().join("sds"));
     made(&certs, "agentgate.local", "filter/laptop", from, to);
@@ -59,8 +66,9 @@ fn check_of(text: &str, from: i64, to: i64, change: impl FnOnce(&Path)) -> (BTre
     let document = yaml::read(text).expect("YAML");
     let configuration = Configuration::of(&Place::root(&document));
     let mut findings = Findings::default();
-    let identities = look(&configuration, &configuration.chains(), directory.path(), NOW, &mut findings);
-    (names(&findings), identities)
+    let base = Base { path: directory.path().into(), sure };
+    let identities = look(&configuration, &configuration.chains(), &base, NOW, &mut findings);
+    (findings, identities)
 }
 
 fn another(directory: &Path, domain: &str, name: &str) {
@@ -97,10 +105,6 @@ fn what_does_not_belong_together_is_found() {
         let (found, _) = check(-1, 23, change);
         assert!(found.contains(&wanted), "{found:?} without {}", wanted.name());
     };
-    only(Check::CertificateUnreadable, &|certs| fs::remove_file(certs.join("filter-laptop.pem")).expect("it is there"));
-    only(Check::CertificateUnreadable, &|certs| {
-        fs::remove_file(certs.with_file_name("sds").join("filter.yaml")).expect("it is there");
-    });
     only(Check::CertificateUnreadable, &|certs| fs::write(certs.join("filter-laptop.key"), "no key").expect("a file"));
     only(Check::CertificateChain, &|certs| another(certs, "agentgate.local", "filter/laptop"));
     only(Check::TrustDomains, &|certs| another(certs, "elsewhere.example", "filter/laptop"));
@@ -116,6 +120,44 @@ fn what_does_not_belong_together_is_found() {
         let open = fs::Permissions::from_mode(0o640);
         fs::set_permissions(certs.join("filter-laptop.key"), open).expect("a mode");
     });
+}
+
+#[test]
+fn what_is_looked_for_here_and_is_not_here_is_a_hole_that_names_what_is() {
+    use Check::{CertificateMissing, CertificateUnreadable};
+    let renamed = |certs: &Path| fs::rename(certs.join("filter-laptop.pem"), certs.join("filter-edge.pem")).expect("it is there");
+    let no_secret = |certs: &Path| fs::remove_file(certs.with_file_name("sds").join("filter.yaml")).expect("it is there");
+    let no_folder = |certs: &Path| fs::remove_dir_all(certs).expect("it is there");
+    for (sure, change, wanted) in [
+        (Sure::Told, &renamed as &dyn Fn(&Path), CertificateMissing),
+        (Sure::Beside, &renamed, CertificateMissing),
+        (Sure::Guessed, &renamed, CertificateUnreadable),
+        (Sure::Beside, &no_secret, CertificateMissing),
+        (Sure::Guessed, &no_secret, CertificateUnreadable),
+        // All of it lies elsewhere: where Envoy runs.
+        (Sure::Beside, &no_folder, CertificateUnreadable),
+        (Sure::Told, &no_folder, CertificateMissing),
+    ] {
+        let (findings, _) = found(SHIPPED, sure, -1, 23, change);
+        assert_eq!(names(&findings), BTreeSet::from([wanted]), "{findings:?}");
+    }
+    let (findings, _) = found(SHIPPED, Sure::Told, -1, 23, renamed);
+    assert!(findings.list[0].at.ends_with("certs/filter-laptop.pem"), "{findings:?}");
+    assert_eq!(findings.list[0].said, "it is not there; beside it are `authority.pem`, `filter-edge.pem`");
+    let many = |certs: &Path| {
+        renamed(certs);
+        (0..6).for_each(|n| fs::write(certs.join(format!("x{n}.pem")), "").expect("a file"));
+    };
+    assert!(found(SHIPPED, Sure::Told, -1, 23, many).0.list[0].said.ends_with("`x3.pem` and 2 more"));
+}
+
+#[test]
+fn a_certificate_says_whose_it_is() {
+    let directory = tempfile::tempdir().expect("a directory");
+    made(directory.path(), "corp.example", "filter/edge", -1, 23);
+    let name = name_of(&directory.path().join("filter-edge.pem")).map(|id| id.to_string());
+    assert_eq!(name.as_deref(), Some("spiffe://corp.example/filter/edge"));
+    assert_eq!(name_of(&directory.path().join("authority.key")), None);
 }
 
 #[test]
