@@ -3,6 +3,7 @@
 //! It starts nothing, asks no control plane, and prints nothing that has a hole by `agentgate check`.
 
 mod address;
+mod own;
 mod part;
 mod plan;
 mod quote;
@@ -190,7 +191,9 @@ pub fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         write(directory, &text, &secrets, arguments.force)?;
     }
     let validated = validated(arguments, &plan, &text)?;
-    say(&plan, &validated, desk);
+    let directory = arguments.directory.as_deref();
+    let amiss = directory.and_then(|directory| own::amiss(&plan, directory, arguments.filter_certificate.is_some()));
+    say(&plan, &validated, amiss.as_deref(), desk);
     desk.answer(
         |screen| match &arguments.directory {
             None => text.clone(),
@@ -198,7 +201,7 @@ pub fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         },
         || {
             let files: serde_json::Map<_, _> = secrets.iter().map(|file| (file.name.clone(), json!(file.text))).collect();
-            json!({ "mode": plan.mode.name(), "envoy": text, "sds": files, "control_plane": part, "validated": matches!(validated, Validated::By(_)) })
+            json!({ "mode": plan.mode.name(), "envoy": text, "sds": files, "control_plane": part, "validated": matches!(validated, Validated::By(_)), "amiss": amiss })
         },
     )
 }
@@ -272,7 +275,7 @@ fn named_files(plan: &Plan) -> impl Iterator<Item = &str> {
 }
 
 /// On standard error, so that a pipe gets the configuration alone.
-fn say(plan: &Plan, validated: &Validated, desk: &Desk<'_>) {
+fn say(plan: &Plan, validated: &Validated, amiss: Option<&str>, desk: &Desk<'_>) {
     let screen = &desk.screen;
     let names: Vec<&str> = plan.servers.iter().map(|behind| behind.server.as_str()).collect();
     let mode = match plan.mode {
@@ -288,8 +291,9 @@ fn say(plan: &Plan, validated: &Validated, desk: &Desk<'_>) {
         Validated::Not(why) => format!("checked by agentgate; not validated by an Envoy: {}\n", escape(why, screen.charset)),
         Validated::Refused { .. } => String::new(),
     };
+    let amiss = amiss.map(|amiss| format!("{} {}\n", screen.paint(Palette::Bad, "warning:"), escape(amiss, screen.charset)));
     // Whoever closed standard error does not want to know.
-    let _ = io::stderr().write_all((mode + &envoy).as_bytes());
+    let _ = io::stderr().write_all((mode + &envoy + &amiss.unwrap_or_default()).as_bytes());
 }
 
 fn written(directory: &Path, secrets: &[Secret], screen: &crate::screen::Screen) -> String {

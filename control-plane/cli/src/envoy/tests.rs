@@ -319,6 +319,41 @@ fn nothing_is_overwritten_unless_it_is_told_to() {
 }
 
 #[test]
+fn a_certificate_of_another_name_is_told_with_the_option_that_mends_it() {
+    use crate::authority::{Init, Issue, Validity, init, issue};
+    use agentgate_core::time::Time;
+    let validity = Validity { not_before: Time::from_micros(0), not_after: Time::from_micros(4_000_000_000_000_000) };
+    let told = |domain: &str, name: &str, file: &str, words: &[&str], given: bool| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let certs = directory.path().join("certs");
+        init(&Init { directory: &certs, trust_domain: domain, validity, force: false }).expect("an authority");
+        let issued = Issue { directory: &certs, name, dns: &[], ip: &[], validity, force: false };
+        issue(&issued).expect("a certificate");
+        std::fs::rename(certs.join(name.replace('/', "-") + ".pem"), certs.join(file)).expect("it is there");
+        let plan = plan(&[&OUTBOUND[..], words].concat()).expect("a plan");
+        super::own::amiss(&plan, directory.path(), given).unwrap_or_default()
+    };
+    let (local, corp) = ("agentgate.local", "corp.example");
+    for (domain, name, file, words, said) in [
+        (local, "filter/laptop", "filter-laptop.pem", &[][..], ""),
+        (local, "filter/edge", "filter-edge.pem", &["--node", "edge"], ""),
+        (local, "filter/edge", "filter-edge.pem", &[], "`filter-edge.pem` does (run it again with `--node edge --force`)"),
+        (local, "filter/edge", "filter-edge.pem", &[], "or `agentgate authority issue filter/laptop --directory DIR`"),
+        (corp, "filter/edge", "filter-edge.pem", &[], "`--node edge --trust-domain corp.example --force`"),
+        (corp, "filter/laptop", "filter-laptop.pem", &[], "is the certificate of `spiffe://corp.example/filter/laptop`"),
+        (corp, "filter/laptop", "filter-laptop.pem", &[], "run it again with `--trust-domain corp.example --force`"),
+        (local, "agent/laptop", "filter-laptop.pem", &[], ": `agentgate authority issue filter/laptop"),
+        // Nobody's mistake: it is not there yet.
+        (local, "agent/laptop", "agent-laptop.pem", &[], ""),
+    ] {
+        let found = told(domain, name, file, words, false);
+        assert!(found.contains(said) && found.is_empty() == said.is_empty(), "{name} as {file}: {found}");
+    }
+    let chosen = ["--filter-certificate", "certs/mine.pem"];
+    assert_eq!(told(local, "filter/edge", "filter-edge.pem", &chosen, true), "", "the name of the file is the person's");
+}
+
+#[test]
 fn an_envoy_is_asked_only_where_all_files_lie() {
     use super::validate::{Validated, ask, envoy};
     let directory = tempfile::tempdir().expect("a directory");
