@@ -2,7 +2,6 @@
 //!
 //! Whether two paths meet is core's to say. Where a path cannot be written as a rule it is taken wider than it is.
 
-use super::operation::Tool;
 use agentgate_core::rest::{Body, Parts, Rule, SEGMENTS_MAX};
 
 /// An operation that no tool is proposed for.
@@ -50,8 +49,8 @@ pub(super) fn takes_several(segment: &str) -> bool {
 
 /// Whether a request that is left out could pass as a call of `tool`. It cannot where the tool's path is the narrower one:
 /// by OpenAPI a fixed path counts before one with names in it.
-pub(super) fn would_take(tool: &Tool, left_out: &LeftOut) -> bool {
-    left_out.rules.iter().any(|rule| tool.rule.overlaps(rule) && !is_narrower(&tool.rule, rule))
+pub(super) fn would_take(tool: &Rule, left_out: &LeftOut) -> bool {
+    left_out.rules.iter().any(|rule| tool.overlaps(rule) && !is_narrower(tool, rule))
 }
 
 /// Of two paths that meet.

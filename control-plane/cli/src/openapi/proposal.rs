@@ -168,7 +168,7 @@ impl Proposal {
     /// A tool that would take requests of what is left out goes as well: they would pass as its calls, and not be refused.
     fn drop_takers(&mut self) {
         let left_out = &self.left_out;
-        let taken = |tool: &Tool| left_out.iter().find(|one| would_take(tool, one)).map(|one| one.called.clone());
+        let taken = |tool: &Tool| left_out.iter().find(|one| would_take(&tool.rule, one)).map(|one| one.called.clone());
         let (mut kept, mut dropped) = (Vec::new(), Vec::new());
         for tool in std::mem::take(&mut self.tools) {
             match taken(&tool) {
