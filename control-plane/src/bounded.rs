@@ -44,6 +44,10 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         self.order.iter().filter_map(|key| self.entries.get(key))
     }
 
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter()
+    }
+
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         self.entries.iter_mut()
     }

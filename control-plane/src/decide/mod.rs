@@ -23,7 +23,7 @@ use crate::body::Keys;
 use crate::clock::Clock;
 use crate::config::{Filter, Limits};
 use crate::control::Control;
-use crate::identity::{self, Heard, Identity, Vm};
+use crate::identity::{self, Heard, Served};
 use crate::policy::Policy;
 use crate::rarely::Rarely;
 use crate::session::{Session, Setback};
@@ -169,22 +169,16 @@ impl Decide {
         answer
     }
 
-    /// How each server's calls were treated lately, or would be; `vms` are heard of.
+    /// How each server's calls were treated lately, or would be: `served` were granted.
     #[must_use]
-    pub fn routes(&self, vms: &[Arc<Vm>], identity: &Identity) -> Vec<v1::RouteStatus> {
-        let served: Vec<_> = vms.iter().map(|vm| (&vm.asker, vm.served())).collect();
-        let all =
-            served.iter().flat_map(|(asker, served)| served.iter().map(move |(server, observes)| (*asker, server, *observes)));
-        let granted = all.filter(|(asker, server, _)| identity.grants(asker, server));
-        self.routes.all(granted.map(|(_, server, observes)| (server, observes)))
+    pub fn routes(&self, served: &[Served]) -> Vec<v1::RouteStatus> {
+        self.routes.all(served)
     }
 
-    /// Servers of which no call can be decided, since their filter may not ask for them; `vms` are heard of.
+    /// Servers of which no call can be decided: `served` were not granted.
     #[must_use]
-    pub fn ungranted(&self, vms: &[Arc<Vm>], identity: &Identity) -> Vec<v1::Ungranted> {
-        let served: Vec<_> = vms.iter().map(|vm| (&vm.asker, vm.served())).collect();
-        let all = served.iter().flat_map(|(asker, served)| served.iter().map(move |(server, _)| (*asker, server)));
-        self.routes.all_ungranted(all.filter(|(asker, server)| !identity.grants(asker, server)), self.clock.now())
+    pub fn ungranted(&self, served: &[Served]) -> Vec<v1::Ungranted> {
+        self.routes.all_ungranted(served, self.clock.now())
     }
 
     /// Calls under way.

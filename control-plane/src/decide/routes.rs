@@ -2,6 +2,7 @@
 //! servers no call can be decided.
 
 use crate::bounded::Bounded;
+use crate::identity::Served;
 use crate::telemetry::number;
 use agentgate_core::id::{Asker, Server};
 use agentgate_core::time::Time;
@@ -71,13 +72,13 @@ impl Routes {
     }
 
     /// Of those that were called, and of `served` that were not yet.
-    pub(super) fn all<'a>(&self, served: impl Iterator<Item = (&'a Server, bool)>) -> Vec<v1::RouteStatus> {
+    pub(super) fn all(&self, served: &[Served]) -> Vec<v1::RouteStatus> {
         let mut routes = locked(&self.granted).clone();
-        for (server, observes) in served {
+        for Served { server, observes, .. } in served {
             // Of several routes to one server, one that observes counts.
-            let fresh = Route { observes, last_call: Time::from_micros(0), turned_away: 0 };
+            let fresh = Route { observes: *observes, last_call: Time::from_micros(0), turned_away: 0 };
             let route = routes.entry(server.clone()).or_insert(fresh);
-            route.observes |= observes && route.last_call.micros() == 0;
+            route.observes |= *observes && route.last_call.micros() == 0;
         }
         let status = |(server, route): (Server, Route)| v1::RouteStatus {
             server: server.to_string(),
@@ -89,18 +90,14 @@ impl Routes {
     }
 
     /// Those that were called lately, and those that some filter's routes name.
-    pub(super) fn all_ungranted<'a>(
-        &self,
-        named: impl Iterator<Item = (&'a Asker, &'a Server)>,
-        now: Time,
-    ) -> Vec<v1::Ungranted> {
+    pub(super) fn all_ungranted(&self, served: &[Served], now: Time) -> Vec<v1::Ungranted> {
         let is_told = |known: &Ungranted| {
             known.last_call.is_some_and(|last| now.micros().saturating_sub(last.micros()) < UNGRANTED_TOLD_US)
         };
-        let mut called = locked(&self.ungranted);
+        let called = locked(&self.ungranted);
         let mut all: BTreeMap<(Asker, Server), Ungranted> =
-            called.iter_mut().filter(|(_, known)| is_told(known)).map(|(key, known)| (key.clone(), *known)).collect();
-        for (asker, server) in named {
+            called.iter().filter(|(_, known)| is_told(known)).map(|(key, known)| (key.clone(), *known)).collect();
+        for Served { asker, server, .. } in served {
             let key = (asker.clone(), server.clone());
             let known = called.get(&key).copied().unwrap_or_default();
             all.insert(key, known);
@@ -117,4 +114,61 @@ impl Routes {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Routes, Served, UNGRANTED_MAX, UNGRANTED_TOLD_US};
+    use agentgate_core::id::{Asker, Server};
+    use agentgate_core::time::Time;
+
+    fn asker() -> Asker {
+        Asker::try_from("spiffe://a/filter/x").unwrap()
+    }
+
+    fn server(name: &str) -> Server {
+        Server::try_from(name).unwrap()
+    }
+
+    fn at(us: u64) -> Time {
+        Time::from_micros(us)
+    }
+
+    #[test]
+    fn a_mistake_is_told_of_while_a_route_has_it_and_for_a_while_after_its_last_call() {
+        let routes = Routes::default();
+        let told = |served: &[Served], now: u64| -> Vec<(String, u64)> {
+            routes.all_ungranted(served, at(now)).into_iter().map(|one| (one.server, one.calls)).collect()
+        };
+        routes.ungranted(&asker(), &server("ntoes"), at(1));
+        routes.ungranted(&asker(), &server("ntoes"), at(5));
+        assert_eq!(told(&[], 4 + UNGRANTED_TOLD_US), [("ntoes".into(), 2)]);
+        assert_eq!(told(&[], 5 + UNGRANTED_TOLD_US), []);
+        let served = |name: &str| Served { asker: asker(), server: server(name), observes: true };
+        let both = [served("ntoes"), served("files")];
+        assert_eq!(told(&both, 5 + UNGRANTED_TOLD_US), [("files".into(), 0), ("ntoes".into(), 2)]);
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_mistakes_is_forgotten() {
+        let routes = Routes::default();
+        for number in 0..UNGRANTED_MAX {
+            routes.ungranted(&asker(), &server(&format!("s{number}")), at(1));
+        }
+        let is_told = |name: &str| routes.all_ungranted(&[], at(1)).iter().any(|one| one.server == name);
+        assert!(is_told("s0"));
+        routes.ungranted(&asker(), &server("last"), at(1));
+        assert!(!is_told("s0") && is_told("s1") && is_told("last"));
+    }
+
+    #[test]
+    fn a_route_is_known_before_its_first_call_and_a_call_says_more() {
+        let routes = Routes::default();
+        let served = |observes| Served { asker: asker(), server: server("notes"), observes };
+        let observes = |served: &[Served]| routes.all(served).iter().map(|route| route.observes).collect::<Vec<_>>();
+        assert_eq!(observes(&[served(false)]), [false]);
+        assert_eq!(observes(&[served(false), served(true)]), [true]);
+        routes.called(&server("notes"), false, at(1));
+        assert_eq!(observes(&[served(true)]), [false]);
+    }
 }

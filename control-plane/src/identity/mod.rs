@@ -24,7 +24,7 @@ use thiserror::Error;
 
 pub use peer::Peer;
 pub use trust::{CertificateFacts, POLL, Trust, TrustError};
-pub use view::{Heard, SERVED_MAX, Vm};
+pub use view::{Heard, SERVED_MAX, Served, Vm};
 
 /// Tenant and verified principal: what labels, budgets and holds fold over.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,10 +160,10 @@ impl Identity {
         self.filters.values().flat_map(|filter| &filter.servers)
     }
 
-    /// Whether this asker may ask for `server`.
+    /// Whether the filter may ask for the server that a route of it names.
     #[must_use]
-    pub fn grants(&self, asker: &Asker, server: &Server) -> bool {
-        self.filters.get(asker).is_some_and(|filter| filter.servers.contains(server))
+    pub fn grants(&self, served: &Served) -> bool {
+        self.filters.get(&served.asker).is_some_and(|filter| filter.servers.contains(&served.server))
     }
 
     /// Somebody was turned away: a line of the log now and then.

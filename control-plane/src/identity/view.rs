@@ -37,6 +37,14 @@ pub struct Vm {
     observations_lost: AtomicU64,
 }
 
+/// A server that some route of a filter names, whether or not the filter may ask for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Served {
+    pub asker: Asker,
+    pub server: Server,
+    pub observes: bool,
+}
+
 #[derive(Debug)]
 pub struct Heard(Mutex<Bounded<(Asker, Epoch), Arc<Vm>>>);
 
@@ -80,10 +88,21 @@ impl Heard {
         Some(vm.silent_for(now))
     }
 
-    /// Those that probably live.
+    /// What the routes of those that probably live name.
     #[must_use]
-    pub fn lately(&self, now: Duration) -> Vec<Arc<Vm>> {
-        self.lock().values().filter(|vm| vm.silent_for(now) < LATELY).cloned().collect()
+    pub fn served(&self, now: Duration) -> BTreeSet<Served> {
+        let alive: Vec<Arc<Vm>> = self.lock().values().filter(|vm| vm.silent_for(now) < LATELY).cloned().collect();
+        let mut all = BTreeSet::new();
+        for vm in alive {
+            let served = vm.served();
+            let of_vm = served.iter().map(|(server, observes)| Served {
+                asker: vm.asker.clone(),
+                server: server.clone(),
+                observes: *observes,
+            });
+            all.extend(of_vm);
+        }
+        all
     }
 
     #[must_use]

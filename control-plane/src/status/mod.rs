@@ -8,7 +8,7 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::control::rpc::{kill_orders, mode_orders};
 use crate::decide::Decide;
-use crate::identity::Identity;
+use crate::identity::{Identity, Served};
 use crate::journal::Journal;
 use crate::policy::Policy;
 use crate::webhook::Webhook;
@@ -38,7 +38,9 @@ pub struct Status {
 impl Status {
     #[must_use]
     pub fn show(&self) -> v1::ShowStatusResponse {
-        let vms = self.identity.heard.lately(self.clock.elapsed());
+        let served = self.identity.heard.served(self.clock.elapsed());
+        let (granted, ungranted): (Vec<Served>, Vec<Served>) =
+            served.into_iter().partition(|served| self.identity.grants(served));
         v1::ShowStatusResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             replica: self.replica.clone(),
@@ -52,8 +54,8 @@ impl Status {
             unready: self.unready().unwrap_or_default(),
             orders: Some(self.orders()),
             approvals_pending: u64::try_from(self.approvals.pending()).unwrap_or(u64::MAX),
-            routes: self.decide.routes(&vms, &self.identity),
-            ungranted: self.decide.ungranted(&vms, &self.identity),
+            routes: self.decide.routes(&granted),
+            ungranted: self.decide.ungranted(&ungranted),
             webhook_trouble: self.webhook.trouble().unwrap_or_default(),
         }
     }
