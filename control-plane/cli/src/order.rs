@@ -22,6 +22,10 @@ const LOOK_MS: u64 = 200;
 /// A VM that was not heard of for so long is waited for no more.
 const HEARD_US: u64 = 10_000_000;
 
+/// A VM that lost its control plane opens its next stream within 2 s. Of a control plane that is younger than this, nobody knows
+/// yet who is still coming back, and would go on without the order.
+const COMING_BACK_US: u64 = 3_000_000;
+
 /// Which filter VMs obey an order.
 #[derive(Clone, Debug, Default)]
 pub struct Confirmation {
@@ -43,20 +47,32 @@ pub async fn confirm(client: &Client, epoch: u64, desk: &mut Desk<'_>) -> Result
 
 async fn watch(client: &Client, epoch: u64, desk: &mut Desk<'_>, seen: &mut Confirmation) -> Result<(), Failure> {
     loop {
-        match client.show_status().await {
-            Ok(status) => *seen = Confirmation::read(&status, epoch),
+        let young = match client.show_status().await {
+            Ok(status) => {
+                *seen = Confirmation::read(&status, epoch);
+                is_young(&status)
+            }
             // The order is in force; only who obeys it is not known.
             Err(failure) => {
                 seen.trouble = failure.chain();
                 return Ok(());
             }
-        }
-        if seen.behind.is_empty() {
+        };
+        if seen.behind.is_empty() && !young {
             return Ok(());
         }
-        desk.progress(&format!("confirmed by {} filter VMs, waiting for {}", seen.share(), seen.behind.len()))?;
+        let awaited = match seen.behind.len() {
+            0 => "those that are still coming back".to_owned(),
+            behind => behind.to_string(),
+        };
+        desk.progress(&format!("confirmed by {} filter VMs, waiting for {awaited}", seen.share()))?;
         tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
     }
+}
+
+/// Whether filters that its last life knew may still be on their way.
+fn is_young(status: &v1::ShowStatusResponse) -> bool {
+    status.now_us.saturating_sub(status.started_at_us) < COMING_BACK_US
 }
 
 /// Where the order stands and who obeys it, as pairs below what was ordered.
@@ -127,5 +143,18 @@ impl Confirmation {
     /// `3 of 4`.
     fn share(&self) -> String {
         format!("{} of {}", self.confirmed, self.heard())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COMING_BACK_US, is_young};
+    use agentgate_proto::v1;
+
+    #[test]
+    fn whoever_may_still_come_back_is_waited_for() {
+        let up = |us: u64| v1::ShowStatusResponse { started_at_us: 7, now_us: 7 + us, ..Default::default() };
+        assert!(is_young(&up(0)) && is_young(&up(COMING_BACK_US - 1)));
+        assert!(!is_young(&up(COMING_BACK_US)));
     }
 }
