@@ -14,8 +14,8 @@ use crate::config::{self, Callers, Filter, Limits, PolicyFolder};
 use crate::control::Control;
 use crate::identity::Subject;
 use crate::journal::{
-    AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Memory, Position, ReadError, Record, Sequence, Stream,
-    Version, Write,
+    AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Memory, Position, ReadError, Record, Sequence, Slot,
+    Stream, Version, Write,
 };
 use crate::policy::Policy;
 use crate::session::Session;
@@ -111,6 +111,18 @@ impl Journal for Shared {
 
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
         self.memory.fetch(address)
+    }
+
+    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
+        self.memory.set(name, expected, value)
+    }
+
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        self.memory.slot(name)
+    }
+
+    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
+        self.memory.slots(after, limit)
     }
 
     fn health(&self) -> Health {

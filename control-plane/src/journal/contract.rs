@@ -4,7 +4,7 @@ use super::embedded::{Embedded, Settings};
 use super::memory::Memory;
 use super::{
     AppendError, Appended, CHANGE_BYTES_MAX, CONFLICT_RECORDS_MAX, Change, Epochs, Expected, FRAME_BYTES, Journal,
-    PAGE_BYTES_MAX, Position, ReadError, Stream, Write, body_address,
+    PAGE_BYTES_MAX, Position, ReadError, SLOT_BYTES_MAX, SLOTS_PAGE_MAX, Slot, Stream, Write, body_address,
 };
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
@@ -97,6 +97,8 @@ backends!(
     a_change_has_a_largest_weight,
     two_writers_never_both_win,
     an_empty_change_is_no_change,
+    a_slot_is_set_by_whoever_knows_what_it_holds,
+    slots_are_listed_in_the_order_of_their_names,
 );
 
 async fn what_was_appended_is_read_in_order(journal: &dyn Journal) {
@@ -347,6 +349,59 @@ async fn an_empty_change_is_no_change(journal: &dyn Journal) {
     let fenced = Change { fence: Some(Epochs { global: 1 }), ..change(Vec::new()) };
     assert_eq!(journal.append(fenced).await, Err(AppendError::Fenced { now: Epochs { global: 0 } }));
     assert_eq!(journal.health().head, 0);
+}
+
+async fn a_slot_is_set_by_whoever_knows_what_it_holds(journal: &dyn Journal) {
+    let (first, second, largest) = (Bytes::from_static(b"1"), Bytes::from_static(b"2"), Bytes::from(vec![3; SLOT_BYTES_MAX]));
+    let steps = [
+        // expected, value, told, held afterwards
+        (None, None, Slot::Set, None),
+        (Some(&first), Some(&second), Slot::Held(None), None),
+        (None, Some(&first), Slot::Set, Some(&first)),
+        (None, Some(&second), Slot::Held(Some(first.clone())), Some(&first)),
+        (Some(&second), None, Slot::Held(Some(first.clone())), Some(&first)),
+        (Some(&first), Some(&second), Slot::Set, Some(&second)),
+        (Some(&second), Some(&second), Slot::Set, Some(&second)),
+        (Some(&second), Some(&largest), Slot::Set, Some(&largest)),
+        (Some(&largest), None, Slot::Set, None),
+        (None, Some(&first), Slot::Set, Some(&first)),
+    ];
+    for (number, (expected, value, told, held)) in steps.into_iter().enumerate() {
+        assert_eq!(journal.set(id("a"), expected.cloned(), value.cloned()).await, Ok(told), "step {number}");
+        assert_eq!(journal.slot(id("a")).await, Ok(held.cloned()), "step {number}");
+    }
+    let too_large = Bytes::from(vec![3; SLOT_BYTES_MAX + 1]);
+    let refused = journal.set(id("b"), None, Some(too_large)).await;
+    assert_eq!(refused, Err(AppendError::TooLarge { limit: SLOT_BYTES_MAX }));
+    assert_eq!(journal.slot(id("b")).await, Ok(None));
+    // One of many wins.
+    let told = (0..20_u8).map(|number| journal.set(id("c"), None, Some(Bytes::from(vec![number])))).collect::<Vec<_>>();
+    let mut winners = Vec::new();
+    for (number, told) in (0..20_u8).zip(told) {
+        winners.extend((told.await == Ok(Slot::Set)).then_some(number));
+    }
+    assert_eq!(winners.len(), 1, "{winners:?}");
+    assert_eq!(journal.slot(id("c")).await, Ok(Some(Bytes::from(winners))));
+    assert_eq!(journal.health().head, 0);
+}
+
+async fn slots_are_listed_in_the_order_of_their_names(journal: &dyn Journal) {
+    assert_eq!(journal.slots(None, 10).await, Ok(Vec::new()));
+    let count = u64::from(SLOTS_PAGE_MAX) + 2;
+    for number in (0..count).rev() {
+        let value = Bytes::from(number.to_string());
+        assert_eq!(journal.set(counted(1, number), None, Some(value)).await, Ok(Slot::Set));
+    }
+    assert_eq!(journal.set(counted(1, 1), Some(Bytes::from_static(b"1")), None).await, Ok(Slot::Set));
+    let named = |numbers: &[u64]| -> Vec<(Digest, Bytes)> {
+        numbers.iter().map(|number| (counted(1, *number), Bytes::from(number.to_string()))).collect()
+    };
+    assert_eq!(journal.slots(None, 3).await.unwrap(), named(&[0, 2, 3]));
+    assert_eq!(journal.slots(Some(counted(1, 1)), 1).await.unwrap(), named(&[2]));
+    assert_eq!(journal.slots(Some(counted(1, count - 2)), 9).await.unwrap(), named(&[count - 1]));
+    assert_eq!(journal.slots(Some(counted(1, count - 1)), 9).await, Ok(Vec::new()));
+    assert_eq!(journal.slots(None, 0).await, Ok(Vec::new()));
+    assert_eq!(journal.slots(None, u32::MAX).await.unwrap().len(), SLOTS_PAGE_MAX as usize);
 }
 
 /// Every error reads as a sentence.

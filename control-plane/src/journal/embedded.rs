@@ -213,6 +213,18 @@ impl Journal for Embedded {
         self.reading(move |durable| durable.fetch(&address))
     }
 
+    fn set(&self, _: Digest, _: Option<Bytes>, _: Option<Bytes>) -> BoxFuture<'static, Result<super::Slot, AppendError>> {
+        Box::pin(std::future::ready(Err(AppendError::Unavailable("it has no slots yet".into()))))
+    }
+
+    fn slot(&self, _: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        Box::pin(std::future::ready(Err(ReadError::Unavailable("it has no slots yet".into()))))
+    }
+
+    fn slots(&self, _: Option<Digest>, _: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
+        Box::pin(std::future::ready(Err(ReadError::Unavailable("it has no slots yet".into()))))
+    }
+
     fn health(&self) -> Health {
         Health {
             backend: "embedded",

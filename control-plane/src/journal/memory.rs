@@ -3,12 +3,13 @@
 
 use super::{
     AppendError, Appended, BoxFuture, CHANGE_BYTES_MAX, CONFLICT_RECORDS_MAX, Change, Epochs, Expected, Health, Journal,
-    PAGE_BYTES_MAX, Position, ReadError, Record, Sequence, Stream, Version, body_address,
+    PAGE_BYTES_MAX, Position, ReadError, Record, SLOT_BYTES_MAX, SLOTS_PAGE_MAX, Sequence, Slot, Stream, Version, body_address,
 };
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::ready;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ struct State {
     streams: HashMap<Stream, Vec<usize>>,
     ids: HashMap<Digest, Position>,
     bodies: HashMap<Digest, Bytes>,
+    slots: BTreeMap<Digest, Bytes>,
     bytes: u64,
     refusing: Option<String>,
 }
@@ -93,6 +95,21 @@ impl Journal for Memory {
         Box::pin(ready(Ok(self.state().bodies.get(&address).cloned())))
     }
 
+    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
+        Box::pin(ready(self.state().set(name, expected.as_ref(), value)))
+    }
+
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        Box::pin(ready(Ok(self.state().slots.get(&name).cloned())))
+    }
+
+    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        let slots = state.slots.range((from, Bound::Unbounded)).take(limit.min(SLOTS_PAGE_MAX) as usize);
+        Box::pin(ready(Ok(slots.map(|(name, value)| (*name, value.clone())).collect())))
+    }
+
     fn health(&self) -> Health {
         let state = self.state();
         Health { backend: "memory", head: state.head(), bytes: state.bytes, unavailable: state.refusing.clone() }
@@ -151,6 +168,24 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    fn set(&mut self, name: Digest, expected: Option<&Bytes>, value: Option<Bytes>) -> Result<Slot, AppendError> {
+        if value.as_ref().is_some_and(|value| value.len() > SLOT_BYTES_MAX) {
+            return Err(AppendError::TooLarge { limit: SLOT_BYTES_MAX });
+        }
+        if let Some(reason) = &self.refusing {
+            return Err(AppendError::Unavailable(reason.clone()));
+        }
+        let held = self.slots.get(&name);
+        if held != expected {
+            return Ok(Slot::Held(held.cloned()));
+        }
+        match value {
+            Some(value) => self.slots.insert(name, value),
+            None => self.slots.remove(&name),
+        };
+        Ok(Slot::Set)
     }
 
     fn push(&mut self, write: super::Write) -> Position {

@@ -41,6 +41,12 @@ pub const FRAME_BYTES: usize = 128;
 /// The most bytes in one answer of `read` or `follow`; one record is given whatever it weighs.
 pub const PAGE_BYTES_MAX: usize = 4 << 20;
 
+/// The largest value of a slot: a wrapped key, or a checkpoint with its cosignatures.
+pub const SLOT_BYTES_MAX: usize = 8 << 10;
+
+/// The most slots in one answer of `slots`.
+pub const SLOTS_PAGE_MAX: u32 = 1_024;
+
 /// How many missing records a `Conflict` carries. Whoever lags further behind reads the stream.
 pub const CONFLICT_RECORDS_MAX: u32 = 128;
 
@@ -172,7 +178,26 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// The bytes kept under `address`, compared with it.
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>>;
 
+    /// Compares and sets: the slot holds `value` when this resolves with `Set`, durably, if it held `expected` before. None
+    /// is a slot that holds nothing. What was replaced is gone: it is overwritten wherever this journal keeps it.
+    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>>;
+
+    /// What the slot holds.
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>>;
+
+    /// The slots after `after` that hold something, in the order of their names, at most `limit` and `SLOTS_PAGE_MAX`.
+    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>>;
+
     fn health(&self) -> Health;
+}
+
+/// What became of a `set`. Slots are the few small values beside the records that change, or must be able to be forgotten:
+/// wrapped keys, the last signed checkpoint. What decides a call is never in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Slot {
+    Set,
+    /// It held this instead, and still does.
+    Held(Option<Bytes>),
 }
 
 /// The address of a body: the digest of its stored bytes.
