@@ -113,6 +113,10 @@ impl Journal for Shared {
         self.memory.fetch(address)
     }
 
+    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
+        self.memory.discard(addresses)
+    }
+
     fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
         self.memory.set(name, expected, value)
     }

@@ -97,6 +97,7 @@ backends!(
     a_change_has_a_largest_weight,
     two_writers_never_both_win,
     an_empty_change_is_no_change,
+    a_discarded_body_is_gone_and_can_be_kept_again,
     a_slot_is_set_by_whoever_knows_what_it_holds,
     slots_are_listed_in_the_order_of_their_names,
 );
@@ -349,6 +350,22 @@ async fn an_empty_change_is_no_change(journal: &dyn Journal) {
     let fenced = Change { fence: Some(Epochs { global: 1 }), ..change(Vec::new()) };
     assert_eq!(journal.append(fenced).await, Err(AppendError::Fenced { now: Epochs { global: 0 } }));
     assert_eq!(journal.health().head, 0);
+}
+
+async fn a_discarded_body_is_gone_and_can_be_kept_again(journal: &dyn Journal) {
+    let [kept, gone, beside] = ["kept", "gone", "beside"].map(|text| Bytes::from_static(text.as_bytes()));
+    journal.append(Change { bodies: vec![kept.clone(), beside.clone()], ..one("a", "x") }).await.unwrap();
+    journal.keep(gone.clone()).await.unwrap();
+    let addresses = [&gone, &beside, &Bytes::from_static(b"never there")].map(|body| body_address(body));
+    assert_eq!(journal.discard(addresses.to_vec()).await, Ok(()));
+    assert_eq!(journal.discard(addresses.to_vec()).await, Ok(()));
+    assert_eq!(journal.discard(Vec::new()).await, Ok(()));
+    for (body, is_there) in [(&kept, true), (&gone, false), (&beside, false)] {
+        assert_eq!(journal.fetch(body_address(body)).await, Ok(is_there.then(|| body.clone())));
+    }
+    assert_eq!(journal.keep(gone.clone()).await, Ok(body_address(&gone)));
+    assert_eq!(journal.fetch(body_address(&gone)).await, Ok(Some(gone)));
+    assert_eq!(texts(journal, "a").await, ["x"]);
 }
 
 async fn a_slot_is_set_by_whoever_knows_what_it_holds(journal: &dyn Journal) {

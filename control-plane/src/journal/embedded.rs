@@ -213,6 +213,10 @@ impl Journal for Embedded {
         self.reading(move |durable| durable.fetch(&address))
     }
 
+    fn discard(&self, _: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
+        Box::pin(std::future::ready(Err(AppendError::Unavailable("it forgets no bodies yet".into()))))
+    }
+
     fn set(&self, _: Digest, _: Option<Bytes>, _: Option<Bytes>) -> BoxFuture<'static, Result<super::Slot, AppendError>> {
         Box::pin(std::future::ready(Err(AppendError::Unavailable("it has no slots yet".into()))))
     }

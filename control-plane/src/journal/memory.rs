@@ -95,6 +95,10 @@ impl Journal for Memory {
         Box::pin(ready(Ok(self.state().bodies.get(&address).cloned())))
     }
 
+    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
+        Box::pin(ready(self.state().discard(&addresses)))
+    }
+
     fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
         Box::pin(ready(self.state().set(name, expected.as_ref(), value)))
     }
@@ -140,8 +144,10 @@ impl State {
         }
         self.admit(&change)?;
         for body in change.bodies {
-            self.bytes += body.len() as u64;
-            self.bodies.insert(body_address(&body), body);
+            let weight = body.len() as u64;
+            if self.bodies.insert(body_address(&body), body).is_none() {
+                self.bytes += weight;
+            }
         }
         let positions = change.writes.into_iter().map(|write| self.push(write)).collect();
         Ok(Appended { positions })
@@ -186,6 +192,16 @@ impl State {
             None => self.slots.remove(&name),
         };
         Ok(Slot::Set)
+    }
+
+    fn discard(&mut self, addresses: &[Digest]) -> Result<(), AppendError> {
+        if let Some(reason) = &self.refusing {
+            return Err(AppendError::Unavailable(reason.clone()));
+        }
+        for body in addresses.iter().filter_map(|address| self.bodies.remove(address)) {
+            self.bytes -= body.len() as u64;
+        }
+        Ok(())
     }
 
     fn push(&mut self, write: super::Write) -> Position {

@@ -178,6 +178,10 @@ pub trait Journal: Send + Sync + fmt::Debug {
     /// The bytes kept under `address`, compared with it.
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>>;
 
+    /// Forgets bodies: `fetch` gives None for them from here on, and the space that they took is used again. Those that are
+    /// not there are forgotten already. Durable when it resolves; records never change.
+    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>>;
+
     /// Compares and sets: the slot holds `value` when this resolves with `Set`, durably, if it held `expected` before. None
     /// is a slot that holds nothing. What was replaced is gone: it is overwritten wherever this journal keeps it.
     fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>>;
