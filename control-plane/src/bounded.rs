@@ -57,6 +57,12 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         self.entries.len()
     }
 
+    /// Keeps only what `keep` says.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.entries.retain(|key, value| keep(key, value));
+        self.order.retain(|key| self.entries.contains_key(key));
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -3,6 +3,7 @@
 //! `config/default.toml` documents every field with its default; a test holds both together.
 
 mod approvals;
+mod data_key;
 mod operator;
 mod users;
 
@@ -16,6 +17,8 @@ use thiserror::Error;
 
 use approvals::ApprovalsFile;
 pub use approvals::{Approvals, WebhookTarget};
+use data_key::DataKeyFile;
+pub use data_key::{DataKeySource, DataKeys};
 use operator::OperatorFile;
 pub use operator::Role;
 use users::UsersFile;
@@ -36,6 +39,7 @@ pub struct Config {
     pub metrics: SocketAddr,
     pub tls: Tls,
     pub journal: Backend,
+    pub data_key: DataKeys,
     pub policy: PolicyFolder,
     pub filter: BTreeMap<Asker, Filter>,
     pub operator: BTreeMap<SpiffeId, BTreeSet<Role>>,
@@ -166,6 +170,8 @@ struct File {
     #[serde(default)]
     journal: JournalFile,
     #[serde(default)]
+    data_key: DataKeyFile,
+    #[serde(default)]
     policy: PolicyFile,
     #[serde(default)]
     filter: Vec<FilterFile>,
@@ -262,6 +268,7 @@ impl Config {
                 "memory" => Backend::Memory,
                 other => return Err(field("journal.backend", &format!("`{other}` is unknown; use `embedded` or `memory`"))),
             },
+            data_key: DataKeys::check(file.data_key, base)?,
             policy: PolicyFolder {
                 directory: base.join(file.policy.directory),
                 poll: positive("policy.poll_ms", file.policy.poll_ms, Duration::from_millis)?,

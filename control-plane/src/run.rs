@@ -2,7 +2,7 @@
 
 use crate::approval::rpc::ApprovalsRpc;
 use crate::approval::{ApprovalError, Approvals};
-use crate::body::{self, Keys};
+use crate::body::{self, Bodies, DataKey, DataKeyError, KeyError, Keys};
 use crate::clock::Clock;
 use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
 use crate::control::rpc::ControlRpc;
@@ -79,6 +79,10 @@ pub enum RunError {
     #[error(transparent)]
     Policy(#[from] PolicyError),
     #[error(transparent)]
+    DataKey(#[from] DataKeyError),
+    #[error("the journal's keys cannot be taken up")]
+    Keys(#[from] KeyError),
+    #[error(transparent)]
     Past(#[from] PastError),
     #[error(transparent)]
     Journal(#[from] OpenError),
@@ -116,6 +120,7 @@ pub struct Given {
     pub clock: Clock,
     pub journal: Arc<dyn Journal>,
     pub keys: Keys,
+    pub data_key: DataKey,
     pub replica: String,
 }
 
@@ -134,7 +139,13 @@ pub fn main() -> Result<(), RunError> {
     let ended = runtime.block_on(async {
         let journal = journal(&config)?;
         let replica = format!("{}", std::process::id());
-        let given = Given { config, clock: Clock::system(), journal, keys: body::system_keys, replica };
+        let keys: Keys = body::system_keys;
+        let data_key = match config.journal {
+            // Nothing outlives it, so nothing has to be opened later.
+            Backend::Memory => DataKey::new(&keys().map_err(RunError::Randomness)?),
+            Backend::Embedded { .. } => body::data_key(&config.data_key, journal.as_ref(), keys).await?,
+        };
+        let given = Given { config, clock: Clock::system(), journal, keys, data_key, replica };
         let mut running = start(given).await?;
         if let Some(path) = arguments.ready_file {
             running.write_ready(&path)?;
@@ -165,17 +176,18 @@ pub fn main() -> Result<(), RunError> {
 /// When the certificates, the journal or a listener cannot be used.
 pub async fn start(given: Given) -> Result<Running, RunError> {
     telemetry::metrics();
-    let Given { config, clock, journal, keys, replica } = given;
+    let Given { config, clock, journal, keys, data_key, replica } = given;
+    let bodies = Arc::new(Bodies::open(Arc::clone(&journal), data_key, keys).await?);
     let trust = Arc::new(Trust::open(config.tls.clone(), clock.clone())?);
     let identity = Arc::new(Identity::new(&config, trust, clock.clone()));
-    let control = Arc::new(Control::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), keys).await?);
+    let control = Arc::new(Control::open(Arc::clone(&bodies), clock.clone(), config.limits.clone()).await?);
     let policy = Policy::open(Arc::clone(&journal), clock.clone(), config.policy.clone(), Arc::clone(&control)).await?;
     let policy = Arc::new(policy);
     policy.try_folder().await;
     let askers = identity.askers().cloned().collect();
-    let session = Arc::new(Session::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), askers).await?);
+    let session = Arc::new(Session::open(Arc::clone(&bodies), clock.clone(), config.limits.clone(), askers).await?);
     let waiting = (config.approvals.clone(), config.limits.clone());
-    let approvals = Arc::new(Approvals::open(Arc::clone(&journal), clock.clone(), waiting, keys).await?);
+    let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await?);
     let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys)?);
     let rooms = Rooms {
         heard: Arc::clone(&identity.heard),
@@ -183,6 +195,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         policy: Arc::clone(&policy),
         approvals: Arc::clone(&approvals),
         session: Arc::clone(&session),
+        bodies: Arc::clone(&bodies),
     };
     let known = history::Rooms {
         heard: Arc::clone(&identity.heard),
@@ -190,8 +203,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         policy: Arc::clone(&policy),
         session: Arc::clone(&session),
     };
-    let history = Arc::new(History::new(Arc::clone(&journal), clock.clone(), config.limits.clone(), known));
-    let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms, keys));
+    let history = Arc::new(History::new(Arc::clone(&bodies), clock.clone(), config.limits.clone(), known));
+    let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms));
     let status = Arc::new(Status {
         replica: replica.clone(),
         started_at: clock.now(),
@@ -254,6 +267,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(Arc::clone(&decide).sweeping());
     chores.spawn(watch_certificates(identity, clock));
     chores.spawn(upkeep());
+    chores.spawn(rewrap(bodies));
     let drain = config.limits.drain();
     Ok(Running { filters, operators, metrics, status, decide, session, leave, listeners, chores, drain })
 }
@@ -295,6 +309,20 @@ async fn watch_certificates(identity: Arc<Identity>, clock: Clock) {
         clock.sleep(crate::identity::POLL).await;
         let trust = Arc::clone(&identity.trust);
         let _ = tokio::task::spawn_blocking(move || trust.look_again()).await;
+    }
+}
+
+/// Once, at the start: whatever an earlier data key wrapped is wrapped under the one in use.
+async fn rewrap(bodies: Arc<Bodies>) {
+    match bodies.rewrap().await {
+        Ok(0) => {}
+        Ok(count) => {
+            tracing::info!(count, "keys were wrapped under the data key in use; the earlier one is not needed any longer")
+        }
+        Err(error) => tracing::error!(
+            error = chain(&error),
+            "not all keys are under the data key in use; it is tried again at the next start"
+        ),
     }
 }
 

@@ -9,10 +9,10 @@ pub mod rpc;
 mod step;
 mod view;
 
-use crate::body::{self, FetchError, Keys};
+use crate::body::{Bodies, FetchError, KeyError, Seal, digest_bytes};
 use crate::clock::{Clock, micros};
 use crate::config::{self, Limits};
-use crate::journal::{AppendError, Change, Journal, ReadError};
+use crate::journal::{AppendError, Change, ReadError};
 use agentgate_core::approval::{Denied, Event, Grant, Order, Refusal, Use};
 use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
@@ -67,8 +67,8 @@ pub enum ApprovalError {
     Unknown(#[source] AppendError),
     #[error("the journal cannot be read")]
     Read(#[source] FetchError),
-    #[error("there is no randomness: {0}")]
-    Keys(String),
+    #[error("the order cannot be sealed, and nothing was granted or denied")]
+    Keys(#[source] KeyError),
 }
 
 /// Too many wait already.
@@ -80,11 +80,10 @@ pub struct Crowded {
 
 #[derive(Debug)]
 pub struct Approvals {
-    journal: Arc<dyn Journal>,
+    bodies: Arc<Bodies>,
     clock: Clock,
     config: config::Approvals,
     limits: Limits,
-    keys: Keys,
     view: Mutex<View>,
     /// Approvers are served one after the other.
     deciding: tokio::sync::Mutex<()>,
@@ -104,16 +103,25 @@ impl Approvals {
     ///
     /// # Errors
     /// When too many wait already.
-    pub fn request(&self, asked: &Asked<'_>) -> Result<Result<Step, String>, Crowded> {
+    pub fn request(&self, asked: &Asked<'_>, seal: &Seal) -> Result<Result<Step, String>, Crowded> {
         self.view().room(&asked.facts.tenant, &asked.facts.principal, asked.facts.at, &self.limits)?;
         let expires_at = asked.facts.at.plus_micros(micros(self.config.pending));
-        Ok((self.keys)().map(|key| Step::request(asked, expires_at, &key)))
+        Ok(Step::request(asked, expires_at, seal))
     }
 
     /// Spends a grant, in the change of the decision that it lets through or that denies it.
-    #[must_use]
-    pub fn spend(&self, approval: Digest, spent: Use, by: &agentgate_core::id::CallId, at: Time) -> Step {
-        Step::spend(approval, spent, by, at)
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn spend(
+        &self,
+        approval: Digest,
+        spent: Use,
+        by: &agentgate_core::id::CallId,
+        at: Time,
+        seal: &Seal,
+    ) -> Result<Step, String> {
+        Step::spend(approval, spent, by, at, seal)
     }
 
     /// A step is durable: it counts from here on.
@@ -133,17 +141,21 @@ impl Approvals {
         let _turn = self.deciding.lock().await;
         // A clock that was set back gives nobody time that is over.
         let at = self.clock.now().max(self.view().newest());
-        let (id, event, number) = {
+        let (id, event, number, request) = {
             let view = self.view();
             let (id, approval) = view.find(id)?;
             let number = u32::try_from(approval.granted_by().len()).unwrap_or(u32::MAX).saturating_add(1);
-            (id, approval.decide(&order, at, micros(self.config.unused_grant))?, number)
+            let (_, request) = view.wire(&id, at).ok_or_else(|| ApprovalError::Absent(id.to_string()))?;
+            (id, approval.decide(&order, at, micros(self.config.unused_grant))?, number, request)
         };
-        let words = v1::ApprovalBody { by: order.by.to_string(), reason: reason.into(), ..v1::ApprovalBody::default() };
-        let key = (self.keys)().map_err(ApprovalError::Keys)?;
-        let step = Step::decide(id, &event, number, order.seen, words, (&key, at));
+        let (by, seen) = (order.by.to_string(), digest_bytes(&order.seen));
+        let words = v1::ApprovalBody { by, reason: reason.into(), seen, ..v1::ApprovalBody::default() };
+        // Whoever erases the call erases what was said of it.
+        let seal = self.bodies.seal_of(&request).await.map_err(ApprovalError::Read)?.ok_or(ApprovalError::Erased)?;
+        let step = Step::decide(id, &event, number, words, (&seal, at));
+        let step = step.map_err(|why| ApprovalError::Keys(KeyError::Random(why)))?;
         let change = Change { fence: None, writes: vec![step.write.clone()], bodies: Vec::from_iter(step.body.clone()) };
-        match self.journal.append(change).await {
+        match self.bodies.journal().append(change).await {
             Ok(_) => self.durable(&step),
             // Another replica was first, or an order before this one whose fate was not known: what it says stands.
             Err(AppendError::Duplicate(_)) => {
@@ -177,8 +189,7 @@ impl Approvals {
             let (id, _) = view.find(id)?;
             view.wire(&id, self.clock.now()).ok_or_else(|| ApprovalError::Absent(id.to_string()))?
         };
-        let body: Option<v1::ApprovalBody> =
-            body::fetch(self.journal.as_ref(), Some(&reference)).await.map_err(ApprovalError::Read)?;
+        let body: Option<v1::ApprovalBody> = self.bodies.fetch(Some(&reference)).await.map_err(ApprovalError::Read)?;
         shown.request = body.ok_or(ApprovalError::Erased)?.request;
         Ok(shown)
     }

@@ -2,7 +2,7 @@
 //! It reads the words of those alone that are, and holds none that it does not need.
 
 use super::{ApprovalError, Approvals, NEWS_MAX, Step, View};
-use crate::body::{self, Keys};
+use crate::body::Bodies;
 use crate::clock::{Clock, micros};
 use crate::config::{self, Limits};
 use crate::journal::{Expected, Journal, Record, Stream, Version, Write};
@@ -33,23 +33,22 @@ impl Approvals {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn open(
-        journal: Arc<dyn Journal>,
+        bodies: Arc<Bodies>,
         clock: Clock,
         (config, limits): (config::Approvals, Limits),
-        keys: Keys,
     ) -> Result<Self, ApprovalError> {
         let span = micros(config.pending).saturating_add(micros(config.unused_grant)).max(LOOK_BACK_US_MIN);
-        let noted = recent(journal.as_ref(), span).await?;
+        let noted = recent(bodies.journal().as_ref(), span).await?;
         let live = live(&noted, clock.now());
         let mut view = View::default();
         for noted in noted.iter().filter(|noted| live.contains(&noted.id)) {
             // One body at a time, and what an approver is shown stays in the journal: it may be as large as a call.
-            if let Some(step) = noted.step(journal.as_ref()).await? {
+            if let Some(step) = noted.step(&bodies).await? {
                 view.apply(&step);
             }
         }
         let news = broadcast::Sender::new(NEWS_MAX);
-        Ok(Self { journal, clock, config, limits, keys, view: Mutex::new(view), deciding: tokio::sync::Mutex::default(), news })
+        Ok(Self { bodies, clock, config, limits, view: Mutex::new(view), deciding: tokio::sync::Mutex::default(), news })
     }
 
     /// Takes up the newest steps again: somebody else wrote one.
@@ -57,12 +56,12 @@ impl Approvals {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn look_again(&self) -> Result<(), ApprovalError> {
-        let newest = self.journal.version(Stream::approvals()).await?;
-        for noted in page(self.journal.as_ref(), newest.saturating_sub(PAGE.into())).await? {
+        let newest = self.bodies.journal().version(Stream::approvals()).await?;
+        for noted in page(self.bodies.journal().as_ref(), newest.saturating_sub(PAGE.into())).await? {
             if self.view().knows(&noted.id, &noted.record) {
                 continue;
             }
-            if let Some(step) = noted.step(self.journal.as_ref()).await? {
+            if let Some(step) = noted.step(&self.bodies).await? {
                 self.view().apply(&step);
             }
         }
@@ -153,9 +152,9 @@ impl Noted {
     }
 
     /// With its words. None: they were erased, and nobody can grant it any more.
-    async fn step(&self, journal: &dyn Journal) -> Result<Option<Step>, ApprovalError> {
+    async fn step(&self, bodies: &Bodies) -> Result<Option<Step>, ApprovalError> {
         let words = match &self.record.body {
-            Some(reference) => match body::fetch(journal, Some(reference)).await.map_err(ApprovalError::Read)? {
+            Some(reference) => match bodies.fetch(Some(reference)).await.map_err(ApprovalError::Read)? {
                 Some(words) => words,
                 None => return Ok(None),
             },

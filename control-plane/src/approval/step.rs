@@ -1,6 +1,6 @@
 //! One step of an approval, ready to be written: the record, its words apart from it, and the id that makes it happen once.
 
-use crate::body::{self, KEY_BYTES, digest_bytes};
+use crate::body::{Seal, digest_bytes};
 use crate::journal::{Expected, Stream, Write};
 use agentgate_core::approval::{self, Event, Use, id_of};
 use agentgate_core::canonical::{answers, covered_params};
@@ -40,8 +40,8 @@ pub struct Step {
 // === impl Step ===
 
 impl Step {
-    pub(super) fn request(asked: &Asked<'_>, expires_at: Time, key: &[u8; KEY_BYTES]) -> Self {
-        let (facts, id) = (asked.facts, id_of(&asked.call_digest, asked.call));
+    pub(super) fn request(asked: &Asked<'_>, expires_at: Time, seal: &Seal) -> Result<Self, String> {
+        let (facts, id) = (asked.facts, id_of(asked.call, &seal.random()?));
         let message = facts.reading.as_ref().ok();
         let request = v1::ApprovalRequest {
             approval: digest_bytes(&id),
@@ -68,55 +68,48 @@ impl Step {
         };
         let what = What::Requested(v1::ApprovalRequested {
             call_id: digest_bytes(&asked.call.digest()),
-            call_digest: digest_bytes(&asked.call_digest),
             expires_at_us: expires_at.micros(),
             steps: STEPS,
         });
         let words = v1::ApprovalBody { request: request.encode_to_vec().into(), ..v1::ApprovalBody::default() };
-        Self::of(id, "requested", facts.at, what, Some((words, key)))
+        Self::of(id, "requested", facts.at, what, words, seal)
     }
 
     pub(super) fn decide(
         id: Digest,
         event: &Event,
         number: u32,
-        seen: Digest,
         words: v1::ApprovalBody,
-        (key, at): (&[u8; KEY_BYTES], Time),
-    ) -> Self {
-        let seen = digest_bytes(&seen);
+        (seal, at): (&Seal, Time),
+    ) -> Result<Self, String> {
         let what = match event {
             Event::Granted { expires_at, .. } => What::Granted(v1::ApprovalGranted {
                 step: number,
-                seen,
                 expires_at_us: expires_at.map(Time::micros).unwrap_or_default(),
             }),
-            Event::Denied { .. } | Event::Spent(_) => What::Denied(v1::ApprovalDenied { step: number, seen }),
+            Event::Denied { .. } | Event::Spent(_) => What::Denied(v1::ApprovalDenied { step: number }),
         };
         // One name for both answers: of two approvers at once, one is first.
-        Self::of(id, &format!("step-{number}"), at, what, Some((words, key)))
+        Self::of(id, &format!("step-{number}"), at, what, words, seal)
     }
 
-    pub(super) fn spend(id: Digest, spent: Use, by: &CallId, at: Time) -> Self {
+    pub(super) fn spend(id: Digest, spent: Use, by: &CallId, at: Time, seal: &Seal) -> Result<Self, String> {
         let spent = match spent {
             Use::Used => v1::ApprovalUse::Used,
             Use::Voided => v1::ApprovalUse::Voided,
         };
-        let what = What::Spent(v1::ApprovalSpent { r#use: spent.into(), call_id: by.to_string() });
-        Self::of(id, "spent", at, what, None)
+        let what = What::Spent(v1::ApprovalSpent { r#use: spent.into(), call_id: digest_bytes(&by.digest()) });
+        let words = v1::ApprovalBody { by: by.to_string(), ..v1::ApprovalBody::default() };
+        Self::of(id, "spent", at, what, words, seal)
     }
 
-    fn of(id: Digest, name: &str, at: Time, what: What, words: Option<(v1::ApprovalBody, &[u8; KEY_BYTES])>) -> Self {
-        let mut record = v1::ApprovalRecord { approval: digest_bytes(&id), what: Some(what), body: None };
-        let (mut stored, mut said) = (None, v1::ApprovalBody::default());
-        if let Some((words, key)) = words {
-            let (bytes, reference) = body::seal(key, &words);
-            (stored, said, record.body) = (Some(bytes), words, Some(reference));
-        }
+    fn of(id: Digest, name: &str, at: Time, what: What, words: v1::ApprovalBody, seal: &Seal) -> Result<Self, String> {
+        let sealed = seal.seal(&words)?;
+        let record = v1::ApprovalRecord { approval: digest_bytes(&id), what: Some(what), body: Some(sealed.reference) };
         let whole = v1::Record { at_us: at.micros(), what: Some(v1::record::What::Approval(record.clone())) };
         let bytes = whole.encode_to_vec().into();
         let write = Write { stream: Stream::approvals(), expected: Expected::Any, id: step_id(&id, name), record: bytes };
-        Self { write, body: stored, id, at, record, words: said }
+        Ok(Self { write, body: Some(sealed.stored), id, at, record, words })
     }
 
     /// The approval that it is a step of.

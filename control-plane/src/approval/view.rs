@@ -105,7 +105,7 @@ impl View {
                     let by = SpiffeId::try_from(step.words.by.as_str()).ok()?;
                     let expires_at = (granted.expires_at_us != 0).then(|| Time::from_micros(granted.expires_at_us));
                     entry.approval.apply(&Event::Granted { by, expires_at });
-                    entry.steps.push(said(true, step, &granted.seen));
+                    entry.steps.push(said(true, step));
                 }
             }
             What::Denied(denied) => {
@@ -113,14 +113,14 @@ impl View {
                 if entry.steps.len() < denied.step as usize {
                     let by = SpiffeId::try_from(step.words.by.as_str()).ok()?;
                     entry.approval.apply(&Event::Denied { by });
-                    entry.steps.push(said(false, step, &denied.seen));
+                    entry.steps.push(said(false, step));
                 }
             }
             What::Spent(spent) => {
                 let entry = self.entries.get_mut(&id)?;
                 let how = if spent.r#use() == v1::ApprovalUse::Voided { Use::Voided } else { Use::Used };
                 entry.approval.apply(&Event::Spent(how));
-                entry.used_by = spent.call_id.clone();
+                entry.used_by = step.words.by.clone();
             }
         }
         self.forget(at);
@@ -139,7 +139,7 @@ impl View {
             tenant: Tenant::try_from(summary.tenant.as_str()).ok()?,
             requester: Principal::try_from(summary.principal.as_str()).ok()?,
             asker: Asker::try_from(summary.asker.as_str()).ok()?,
-            call: Digest::try_from(requested.call_digest.as_ref()).ok()?,
+            call: Digest::try_from(summary.call_digest.as_ref()).ok()?,
             shown: shown(&step.words),
             expires_at: Time::from_micros(requested.expires_at_us),
             steps: requested.steps,
@@ -238,7 +238,7 @@ impl Entry {
     }
 }
 
-fn said(granted: bool, step: &Step, seen: &Bytes) -> v1::ApprovalStep {
-    let (by, reason) = (step.words.by.clone(), step.words.reason.clone());
-    v1::ApprovalStep { granted, by, reason, at_us: step.at.micros(), seen: seen.clone() }
+fn said(granted: bool, step: &Step) -> v1::ApprovalStep {
+    let v1::ApprovalBody { by, reason, seen, .. } = step.words.clone();
+    v1::ApprovalStep { granted, by, reason, at_us: step.at.micros(), seen }
 }

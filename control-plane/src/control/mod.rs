@@ -9,10 +9,10 @@ pub mod rpc;
 mod standing;
 mod view;
 
-use crate::body::Keys;
+use crate::body::Bodies;
 use crate::clock::Clock;
 use crate::config::Limits;
-use crate::journal::{Epochs, Journal, Sequence, Version};
+use crate::journal::{Epochs, Sequence, Version};
 use agentgate_core::decide::Facts;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::Server;
@@ -61,10 +61,9 @@ pub struct Ordered {
 
 #[derive(Debug)]
 pub struct Control {
-    journal: Arc<dyn Journal>,
+    bodies: Arc<Bodies>,
     clock: Clock,
     limits: Limits,
-    keys: Keys,
     now: watch::Sender<Arc<Now>>,
     /// Orders are given one after the other.
     ordering: Mutex<()>,
@@ -77,11 +76,11 @@ impl Control {
     ///
     /// # Errors
     /// When the journal cannot say, or holds an order that this version does not know.
-    pub async fn open(journal: Arc<dyn Journal>, clock: Clock, limits: Limits, keys: Keys) -> Result<Self, ControlError> {
+    pub async fn open(bodies: Arc<Bodies>, clock: Clock, limits: Limits) -> Result<Self, ControlError> {
         let mut now = Now::default();
-        view::catch_up(journal.as_ref(), &mut now).await?;
+        view::catch_up(&bodies, &mut now).await?;
         now.say();
-        Ok(Self { journal, clock, limits, keys, now: watch::Sender::new(Arc::new(now)), ordering: Mutex::new(()) })
+        Ok(Self { bodies, clock, limits, now: watch::Sender::new(Arc::new(now)), ordering: Mutex::new(()) })
     }
 
     #[must_use]

@@ -2,7 +2,7 @@
 
 use super::view::{self, ControlError, Event};
 use super::{Control, Now};
-use crate::body;
+use crate::body::{KeyError, Scope};
 use crate::journal::{AppendError, Change, Epochs, Expected, Sequence, Stream, Version, Write};
 use agentgate_core::digest::{Digest, Digester};
 use agentgate_core::id::{Server, SpiffeId};
@@ -48,8 +48,8 @@ pub enum OrderError {
     Read(#[from] ControlError),
     #[error("other replicas gave orders {ORDER_ATTEMPTS_MAX} times meanwhile; try again")]
     Contended,
-    #[error("there is no randomness: {0}")]
-    Keys(String),
+    #[error("the order cannot be sealed, and is not in force")]
+    Keys(#[source] KeyError),
 }
 
 // === impl Control ===
@@ -134,12 +134,12 @@ impl Control {
             let epoch = now.epochs.global;
             let Some(event) = draft(&now)? else { return Ok(Ack { sequence: 0, epoch, changed: false }) };
             let at = self.clock.now().max(now.at);
-            let (record, body) = self.seal(&event, at)?;
+            let (record, body) = self.seal(&event, at).await?;
             let id = order_id(epoch, &record);
             let write = Write { stream: Stream::global(), expected: Expected::Exactly(epoch), id, record };
             let change =
                 Change { fence: Some(Epochs { global: epoch }), writes: vec![write], bodies: body.into_iter().collect() };
-            match self.journal.append(change).await {
+            match self.bodies.journal().append(change).await {
                 Ok(appended) => {
                     let Some(position) = appended.positions.first() else { return Err(OrderError::Contended) };
                     let mut now = Now::clone(&now);
@@ -169,23 +169,27 @@ impl Control {
 
     async fn catch_up(&self) -> Result<(), ControlError> {
         let mut now = Now::clone(&self.now());
-        view::catch_up(self.journal.as_ref(), &mut now).await?;
+        view::catch_up(&self.bodies, &mut now).await?;
         now.say();
         self.now.send_replace(Arc::new(now));
         Ok(())
     }
 
     /// The record of an order, and its words apart from it.
-    fn seal(&self, event: &Event, at: Time) -> Result<(Bytes, Option<Bytes>), OrderError> {
+    async fn seal(&self, event: &Event, at: Time) -> Result<(Bytes, Option<Bytes>), OrderError> {
+        let seal = self.bodies.seal(&Scope::Orders, at).await.map_err(|error| match error {
+            KeyError::Keep(error) => OrderError::Journal(error),
+            error => OrderError::Keys(error),
+        })?;
         let (what, stored) = match event {
             Event::Policy(policy) => (What::Policy(policy.clone()), None),
             Event::Kill { resumed, body } => {
-                let (stored, reference) = body::seal(&(self.keys)().map_err(OrderError::Keys)?, body);
-                (What::Kill(v1::KillRecord { resumed: *resumed, body: Some(reference) }), Some(stored))
+                let sealed = seal.seal(body).map_err(|why| OrderError::Keys(KeyError::Random(why)))?;
+                (What::Kill(v1::KillRecord { resumed: *resumed, body: Some(sealed.reference) }), Some(sealed.stored))
             }
             Event::Mode { mode, body } => {
-                let (stored, reference) = body::seal(&(self.keys)().map_err(OrderError::Keys)?, body);
-                (What::Mode(v1::ModeRecord { mode: (*mode).into(), body: Some(reference) }), Some(stored))
+                let sealed = seal.seal(body).map_err(|why| OrderError::Keys(KeyError::Random(why)))?;
+                (What::Mode(v1::ModeRecord { mode: (*mode).into(), body: Some(sealed.reference) }), Some(sealed.stored))
             }
         };
         let record = v1::Record { at_us: at.micros(), what: Some(what) };

@@ -1,6 +1,7 @@
 //! Stories about orders: on the memory journal, across restarts, and with another replica that was first.
 
 use super::{Control, Now, OrderError, standing};
+use crate::body::Bodies;
 use crate::clock::Clock;
 use crate::config::{Callers, Filter, Limits, Tenants, Users};
 use crate::journal::{Journal, Memory, Stream};
@@ -15,7 +16,7 @@ const LIMITS: fn() -> Limits = || Limits { kills_max: 2, modes_max: 2, ..Limits:
 
 async fn open(journal: &Arc<Memory>) -> Control {
     let (clock, _) = Clock::manual(Time::from_micros(1_000_000));
-    Control::open(Arc::clone(journal) as Arc<dyn Journal>, clock, LIMITS(), || Ok([7; 32])).await.unwrap()
+    Control::open(Bodies::over(Arc::clone(journal) as Arc<dyn Journal>).await, clock, LIMITS()).await.unwrap()
 }
 
 fn me() -> SpiffeId {

@@ -2,8 +2,8 @@
 //! was ordered must not be overlooked.
 
 use super::{Now, Ordered, PolicyMark};
-use crate::body::{self, FetchError};
-use crate::journal::{Journal, ReadError, Record, Sequence, Stream};
+use crate::body::{Bodies, FetchError};
+use crate::journal::{ReadError, Record, Sequence, Stream};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::Server;
 use agentgate_core::time::Time;
@@ -35,22 +35,22 @@ pub(super) enum Event {
 }
 
 /// Folds what stands in the global stream after `now`.
-pub(super) async fn catch_up(journal: &dyn Journal, now: &mut Now) -> Result<(), ControlError> {
+pub(super) async fn catch_up(bodies: &Bodies, now: &mut Now) -> Result<(), ControlError> {
     loop {
-        let page = journal.read(Stream::global(), now.epochs.global, PAGE).await?;
+        let page = bodies.journal().read(Stream::global(), now.epochs.global, PAGE).await?;
         if page.is_empty() {
             return Ok(());
         }
         for record in &page {
             let sequence = record.sequence;
-            let (at, event) = event(journal, record).await?;
+            let (at, event) = event(bodies, record).await?;
             apply(now, event, at, sequence).ok_or(ControlError::Unreadable { sequence })?;
             now.epochs.global = record.version;
         }
     }
 }
 
-async fn event(journal: &dyn Journal, record: &Record) -> Result<(Time, Event), ControlError> {
+async fn event(bodies: &Bodies, record: &Record) -> Result<(Time, Event), ControlError> {
     let sequence = record.sequence;
     let unreadable = || ControlError::Unreadable { sequence };
     let gone = |source| ControlError::Body { sequence, source };
@@ -58,11 +58,11 @@ async fn event(journal: &dyn Journal, record: &Record) -> Result<(Time, Event), 
     let event = match parsed.what {
         Some(What::Policy(policy)) => Event::Policy(policy),
         Some(What::Kill(kill)) => {
-            let body = body::fetch(journal, kill.body.as_ref()).await.map_err(gone)?.ok_or_else(unreadable)?;
+            let body = bodies.fetch(kill.body.as_ref()).await.map_err(gone)?.ok_or_else(unreadable)?;
             Event::Kill { resumed: kill.resumed, body }
         }
         Some(What::Mode(mode)) => {
-            let body = body::fetch(journal, mode.body.as_ref()).await.map_err(gone)?.ok_or_else(unreadable)?;
+            let body = bodies.fetch(mode.body.as_ref()).await.map_err(gone)?.ok_or_else(unreadable)?;
             let mode = v1::Mode::try_from(mode.mode).map_err(|_| unreadable())?;
             Event::Mode { mode, body }
         }

@@ -3,6 +3,7 @@
 
 use super::{Decide, Question, Undecided};
 use crate::approval::{Asked, Live, Step};
+use crate::body::{Scope, Seal};
 use crate::control::Now;
 use crate::identity::Caller;
 use crate::policy::{self, InForce};
@@ -67,8 +68,18 @@ impl<'a> Hearing<'a> {
         Self { question, caller, reading, treatment, digest: OnceLock::new() }
     }
 
+    /// The session that the call is of.
+    pub(super) fn scope(&self) -> Scope {
+        let handle = self.reading.as_ref().ok().and_then(|message| message.handle.as_ref());
+        Scope::Calls {
+            tenant: self.caller.subject.tenant.clone(),
+            principal: self.caller.subject.principal.clone(),
+            handle: handle.map(|handle| handle.as_str().into()).unwrap_or_default(),
+        }
+    }
+
     /// Settles the call under what is in force now.
-    pub(super) fn weigh(&self, decide: &Decide, now: &Now, policy: Option<&InForce>) -> Result<Weighed, Undecided> {
+    pub(super) fn weigh(&self, decide: &Decide, now: &Now, policy: Option<&InForce>, seal: &Seal) -> Result<Weighed, Undecided> {
         let mut facts = self.caller.facts(decide.session.moment(), endpoint_of(&self.question.ask), self.reading.clone());
         facts.kill = now.kill(&facts);
         let enforced = self.is_enforced(now, &facts);
@@ -86,7 +97,7 @@ impl<'a> Hearing<'a> {
         let decision = self.settle(&facts, policy)?;
         let mut weighed = Weighed { facts, decision, call, enforced, approval: None, step: None };
         if enforced {
-            self.approve(decide, policy, live, &mut weighed)?;
+            self.approve(decide, (policy, seal), live, &mut weighed)?;
         }
         Ok(weighed)
     }
@@ -111,7 +122,13 @@ impl<'a> Hearing<'a> {
     }
 
     /// What the decision asks of approvals, or does to one.
-    fn approve(&self, decide: &Decide, policy: Option<&InForce>, live: Live, weighed: &mut Weighed) -> Result<(), Undecided> {
+    fn approve(
+        &self,
+        decide: &Decide,
+        (policy, seal): (Option<&InForce>, &Seal),
+        live: Live,
+        weighed: &mut Weighed,
+    ) -> Result<(), Undecided> {
         let (at, call) = (weighed.facts.at, &self.question.call);
         match (weighed.decision.verdict, live) {
             (Verdict::Pending, Live::Pending(id)) => weighed.approval = Some((id, ApprovalUse::Waited)),
@@ -119,7 +136,7 @@ impl<'a> Hearing<'a> {
                 let Some(call_digest) = weighed.call else { return Ok(()) };
                 let policy = policy.map(|policy| policy.bundle.digest());
                 let asked = Asked { call, call_digest, facts: &weighed.facts, decision: &weighed.decision, policy };
-                let step = decide.approvals.request(&asked);
+                let step = decide.approvals.request(&asked, seal);
                 let step = step.map_err(|crowded| Undecided::Overloaded { what: crowded.what, max: crowded.max })?;
                 let step = step.map_err(Undecided::Journal)?;
                 weighed.approval = Some((step.approval(), ApprovalUse::Requested));
@@ -128,7 +145,7 @@ impl<'a> Hearing<'a> {
             (Verdict::Allow(_), _) => {
                 if let Some(id) = weighed.decision.approval {
                     weighed.approval = Some((id, ApprovalUse::Used));
-                    weighed.step = Some(decide.approvals.spend(id, Use::Used, call, at));
+                    weighed.step = Some(decide.approvals.spend(id, Use::Used, call, at, seal).map_err(Undecided::Journal)?);
                 }
             }
             (Verdict::Deny(Denial::Approver), Live::Denied(denied)) => {
@@ -137,7 +154,8 @@ impl<'a> Hearing<'a> {
             // A policy that denies the call takes the grant back. What failed, or was stopped, says nothing of the call.
             (Verdict::Deny(Denial::Policy | Denial::Unmatched), Live::Granted(grant)) => {
                 weighed.approval = Some((grant.approval, ApprovalUse::Voided));
-                weighed.step = Some(decide.approvals.spend(grant.approval, Use::Voided, call, at));
+                weighed.step =
+                    Some(decide.approvals.spend(grant.approval, Use::Voided, call, at, seal).map_err(Undecided::Journal)?);
             }
             (Verdict::Deny(_), Live::None | Live::Pending(_) | Live::Granted(_) | Live::Denied(_)) => {}
         }

@@ -19,7 +19,7 @@ pub mod rpc;
 mod sweep;
 
 use crate::approval::Approvals;
-use crate::body::Keys;
+use crate::body::Bodies;
 use crate::clock::Clock;
 use crate::config::{Filter, Limits};
 use crate::control::Control;
@@ -71,6 +71,7 @@ pub struct Rooms {
     pub policy: Arc<Policy>,
     pub approvals: Arc<Approvals>,
     pub session: Arc<Session>,
+    pub bodies: Arc<Bodies>,
 }
 
 /// A verdict that is on record.
@@ -114,7 +115,7 @@ pub struct Decide {
     once: Once,
     routes: Routes,
     turned_away: Rarely,
-    keys: Keys,
+    bodies: Arc<Bodies>,
     unconfigured: Rarely,
 }
 
@@ -135,8 +136,8 @@ impl Question {
 
 impl Decide {
     #[must_use]
-    pub fn new(limits: &Limits, clock: Clock, rooms: Rooms, keys: Keys) -> Self {
-        let Rooms { heard, control, policy, approvals, session } = rooms;
+    pub fn new(limits: &Limits, clock: Clock, rooms: Rooms) -> Self {
+        let Rooms { heard, control, policy, approvals, session, bodies } = rooms;
         Self {
             clock,
             heard,
@@ -150,7 +151,7 @@ impl Decide {
             routes: Routes::default(),
             turned_away: Rarely::default(),
             once: Once::new(limits.recent_calls_max as usize),
-            keys,
+            bodies,
             unconfigured: Rarely::default(),
             limits: limits.clone(),
         }
@@ -214,15 +215,17 @@ impl Decide {
     async fn record(&self, hearing: &Hearing<'_>, work: Option<&heavy::Turn<'_>>) -> Result<Decided, Undecided> {
         let question = hearing.question;
         self.routes.called(&hearing.caller.server, question.ask.observe, self.clock.now());
+        let seal = self.before(question, self.bodies.seal(&hearing.scope(), self.clock.now())).await?;
+        let seal = seal.map_err(record::unavailable)?;
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
             let now = self.control.now();
             let policy = self.policy.in_force(&now);
             let weighed = match work {
-                Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref()))?,
-                None => hearing.weigh(self, &now, policy.as_deref())?,
+                Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref(), &seal))?,
+                None => hearing.weigh(self, &now, policy.as_deref(), &seal)?,
             };
-            let recording = record::Recording::new(hearing, weighed, policy.as_deref(), (self.keys)())?;
+            let recording = record::Recording::new(hearing, weighed, policy.as_deref(), &seal)?;
             let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
             // What others fold from is told before anybody else has the turn.
             let written = if draft.also.is_empty() {
@@ -250,7 +253,7 @@ impl Decide {
     async fn recorded(&self, question: &Question) -> Result<Option<Decided>, Undecided> {
         let found = self.session.find(&question.call.digest()).await.map_err(record::unavailable)?;
         let Some(found) = found else { return Ok(None) };
-        if found.record.request_digest.as_ref() != question.request().as_bytes() {
+        if !found.was_asked(&question.request()) {
             return Err(Undecided::Reused);
         }
         Ok(Some(record::answer(&found.record, found.body.as_ref(), found.sequence)))

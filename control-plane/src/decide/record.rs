@@ -3,7 +3,7 @@
 use super::hearing::{Hearing, Weighed};
 use super::{Decide, Decided, Undecided};
 use crate::approval::{Step, scope};
-use crate::body::{self, KEY_BYTES, digest_bytes};
+use crate::body::{Seal, digest_bytes};
 use crate::journal::{Epochs, Sequence, Stream};
 use crate::policy::InForce;
 use crate::session::{Also, Draft, Recorded};
@@ -34,29 +34,23 @@ pub(super) struct Recording {
 // === impl Recording ===
 
 impl Recording {
-    pub(super) fn new(
-        hearing: &Hearing<'_>,
-        weighed: Weighed,
-        policy: Option<&InForce>,
-        key: Result<[u8; KEY_BYTES], String>,
-    ) -> Result<Self, Undecided> {
-        let key = key.map_err(Undecided::Journal)?;
+    pub(super) fn new(hearing: &Hearing<'_>, weighed: Weighed, policy: Option<&InForce>, seal: &Seal) -> Result<Self, Undecided> {
         let (question, at) = (hearing.question, weighed.facts.at);
         let id = question.call.digest();
         let (verdict, step) = (weighed.decision.verdict.into(), step(&weighed.decision.verdict));
         let (enforced, approval, of_approval) = (weighed.enforced, weighed.approval, weighed.step.clone());
         let body = decision_body(hearing, weighed);
-        let (stored, reference) = body::seal(&key, &body);
+        let sealed = seal.seal(&body).map_err(Undecided::Journal)?;
         let mut record = v1::DecisionRecord {
             call_id: digest_bytes(&id),
-            request_digest: digest_bytes(&question.request()),
+            request_commitment: sealed.commit(question.request().as_bytes()),
             verdict: 0,
             step: step.into(),
             settle_version: SETTLE_VERSION,
             engine: ENGINE.into(),
             policy_digest: policy.map(|policy| digest_bytes(&policy.bundle.digest())).unwrap_or_default(),
             enforced,
-            body: Some(reference),
+            body: Some(sealed.reference),
             approval: approval.map(|(id, _)| digest_bytes(&id)).unwrap_or_default(),
             approval_use: approval.map(|(_, how)| how.into()).unwrap_or_default(),
             no_outcome: !question.has_outcome,
@@ -64,7 +58,7 @@ impl Recording {
         record.set_verdict(verdict);
         let what = Some(v1::record::What::Decision(record.clone()));
         let encoded = v1::Record { at_us: at.micros(), what }.encode_to_vec().into();
-        Ok(Self { at, call: question.call.clone(), id, record, body, encoded, stored, step: of_approval })
+        Ok(Self { at, call: question.call.clone(), id, record, body, encoded, stored: sealed.stored, step: of_approval })
     }
 
     pub(super) fn draft(&self, fence: Epochs) -> Draft {

@@ -5,7 +5,7 @@
 
 use super::hearing::{Hearing, Treatment, refusal};
 use super::{ATTEMPTS_MAX, Decide, Question, Undecided, reading};
-use crate::body;
+use crate::body::{self, Sealed, SessionId};
 use crate::config::Filter;
 use crate::identity;
 use crate::journal::{Sequence, Stream};
@@ -28,6 +28,7 @@ pub(super) struct Reporter {
 struct Awaited {
     sequence: Sequence,
     stream: Stream,
+    session: Option<SessionId>,
 }
 
 // === impl Decide ===
@@ -67,7 +68,7 @@ impl Decide {
     async fn decision_of(&self, call: &CallId) -> Result<Option<Awaited>, Undecided> {
         let id = call.digest();
         if let Some(open) = self.session.open_call(&id) {
-            return Ok(Some(Awaited { sequence: open.sequence, stream: open.stream }));
+            return Ok(Some(Awaited { sequence: open.sequence, stream: open.stream, session: open.session }));
         }
         if self.session.reported(&id).await.map_err(super::record::unavailable)? {
             return Ok(None);
@@ -77,21 +78,23 @@ impl Decide {
             unmatched("call");
             return Ok(None);
         };
-        Ok(Some(Awaited { sequence: found.sequence, stream: found.stream }))
+        let session = found.record.body.as_ref().and_then(SessionId::of);
+        Ok(Some(Awaited { sequence: found.sequence, stream: found.stream, session }))
     }
 
     /// Nobody reported this call in time.
     pub(super) async fn unknown(&self, open: &crate::session::OpenCall, detail: &str) -> Result<(), Undecided> {
         let outcome = v1::Outcome { kind: v1::OutcomeKind::Unknown.into(), detail: detail.into(), ..v1::Outcome::default() };
-        let decision = Awaited { sequence: open.sequence, stream: open.stream };
+        let decision = Awaited { sequence: open.sequence, stream: open.stream, session: open.session };
         self.end(&open.call, &decision, &outcome, Source::Unknown).await
     }
 
     async fn end(&self, call: &CallId, decision: &Awaited, outcome: &v1::Outcome, source: Source) -> Result<(), Undecided> {
         let id = call.digest();
         let ended = Ended { call: id, decision: decision.sequence, kind: outcome.kind(), duration_us: outcome.duration_us };
-        let key = (self.keys)().map_err(Undecided::Journal)?;
-        let (record, stored) = outcome_record(&ended, outcome, &key);
+        let sealed = self.sealed(decision.session, outcome).await?;
+        let record = outcome_record(&ended, outcome, sealed.as_ref());
+        let stored = sealed.map(|sealed| sealed.stored);
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.session.turn_of(decision.stream).await.map_err(super::record::unavailable)?;
             let at_us = self.session.moment().micros();
@@ -99,7 +102,7 @@ impl Decide {
             let draft = Draft {
                 id: outcome_id(&id, source),
                 record: encoded.into(),
-                body: Some(stored.clone()),
+                body: stored.clone(),
                 fence: None,
                 also: Vec::new(),
             };
@@ -118,6 +121,20 @@ impl Decide {
             }
         }
         Err(Undecided::Contended)
+    }
+
+    /// The words of an outcome, under the key of its call. None: that was erased meanwhile, and they are erased with it.
+    async fn sealed(&self, session: Option<SessionId>, outcome: &v1::Outcome) -> Result<Option<Sealed>, Undecided> {
+        let Some(session) = session else { return Ok(None) };
+        let Some(seal) = self.bodies.seal_by(session).await.map_err(super::record::unavailable)? else { return Ok(None) };
+        let words = v1::OutcomeBody {
+            detail: outcome.detail.clone(),
+            hidden: outcome.hidden.clone(),
+            result_digest: outcome.result_digest.clone(),
+            tools: outcome.tools.clone(),
+            tools_cut: outcome.tools_cut,
+        };
+        seal.seal(&words).map(Some).map_err(Undecided::Journal)
     }
 
     /// Nothing is known of a call whose caller its filter may not name; but whoever wants to enforce has to know that there are some.
@@ -181,27 +198,18 @@ impl Decide {
     }
 }
 
-fn outcome_record(ended: &Ended, outcome: &v1::Outcome, key: &[u8; body::KEY_BYTES]) -> (v1::OutcomeRecord, bytes::Bytes) {
-    let words = v1::OutcomeBody {
-        detail: outcome.detail.clone(),
-        hidden: outcome.hidden.clone(),
-        result_digest: outcome.result_digest.clone(),
-        tools: outcome.tools.clone(),
-        tools_cut: outcome.tools_cut,
-    };
-    let (stored, reference) = body::seal(key, &words);
-    let record = v1::OutcomeRecord {
+fn outcome_record(ended: &Ended, outcome: &v1::Outcome, sealed: Option<&Sealed>) -> v1::OutcomeRecord {
+    v1::OutcomeRecord {
         call_id: body::digest_bytes(&ended.call),
         decision: ended.decision,
         kind: outcome.kind,
         http_status: outcome.http_status,
         result_bytes: outcome.result_bytes,
-        result_commitment: body::commit(key, &outcome.result_digest),
+        result_commitment: sealed.map(|sealed| sealed.commit(&outcome.result_digest)).unwrap_or_default(),
         duration_us: outcome.duration_us,
         shown: outcome.shown,
-        body: Some(reference),
-    };
-    (record, stored)
+        body: sealed.map(|sealed| sealed.reference.clone()),
+    }
 }
 
 fn kind(kind: v1::OutcomeKind) -> &'static str {

@@ -2,11 +2,12 @@
 
 use super::flood::{Counts, Taken};
 use super::{ATTEMPTS_MAX, Decide};
-use crate::body;
+use crate::body::{KeyError, Scope};
 use crate::identity::Subject;
 use crate::journal::Stream;
 use crate::session::{Draft, OpenCall, Setback};
 use agentgate_core::digest::{Digest, Digester};
+use agentgate_core::error::chain;
 use agentgate_proto::v1;
 use prost::Message as _;
 use std::sync::Arc;
@@ -57,19 +58,28 @@ impl Decide {
     }
 
     async fn append_flood(&self, subject: &Subject, counts: &Counts, reason: &str, count: u64) -> Result<(), Setback> {
-        let key = (self.keys)().map_err(Setback::Journal)?;
+        let (tenant, principal) = (subject.tenant.clone(), subject.principal.clone());
+        let hidden = |error: KeyError| Setback::Journal(chain(&error));
+        let stream = self.bodies.stream(&tenant, &principal).await.map_err(hidden)?;
+        let scope = Scope::Calls { tenant, principal, handle: String::new() };
+        let seal = self.bodies.seal(&scope, self.clock.now()).await.map_err(hidden)?;
         let names = v1::FloodBody { tenant: subject.tenant.to_string(), principal: subject.principal.to_string() };
-        let (stored, reference) = body::seal(&key, &names);
+        let sealed = seal.seal(&names).map_err(Setback::Journal)?;
         let (from_us, to_us) = (counts.from.micros(), counts.to.micros());
-        let flood = v1::FloodRecord { reason: reason.into(), count, from_us, to_us, body: Some(reference) };
-        let stream = Stream::subject(&subject.tenant, &subject.principal);
+        let flood = v1::FloodRecord { reason: reason.into(), count, from_us, to_us, body: Some(sealed.reference) };
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.session.turn_of(stream).await.map_err(|error| Setback::Journal(error.to_string()))?;
             let at = self.session.moment();
             let record =
                 v1::Record { at_us: at.micros(), what: Some(v1::record::What::Flood(flood.clone())) }.encode_to_vec().into();
             match turn
-                .append(Draft { id: flood_id(stream, &flood), record, body: Some(stored.clone()), fence: None, also: Vec::new() })
+                .append(Draft {
+                    id: flood_id(stream, &flood),
+                    record,
+                    body: Some(sealed.stored.clone()),
+                    fence: None,
+                    also: Vec::new(),
+                })
                 .await
             {
                 Ok(position) => {

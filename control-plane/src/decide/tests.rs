@@ -8,6 +8,7 @@ use super::heavy::LIGHT_BYTES_MAX;
 use super::report::Reporter;
 use super::{ATTEMPTS_MAX, Admission, Decide, Question, Rooms, Undecided};
 use crate::approval::Approvals;
+use crate::body::Bodies;
 use crate::calls::ask;
 use crate::clock::{Clock, Manual};
 use crate::config::{self, Callers, Filter, Limits, PolicyFolder};
@@ -154,23 +155,24 @@ impl Scene {
     async fn after(limits: Limits, journal: Arc<dyn Journal>, clock: Clock, hands: Arc<Manual>) -> Self {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default");
         let folder = PolicyFolder { directory, poll: Duration::from_secs(1) };
-        let keys = || Ok([7; 32]);
-        let control = Control::open(Arc::clone(&journal), clock.clone(), limits.clone(), keys).await.unwrap();
+        let bodies = Bodies::over(Arc::clone(&journal)).await;
+        let control = Control::open(Arc::clone(&bodies), clock.clone(), limits.clone()).await.unwrap();
         let control = Arc::new(control);
         let policy = Policy::open(Arc::clone(&journal), clock.clone(), folder, Arc::clone(&control)).await.unwrap();
         let policy = Arc::new(policy);
         policy.try_folder().await;
         let waiting = (config::Approvals::default(), limits.clone());
-        let approvals = Arc::new(Approvals::open(Arc::clone(&journal), clock.clone(), waiting, keys).await.unwrap());
-        let session = Session::open(Arc::clone(&journal), clock.clone(), limits.clone(), Vec::new()).await.unwrap();
+        let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await.unwrap());
+        let session = Session::open(Arc::clone(&bodies), clock.clone(), limits.clone(), Vec::new()).await.unwrap();
         let rooms = Rooms {
             heard: Arc::default(),
             control: Arc::clone(&control),
             policy: Arc::clone(&policy),
             approvals: Arc::clone(&approvals),
             session: Arc::new(session),
+            bodies: Arc::clone(&bodies),
         };
-        let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms, keys));
+        let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));
         Self { decide, hands, clock, journal, limits, control, approvals, policy }
     }
 
@@ -379,7 +381,10 @@ async fn a_record_is_never_older_than_the_journals_last() {
     scene.decide.decide(&scene.question(2)).await.unwrap();
     assert_eq!(scene.last_at().await, 9_000_000);
     // Nor after a restart with the clock still wrong.
-    let session = Session::open(Arc::clone(&scene.journal), scene.clock.clone(), Limits::default(), Vec::new()).await.unwrap();
+    let session =
+        Session::open(Bodies::over(Arc::clone(&scene.journal)).await, scene.clock.clone(), Limits::default(), Vec::new())
+            .await
+            .unwrap();
     assert_eq!(session.moment(), Time::from_micros(9_000_000));
 }
 

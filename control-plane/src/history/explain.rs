@@ -114,13 +114,13 @@ async fn edits(
 async fn newest_definition(history: &History, facts: &Facts) -> Result<Option<Definition>, PastError> {
     let Some(tool) = facts.reading.as_ref().ok().filter(|message| message.method == Method::ToolsCall) else { return Ok(None) };
     let Some(tool) = tool.target.as_deref() else { return Ok(None) };
-    let journal = history.journal.as_ref();
-    let head = journal.health().head;
+    let bodies = history.bodies.as_ref();
+    let head = bodies.journal().health().head;
     let mut lists = Vec::new();
     let mut cursor = head.saturating_sub(LOOKED_BACK_MAX);
     while cursor < head {
         let limit = u32::try_from(head - cursor).unwrap_or(u32::MAX);
-        let page = journal.follow(cursor, limit).await.map_err(PastError::Read)?;
+        let page = bodies.journal().follow(cursor, limit).await.map_err(PastError::Read)?;
         let Some(last) = page.last() else { break };
         cursor = last.sequence;
         for record in &page {
@@ -137,7 +137,7 @@ async fn newest_definition(history: &History, facts: &Facts) -> Result<Option<De
         if server.as_deref() != Some(facts.server.as_str()) {
             continue;
         }
-        let body: Option<v1::OutcomeBody> = body_of(journal, sequence, outcome.body.as_ref()).await?;
+        let body: Option<v1::OutcomeBody> = body_of(bodies, sequence, outcome.body.as_ref()).await?;
         let said = body.unwrap_or_default().tools;
         if let Some(found) = said.iter().find(|said| super::learn::name(said).as_deref() == Some(tool)) {
             return Ok(definition(found).ok());

@@ -77,13 +77,13 @@ pub(super) async fn scan(
     telling: &mut Telling<v1::Impact>,
 ) -> Result<v1::Impact, HistoryError> {
     let policy = policy(history, request.candidate)?;
-    let span = Span::since(history.journal.as_ref(), Time::from_micros(request.since_us)).await?;
+    let span = Span::since(history.bodies.journal().as_ref(), Time::from_micros(request.since_us)).await?;
     let asked = Asked { server: request.server, tool: Some(fold::loosely(&request.tool)).filter(|tool| !tool.is_empty()) };
     let mut rows = Rows::default();
-    let journal = history.journal.as_ref();
-    span.read(journal, telling, async |record, at, what| {
+    let bodies = history.bodies.as_ref();
+    span.read(bodies.journal().as_ref(), telling, async |record, at, what| {
         let What::Decision(decision) = what else { return Ok(()) };
-        let body = body_of(journal, record.sequence, decision.body.as_ref()).await?;
+        let body = body_of(bodies, record.sequence, decision.body.as_ref()).await?;
         if body.as_ref().is_none_or(|body| asked.covers(body)) {
             rows.take(history, &policy, at, &decision, body);
         }

@@ -3,10 +3,11 @@
 
 use super::scan::{Span, Telling};
 use super::{History, HistoryError};
+use crate::body::Bodies;
 use crate::bounded::Bounded;
 use crate::config::Limits;
 use crate::decide::read_refused;
-use crate::journal::{Journal, Record, Sequence};
+use crate::journal::{Record, Sequence};
 use crate::session::{PastError, body_of, parse};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::NAME_BYTES_MAX;
@@ -80,17 +81,17 @@ pub(super) async fn scan(
     request: &v1::LearnToolsRequest,
     telling: &mut Telling<v1::LearnedTools>,
 ) -> Result<v1::LearnedTools, HistoryError> {
-    let journal = history.journal.as_ref();
-    let span = Span::since(journal, Time::from_micros(request.since_us)).await?;
+    let bodies = history.bodies.as_ref();
+    let span = Span::since(bodies.journal().as_ref(), Time::from_micros(request.since_us)).await?;
     let mut seen = Seen::new(request.server.clone());
-    span.read(journal, telling, async |record, at, what| {
+    span.read(bodies.journal().as_ref(), telling, async |record, at, what| {
         match what {
             What::Decision(decision) => {
-                if let Some(body) = body_of(journal, record.sequence, decision.body.as_ref()).await? {
+                if let Some(body) = body_of(bodies, record.sequence, decision.body.as_ref()).await? {
                     seen.called(record.sequence, at, &body, &history.limits);
                 }
             }
-            What::Outcome(outcome) => seen.ended(journal, record, &outcome).await?,
+            What::Outcome(outcome) => seen.ended(bodies, record, &outcome).await?,
             What::Policy(_) | What::Flood(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => {}
         }
         Ok(())
@@ -175,12 +176,12 @@ impl Seen {
     }
 
     /// What became of a call or a list.
-    async fn ended(&mut self, journal: &dyn Journal, record: &Record, outcome: &v1::OutcomeRecord) -> Result<(), PastError> {
+    async fn ended(&mut self, bodies: &Bodies, record: &Record, outcome: &v1::OutcomeRecord) -> Result<(), PastError> {
         let awaited = match self.awaited.get(&outcome.decision) {
             Some(awaited) => awaited.clone(),
             None if outcome.shown == 0 => return Ok(()),
             // A list that was asked for before: what it says was said in this time.
-            None => match list_of(journal, outcome.decision).await? {
+            None => match list_of(bodies, outcome.decision).await? {
                 Some(server) if self.is_asked_for(&server) => Awaited::ListOf(server),
                 Some(_) | None => return Ok(()),
             },
@@ -193,7 +194,7 @@ impl Seen {
             }
             Awaited::Call(_) => {}
             Awaited::ListOf(server) => {
-                let body: Option<v1::OutcomeBody> = body_of(journal, record.sequence, outcome.body.as_ref()).await?;
+                let body: Option<v1::OutcomeBody> = body_of(bodies, record.sequence, outcome.body.as_ref()).await?;
                 let body = body.unwrap_or_default();
                 self.lists_cut += u64::from(body.tools_cut);
                 for definition in &body.tools {
@@ -274,13 +275,13 @@ fn weight(key: &Key) -> usize {
 }
 
 /// The server of the list that was asked for at `sequence`. None: it was none, or is erased.
-async fn list_of(journal: &dyn Journal, sequence: Sequence) -> Result<Option<String>, PastError> {
-    if sequence == 0 || sequence > journal.health().head {
+async fn list_of(bodies: &Bodies, sequence: Sequence) -> Result<Option<String>, PastError> {
+    if sequence == 0 || sequence > bodies.journal().health().head {
         return Ok(None);
     }
-    for record in journal.follow(sequence.saturating_sub(1), 1).await.map_err(PastError::Read)? {
+    for record in bodies.journal().follow(sequence.saturating_sub(1), 1).await.map_err(PastError::Read)? {
         if let (_, What::Decision(decision)) = parse(&record)? {
-            let body: Option<v1::DecisionBody> = body_of(journal, sequence, decision.body.as_ref()).await?;
+            let body: Option<v1::DecisionBody> = body_of(bodies, sequence, decision.body.as_ref()).await?;
             let list = body.filter(|body| body.method == Method::ToolsList.name());
             return Ok(list.and_then(|body| body.ask).map(|ask| ask.server));
         }

@@ -10,11 +10,11 @@ mod learn;
 pub mod rpc;
 mod scan;
 
+use crate::body::Bodies;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::control::Control;
 use crate::identity::Heard;
-use crate::journal::Journal;
 use crate::policy::{InForce, Policy, PolicyError};
 use crate::session::{PastError, Session, TraceError};
 use crate::telemetry::Counted;
@@ -64,7 +64,7 @@ pub enum HistoryError {
 
 #[derive(Debug)]
 pub struct History {
-    journal: Arc<dyn Journal>,
+    bodies: Arc<Bodies>,
     clock: Clock,
     limits: Limits,
     rooms: Rooms,
@@ -85,9 +85,9 @@ pub struct Rooms {
 
 impl History {
     #[must_use]
-    pub fn new(journal: Arc<dyn Journal>, clock: Clock, limits: Limits, rooms: Rooms) -> Self {
+    pub fn new(bodies: Arc<Bodies>, clock: Clock, limits: Limits, rooms: Rooms) -> Self {
         let (scans, explained) = (Arc::new(Semaphore::new(HISTORIES_MAX)), Arc::new(Semaphore::new(EXPLAINED_AT_ONCE_MAX)));
-        Self { journal, clock, limits, rooms, scans, explained }
+        Self { bodies, clock, limits, rooms, scans, explained }
     }
 
     /// The tools that were seen since then.

@@ -7,7 +7,7 @@ use super::facts::{Case, NotAgain};
 use super::scan::Told;
 use super::{Heeded, History, HistoryError, Rooms};
 use crate::approval::Approvals;
-use crate::body;
+use crate::body::{Bodies, Scope, Sealed};
 use crate::calls::ask;
 use crate::clock::{Clock, Manual};
 use crate::config::{self, Config, Filter, Limits, PolicyFolder};
@@ -76,24 +76,25 @@ impl Scene {
         let (clock, hands) = Clock::manual(Time::from_micros(100 * SECOND_US));
         let (memory, limits) = (Arc::new(Memory::new()), Limits::default());
         let journal = || Arc::clone(&memory) as Arc<dyn Journal>;
-        let keys = || Ok([7; 32]);
-        let control = Arc::new(Control::open(journal(), clock.clone(), limits.clone(), keys).await.unwrap());
+        let bodies = Bodies::over(journal()).await;
+        let control = Arc::new(Control::open(Arc::clone(&bodies), clock.clone(), limits.clone()).await.unwrap());
         let folder = PolicyFolder { directory: default_folder(), poll: Duration::from_secs(1) };
         let policy = Arc::new(Policy::open(journal(), clock.clone(), folder, Arc::clone(&control)).await.unwrap());
         policy.try_folder().await;
         let waiting = (config::Approvals::default(), limits.clone());
-        let approvals = Arc::new(Approvals::open(journal(), clock.clone(), waiting, keys).await.unwrap());
-        let session = Arc::new(Session::open(journal(), clock.clone(), limits.clone(), Vec::new()).await.unwrap());
+        let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await.unwrap());
+        let session = Arc::new(Session::open(Arc::clone(&bodies), clock.clone(), limits.clone(), Vec::new()).await.unwrap());
         let rooms = decide::Rooms {
             heard: Arc::default(),
             control: Arc::clone(&control),
             policy: Arc::clone(&policy),
             approvals: Arc::clone(&approvals),
             session: Arc::clone(&session),
+            bodies: Arc::clone(&bodies),
         };
-        let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms, keys));
+        let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));
         let rooms = Rooms { heard: Arc::default(), control: Arc::clone(&control), policy: Arc::clone(&policy), session };
-        let history = Arc::new(History::new(journal(), clock.clone(), limits, rooms));
+        let history = Arc::new(History::new(Arc::clone(&bodies), clock.clone(), limits, rooms));
         let (filter, leave) = (filter(), watch::Sender::new(false));
         Self { history, decide, approvals, control, policy, filter, journal: memory, clock, hands, leave }
     }
@@ -130,9 +131,14 @@ impl Scene {
 
     async fn outcome(&self, decision: u64, kind: v1::OutcomeKind, tools: &[&'static str]) {
         let body = v1::OutcomeBody { tools: tools.iter().map(|tool| (*tool).into()).collect(), ..v1::OutcomeBody::default() };
-        let (stored, reference) = body::seal(&[7; 32], &body);
-        let outcome = v1::OutcomeRecord { decision, kind: kind.into(), body: Some(reference), ..v1::OutcomeRecord::default() };
-        self.write(self.clock.now(), What::Outcome(outcome), Some(stored)).await;
+        let sealed = self.sealed(&body).await;
+        let outcome =
+            v1::OutcomeRecord { decision, kind: kind.into(), body: Some(sealed.reference), ..v1::OutcomeRecord::default() };
+        self.write(self.clock.now(), What::Outcome(outcome), Some(sealed.stored)).await;
+    }
+
+    async fn sealed(&self, body: &impl prost::Message) -> Sealed {
+        self.history.bodies.seal(&Scope::Orders, self.clock.now()).await.unwrap().seal(body).unwrap()
     }
 
     /// All decisions on record, with their bodies.
@@ -140,7 +146,7 @@ impl Scene {
         let mut decisions = Vec::new();
         for record in self.journal.follow(0, u32::MAX).await.unwrap() {
             if let (at, What::Decision(decision)) = parse(&record).unwrap() {
-                let body = body_of(self.journal.as_ref(), record.sequence, decision.body.as_ref()).await.unwrap();
+                let body = body_of(&self.history.bodies, record.sequence, decision.body.as_ref()).await.unwrap();
                 decisions.push((at, decision, body.unwrap()));
             }
         }

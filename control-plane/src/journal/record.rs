@@ -1,8 +1,7 @@
 //! A record as the journal keeps it, and the name of the stream it stands in.
 
 use super::{Sequence, Version};
-use agentgate_core::digest::{Digest, Digester};
-use agentgate_core::id::{Principal, Tenant};
+use agentgate_core::digest::Digest;
 use bytes::Bytes;
 
 /// The name of a stream: a digest, so that the journal's own files name nobody.
@@ -32,14 +31,5 @@ impl Stream {
     #[must_use]
     pub fn approvals() -> Self {
         Self(Digest::of("agentgate/stream/approvals/1", b""))
-    }
-
-    /// Everything that one subject did.
-    #[must_use]
-    pub fn subject(tenant: &Tenant, principal: &Principal) -> Self {
-        let mut digester = Digester::new("agentgate/stream/subject/1");
-        digester.part(tenant.as_str().as_bytes());
-        digester.part(principal.as_str().as_bytes());
-        Self(digester.finish())
     }
 }

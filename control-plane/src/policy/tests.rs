@@ -1,6 +1,7 @@
 //! Stories about what comes into force. Edits of a folder that is watched are in `tests/it`.
 
 use super::{InForce, Policy};
+use crate::body::Bodies;
 use crate::clock::{Clock, Manual};
 use crate::config::{Limits, PolicyFolder};
 use crate::control::Control;
@@ -21,7 +22,7 @@ async fn watchable(journal: &Arc<Memory>, directory: &Path) -> (Policy, Arc<Manu
     let (clock, hands) = Clock::manual(Time::from_micros(1_000_000));
     let folder = PolicyFolder { directory: directory.into(), poll: POLL };
     let shared = Arc::clone(journal) as Arc<dyn Journal>;
-    let control = Control::open(Arc::clone(&shared), clock.clone(), Limits::default(), || Ok([7; 32])).await.unwrap();
+    let control = Control::open(Bodies::over(Arc::clone(&shared)).await, clock.clone(), Limits::default()).await.unwrap();
     (Policy::open(shared, clock, folder, Arc::new(control)).await.unwrap(), hands)
 }
 
@@ -63,8 +64,8 @@ async fn a_policy_comes_into_force_by_one_record_however_often_it_is_read() {
 #[tokio::test]
 async fn a_journal_that_cannot_write_puts_nothing_in_force() {
     let journal = Arc::new(Memory::new());
-    journal.refuse(Some("the disk is full"));
     let policy = policy(&journal, &default_folder()).await;
+    journal.refuse(Some("the disk is full"));
     policy.try_folder().await;
     assert!(in_force(&policy).is_none());
     assert!(policy.refused().unwrap().why.contains("the disk is full"));
@@ -76,8 +77,8 @@ async fn a_journal_that_cannot_write_puts_nothing_in_force() {
 #[tokio::test]
 async fn an_edit_that_met_a_journal_that_cannot_write_is_tried_until_it_can() {
     let journal = Arc::new(Memory::new());
-    journal.refuse(Some("the disk is full"));
     let (policy, hands) = watchable(&journal, &default_folder()).await;
+    journal.refuse(Some("the disk is full"));
     let policy = Arc::new(policy);
     let watching = tokio::spawn(Arc::clone(&policy).watch());
     looked_until(&hands, "it is refused", || policy.refused().is_some()).await;

@@ -10,10 +10,11 @@ mod trace;
 mod turn;
 mod view;
 
+use crate::body::{Bodies, KeyError};
 use crate::clock::{Clock, Moments};
 use crate::config::Limits;
 use crate::identity::Subject;
-use crate::journal::{Journal, ReadError, Sequence, Stream, Version};
+use crate::journal::{Sequence, Stream, Version};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{Asker, CallId};
 use agentgate_core::time::Time;
@@ -31,7 +32,7 @@ pub use view::OpenCall;
 /// Everything that is known of calls.
 #[derive(Debug)]
 pub struct Session {
-    journal: Arc<dyn Journal>,
+    bodies: Arc<Bodies>,
     clock: Clock,
     limits: Limits,
     askers: Vec<Asker>,
@@ -78,8 +79,8 @@ impl Session {
     ///
     /// # Errors
     /// When the journal cannot be read, or holds a record of a kind that this version does not know.
-    pub async fn open(journal: Arc<dyn Journal>, clock: Clock, limits: Limits, askers: Vec<Asker>) -> Result<Self, PastError> {
-        let recent = past::recent(journal.as_ref(), &limits).await?;
+    pub async fn open(bodies: Arc<Bodies>, clock: Clock, limits: Limits, askers: Vec<Asker>) -> Result<Self, PastError> {
+        let recent = past::recent(&bodies, &limits).await?;
         let moments = Moments::after(clock.clone(), recent.last_at);
         if recent.last_at.micros_since(clock.now()) > 1_000_000 {
             tracing::warn!(journal = %recent.last_at, clock = %clock.now(), "the clock is behind the journal; records keep the journal's time until it has caught up");
@@ -87,13 +88,13 @@ impl Session {
         let mut view = view::View::new(&limits, recent.floor);
         recent.open.into_iter().for_each(|open| view.wait_for(open));
         recent.decisions.into_iter().chain(recent.floods).for_each(|trace| view.recover(trace));
-        tracing::info!(head = journal.health().head, open_calls = view.open_calls(), "the journal was read");
+        tracing::info!(head = bodies.journal().health().head, open_calls = view.open_calls(), "the journal was read");
         Ok(Self {
             subjects: Mutex::new(turn::Subjects::new(limits.subjects_max as usize)),
             tails: tokio::sync::broadcast::Sender::new(limits.tail_behind_max as usize),
             tailing: Arc::new(tokio::sync::Semaphore::new(limits.tails_max as usize)),
             view: Mutex::new(view),
-            journal,
+            bodies,
             clock,
             limits,
             askers,
@@ -111,15 +112,15 @@ impl Session {
     ///
     /// # Errors
     /// When the subject's place in the journal cannot be read.
-    pub async fn turn(&self, subject: &Subject) -> Result<Turn, ReadError> {
-        self.turn_of(Stream::subject(&subject.tenant, &subject.principal)).await
+    pub async fn turn(&self, subject: &Subject) -> Result<Turn, KeyError> {
+        self.turn_of(self.bodies.stream(&subject.tenant, &subject.principal).await?).await
     }
 
     /// # Errors
     /// As `turn`.
-    pub async fn turn_of(&self, stream: Stream) -> Result<Turn, ReadError> {
+    pub async fn turn_of(&self, stream: Stream) -> Result<Turn, KeyError> {
         let line = self.subjects.lock().unwrap_or_else(PoisonError::into_inner).line(stream);
-        Turn::wait(line, stream, &self.journal).await
+        Ok(Turn::wait(line, stream, self.bodies.journal()).await?)
     }
 
     /// A decision is durable.
@@ -161,8 +162,8 @@ impl Session {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn find(&self, call: &Digest) -> Result<Option<Found>, PastError> {
-        match self.journal.find(*call).await.map_err(PastError::Read)? {
-            Some(position) => past::decision(self.journal.as_ref(), position.sequence).await,
+        match self.bodies.journal().find(*call).await.map_err(PastError::Read)? {
+            Some(position) => past::decision(&self.bodies, position.sequence).await,
             None => Ok(None),
         }
     }
@@ -172,7 +173,7 @@ impl Session {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn reported(&self, call: &Digest) -> Result<bool, PastError> {
-        let position = self.journal.find(outcome_id(call, Source::Reported)).await;
+        let position = self.bodies.journal().find(outcome_id(call, Source::Reported)).await;
         position.map(|position| position.is_some()).map_err(PastError::Read)
     }
 

@@ -1,10 +1,10 @@
 //! The past, read from the journal: one decision with its body, its outcome, or everything backwards from a place.
 
 use super::{Ended, OpenCall, Recorded, Source, line, outcome_id};
-use crate::body::{self, BodyError, FetchError};
+use crate::body::{Bodies, BodyError, FetchError, KeyError, Salt};
 use crate::clock::micros;
 use crate::config::Limits;
-use crate::journal::{Journal, ReadError, Record, Sequence};
+use crate::journal::{ReadError, Record, Sequence};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{Asker, CallId, Epoch};
 use agentgate_core::time::Time;
@@ -12,6 +12,7 @@ use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use prost::Message;
 use std::collections::HashMap;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// Records read at once when going backwards.
@@ -33,6 +34,8 @@ pub enum PastError {
     Unreadable { sequence: Sequence, why: String },
     #[error("the body of record {sequence} cannot be used")]
     Body { sequence: Sequence, source: BodyError },
+    #[error("the key of the body of record {sequence} cannot be had")]
+    Key { sequence: Sequence, source: Arc<KeyError> },
 }
 
 /// A decision in the journal. Its body may have been erased.
@@ -43,6 +46,7 @@ pub struct Found {
     pub stream: crate::journal::Stream,
     pub record: v1::DecisionRecord,
     pub body: Option<v1::DecisionBody>,
+    salt: Option<Salt>,
 }
 
 /// What the process has to know of the time before it started. No body is in it: a body may be as large as a call.
@@ -59,7 +63,7 @@ pub(super) struct Recent {
 
 /// Recovery on its way backwards.
 struct Reading<'a> {
-    journal: &'a dyn Journal,
+    bodies: &'a Bodies,
     limits: &'a Limits,
     recent: Recent,
     /// Outcomes whose decision was not met yet.
@@ -80,12 +84,12 @@ pub(crate) fn parse(record: &Record) -> Result<(Time, What), PastError> {
 }
 
 /// The records of `from..before`, oldest first.
-pub(super) async fn range(journal: &dyn Journal, from: Sequence, before: Sequence) -> Result<Vec<Record>, PastError> {
+pub(super) async fn range(bodies: &Bodies, from: Sequence, before: Sequence) -> Result<Vec<Record>, PastError> {
     let mut records: Vec<Record> = Vec::new();
     let mut cursor = from.saturating_sub(1);
     while cursor.saturating_add(1) < before {
         let limit = u32::try_from(before - cursor - 1).unwrap_or(u32::MAX);
-        let page = journal.follow(cursor, limit).await.map_err(PastError::Read)?;
+        let page = bodies.journal().follow(cursor, limit).await.map_err(PastError::Read)?;
         let Some(last) = page.last() else { break };
         cursor = last.sequence;
         records.extend(page.into_iter().filter(|record| record.sequence < before));
@@ -104,17 +108,17 @@ pub(super) fn windows(first: Sequence, before: Sequence) -> impl Iterator<Item =
 }
 
 /// The decision at `sequence`. An outcome's sequence leads to its decision.
-pub(super) async fn decision(journal: &dyn Journal, sequence: Sequence) -> Result<Option<Found>, PastError> {
+pub(super) async fn decision(bodies: &Bodies, sequence: Sequence) -> Result<Option<Found>, PastError> {
     let mut sequence = sequence;
     for _ in 0..2 {
-        if sequence == 0 || sequence > journal.health().head {
+        if sequence == 0 || sequence > bodies.journal().health().head {
             return Ok(None);
         }
-        let Some(record) = range(journal, sequence, sequence.saturating_add(1)).await?.into_iter().next() else {
+        let Some(record) = range(bodies, sequence, sequence.saturating_add(1)).await?.into_iter().next() else {
             return Ok(None);
         };
         match parse(&record)? {
-            (at, What::Decision(decision)) => return found(journal, &record, at, decision).await.map(Some),
+            (at, What::Decision(decision)) => return found(bodies, &record, at, decision).await.map(Some),
             (_, What::Outcome(outcome)) => sequence = outcome.decision,
             (_, What::Policy(_) | What::Flood(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => return Ok(None),
         }
@@ -122,24 +126,21 @@ pub(super) async fn decision(journal: &dyn Journal, sequence: Sequence) -> Resul
     Ok(None)
 }
 
-pub(super) async fn found(
-    journal: &dyn Journal,
-    record: &Record,
-    at: Time,
-    decision: v1::DecisionRecord,
-) -> Result<Found, PastError> {
-    let body = body_of(journal, record.sequence, decision.body.as_ref()).await?;
-    Ok(Found { sequence: record.sequence, at, stream: record.stream, record: decision, body })
+pub(super) async fn found(bodies: &Bodies, record: &Record, at: Time, decision: v1::DecisionRecord) -> Result<Found, PastError> {
+    let opened = bodies.open_body(decision.body.as_ref()).await;
+    let opened = opened.map_err(|error| PastError::of(record.sequence, error))?;
+    let (body, salt) = opened.map(|opened| (opened.body, opened.salt)).unzip();
+    Ok(Found { sequence: record.sequence, at, stream: record.stream, record: decision, body, salt })
 }
 
 /// The line of the flood at `sequence`.
-pub(super) async fn flood(journal: &dyn Journal, sequence: Sequence) -> Result<Option<v1::CallTrace>, PastError> {
-    if sequence == 0 || sequence > journal.health().head {
+pub(super) async fn flood(bodies: &Bodies, sequence: Sequence) -> Result<Option<v1::CallTrace>, PastError> {
+    if sequence == 0 || sequence > bodies.journal().health().head {
         return Ok(None);
     }
-    for record in range(journal, sequence, sequence.saturating_add(1)).await? {
+    for record in range(bodies, sequence, sequence.saturating_add(1)).await? {
         if let (at, What::Flood(flood)) = parse(&record)? {
-            return flooded(journal, sequence, at, &flood).await.map(Some);
+            return flooded(bodies, sequence, at, &flood).await.map(Some);
         }
     }
     Ok(None)
@@ -147,13 +148,13 @@ pub(super) async fn flood(journal: &dyn Journal, sequence: Sequence) -> Result<O
 
 /// The line of a flood. Whose it was may have been erased.
 pub(super) async fn flooded(
-    journal: &dyn Journal,
+    bodies: &Bodies,
     sequence: Sequence,
     at: Time,
     flood: &v1::FloodRecord,
 ) -> Result<v1::CallTrace, PastError> {
     let names = match &flood.body {
-        Some(reference) => body_of(journal, sequence, Some(reference)).await?,
+        Some(reference) => body_of(bodies, sequence, Some(reference)).await?,
         None => None,
     };
     Ok(line::flood(sequence, at, flood, &names.unwrap_or_default()))
@@ -161,26 +162,19 @@ pub(super) async fn flooded(
 
 /// A body, or none when it was erased.
 pub(crate) async fn body_of<M: Message + Default>(
-    journal: &dyn Journal,
+    bodies: &Bodies,
     sequence: Sequence,
     reference: Option<&v1::BodyRef>,
 ) -> Result<Option<M>, PastError> {
-    body::fetch(journal, reference).await.map_err(|error| match error {
-        FetchError::Read(error) => PastError::Read(error),
-        FetchError::Body(source) => PastError::Body { sequence, source },
-        FetchError::Unnamed | FetchError::Address => PastError::Unreadable { sequence, why: error.to_string() },
-    })
+    bodies.fetch(reference).await.map_err(|error| PastError::of(sequence, error))
 }
 
 /// The outcomes of a call, oldest first: at most the unknown one and the reported one.
-pub(super) async fn outcomes(
-    journal: &dyn Journal,
-    call: &Digest,
-) -> Result<Vec<(Sequence, Time, v1::OutcomeRecord)>, PastError> {
+pub(super) async fn outcomes(bodies: &Bodies, call: &Digest) -> Result<Vec<(Sequence, Time, v1::OutcomeRecord)>, PastError> {
     let mut outcomes = Vec::new();
     for source in [Source::Reported, Source::Unknown] {
-        let Some(position) = journal.find(outcome_id(call, source)).await.map_err(PastError::Read)? else { continue };
-        for record in range(journal, position.sequence, position.sequence.saturating_add(1)).await? {
+        let Some(position) = bodies.journal().find(outcome_id(call, source)).await.map_err(PastError::Read)? else { continue };
+        for record in range(bodies, position.sequence, position.sequence.saturating_add(1)).await? {
             if let (at, What::Outcome(outcome)) = parse(&record)? {
                 outcomes.push((record.sequence, at, outcome));
             }
@@ -192,15 +186,15 @@ pub(super) async fn outcomes(
 
 /// Everything that a new process has to know: backwards until both the traces and the outcome deadline are covered, or as
 /// many records were read as may be. Older calls are then left without an outcome, until somebody reports them.
-pub(super) async fn recent(journal: &dyn Journal, limits: &Limits) -> Result<Recent, PastError> {
-    let end = journal.health().head.saturating_add(1);
+pub(super) async fn recent(bodies: &Bodies, limits: &Limits) -> Result<Recent, PastError> {
+    let end = bodies.journal().health().head.saturating_add(1);
     let deadline_us = micros(limits.outcome_deadline()).saturating_add(SLACK_US);
-    let mut reading = Reading::new(journal, limits);
+    let mut reading = Reading::new(bodies, limits);
     let records_max = u64::from(limits.recovered_records_max);
     let first = end.saturating_sub(records_max).max(1);
     for (from, to) in windows(first, end) {
         let mut newest = Time::from_micros(0);
-        for record in range(journal, from, to).await?.iter().rev() {
+        for record in range(bodies, from, to).await?.iter().rev() {
             newest = newest.max(reading.take(record).await?);
         }
         let recent = &mut reading.recent;
@@ -240,10 +234,10 @@ fn digest(bytes: &[u8]) -> Digest {
 // === impl Reading ===
 
 impl<'a> Reading<'a> {
-    fn new(journal: &'a dyn Journal, limits: &'a Limits) -> Self {
+    fn new(bodies: &'a Bodies, limits: &'a Limits) -> Self {
         let (decisions, floods, open) = (Vec::new(), Vec::new(), Vec::new());
         let recent = Recent { last_at: Time::from_micros(0), floor: 0, decisions, floods, open };
-        Self { journal, limits, recent, ended: HashMap::new(), left_out: 0, open_left_out: 0 }
+        Self { bodies, limits, recent, ended: HashMap::new(), left_out: 0, open_left_out: 0 }
     }
 
     async fn take(&mut self, record: &Record) -> Result<Time, PastError> {
@@ -254,7 +248,7 @@ impl<'a> Reading<'a> {
             What::Flood(_) if self.recent.floods.len() >= self.limits.recent_traces_max as usize => {
                 self.left_out = self.left_out.max(record.sequence);
             }
-            What::Flood(flood) => self.recent.floods.push(flooded(self.journal, record.sequence, at, &flood).await?),
+            What::Flood(flood) => self.recent.floods.push(flooded(self.bodies, record.sequence, at, &flood).await?),
             What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => {}
         }
         Ok(at)
@@ -276,7 +270,7 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         // An erased body names no VM that could still report: nothing is open behind it.
-        let Some(recorded) = found(self.journal, record, at, decision).await?.recorded() else { return Ok(()) };
+        let Some(recorded) = found(self.bodies, record, at, decision).await?.recorded() else { return Ok(()) };
         if open {
             self.recent.open.push(OpenCall::of(&recorded, self.limits.outcome_deadline()));
         }
@@ -297,9 +291,28 @@ pub(super) fn awaits_outcome(decision: &v1::DecisionRecord) -> bool {
     sent_on && !decision.no_outcome
 }
 
+// === impl PastError ===
+
+impl PastError {
+    fn of(sequence: Sequence, error: FetchError) -> Self {
+        match error {
+            FetchError::Read(error) | FetchError::Key(KeyError::Read(error)) => Self::Read(error),
+            FetchError::Key(source) => Self::Key { sequence, source: Arc::new(source) },
+            FetchError::Body(source) => Self::Body { sequence, source },
+            FetchError::Unnamed | FetchError::Address => Self::Unreadable { sequence, why: error.to_string() },
+        }
+    }
+}
+
 // === impl Found ===
 
 impl Found {
+    /// Whether it decided this very request. Once its body is erased nobody can say.
+    #[must_use]
+    pub fn was_asked(&self, request: &Digest) -> bool {
+        self.salt.as_ref().is_some_and(|salt| salt.committed(&self.record.request_commitment, request.as_bytes()))
+    }
+
     /// Who called, if the body is still there.
     #[must_use]
     pub fn call(&self) -> Option<CallId> {

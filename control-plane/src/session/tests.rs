@@ -1,7 +1,7 @@
 //! Stories about turns, and about what a new process reads of the past. Pages and followers are in `tests/it`.
 
 use super::{Draft, Ended, Recorded, Session, Setback, Source, outcome_id, past};
-use crate::body;
+use crate::body::{self, Bodies, Scope};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::identity::Subject;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 async fn session(journal: &Arc<Memory>, limits: Limits) -> Result<Session, PastError> {
     let (clock, _) = Clock::manual(Time::from_micros(1_000_000));
-    Session::open(Arc::clone(journal) as Arc<dyn Journal>, clock, limits, Vec::new()).await
+    Session::open(Bodies::over(Arc::clone(journal) as Arc<dyn Journal>).await, clock, limits, Vec::new()).await
 }
 
 fn subject(name: &str) -> Subject {
@@ -128,16 +128,19 @@ async fn decide(session: &Session, counter: u64, verdict: v1::Verdict, target: &
     let ask = v1::Ask { counter, server: "notes".into(), body: vec![b'x'; bytes].into(), ..v1::Ask::default() };
     let (asker, epoch) = (call.asker.to_string(), Bytes::copy_from_slice(&call.epoch.0));
     let body = v1::DecisionBody { asker, epoch, target: target.into(), ask: Some(ask), ..v1::DecisionBody::default() };
-    let (stored, reference) = body::seal(&[7; 32], &body);
+    let (tenant, principal) = (subject("x").tenant, subject("x").principal);
+    let scope = Scope::Calls { tenant, principal, handle: String::new() };
+    let sealed = session.bodies.seal(&scope, Time::from_micros(0)).await.unwrap().seal(&body).unwrap();
     let call_id = body::digest_bytes(&call.digest());
-    let mut record = v1::DecisionRecord { enforced: true, call_id, body: Some(reference), ..v1::DecisionRecord::default() };
+    let mut record =
+        v1::DecisionRecord { enforced: true, call_id, body: Some(sealed.reference), ..v1::DecisionRecord::default() };
     record.set_verdict(verdict);
     let at = session.moment();
     let what = Some(v1::record::What::Decision(record.clone()));
     let encoded = v1::Record { at_us: at.micros(), what }.encode_to_vec().into();
     let turn = session.turn(&subject("x")).await.unwrap();
     let stream = turn.stream();
-    let draft = Draft { id: call.digest(), record: encoded, body: Some(stored), fence: None, also: Vec::new() };
+    let draft = Draft { id: call.digest(), record: encoded, body: Some(sealed.stored), fence: None, also: Vec::new() };
     let sequence = turn.append(draft).await.unwrap().sequence;
     session.decided(&Recorded { sequence, at, stream, call, record, body });
 }
@@ -182,7 +185,7 @@ async fn a_new_process_sees_what_the_last_one_saw_and_holds_no_bodies() {
         assert_eq!(traces.len(), 8.min(recent_traces_max as usize));
         assert_eq!(open.iter().map(|open| open.call.counter).collect::<Vec<_>>(), [3, 7]);
         assert_eq!(seen(&after), seen(&before), "{recent_traces_max} traces");
-        let recent = past::recent(journal.as_ref(), &limits).await.unwrap();
+        let recent = past::recent(&after.bodies, &limits).await.unwrap();
         let held = format!("{recent:?}").len();
         assert!(held < BODY_BYTES / 16, "{held} bytes are held of {recent_traces_max} traces");
     }

@@ -85,7 +85,7 @@ impl Session {
     pub async fn list(&self, request: &v1::ListTracesRequest) -> Result<v1::ListTracesResponse, TraceError> {
         let size = if request.page_size == 0 { PAGE_DEFAULT } else { request.page_size.min(PAGE_MAX) } as usize;
         let before = match request.page_token.as_str() {
-            "" => self.journal.health().head.saturating_add(1),
+            "" => self.bodies.journal().health().head.saturating_add(1),
             token => token.parse().map_err(|_| TraceError::Malformed(format!("`{token}` is no page token of ours")))?,
         };
         let (mut traces, floor) = {
@@ -110,10 +110,10 @@ impl Session {
         traces: &mut Vec<v1::CallTrace>,
     ) -> Result<Sequence, TraceError> {
         for (from, to) in past::windows(1, before) {
-            for record in past::range(self.journal.as_ref(), from, to).await?.iter().rev() {
+            for record in past::range(&self.bodies, from, to).await?.iter().rev() {
                 match past::parse(record)? {
                     (at, What::Decision(decision)) => {
-                        let found = past::found(self.journal.as_ref(), record, at, decision).await?;
+                        let found = past::found(&self.bodies, record, at, decision).await?;
                         let mut trace = line_of(&found);
                         if wanted(&trace, request) {
                             self.add_outcome(&found, &mut trace).await?;
@@ -121,7 +121,7 @@ impl Session {
                         }
                     }
                     (at, What::Flood(flood)) => {
-                        let trace = past::flooded(self.journal.as_ref(), record.sequence, at, &flood).await?;
+                        let trace = past::flooded(&self.bodies, record.sequence, at, &flood).await?;
                         traces.extend(wanted(&trace, request).then_some(trace));
                     }
                     (_, What::Outcome(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => continue,
@@ -139,7 +139,7 @@ impl Session {
 
     async fn add_outcome(&self, found: &Found, trace: &mut v1::CallTrace) -> Result<(), TraceError> {
         let Some(call) = found.call() else { return Ok(()) };
-        let outcomes = past::outcomes(self.journal.as_ref(), &call.digest()).await?;
+        let outcomes = past::outcomes(&self.bodies, &call.digest()).await?;
         let reported = outcomes.iter().find(|(_, _, outcome)| outcome.kind() != v1::OutcomeKind::Unknown);
         if let Some((_, _, outcome)) = reported.or(outcomes.last()) {
             trace.outcome = outcome.kind;
@@ -155,16 +155,16 @@ impl Session {
     pub async fn show(&self, id: &str) -> Result<v1::ShowTraceResponse, TraceError> {
         let absent = || TraceError::Absent(id.into());
         let sequence = self.resolve(id).await?;
-        let Some(found) = past::decision(self.journal.as_ref(), sequence).await? else {
-            let flood = past::flood(self.journal.as_ref(), sequence).await?.ok_or_else(absent)?;
+        let Some(found) = past::decision(&self.bodies, sequence).await? else {
+            let flood = past::flood(&self.bodies, sequence).await?.ok_or_else(absent)?;
             return Ok(v1::ShowTraceResponse { trace: Some(flood), ..v1::ShowTraceResponse::default() });
         };
         let mut trace = line_of(&found);
         self.add_outcome(&found, &mut trace).await?;
         let mut outcomes = Vec::new();
         if let Some(call) = found.call() {
-            for (sequence, at, record) in past::outcomes(self.journal.as_ref(), &call.digest()).await? {
-                let body = past::body_of(self.journal.as_ref(), sequence, record.body.as_ref()).await?;
+            for (sequence, at, record) in past::outcomes(&self.bodies, &call.digest()).await? {
+                let body = past::body_of(&self.bodies, sequence, record.body.as_ref()).await?;
                 outcomes.push(v1::OutcomeEvent { sequence, at_us: at.micros(), record: Some(record), body });
             }
         }
@@ -204,7 +204,8 @@ impl Session {
         let Some((epoch, counter)) = parts(call_id) else { return Ok(None) };
         for asker in &self.askers {
             let call = CallId { asker: asker.clone(), epoch, counter };
-            let found = self.journal.find(call.digest()).await.map_err(|error| TraceError::from(PastError::Read(error)))?;
+            let found =
+                self.bodies.journal().find(call.digest()).await.map_err(|error| TraceError::from(PastError::Read(error)))?;
             if let Some(position) = found {
                 return Ok(Some(position.sequence));
             }
@@ -269,6 +270,7 @@ impl From<PastError> for TraceError {
             PastError::Read(crate::journal::ReadError::Damaged(_))
             | PastError::UnknownKind { .. }
             | PastError::Unreadable { .. }
+            | PastError::Key { .. }
             | PastError::Body { .. } => Self::Damaged(error),
         }
     }

@@ -3,6 +3,7 @@
 use super::line::amend;
 use super::past::awaits_outcome;
 use super::{Ended, Recorded};
+use crate::body::SessionId;
 use crate::clock::micros;
 use crate::config::Limits;
 use crate::journal::{Sequence, Stream};
@@ -20,6 +21,8 @@ pub struct OpenCall {
     pub sequence: Sequence,
     pub stream: Stream,
     pub call: CallId,
+    /// Under whose key its outcome is sealed.
+    pub session: Option<SessionId>,
     pub deadline: Time,
 }
 
@@ -141,6 +144,7 @@ impl View {
 impl OpenCall {
     pub(super) fn of(recorded: &Recorded, outcome_deadline: Duration) -> Self {
         let deadline = recorded.at.plus_micros(micros(outcome_deadline));
-        Self { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), deadline }
+        let session = recorded.record.body.as_ref().and_then(SessionId::of);
+        Self { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), session, deadline }
     }
 }

@@ -1,7 +1,7 @@
 //! A control plane with its certificates, its policy folder and its journal in a directory of their own, and its clients.
 
 use agentgate_cli::authority::{Init, Issue, Validity, init, issue};
-use agentgate_control_plane::body::system_keys;
+use agentgate_control_plane::body::{DataKey, system_keys};
 use agentgate_control_plane::clock::{Clock, Manual};
 use agentgate_control_plane::config::{Config, Limits};
 use agentgate_control_plane::journal::Journal;
@@ -191,7 +191,8 @@ async fn run(directory: &Path, setup: &Setup, clock: &Clock, journal: &Arc<dyn J
     config.limits = setup.limits.clone();
     config.tls.connection_age_max = setup.connection_age_max;
     let (clock, journal) = (clock.clone(), Arc::clone(journal));
-    start(Given { config, clock, journal, keys: system_keys, replica: "test".into() }).await.unwrap()
+    let data_key = DataKey::new(&[1; 32]);
+    start(Given { config, clock, journal, keys: system_keys, data_key, replica: "test".into() }).await.unwrap()
 }
 
 pub(crate) fn authority(directory: &Path, now: Time) {

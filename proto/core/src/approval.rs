@@ -132,12 +132,12 @@ pub struct Denied {
     pub reason: String,
 }
 
-/// The id of the approval that this call asks for.
+/// The id of the approval that this call asks for. It is random: it must not confirm what was asked for once that is erased.
 #[must_use]
-pub fn id_of(call: &Digest, asked_by: &CallId) -> Digest {
-    let mut digester = Digester::new("agentgate/approval/1");
-    digester.part(call.as_bytes());
+pub fn id_of(asked_by: &CallId, random: &[u8; 32]) -> Digest {
+    let mut digester = Digester::new("agentgate/approval/2");
     digester.part(asked_by.digest().as_bytes());
+    digester.part(random);
     digester.finish()
 }
 

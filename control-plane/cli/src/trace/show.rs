@@ -170,7 +170,7 @@ fn decision_json(decision: &v1::DecisionRecord) -> Value {
         "settle_version": decision.settle_version,
         "engine": decision.engine,
         "policy_digest": hex(&decision.policy_digest),
-        "request_digest": hex(&decision.request_digest),
+        "request_commitment": hex(&decision.request_commitment),
         "enforced": decision.enforced,
         "no_outcome": decision.no_outcome,
     })

@@ -63,7 +63,8 @@ async fn impact_says_whom_enforcing_would_have_refused_by_the_policy_alone() {
     scene.say(7, "[]".into(), false).await;
     scene.control.resume(KillTarget::Everything, "over", &operator()).await.unwrap();
     scene.call(8, "nobodys", "{}").await;
-    let erased = v1::BodyRef { address: Bytes::copy_from_slice(&[9; 32]), ..v1::BodyRef::default() };
+    let gone = Bytes::copy_from_slice(&[9; 32]);
+    let erased = v1::BodyRef { address: gone.clone(), session: gone.slice(..16), ..v1::BodyRef::default() };
     let erased = v1::DecisionRecord { body: Some(erased), ..scene.decisions().await.remove(0).1 };
     scene.write(scene.clock.now(), What::Decision(erased), None).await;
 
@@ -181,9 +182,9 @@ async fn what_cannot_be_decided_again_says_why() {
     let scene = Scene::new().await;
     scene.call(1, "delete_note", r#"{"id":1}"#).await;
     let (at, record, body) = scene.decisions().await.remove(0);
-    let (stored, _) = body::seal(&[7; 32], &body);
+    let stored = scene.sealed(&body).await.stored;
     let gone = Bytes::copy_from_slice(&[9; 32]);
-    let erased = v1::BodyRef { address: gone.clone(), ..v1::BodyRef::default() };
+    let erased = v1::BodyRef { address: gone.clone(), session: gone.slice(..16), ..v1::BodyRef::default() };
     for (record, says) in [
         (v1::DecisionRecord { settle_version: 1, ..record.clone() }, "version 1 of the law"),
         (v1::DecisionRecord { policy_digest: gone, ..record.clone() }, "no longer has the policy"),

@@ -1,0 +1,117 @@
+//! The keys at hand: what was used lately, so that a call waits for no slot. It refuses to grow beyond its named bounds; what
+//! it forgot is read again, or made anew.
+
+use super::{HANDLES_PER_SUBJECT_MAX, SESSION_KEY_US, Scope, Seal, SessionId};
+use crate::bounded::Bounded;
+use crate::journal::Stream;
+use crate::telemetry::number;
+use agentgate_core::id::{Principal, Tenant};
+use agentgate_core::time::Time;
+use std::sync::Arc;
+
+/// Sessions whose key is at hand. A key that was forgotten while its session goes on is followed by another: that costs a
+/// slot, and nothing else.
+pub(super) const SESSION_KEYS_MAX: usize = 16_384;
+
+/// Subjects whose stream, and whose number of handles, are at hand.
+pub(super) const SUBJECT_STREAMS_MAX: usize = 16_384;
+
+type Subject = (Tenant, Principal);
+
+#[derive(Debug)]
+pub(super) struct Known {
+    current: Bounded<Scope, Arc<Seal>>,
+    /// Of the past as well.
+    by_session: Bounded<SessionId, Arc<Seal>>,
+    streams: Bounded<Subject, Stream>,
+    handles: Bounded<Subject, Handles>,
+}
+
+/// The handles of a subject that got a key since then.
+#[derive(Debug)]
+struct Handles {
+    since: Time,
+    count: usize,
+}
+
+// === impl Known ===
+
+impl Known {
+    pub(super) fn new() -> Self {
+        Self {
+            current: Bounded::new(SESSION_KEYS_MAX),
+            by_session: Bounded::new(SESSION_KEYS_MAX),
+            streams: Bounded::new(SUBJECT_STREAMS_MAX),
+            handles: Bounded::new(SUBJECT_STREAMS_MAX),
+        }
+    }
+
+    pub(super) fn stream(&self, subject: &Subject) -> Option<Stream> {
+        self.streams.get(subject).copied()
+    }
+
+    pub(super) fn streams(&mut self, subject: Subject, stream: Stream) {
+        self.streams.put(subject, stream);
+        self.say();
+    }
+
+    /// The key that takes this scope's bodies at `at`.
+    pub(super) fn seal(&self, scope: &Scope, at: Time) -> Option<Arc<Seal>> {
+        self.current.get(scope).filter(|seal| at.micros_since(seal.since) < SESSION_KEY_US).cloned()
+    }
+
+    pub(super) fn seal_by(&self, session: SessionId) -> Option<Arc<Seal>> {
+        self.by_session.get(&session).cloned()
+    }
+
+    /// The scope under which a new key may be made: of a subject that makes handles up without end, the one of all of them.
+    pub(super) fn admitted(&mut self, scope: &Scope, at: Time) -> Scope {
+        let Scope::Calls { tenant, principal, handle } = scope else { return scope.clone() };
+        if handle.is_empty() {
+            return scope.clone();
+        }
+        let subject = (tenant.clone(), principal.clone());
+        let handles = match self.handles.get_mut(&subject) {
+            Some(handles) => handles,
+            None => {
+                self.handles.put(subject.clone(), Handles { since: at, count: 0 });
+                match self.handles.get_mut(&subject) {
+                    Some(handles) => handles,
+                    None => return scope.clone(),
+                }
+            }
+        };
+        if at.micros_since(handles.since) >= SESSION_KEY_US {
+            *handles = Handles { since: at, count: 0 };
+        }
+        if handles.count >= HANDLES_PER_SUBJECT_MAX {
+            return Scope::Calls { tenant: tenant.clone(), principal: principal.clone(), handle: String::new() };
+        }
+        handles.count += 1;
+        scope.clone()
+    }
+
+    /// A key was made.
+    pub(super) fn sealed(&mut self, scope: Scope, seal: Arc<Seal>) {
+        self.opened(Arc::clone(&seal));
+        self.current.put(scope, seal);
+        self.say();
+    }
+
+    /// A key was read.
+    pub(super) fn opened(&mut self, seal: Arc<Seal>) {
+        self.by_session.put(seal.session, seal);
+        self.say();
+    }
+
+    pub(super) fn forget(&mut self, session: SessionId) {
+        self.current.retain(|_, seal| seal.session != session);
+        self.by_session.retain(|known, _| *known != session);
+        self.say();
+    }
+
+    fn say(&self) {
+        metrics::gauge!("agentgate_session_keys").set(number(self.by_session.len()));
+        metrics::gauge!("agentgate_subject_streams").set(number(self.streams.len()));
+    }
+}

@@ -1,0 +1,342 @@
+//! Bodies: what a record may not say, kept apart from it as ciphertext, so that it can be forgotten without changing the
+//! record.
+//!
+//! Each session has a key of its own, random, kept in a slot under the data key. The slot erased, every body of the session
+//! is erased, in every copy of the journal. The room refuses to guess: a body whose key is gone is erased, one that cannot be
+//! read is damaged, and neither is ever taken for the other.
+
+mod data_key;
+mod known;
+mod seal;
+mod source;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::journal::{AppendError, Journal, ReadError, SLOTS_PAGE_MAX, Slot, Stream};
+use agentgate_core::digest::{Digest, Digester};
+use agentgate_core::id::{Principal, Tenant};
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use agentgate_proto::v1::slot_secret::What;
+use bytes::Bytes;
+use known::Known;
+use prost::Message;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use thiserror::Error;
+
+pub use data_key::{DataKey, KEY_BYTES, UnwrapError};
+pub use seal::{Opened, SEALED_BYTES, SESSION_BYTES, Salt, Seal, Sealed, SessionId, digest_bytes};
+pub use source::{DataKeyError, data_key};
+
+/// Where keys come from: the system's randomness, or a test's.
+pub type Keys = fn() -> Result<[u8; KEY_BYTES], String>;
+
+/// How long one key takes new bodies. A session that lasts longer goes on under another one, so that what is old can be
+/// erased while it lasts.
+const SESSION_KEY_US: u64 = 86_400_000_000;
+
+/// Handles of one subject that get a key of their own in that time. An agent makes handles up; beyond these its calls share
+/// the key of those without one.
+pub const HANDLES_PER_SUBJECT_MAX: usize = 1_024;
+
+/// Whose bodies one key opens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    Calls {
+        tenant: Tenant,
+        principal: Principal,
+        /// Empty: calls that carry none.
+        handle: String,
+    },
+    /// Of operators, to everybody: never erased.
+    Orders,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BodyError {
+    #[error("the body is shorter than its key")]
+    Short,
+    #[error("the body is not what the record committed to")]
+    Changed,
+    #[error("the body cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Why a key cannot be had.
+#[derive(Clone, Debug, Error)]
+pub enum KeyError {
+    #[error("a key cannot be read")]
+    Read(#[from] ReadError),
+    #[error("a key cannot be kept")]
+    Keep(#[source] AppendError),
+    #[error("a key of the journal cannot be opened with this data key")]
+    Unwrap(#[from] UnwrapError),
+    #[error("a slot holds something else than its key")]
+    Unreadable,
+    #[error("there is no randomness: {0}")]
+    Random(String),
+}
+
+/// Why a body cannot be had.
+#[derive(Clone, Debug, Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Key(KeyError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error("its record names no body")]
+    Unnamed,
+    #[error("its body's address is no digest, or its session none")]
+    Address,
+}
+
+/// Every body of the journal.
+pub struct Bodies {
+    journal: Arc<dyn Journal>,
+    data_key: DataKey,
+    keys: Keys,
+    /// Makes names of slots, so that a name says nothing to whoever has not got it.
+    naming: [u8; KEY_BYTES],
+    known: Mutex<Known>,
+    /// A new key is made by one at a time, or two calls of a session would make two.
+    making: tokio::sync::Mutex<()>,
+}
+
+/// # Errors
+/// When the system has no randomness to give.
+pub fn system_keys() -> Result<[u8; KEY_BYTES], String> {
+    let mut key = [0; KEY_BYTES];
+    getrandom::fill(&mut key).map_err(|error| error.to_string())?;
+    Ok(key)
+}
+
+// === impl Bodies ===
+
+impl Bodies {
+    /// Takes up the journal's keys; makes the first one of a new journal.
+    ///
+    /// # Errors
+    /// When the journal was written under another data key, or cannot be read.
+    pub async fn open(journal: Arc<dyn Journal>, data_key: DataKey, keys: Keys) -> Result<Self, KeyError> {
+        let name = naming_slot();
+        let fresh = keys().map_err(KeyError::Random)?;
+        let mut bodies = Self {
+            journal,
+            data_key,
+            keys,
+            naming: fresh,
+            known: Mutex::new(Known::new()),
+            making: tokio::sync::Mutex::default(),
+        };
+        let What::Naming(naming) = bodies.keep(name, What::Naming(Bytes::copy_from_slice(&fresh))).await? else {
+            return Err(KeyError::Unreadable);
+        };
+        bodies.naming = naming.as_ref().try_into().map_err(|_| KeyError::Unreadable)?;
+        Ok(bodies)
+    }
+
+    #[must_use]
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
+    /// 32 bytes that nobody can guess.
+    ///
+    /// # Errors
+    /// When the system has no randomness to give.
+    pub fn random(&self) -> Result<[u8; KEY_BYTES], String> {
+        (self.keys)()
+    }
+
+    /// The stream of everything that one subject did. Its id is random: without its slot nothing leads from a name to it.
+    ///
+    /// # Errors
+    /// When it cannot be read, or not be kept.
+    pub async fn stream(&self, tenant: &Tenant, principal: &Principal) -> Result<Stream, KeyError> {
+        let subject = (tenant.clone(), principal.clone());
+        if let Some(stream) = self.known().stream(&subject) {
+            return Ok(stream);
+        }
+        let mut name = Digester::new("agentgate/slot/stream/1");
+        for part in [&self.naming[..], tenant.as_str().as_bytes(), principal.as_str().as_bytes()] {
+            name.part(part);
+        }
+        let fresh = self.random().map_err(KeyError::Random)?;
+        let kept = self.keep(name.finish(), What::Stream(Bytes::copy_from_slice(&fresh))).await?;
+        let What::Stream(stream) = kept else { return Err(KeyError::Unreadable) };
+        let stream = Stream(Digest::try_from(stream.as_ref()).map_err(|_| KeyError::Unreadable)?);
+        self.known().streams(subject, stream);
+        Ok(stream)
+    }
+
+    /// The key that seals what this scope says at `at`.
+    ///
+    /// # Errors
+    /// When it cannot be made or kept.
+    pub async fn seal(&self, scope: &Scope, at: Time) -> Result<Arc<Seal>, KeyError> {
+        if let Some(seal) = self.known().seal(scope, at) {
+            return Ok(seal);
+        }
+        let _turn = self.making.lock().await;
+        let scope = self.known().admitted(scope, at);
+        if let Some(seal) = self.known().seal(&scope, at) {
+            return Ok(seal);
+        }
+        let random = self.random().map_err(KeyError::Random)?;
+        let session = SessionId(std::array::from_fn(|at| random.get(at).copied().unwrap_or_default()));
+        let key = self.random().map_err(KeyError::Random)?;
+        let (tenant, principal, handle) = scope.words();
+        let secret = v1::SessionKey { key: Bytes::copy_from_slice(&key), tenant, principal, handle, since_us: at.micros() };
+        // A name that comes twice would open one session's bodies with the key of another.
+        if self.keep(slot_of(session), What::Session(secret.clone())).await? != What::Session(secret) {
+            return Err(KeyError::Random("it gave what it had given before".into()));
+        }
+        let seal = Arc::new(Seal::new(session, at, &key, self.keys));
+        self.known().sealed(scope, Arc::clone(&seal));
+        Ok(seal)
+    }
+
+    /// The key that sealed this body, for what belongs to it. None: it was erased.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn seal_of(&self, reference: &v1::BodyRef) -> Result<Option<Arc<Seal>>, FetchError> {
+        let session = SessionId::of(reference).ok_or(FetchError::Address)?;
+        self.seal_by(session).await.map_err(FetchError::Key)
+    }
+
+    /// The body that a record refers to, or none when it was erased.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not what the record says.
+    pub async fn fetch<M: Message + Default>(&self, reference: Option<&v1::BodyRef>) -> Result<Option<M>, FetchError> {
+        Ok(self.open_body(reference).await?.map(|opened| opened.body))
+    }
+
+    /// As `fetch`, with what its record's commitments can be compared with.
+    ///
+    /// # Errors
+    /// As `fetch`.
+    pub async fn open_body<M: Message + Default>(
+        &self,
+        reference: Option<&v1::BodyRef>,
+    ) -> Result<Option<Opened<M>>, FetchError> {
+        let reference = reference.ok_or(FetchError::Unnamed)?;
+        let address = Digest::try_from(reference.address.as_ref()).map_err(|_| FetchError::Address)?;
+        let Some(seal) = self.seal_of(reference).await? else { return Ok(None) };
+        match self.journal.fetch(address).await? {
+            Some(stored) => Ok(Some(seal.open(&stored, reference)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Erases a session's key: nothing opens its bodies from here on. False: it was erased already.
+    ///
+    /// # Errors
+    /// When the journal cannot write.
+    pub async fn erase(&self, session: SessionId) -> Result<bool, KeyError> {
+        let name = slot_of(session);
+        let Some(kept) = self.journal.slot(name).await? else { return Ok(false) };
+        self.known().forget(session);
+        let told = self.journal.set(name, Some(kept), None).await.map_err(KeyError::Keep)?;
+        Ok(told == Slot::Set)
+    }
+
+    /// Wraps under the data key in use whatever was wrapped under an earlier one, and says how many.
+    ///
+    /// # Errors
+    /// When one cannot be unwrapped, or the journal cannot write.
+    pub async fn rewrap(&self) -> Result<u64, KeyError> {
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = self.journal.slots(after, SLOTS_PAGE_MAX).await?;
+            let Some((last, _)) = page.last() else { return Ok(count) };
+            after = Some(*last);
+            for (name, kept) in page.into_iter().filter(|(_, kept)| self.is_outdated(kept)) {
+                let secret = self.data_key.unwrap(&name, &kept)?;
+                let wrapped = self.data_key.wrap(&name, &secret, self.nonce()?)?;
+                let told = self.journal.set(name, Some(kept), Some(wrapped)).await.map_err(KeyError::Keep)?;
+                // Held: somebody else was first, or it was erased meanwhile.
+                count += u64::from(told == Slot::Set);
+            }
+        }
+    }
+
+    fn is_outdated(&self, kept: &[u8]) -> bool {
+        data_key::is_wrapped(kept) && !self.data_key.is_current(kept)
+    }
+
+    /// As `seal_of`, by the session's name.
+    ///
+    /// # Errors
+    /// As `seal_of`.
+    pub async fn seal_by(&self, session: SessionId) -> Result<Option<Arc<Seal>>, KeyError> {
+        if let Some(seal) = self.known().seal_by(session) {
+            return Ok(Some(seal));
+        }
+        let name = slot_of(session);
+        let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
+        let What::Session(secret) = self.unwrap(&name, &kept)? else { return Err(KeyError::Unreadable) };
+        let key: [u8; KEY_BYTES] = secret.key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?;
+        let seal = Arc::new(Seal::new(session, Time::from_micros(secret.since_us), &key, self.keys));
+        self.known().opened(Arc::clone(&seal));
+        Ok(Some(seal))
+    }
+
+    /// Keeps the secret, unless the slot has one; gives the one that it has then.
+    async fn keep(&self, name: Digest, secret: What) -> Result<What, KeyError> {
+        if let Some(kept) = self.journal.slot(name).await? {
+            return self.unwrap(&name, &kept);
+        }
+        let encoded = v1::SlotSecret { what: Some(secret.clone()) }.encode_to_vec();
+        let wrapped = self.data_key.wrap(&name, &encoded, self.nonce()?)?;
+        match self.journal.set(name, None, Some(wrapped)).await.map_err(KeyError::Keep)? {
+            Slot::Set => Ok(secret),
+            Slot::Held(Some(kept)) => self.unwrap(&name, &kept),
+            Slot::Held(None) => Err(KeyError::Unreadable),
+        }
+    }
+
+    fn unwrap(&self, name: &Digest, kept: &[u8]) -> Result<What, KeyError> {
+        let secret = self.data_key.unwrap(name, kept)?;
+        v1::SlotSecret::decode(secret.as_slice()).ok().and_then(|secret| secret.what).ok_or(KeyError::Unreadable)
+    }
+
+    fn nonce<const N: usize>(&self) -> Result<[u8; N], KeyError> {
+        let random = self.random().map_err(KeyError::Random)?;
+        Ok(std::array::from_fn(|at| random.get(at).copied().unwrap_or_default()))
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Bodies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bodies({:?})", self.data_key)
+    }
+}
+
+/// Where the key is that slots' names are made with. A journal that has none is new.
+fn naming_slot() -> Digest {
+    Digest::of("agentgate/slot/naming/1", b"")
+}
+
+fn slot_of(session: SessionId) -> Digest {
+    Digest::of("agentgate/slot/session/1", &session.0)
+}
+
+// === impl Scope ===
+
+impl Scope {
+    fn words(&self) -> (String, String, String) {
+        match self {
+            Scope::Calls { tenant, principal, handle } => (tenant.to_string(), principal.to_string(), handle.clone()),
+            Scope::Orders => Default::default(),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Bodies as stories, on the memory journal.
+
+use super::*;
+use crate::journal::{Change, Memory, body_address};
+use agentgate_proto::v1::FloodBody;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Never the same twice, and no more than that.
+pub(crate) fn counting() -> Result<[u8; KEY_BYTES], String> {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    Ok(*Digest::of("test/key", &COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes()).as_bytes())
+}
+
+impl Bodies {
+    /// Over a journal of a test.
+    pub(crate) async fn over(journal: Arc<dyn Journal>) -> Arc<Self> {
+        Arc::new(Self::open(journal, DataKey::new(&[1; KEY_BYTES]), counting).await.unwrap())
+    }
+}
+
+const DAY_US: u64 = SESSION_KEY_US;
+
+fn calls(principal: &str, handle: &str) -> Scope {
+    let (tenant, principal) = (Tenant::try_from("t").unwrap(), Principal::try_from(principal).unwrap());
+    Scope::Calls { tenant, principal, handle: handle.into() }
+}
+
+fn at(us: u64) -> Time {
+    Time::from_micros(us)
+}
+
+fn body(text: &str) -> FloodBody {
+    FloodBody { tenant: text.into(), principal: "p".into() }
+}
+
+async fn keep(bodies: &Bodies, sealed: &Sealed) {
+    let change = Change { fence: None, writes: Vec::new(), bodies: vec![sealed.stored.clone()] };
+    bodies.journal().append(change).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_changed_body_is_not_opened() {
+    let bodies = Bodies::over(Arc::new(Memory::new())).await;
+    let seal = bodies.seal(&calls("spiffe://a/p", ""), at(0)).await.unwrap();
+    let (sealed, again) = (seal.seal(&body("x")).unwrap(), seal.seal(&body("x")).unwrap());
+    let opened = seal.open::<FloodBody>(&sealed.stored, &sealed.reference).unwrap();
+    assert_eq!(opened.body, body("x"));
+    assert!(opened.salt.committed(&sealed.commit(b"beside"), b"beside"));
+    assert!(!opened.salt.committed(&sealed.commit(b"beside"), b"besides"));
+    for at in 0..sealed.stored.len() {
+        let mut changed = sealed.stored.to_vec();
+        changed[at] ^= 1;
+        let told = seal.open::<FloodBody>(&changed.into(), &sealed.reference);
+        assert_eq!(told.unwrap_err(), BodyError::Changed, "byte {at}");
+    }
+    assert_eq!(seal.open::<FloodBody>(&sealed.stored.slice(..11), &sealed.reference).unwrap_err(), BodyError::Short);
+    // The same words leave other traces each time.
+    assert_ne!(sealed.reference.commitment, again.reference.commitment);
+    assert_ne!(sealed.reference.address, again.reference.address);
+    assert_ne!(sealed.commit(b"beside"), again.commit(b"beside"));
+    assert_eq!(seal.open::<FloodBody>(&sealed.stored, &again.reference).unwrap_err(), BodyError::Changed);
+    assert_eq!(sealed.stored.len(), prost::Message::encoded_len(&body("x")) + SEALED_BYTES);
+}
+
+#[tokio::test]
+async fn an_erased_session_opens_nowhere_and_the_others_do() {
+    let memory = Arc::new(Memory::new());
+    let bodies = Bodies::over(Arc::clone(&memory) as Arc<dyn Journal>).await;
+    let mut references = Vec::new();
+    for handle in ["one", "two", ""] {
+        let seal = bodies.seal(&calls("spiffe://a/p", handle), at(0)).await.unwrap();
+        let sealed = seal.seal(&body(handle)).unwrap();
+        keep(&bodies, &sealed).await;
+        references.push(sealed.reference);
+    }
+    let replica = Bodies::over(memory).await;
+    let session = SessionId::of(&references[0]).unwrap();
+    assert!(bodies.erase(session).await.unwrap());
+    assert!(!bodies.erase(session).await.unwrap());
+    for other in [&bodies, &replica] {
+        let opened = async |at: usize| other.fetch::<FloodBody>(Some(&references[at])).await.unwrap();
+        assert_eq!(opened(0).await, None);
+        assert_eq!(opened(1).await, Some(body("two")));
+        assert_eq!(opened(2).await, Some(body("")));
+    }
+    assert!(bodies.seal_by(session).await.unwrap().is_none());
+    // The session goes on under another key.
+    let seal = bodies.seal(&calls("spiffe://a/p", "one"), at(1)).await.unwrap();
+    assert_ne!(seal.session(), session);
+}
+
+#[tokio::test]
+async fn a_session_has_one_key_a_day() {
+    let bodies = Bodies::over(Arc::new(Memory::new())).await;
+    let session = async |scope: &Scope, us: u64| bodies.seal(scope, at(us)).await.unwrap().session();
+    let (one, other) = (calls("spiffe://a/p", "one"), calls("spiffe://a/q", "one"));
+    let first = session(&one, 5).await;
+    assert_eq!(session(&one, 4 + DAY_US).await, first);
+    let second = session(&one, 5 + DAY_US).await;
+    assert_ne!(second, first);
+    assert_eq!(session(&one, 6 + DAY_US).await, second);
+    assert_ne!(session(&other, 6).await, first);
+    assert_ne!(session(&Scope::Orders, 6).await, first);
+}
+
+#[tokio::test]
+async fn a_subject_that_makes_handles_up_runs_out_of_keys_of_their_own() {
+    let bodies = Bodies::over(Arc::new(Memory::new())).await;
+    let session = async |handle: &str, us: u64| bodies.seal(&calls("spiffe://a/p", handle), at(us)).await.unwrap().session();
+    let mut seen = std::collections::HashSet::new();
+    for number in 0..HANDLES_PER_SUBJECT_MAX {
+        seen.insert(session(&format!("{number}"), 0).await);
+    }
+    assert_eq!(seen.len(), HANDLES_PER_SUBJECT_MAX);
+    let shared = session("one too many", 0).await;
+    assert!(seen.insert(shared));
+    assert_eq!(session("another", 1).await, shared);
+    assert_eq!(session("", 1).await, shared);
+    assert!(!seen.insert(session("7", 1).await), "whoever has a key keeps it");
+    assert!(seen.insert(session("the next day", DAY_US).await));
+}
+
+#[tokio::test]
+async fn a_subjects_stream_is_the_same_for_everybody_and_says_nothing() {
+    let memory = Arc::new(Memory::new());
+    let (one, two) = tokio::join!(
+        Bodies::over(Arc::clone(&memory) as Arc<dyn Journal>),
+        Bodies::over(Arc::clone(&memory) as Arc<dyn Journal>)
+    );
+    let stream = async |bodies: &Bodies, tenant: &str, principal: &str| {
+        bodies.stream(&tenant.try_into().unwrap(), &principal.try_into().unwrap()).await.unwrap()
+    };
+    let first = stream(&one, "t", "spiffe://a/p").await;
+    assert_eq!(stream(&two, "t", "spiffe://a/p").await, first);
+    assert_ne!(stream(&two, "t", "spiffe://a/q").await, first);
+    assert_ne!(stream(&two, "u", "spiffe://a/p").await, first);
+    // Another journal gives the same names other streams.
+    let other = Bodies::over(Arc::new(Memory::new())).await;
+    assert_ne!(stream(&other, "t", "spiffe://a/p").await, first);
+}
+
+#[tokio::test]
+async fn another_data_key_takes_over_while_everything_can_be_read() {
+    let memory = Arc::new(Memory::new());
+    let journal = || Arc::clone(&memory) as Arc<dyn Journal>;
+    let (old, new) = ([1; KEY_BYTES], [2; KEY_BYTES]);
+    let bodies = Bodies::over(journal()).await;
+    let sealed = bodies.seal(&calls("spiffe://a/p", ""), at(0)).await.unwrap().seal(&body("x")).unwrap();
+    keep(&bodies, &sealed).await;
+    let beside = Digest::of("test", b"a checkpoint");
+    memory.set(beside, None, Some(Bytes::from_static(b"agentgate.local\n7\n"))).await.unwrap();
+
+    let opens = async |data_key: DataKey| {
+        let bodies = Bodies::open(journal(), data_key, counting).await?;
+        Ok::<_, KeyError>(bodies.fetch::<FloodBody>(Some(&sealed.reference)).await.unwrap())
+    };
+    assert!(matches!(opens(DataKey::new(&new)).await, Err(KeyError::Unwrap(UnwrapError::Key(_)))));
+    let both = Bodies::open(journal(), DataKey::new(&new).after(&old), counting).await.unwrap();
+    assert_eq!(both.fetch(Some(&sealed.reference)).await.unwrap(), Some(body("x")));
+    assert_eq!(both.rewrap().await.unwrap(), 2, "the naming key and the session's");
+    assert_eq!(both.rewrap().await.unwrap(), 0);
+    assert_eq!(opens(DataKey::new(&new)).await.unwrap(), Some(body("x")));
+    assert!(matches!(opens(DataKey::new(&old)).await, Err(KeyError::Unwrap(UnwrapError::Key(_)))));
+    assert_eq!(memory.slot(beside).await.unwrap().unwrap().as_ref(), b"agentgate.local\n7\n");
+}
+
+#[tokio::test]
+async fn a_secret_in_another_slot_is_none() {
+    let memory = Arc::new(Memory::new());
+    let bodies = Bodies::over(Arc::clone(&memory) as Arc<dyn Journal>).await;
+    let one = bodies.seal(&calls("spiffe://a/p", "1"), at(0)).await.unwrap();
+    let two = bodies.seal(&calls("spiffe://a/p", "2"), at(0)).await.unwrap();
+    let sealed = two.seal(&body("x")).unwrap();
+    keep(&bodies, &sealed).await;
+    let [of_one, of_two] = [one, two].map(|seal| slot_of(seal.session()));
+    let (kept, other) = (memory.slot(of_one).await.unwrap(), memory.slot(of_two).await.unwrap());
+    memory.set(of_two, other, kept).await.unwrap();
+    let replica = Bodies::over(memory).await;
+    let told = replica.fetch::<FloodBody>(Some(&sealed.reference)).await;
+    assert!(matches!(told, Err(FetchError::Key(KeyError::Unwrap(UnwrapError::Changed)))), "{told:?}");
+    assert_eq!(body_address(&sealed.stored).as_bytes(), sealed.reference.address.as_ref());
+}
