@@ -56,12 +56,15 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 57] = [
+const CONSTS: [(&str, Behind); 62] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
     ("approval/open.rs OVER_RECOVERED_MAX", Nothing),
     ("approval/open.rs RECOVERED_STEPS_MAX", Nothing),
     ("approval/view.rs OVER_MAX", Gauge("agentgate_approvals")),
+    ("body/known.rs SESSION_KEYS_MAX", Gauge("agentgate_session_keys")),
+    ("body/known.rs SUBJECT_STREAMS_MAX", Gauge("agentgate_subject_streams")),
+    ("body/mod.rs HANDLES_PER_SUBJECT_MAX", Gauge("agentgate_session_keys")),
     ("control/order.rs ORDER_ATTEMPTS_MAX", Nothing),
     ("control/order.rs ORDER_REASON_BYTES_MAX", Nothing),
     ("decide/authz/mod.rs WAIT_MS_MAX", Nothing),
@@ -101,6 +104,8 @@ const CONSTS: [(&str, Behind); 57] = [
     ("journal/mod.rs CHANGE_BYTES_MAX", Nothing),
     ("journal/mod.rs CONFLICT_RECORDS_MAX", Nothing),
     ("journal/mod.rs PAGE_BYTES_MAX", Nothing),
+    ("journal/mod.rs SLOTS_PAGE_MAX", Nothing),
+    ("journal/mod.rs SLOT_BYTES_MAX", Nothing),
     ("journal/overlay.rs OVERLAY_ENTRIES_MAX", Gauge("agentgate_journal_overlay_entries")),
     ("journal/recovery.rs LEARN_ENTRIES_MAX", Nothing),
     ("journal/segments.rs OPEN_FILES_MAX", Gauge("agentgate_journal_open_files{kind=\"bodies\"}")),
