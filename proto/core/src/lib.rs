@@ -23,3 +23,5 @@ pub mod principal;
 pub mod reply;
 pub mod rest;
 pub mod time;
+#[cfg(feature = "transparency")]
+pub mod transparency;
