@@ -28,7 +28,7 @@ const COUNTERS: [(&str, &str); 16] = [
     ("agentgate_webhook_messages_total", "Messages to approvers that are over, by end: sent, failed or dropped"),
     ("agentgate_webhook_attempts_failed_total", "Attempts to tell approvers that failed; most are tried again"),
 ];
-const GAUGES: [(&str, &str); 30] = [
+const GAUGES: [(&str, &str); 31] = [
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
     (
         "agentgate_connections",
@@ -51,6 +51,7 @@ const GAUGES: [(&str, &str); 30] = [
     ("agentgate_recent_calls", "Answers in memory for repeated asks; bounded by limits.recent_calls_max"),
     ("agentgate_journal_queued_changes", "Changes that wait for the journal's writer; bounded, and refused as overloaded beyond"),
     ("agentgate_journal_queued_bytes", "What they weigh together; bounded likewise"),
+    ("agentgate_journal_queued_slots", "Slots that wait to be set; bounded, and refused as overloaded beyond"),
     (
         "agentgate_journal_overlay_entries",
         "Durable records and bodies that the index does not know yet; at the bound the writer waits for it",

@@ -11,9 +11,10 @@ use super::overlay::Mark;
 use super::recovery::{self, RecoverError, Recovered};
 use super::scan::{self, walk};
 use super::segments::{Layout, SEGMENT_BYTES_MIN, Segments};
+use super::slots::Slots;
 use super::{
     AppendError, Appended, BoxFuture, CHANGE_BYTES_MAX, Change, FRAME_BYTES, Health, Journal, Position, ReadError, Record,
-    Sequence, Stream, Version, body_address,
+    Sequence, Slot, Stream, Version, body_address,
 };
 use crate::telemetry::Counted;
 use agentgate_core::digest::Digest;
@@ -30,6 +31,7 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub use super::recovery::Opening;
 pub use super::scan::Damage;
+pub use super::slot_file::SlotDamage;
 
 /// Reads at once. They come from the machine's memory as a rule; more would only take threads.
 pub(super) const READS_MAX: usize = 8;
@@ -62,6 +64,7 @@ pub enum OpenError {
 pub struct Embedded {
     // Dropped first: the writer finishes what is under way.
     queue: Queue,
+    slots: Slots,
     pub(super) durable: Arc<Durable>,
     bytes: Arc<AtomicU64>,
     change_bytes_max: usize,
@@ -102,7 +105,7 @@ impl Embedded {
         let index_directory = directory.join("index");
         let damage_note = directory.join("damaged");
 
-        let Recovered { index, mark, logs, opening } =
+        let Recovered { index, mark, logs, mut opening } =
             recovery::recover(&records, &bodies, &index_directory, damage_note.exists()).map_err(|error| match error {
                 RecoverError::Io(source) => failed(source),
                 RecoverError::Index(IndexError::Held) => OpenError::Locked(directory.clone()),
@@ -113,8 +116,11 @@ impl Embedded {
             size(&records, mark.records.place).and_then(|sum| Ok(sum + size(&bodies, mark.bodies.place)?)).map_err(failed)?,
         ));
         let durable = Arc::new(Durable::new(segments(records), segments(bodies), index, mark, damage_note.clone()));
-        match opening.damage.first() {
-            Some(damage) => durable.damaged(&damage.to_string()),
+        let (slot_file, held) = Slots::open(disk, directory.join("slots"), true).map_err(failed)?;
+        opening.damaged_slots = held.damage();
+        let first = opening.damage.first().map(Damage::to_string);
+        match first.or_else(|| opening.damaged_slots.first().map(SlotDamage::to_string)) {
+            Some(damage) => durable.damaged(&damage),
             // Somebody has repaired what the note spoke of.
             None => std::fs::remove_file(damage_note).or_else(unless_missing).map_err(failed)?,
         }
@@ -128,7 +134,17 @@ impl Embedded {
             bytes: Arc::clone(&bytes),
         };
         let queue = Queue::start(parts).map_err(failed)?;
-        Ok(Self { queue, durable, bytes, change_bytes_max, reads: Arc::new(Semaphore::new(READS_MAX)), opening, _lock: lock })
+        let slots = Slots::start(slot_file, Arc::new(held), Arc::clone(&durable), heal_every).map_err(failed)?;
+        Ok(Self {
+            queue,
+            slots,
+            durable,
+            bytes,
+            change_bytes_max,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            opening,
+            _lock: lock,
+        })
     }
 
     /// What opening found and did.
@@ -217,24 +233,28 @@ impl Journal for Embedded {
         Box::pin(std::future::ready(Err(AppendError::Unavailable("it forgets no bodies yet".into()))))
     }
 
-    fn set(&self, _: Digest, _: Option<Bytes>, _: Option<Bytes>) -> BoxFuture<'static, Result<super::Slot, AppendError>> {
-        Box::pin(std::future::ready(Err(AppendError::Unavailable("it has no slots yet".into()))))
+    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
+        let answered = self.slots.set(name, expected, value);
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(ended())) })
     }
 
-    fn slot(&self, _: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        Box::pin(std::future::ready(Err(ReadError::Unavailable("it has no slots yet".into()))))
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        let held = self.slots.held();
+        self.reading(move |_| held.slot(&name))
     }
 
-    fn slots(&self, _: Option<Digest>, _: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
-        Box::pin(std::future::ready(Err(ReadError::Unavailable("it has no slots yet".into()))))
+    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
+        let held = self.slots.held();
+        self.reading(move |_| held.slots(after, limit))
     }
 
     fn health(&self) -> Health {
+        let held = self.slots.held();
         Health {
             backend: "embedded",
             head: *self.durable.head.borrow(),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            unavailable: self.durable.fault().map(|fault| fault.reason().to_owned()),
+            bytes: self.bytes.load(Ordering::Relaxed).saturating_add(held.bytes()),
+            unavailable: self.durable.fault().map(|fault| fault.reason().to_owned()).or_else(|| held.fault()),
         }
     }
 }

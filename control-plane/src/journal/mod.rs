@@ -2,6 +2,7 @@
 //!
 //! It knows sequences, versions, ids and bytes. It refuses to know what a record means, and what time it is.
 
+mod cells;
 #[cfg(test)]
 mod contract;
 mod disk;
@@ -19,6 +20,8 @@ mod record;
 mod recovery;
 mod scan;
 mod segments;
+mod slot_file;
+mod slots;
 #[cfg(test)]
 mod tests;
 

@@ -13,6 +13,7 @@ use super::index::{Index, IndexError};
 use super::overlay::{Indexed, Mark, RecordEntry};
 use super::scan::{self, Bad, Damage, Walked, walk};
 use super::segments::{Layout, Log, Segments, Tail, cut};
+use super::slot_file::SlotDamage;
 use super::{Position, Sequence};
 use bytes::Bytes;
 use std::fs;
@@ -32,6 +33,8 @@ pub struct Opening {
     pub cut: Vec<Damage>,
     /// Why nothing can be written.
     pub damage: Vec<Damage>,
+    /// Likewise, of the slots.
+    pub damaged_slots: Vec<SlotDamage>,
     /// How many groups were read again, of both kinds.
     pub groups_read: u64,
     /// Why the index was built anew.

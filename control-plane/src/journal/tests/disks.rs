@@ -15,6 +15,8 @@ pub(super) enum Fault {
     Sync,
     /// New files cannot be filled.
     NoSpace,
+    /// Files do not become longer.
+    NoRoom,
     /// A sync waits until this is lifted.
     Stall,
 }
@@ -103,7 +105,8 @@ impl File for FailingFile {
                 Err(io::Error::other("the disk wrote a part"))
             }
             Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
-            Some(Fault::Sync | Fault::Stall) | None => self.file.write_at(bytes, offset),
+            Some(Fault::NoRoom) if offset + bytes.len() as u64 > self.file.length()? => Err(io::ErrorKind::StorageFull.into()),
+            Some(Fault::Sync | Fault::Stall | Fault::NoRoom) | None => self.file.write_at(bytes, offset),
         }
     }
 
@@ -115,7 +118,7 @@ impl File for FailingFile {
         drop(plan);
         match self.disk.fault(&self.path) {
             Some(Fault::Sync) => Err(io::Error::other("the disk does not sync")),
-            Some(Fault::Write | Fault::ShortWrite(_) | Fault::NoSpace | Fault::Stall) | None => self.file.sync(),
+            Some(Fault::Write | Fault::ShortWrite(_) | Fault::NoSpace | Fault::NoRoom | Fault::Stall) | None => self.file.sync(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod damage;
 mod disks;
 mod faults;
 mod model;
+mod slots;
 
 use super::contract::{id, one, stream};
 use super::embedded::{Embedded, Settings};
