@@ -5,7 +5,7 @@ use std::{env, error::Error, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "agentgate/v1/approval.proto",
     "agentgate/v1/control.proto",
     "agentgate/v1/gate.proto",
@@ -13,6 +13,7 @@ const FILES: [&str; 7] = [
     "agentgate/v1/record.proto",
     "agentgate/v1/status.proto",
     "agentgate/v1/trace.proto",
+    "agentgate/v1/transparency.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -5,6 +5,7 @@
 mod approvals;
 mod data_key;
 mod operator;
+mod transparency;
 mod users;
 
 use agentgate_core::id::{Asker, Server, SpiffeId, Tenant};
@@ -21,6 +22,8 @@ use data_key::DataKeyFile;
 pub use data_key::{DataKeySource, DataKeys};
 use operator::OperatorFile;
 pub use operator::Role;
+pub use transparency::Transparency;
+use transparency::TransparencyFile;
 use users::UsersFile;
 pub use users::{Agents, ISSUER, Tenants, Users};
 
@@ -40,6 +43,7 @@ pub struct Config {
     pub tls: Tls,
     pub journal: Backend,
     pub data_key: DataKeys,
+    pub transparency: Transparency,
     pub policy: PolicyFolder,
     pub filter: BTreeMap<Asker, Filter>,
     pub operator: BTreeMap<SpiffeId, BTreeSet<Role>>,
@@ -136,6 +140,8 @@ limits! {
     handshake_ms_max = 5_000,
     metrics_connections_max = 16,
     metrics_connection_ms_max = 5_000,
+    log_connections_max = 64,
+    log_connection_ms_max = 10_000,
     keepalive_s = 20,
     outcome_deadline_s = 300,
     silence_s = 30,
@@ -171,6 +177,8 @@ struct File {
     journal: JournalFile,
     #[serde(default)]
     data_key: DataKeyFile,
+    #[serde(default)]
+    transparency: TransparencyFile,
     #[serde(default)]
     policy: PolicyFile,
     #[serde(default)]
@@ -269,6 +277,7 @@ impl Config {
                 other => return Err(field("journal.backend", &format!("`{other}` is unknown; use `embedded` or `memory`"))),
             },
             data_key: DataKeys::check(file.data_key, base)?,
+            transparency: Transparency::check(file.transparency, base)?,
             policy: PolicyFolder {
                 directory: base.join(file.policy.directory),
                 poll: positive("policy.poll_ms", file.policy.poll_ms, Duration::from_millis)?,

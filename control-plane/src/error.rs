@@ -5,6 +5,7 @@ use crate::control::OrderError;
 use crate::history::HistoryError;
 use crate::identity;
 use crate::session::TraceError;
+use crate::transparency::{LogError, TransparencyError};
 use tonic::{Code, Status};
 
 impl From<identity::Refused> for Status {
@@ -66,6 +67,22 @@ impl From<HistoryError> for Status {
             HistoryError::Policy(_) | HistoryError::Leaving => Code::Unavailable,
             HistoryError::Left => Code::Cancelled,
             HistoryError::Failed => Code::Internal,
+        };
+        Self::new(code, agentgate_core::error::chain(&error))
+    }
+}
+
+impl From<TransparencyError> for Status {
+    fn from(error: TransparencyError) -> Self {
+        let code = match &error {
+            TransparencyError::Absent(_) => Code::NotFound,
+            TransparencyError::Log(LogError::Proof(_)) => Code::InvalidArgument,
+            TransparencyError::Log(LogError::Tile(_) | LogError::Write(_) | LogError::Full)
+            | TransparencyError::Read(_)
+            | TransparencyError::Keep(_)
+            | TransparencyError::Sign(_) => Code::Unavailable,
+            TransparencyError::Stranger(_) | TransparencyError::Leaf(_) => Code::FailedPrecondition,
+            TransparencyError::Contradiction(_) => Code::DataLoss,
         };
         Self::new(code, agentgate_core::error::chain(&error))
     }

@@ -14,13 +14,15 @@ use crate::history::rpc::PolicyRpc;
 use crate::history::{self, History};
 use crate::identity::{Identity, Trust, TrustError};
 use crate::journal::embedded::{Embedded, OpenError, Settings};
-use crate::journal::{Journal, Memory};
+use crate::journal::{Halting, Journal, Memory};
 use crate::policy::{Policy, PolicyError};
-use crate::server::{self, Listening, Services};
+use crate::server::{self, Listening, Services, Site};
 use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
 use crate::status::Status;
 use crate::telemetry;
+use crate::transparency::rpc::TransparencyRpc;
+use crate::transparency::{self, LogKeyError, Transparency, TransparencyError, log_keys};
 use crate::webhook::{Webhook, WebhookError};
 use agentgate_core::error::chain;
 use agentgate_core::id::Epoch;
@@ -80,6 +82,10 @@ pub enum RunError {
     Policy(#[from] PolicyError),
     #[error(transparent)]
     DataKey(#[from] DataKeyError),
+    #[error(transparent)]
+    LogKey(#[from] LogKeyError),
+    #[error("the transparency log cannot be taken up")]
+    Log(#[from] TransparencyError),
     #[error("the journal's keys cannot be taken up")]
     Keys(#[from] KeyError),
     #[error(transparent)]
@@ -177,6 +183,12 @@ pub fn main() -> Result<(), RunError> {
 pub async fn start(given: Given) -> Result<Running, RunError> {
     telemetry::metrics();
     let Given { config, clock, journal, keys, data_key, replica } = given;
+    // A journal in memory has nothing that outlives it, and so has its log.
+    let lasting = (config.journal != Backend::Memory).then_some(&config.transparency);
+    let halting = Halting::new(journal);
+    let signing = log_keys(lasting, &halting, keys).await?;
+    let log = Arc::new(Transparency::open(halting.clone(), clock.clone(), signing, lasting).await?);
+    let journal: Arc<dyn Journal> = Arc::new(halting);
     let bodies = Arc::new(Bodies::open(Arc::clone(&journal), data_key, keys).await?);
     let trust = Arc::new(Trust::open(config.tls.clone(), clock.clone())?);
     let identity = Arc::new(Identity::new(&config, trust, clock.clone()));
@@ -250,17 +262,31 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         control: ControlRpc { control, identity: Arc::clone(&identity) },
         approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity) },
         policy: PolicyRpc { history, leaving: leaving.clone() },
+        transparency: TransparencyRpc(Arc::clone(&log)),
     };
 
     let mut listeners = JoinSet::new();
     let (to_filters, to_operators) = (listening.clone(), listening);
     listeners.spawn(async move { to_filters.filters(on_filters, gate, authz).await.map_err(|error| chain(&error)) });
     listeners.spawn(async move { to_operators.operators(on_operators, services).await.map_err(|error| chain(&error)) });
-    let (shown, limits, ticking) = (Arc::clone(&status), config.limits.clone(), clock.clone());
+    let files = transparency::http::router(Arc::clone(&log));
+    let (files, beside) = match config.transparency.listen {
+        Some(address) => (Some((listen(address).await?.1, files)), axum::Router::new()),
+        None => (None, files),
+    };
+    let site = Site::metrics(Arc::clone(&status), beside, &config.limits, leaving.clone());
+    let (ticking, parting) = (clock.clone(), leaving.clone());
     listeners.spawn(async move {
-        server::plain(on_metrics, shown, &limits, ticking, leaving).await;
+        server::plain(on_metrics, site, ticking, parting).await;
         Ok(())
     });
+    if let Some((on_files, files)) = files {
+        let (site, ticking) = (Site::log(files, &config.limits), clock.clone());
+        listeners.spawn(async move {
+            server::plain(on_files, site, ticking, leaving).await;
+            Ok(())
+        });
+    }
     let mut chores = JoinSet::new();
     chores.spawn(policy.watch());
     chores.spawn(webhook.telling(told));
@@ -268,6 +294,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(watch_certificates(identity, clock));
     chores.spawn(upkeep());
     chores.spawn(rewrap(bodies));
+    chores.spawn(Arc::clone(&log).auditing());
+    chores.spawn(log.integrating());
     let drain = config.limits.drain();
     Ok(Running { filters, operators, metrics, status, decide, session, leave, listeners, chores, drain })
 }

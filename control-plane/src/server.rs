@@ -16,12 +16,14 @@ use crate::rarely::Rarely;
 use crate::session::rpc::TraceRpc;
 use crate::status::{Status, rpc::StatusRpc};
 use crate::telemetry::Counted;
+use crate::transparency::rpc::TransparencyRpc;
 use agentgate_proto::v1::approvals_server::ApprovalsServer;
 use agentgate_proto::v1::control_server::ControlServer;
 use agentgate_proto::v1::gate_server::GateServer;
 use agentgate_proto::v1::policy_server::PolicyServer;
 use agentgate_proto::v1::status_server::StatusServer;
 use agentgate_proto::v1::trace_server::TraceServer;
+use agentgate_proto::v1::transparency_server::TransparencyServer;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use std::fmt;
 use std::io;
@@ -41,7 +43,7 @@ use tonic::service::InterceptorLayer;
 use tonic::transport::server::Connected;
 use tonic::transport::{Error, Server};
 
-pub use plain::plain;
+pub use plain::{Site, plain};
 
 /// Windows large enough that one body of the largest size never waits for a window update.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
@@ -70,6 +72,7 @@ pub struct Services {
     pub control: ControlRpc,
     pub approvals: ApprovalsRpc,
     pub policy: PolicyRpc,
+    pub transparency: TransparencyRpc,
 }
 
 /// A connection whose other end was verified.
@@ -122,6 +125,7 @@ impl Listening {
         health.set_serving::<ControlServer<ControlRpc>>().await;
         health.set_serving::<ApprovalsServer<ApprovalsRpc>>().await;
         health.set_serving::<PolicyServer<PolicyRpc>>().await;
+        health.set_serving::<TransparencyServer<TransparencyRpc>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(agentgate_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -138,6 +142,7 @@ impl Listening {
             .add_service(ControlServer::new(services.control))
             .add_service(ApprovalsServer::new(services.approvals))
             .add_service(PolicyServer::new(services.policy).max_decoding_message_size(REQUEST_BYTES_MAX))
+            .add_service(TransparencyServer::new(services.transparency))
             .add_service(health_rpc)
             .add_optional_service(reflection)
             .serve_with_incoming_shutdown(incoming, left(leaving))

@@ -5,11 +5,10 @@ use super::data_key::{DataKey, KEY_BYTES};
 use super::{Keys, naming_slot};
 use crate::config::{DataKeySource, DataKeys};
 use crate::journal::{Journal, ReadError};
+use crate::secret_file;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use std::fs::File;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use thiserror::Error;
@@ -48,7 +47,8 @@ pub async fn data_key(config: &DataKeys, journal: &dyn Journal, keys: Keys) -> R
                 return Err(DataKeyError::Lost { path: path.clone() });
             }
             let key = keys().map_err(DataKeyError::Random)?;
-            write(path, &key).map_err(|source| DataKeyError::Write { path: path.clone(), source })?;
+            secret_file::make(path, &STANDARD.encode(key))
+                .map_err(|source| DataKeyError::Write { path: path.clone(), source })?;
             tracing::warn!(file = %path.display(), "made a new data key; keep a copy of it apart from the journal: without it no body can be read");
             key
         }
@@ -95,15 +95,6 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         _ => None,
     };
     text.as_bytes().chunks(2).map(byte).collect()
-}
-
-/// Nobody else's to read, and on the disk before anything is wrapped under it.
-fn write(path: &Path, key: &[u8; KEY_BYTES]) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{}", STANDARD.encode(key))?;
-    file.sync_all()?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod durable;
 pub mod embedded;
 mod frame;
 mod group;
+pub mod halt;
 mod index;
 mod known;
 mod lock;
@@ -32,6 +33,7 @@ use std::future::Future;
 use std::pin::Pin;
 use thiserror::Error;
 
+pub use halt::Halting;
 pub use memory::Memory;
 pub use record::{Record, Stream};
 

@@ -1,6 +1,6 @@
-//! The plain listener: `/metrics`, `/healthz` (the process lives) and `/readyz` (calls can be decided). It asks nobody who
-//! they are, so there are few connections at once, each is answered once, in HTTP/1, and each is cut after a short time,
-//! whatever it is doing.
+//! The plain listeners: `/metrics`, `/healthz` (the process lives) and `/readyz` (calls can be decided) on one, the
+//! transparency log's files on the other. They ask nobody who they are, so there are few connections at once, each is
+//! answered once, in HTTP/1, and each is cut after a short time, whatever it is doing.
 
 use super::{Place, accept, left};
 use crate::clock::Clock;
@@ -22,10 +22,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-const NAME: &str = "metrics";
+/// What one plain listener serves, and to how many.
+#[derive(Debug)]
+pub struct Site {
+    name: &'static str,
+    router: Router,
+    connections_max: usize,
+    visit_max: Duration,
+}
 
 /// One connection, for as long as it may take.
 struct Visit {
+    name: &'static str,
     stream: TcpStream,
     /// None: it is over.
     time: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -33,27 +41,15 @@ struct Visit {
 }
 
 /// Serves until this replica leaves.
-pub async fn plain(listener: TcpListener, status: Arc<Status>, limits: &Limits, clock: Clock, leaving: watch::Receiver<bool>) {
-    let also_leaving = leaving.clone();
-    let ready = move || {
-        let unready = if *also_leaving.borrow() { Some("this replica leaves".to_owned()) } else { status.unready() };
-        std::future::ready(match unready {
-            None => (StatusCode::OK, "ready\n".to_owned()),
-            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-        })
-    };
-    let router = Router::new()
-        .route("/metrics", get(|| std::future::ready(crate::telemetry::metrics().render())))
-        .route("/healthz", get(|| std::future::ready("alive\n")))
-        .route("/readyz", get(ready));
-    let places = Arc::new(Semaphore::new(limits.metrics_connections_max as usize));
-    let visit_max = Duration::from_millis(limits.metrics_connection_ms_max.into());
+pub async fn plain(listener: TcpListener, site: Site, clock: Clock, leaving: watch::Receiver<bool>) {
+    let Site { name, router, connections_max, visit_max } = site;
+    let places = Arc::new(Semaphore::new(connections_max));
     let mut visits = JoinSet::new();
     let accepting = async {
         // The semaphore is never closed: it lives as long as this.
         while let Ok(permit) = Arc::clone(&places).acquire_owned().await {
-            let (stream, _) = accept(&listener, NAME, &clock).await;
-            let visit = Visit::begin(stream, &clock, visit_max, Place::take(NAME, permit));
+            let (stream, _) = accept(&listener, name, &clock).await;
+            let visit = Visit::begin(name, stream, &clock, visit_max, Place::take(name, permit));
             while visits.try_join_next().is_some() {}
             visits.spawn(answer(visit, router.clone(), leaving.clone()));
         }
@@ -68,7 +64,7 @@ pub async fn plain(listener: TcpListener, status: Arc<Status>, limits: &Limits, 
 
 /// Answers one request, the only one of its connection. Who has sent nothing yet when this replica leaves is not waited for.
 async fn answer(visit: Visit, router: Router, leaving: watch::Receiver<bool>) {
-    let service = TowerToHyperService::new(router);
+    let (service, name) = (TowerToHyperService::new(router), visit.name);
     let mut answering = pin!(http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(visit), service));
     let answered = tokio::select! {
         answered = answering.as_mut() => answered,
@@ -78,23 +74,53 @@ async fn answer(visit: Visit, router: Router, leaving: watch::Receiver<bool>) {
         }
     };
     // Unreadable, gone or cut: nobody is left to be told.
-    let _ = answered.inspect_err(|error| tracing::debug!(%error, listener = NAME, "a connection ended early"));
+    let _ = answered.inspect_err(|error| tracing::debug!(%error, listener = name, "a connection ended early"));
+}
+
+// === impl Site ===
+
+impl Site {
+    /// How this replica is, and what `beside` serves.
+    #[must_use]
+    pub fn metrics(status: Arc<Status>, beside: Router, limits: &Limits, leaving: watch::Receiver<bool>) -> Self {
+        let ready = move || {
+            let unready = if *leaving.borrow() { Some("this replica leaves".to_owned()) } else { status.unready() };
+            std::future::ready(match unready {
+                None => (StatusCode::OK, "ready\n".to_owned()),
+                Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            })
+        };
+        let router = Router::new()
+            .route("/metrics", get(|| std::future::ready(crate::telemetry::metrics().render())))
+            .route("/healthz", get(|| std::future::ready("alive\n")))
+            .route("/readyz", get(ready))
+            .merge(beside);
+        let visit_max = Duration::from_millis(limits.metrics_connection_ms_max.into());
+        Self { name: "metrics", router, connections_max: limits.metrics_connections_max as usize, visit_max }
+    }
+
+    /// The transparency log's files.
+    #[must_use]
+    pub fn log(router: Router, limits: &Limits) -> Self {
+        let visit_max = Duration::from_millis(limits.log_connection_ms_max.into());
+        Self { name: "log", router, connections_max: limits.log_connections_max as usize, visit_max }
+    }
 }
 
 // === impl Visit ===
 
 impl Visit {
-    fn begin(stream: TcpStream, clock: &Clock, max: Duration, place: Place) -> Self {
+    fn begin(name: &'static str, stream: TcpStream, clock: &Clock, max: Duration, place: Place) -> Self {
         let (clock, deadline) = (clock.clone(), clock.elapsed() + max);
         let time = Some(Box::pin(async move { clock.sleep_until(deadline).await }) as _);
-        Self { stream, time, _place: place }
+        Self { name, stream, time, _place: place }
     }
 
     /// The stream while there is time, and whoever waits is woken when there is none left.
     fn in_time(&mut self, context: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
         if self.time.as_mut().is_some_and(|time| time.as_mut().poll(context).is_ready()) {
-            metrics::counter!("agentgate_connections_cut_total", "listener" => NAME).increment(1);
-            tracing::debug!(listener = NAME, "a connection took too long");
+            metrics::counter!("agentgate_connections_cut_total", "listener" => self.name).increment(1);
+            tracing::debug!(listener = self.name, "a connection took too long");
             self.time = None;
         }
         match self.time {

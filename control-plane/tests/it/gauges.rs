@@ -24,7 +24,7 @@ enum Behind {
 
 use Behind::{Gauge, Nothing};
 
-const LIMITS: [(&str, Behind); 29] = [
+const LIMITS: [(&str, Behind); 31] = [
     ("in_flight_per_tenant_max", Gauge("agentgate_calls_in_flight")),
     ("in_flight_per_subject_max", Gauge("agentgate_calls_in_flight")),
     ("deciding_max", Gauge("agentgate_calls_deciding")),
@@ -37,6 +37,8 @@ const LIMITS: [(&str, Behind); 29] = [
     ("handshake_ms_max", Nothing),
     ("metrics_connections_max", Gauge("agentgate_connections{listener=\"metrics\"}")),
     ("metrics_connection_ms_max", Nothing),
+    ("log_connections_max", Gauge("agentgate_connections{listener=\"metrics\"}")),
+    ("log_connection_ms_max", Nothing),
     ("keepalive_s", Nothing),
     ("outcome_deadline_s", Nothing),
     ("silence_s", Nothing),

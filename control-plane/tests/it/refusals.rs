@@ -20,7 +20,7 @@ enum For {
 /// Envoy's own service, of which there are no descriptors here.
 const AUTHZ: &str = "/envoy.service.auth.v3.Authorization/Check";
 
-const ROWS: [(&str, For); 20] = [
+const ROWS: [(&str, For); 23] = [
     (AUTHZ, For::Filters),
     ("/agentgate.v1.Gate/Converse", For::Filters),
     ("/agentgate.v1.Gate/Decide", For::Filters),
@@ -38,6 +38,9 @@ const ROWS: [(&str, For); 20] = [
     ("/agentgate.v1.Approvals/ListApprovals", For::Operators),
     ("/agentgate.v1.Approvals/ShowApproval", For::Operators),
     ("/agentgate.v1.Approvals/DecideApproval", For::Operators),
+    ("/agentgate.v1.Transparency/ShowLog", For::Operators),
+    ("/agentgate.v1.Transparency/ProveInclusion", For::Operators),
+    ("/agentgate.v1.Transparency/ProveConsistency", For::Operators),
     ("/grpc.health.v1.Health/Check", For::Operators),
     ("/grpc.health.v1.Health/Watch", For::Operators),
     ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", For::Operators),
