@@ -6,4 +6,5 @@ mod attempts;
 mod invariants;
 mod properties;
 mod rest;
+mod transparency;
 mod vectors;
