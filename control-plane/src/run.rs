@@ -29,7 +29,7 @@ use agentgate_core::id::Epoch;
 use clap::Parser;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -228,6 +228,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         approvals: Arc::clone(&approvals),
         webhook: Arc::clone(&webhook),
         decide: Arc::clone(&decide),
+        growth: Mutex::default(),
     });
 
     let (leave, leaving) = watch::channel(false);
@@ -296,6 +297,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(rewrap(bodies));
     chores.spawn(Arc::clone(&log).auditing());
     chores.spawn(log.integrating());
+    chores.spawn(Arc::clone(&status).measuring());
     let drain = config.limits.drain();
     Ok(Running { filters, operators, metrics, status, decide, session, leave, listeners, chores, drain })
 }

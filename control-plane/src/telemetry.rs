@@ -10,7 +10,7 @@ const DURATION_BUCKETS: [f64; 14] =
     [0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
 
 /// Every metric, by name and meaning.
-const COUNTERS: [(&str, &str); 16] = [
+const COUNTERS: &[(&str, &str)] = &[
     ("agentgate_asks_total", "Asks by what was answered: a verdict (allow, pending, deny), or the cause for which there is none"),
     ("agentgate_outcomes_total", "Outcomes recorded, by kind"),
     ("agentgate_decisions_folded_again_total", "Decisions taken again, because the subject or the policy moved"),
@@ -28,7 +28,7 @@ const COUNTERS: [(&str, &str); 16] = [
     ("agentgate_webhook_messages_total", "Messages to approvers that are over, by end: sent, failed or dropped"),
     ("agentgate_webhook_attempts_failed_total", "Attempts to tell approvers that failed; most are tried again"),
 ];
-const GAUGES: [(&str, &str); 31] = [
+const GAUGES: &[(&str, &str)] = &[
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
     (
         "agentgate_connections",
@@ -49,8 +49,18 @@ const GAUGES: [(&str, &str); 31] = [
         "Counts that wait to be recorded: those of forgotten subjects, and those that a sweep has in hand",
     ),
     ("agentgate_recent_calls", "Answers in memory for repeated asks; bounded by limits.recent_calls_max"),
+    ("agentgate_session_keys", "Sessions whose key is in memory; bounded, and read again or made anew beyond"),
+    ("agentgate_subject_streams", "Subjects whose stream is in memory; bounded likewise"),
+    ("agentgate_log_size", "Records under the newest signed root of the transparency log"),
+    ("agentgate_journal_halted", "1: the journal contradicts what was signed, and nothing is written any more"),
     ("agentgate_journal_queued_changes", "Changes that wait for the journal's writer; bounded, and refused as overloaded beyond"),
     ("agentgate_journal_queued_bytes", "What they weigh together; bounded likewise"),
+    ("agentgate_journal_bytes", "What the journal has written and not given back"),
+    (
+        "agentgate_journal_full_in_days",
+        "Until its file system is full, at the pace of the last hours; +Inf: it does not grow, or is not known yet",
+    ),
+    ("agentgate_journal_queued_discards", "Discards that wait, and bodies whose erasure failed and is tried again; both bounded"),
     ("agentgate_journal_queued_slots", "Slots that wait to be set; bounded, and refused as overloaded beyond"),
     (
         "agentgate_journal_overlay_entries",
@@ -104,12 +114,13 @@ pub fn number(count: usize) -> f64 {
 
 fn describe() {
     for (name, meaning) in COUNTERS {
-        metrics::describe_counter!(name, meaning);
+        metrics::describe_counter!(*name, *meaning);
     }
     for (name, meaning) in GAUGES {
-        metrics::describe_gauge!(name, meaning);
+        metrics::describe_gauge!(*name, *meaning);
     }
     metrics::describe_histogram!("agentgate_ask_duration_seconds", "From an ask's arrival to its durable answer");
+    metrics::describe_histogram!("agentgate_log_duration_seconds", "From a record's time to the signed root that it is under");
 }
 
 // === impl Counted ===

@@ -25,6 +25,9 @@ const DUE_US: u64 = 3_600_000_000;
 /// A filter that was not heard of for so long is probably gone: it speaks every few seconds.
 const SILENT_US: u64 = 60_000_000;
 
+/// A disk that is full sooner needs a hand now.
+const FULL_DAYS: f64 = 7.0;
+
 const FILTERS: [Column; 5] = [
     Column::cut("FILTER", u8::MAX),
     Column::whole("VMS", u8::MAX),
@@ -199,6 +202,14 @@ fn journal(journal: &v1::JournalStatus, pairs: &mut Pairs<'_>) {
     pairs.heading("Journal");
     pairs.pair("backend", Palette::Plain, &journal.backend);
     pairs.pair("head", Palette::Plain, &format!("{} ({})", journal.head, size(journal.bytes)));
+    if let Some(free) = journal.free_bytes {
+        let (days, palette) = match journal.full_in_days {
+            Some(days) if days < FULL_DAYS => (format!(", full in {days:.1} days at the pace of the last hours"), Palette::Bad),
+            Some(days) => (format!(", full in {days:.0} days at the pace of the last hours"), Palette::Plain),
+            None => (String::new(), Palette::Plain),
+        };
+        pairs.pair("free", palette, &format!("{}{days}", size(free)));
+    }
     if !journal.unavailable.is_empty() {
         pairs.pair("unavailable", Palette::Bad, &format!("{}; every call is refused", journal.unavailable));
     }
@@ -364,6 +375,8 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
             "backend": journal.backend,
             "head": journal.head,
             "bytes": journal.bytes,
+            "free_bytes": journal.free_bytes,
+            "full_in_days": journal.full_in_days,
             "unavailable": absent(&journal.unavailable),
         },
         "filters": status.filters.iter().map(filter_json).collect::<Vec<_>>(),

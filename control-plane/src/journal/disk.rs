@@ -17,6 +17,10 @@ pub(super) trait Disk: Send + Sync + fmt::Debug {
     /// Durable when it returns.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// What is left for us on the file system of a directory. None: nobody can say.
+    fn free_bytes(&self, _directory: &Path) -> Option<u64> {
+        None
+    }
 }
 
 pub(super) trait File: Send + Sync + fmt::Debug {
@@ -58,6 +62,11 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn free_bytes(&self, directory: &Path) -> Option<u64> {
+        let found = rustix::fs::statvfs(directory).ok()?;
+        found.f_bavail.checked_mul(found.f_frsize)
     }
 }
 

@@ -249,11 +249,12 @@ impl Journal for Embedded {
     }
 
     fn health(&self) -> Health {
-        let held = self.slots.held();
+        let (held, records) = (self.slots.held(), &self.durable.records.layout);
         Health {
             backend: "embedded",
             head: *self.durable.head.borrow(),
             bytes: self.bytes.load(Ordering::Relaxed).saturating_add(held.bytes()),
+            free_bytes: records.disk.free_bytes(&records.directory),
             unavailable: self.durable.fault().map(|fault| fault.reason().to_owned()).or_else(|| held.fault()),
         }
     }

@@ -116,7 +116,13 @@ impl Journal for Memory {
 
     fn health(&self) -> Health {
         let state = self.state();
-        Health { backend: "memory", head: state.head(), bytes: state.bytes, unavailable: state.refusing.clone() }
+        Health {
+            backend: "memory",
+            head: state.head(),
+            bytes: state.bytes,
+            free_bytes: None,
+            unavailable: state.refusing.clone(),
+        }
     }
 }
 

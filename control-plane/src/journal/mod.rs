@@ -148,6 +148,8 @@ pub struct Health {
     pub backend: &'static str,
     pub head: Sequence,
     pub bytes: u64,
+    /// What the file system that it lies on has left; None: it lies on none of ours.
+    pub free_bytes: Option<u64>,
     /// Why nothing can be written now.
     pub unavailable: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! Status: how the control plane is, gathered from the rooms' doors. It changes nothing.
 
+pub mod growth;
 pub mod rpc;
 
 use crate::approval::Approvals;
@@ -16,8 +17,9 @@ use agentgate_core::id::Server;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use bytes::Bytes;
+use growth::Growth;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
 pub struct Status {
@@ -31,6 +33,7 @@ pub struct Status {
     pub approvals: Arc<Approvals>,
     pub webhook: Arc<Webhook>,
     pub decide: Arc<Decide>,
+    pub growth: Mutex<Growth>,
 }
 
 // === impl Status ===
@@ -114,8 +117,33 @@ impl Status {
             backend: health.backend.into(),
             head: health.head,
             bytes: health.bytes,
+            free_bytes: health.free_bytes,
+            full_in_days: health.free_bytes.and_then(|free| self.growth().full_in_days(free)),
             unavailable: health.unavailable.unwrap_or_default(),
         }
+    }
+
+    /// Measures the journal for ever: how large it is, and when its file system is full.
+    pub async fn measuring(self: Arc<Self>) {
+        loop {
+            self.measure();
+            self.clock.sleep(growth::EVERY).await;
+        }
+    }
+
+    fn measure(&self) {
+        let health = self.journal.health();
+        let mut growth = self.growth();
+        growth.measure(self.clock.elapsed(), health.bytes);
+        let full_in_days = health.free_bytes.and_then(|free| growth.full_in_days(free));
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        metrics::gauge!("agentgate_journal_bytes").set(health.bytes as f64);
+        // An alert on few days left stays silent where none are counted.
+        metrics::gauge!("agentgate_journal_full_in_days").set(full_in_days.unwrap_or(f64::INFINITY));
+    }
+
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn filters(&self) -> Vec<v1::FilterStatus> {

@@ -67,7 +67,7 @@ impl Transparency {
         }
         self.publish(size, root).await?;
         let lag = oldest.map_or(0, |at| self.clock.now().micros_since(at));
-        metrics::histogram!("agentgate_log_integration_seconds").record(Duration::from_micros(lag).as_secs_f64());
+        metrics::histogram!("agentgate_log_duration_seconds").record(Duration::from_micros(lag).as_secs_f64());
         Ok(())
     }
 

@@ -105,6 +105,13 @@ fn what_is_wrong_is_named_with_what_to_do() {
     let mut journal = well();
     journal.journal.get_or_insert_default().unavailable = "disk full".into();
     check(journal, "disk full; every call is refused");
+    let mut filling = well();
+    filling.journal.get_or_insert_default().free_bytes = Some(3 << 30);
+    check(filling.clone(), "  free         3.0 GiB\n");
+    filling.journal.get_or_insert_default().full_in_days = Some(6.54);
+    check(filling.clone(), "  free         3.0 GiB, full in 6.5 days at the pace of the last hours\n");
+    filling.journal.get_or_insert_default().full_in_days = Some(41.0);
+    check(filling, "full in 41 days");
 }
 
 #[test]
