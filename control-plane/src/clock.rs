@@ -136,6 +136,11 @@ impl Moments {
         let before = self.last_us.fetch_max(now, Ordering::SeqCst);
         Time::from_micros(now.max(before))
     }
+
+    /// Somebody else wrote a record of this moment: none of ours is before it.
+    pub fn not_before(&self, at: Time) {
+        self.last_us.fetch_max(at.micros(), Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +158,10 @@ mod tests {
         assert_eq!(moments.next(), Time::from_micros(9_000));
         hands.set(Time::from_micros(2_000));
         assert_eq!(moments.next(), Time::from_micros(9_000));
+        for (others, next) in [(9_500, 9_500), (7_000, 9_500)] {
+            moments.not_before(Time::from_micros(others));
+            assert_eq!(moments.next(), Time::from_micros(next), "never before what another replica wrote");
+        }
     }
 
     #[tokio::test]

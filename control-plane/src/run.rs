@@ -10,12 +10,14 @@ use crate::control::{Control, ControlError};
 use crate::decide::authz::rpc::AuthzRpc;
 use crate::decide::rpc::GateRpc;
 use crate::decide::{Decide, Rooms};
+use crate::follow::Follow;
 use crate::history::rpc::PolicyRpc;
 use crate::history::{self, History};
 use crate::identity::{Identity, Trust, TrustError};
 use crate::journal::embedded::{Embedded, OpenError, Settings};
 use crate::journal::{Journal, Memory};
 use crate::policy::{Policy, PolicyError};
+use crate::rarely::Rarely;
 use crate::server::{self, Listening, Services};
 use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
@@ -170,7 +172,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let identity = Arc::new(Identity::new(&config, trust, clock.clone()));
     let control = Arc::new(Control::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), keys).await?);
     let policy = Policy::open(Arc::clone(&journal), clock.clone(), config.policy.clone(), Arc::clone(&control)).await?;
-    let policy = Arc::new(policy);
+    let alone = matches!(config.journal, Backend::Embedded { .. });
+    let policy = Arc::new(if alone { policy.alone() } else { policy });
     policy.try_folder().await;
     let askers = identity.askers().cloned().collect();
     let session = Arc::new(Session::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), askers).await?);
@@ -189,6 +192,15 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         control: Arc::clone(&control),
         policy: Arc::clone(&policy),
         session: Arc::clone(&session),
+    };
+    let follow = Follow {
+        journal: Arc::clone(&journal),
+        clock: clock.clone(),
+        control: Arc::clone(&control),
+        policy: Arc::clone(&policy),
+        approvals: Arc::clone(&approvals),
+        session: Arc::clone(&session),
+        told: Rarely::default(),
     };
     let history = Arc::new(History::new(Arc::clone(&journal), clock.clone(), config.limits.clone(), known));
     let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms, keys));
@@ -249,6 +261,11 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         Ok(())
     });
     let mut chores = JoinSet::new();
+    // Nobody else writes a journal of one process: all that is in it is known already.
+    if !alone {
+        let cursor = follow.session.follow();
+        chores.spawn(follow.following(cursor));
+    }
     chores.spawn(policy.watch());
     chores.spawn(webhook.telling(told));
     chores.spawn(Arc::clone(&decide).sweeping());

@@ -12,7 +12,7 @@ mod view;
 use crate::body::{self, FetchError, Keys};
 use crate::clock::{Clock, micros};
 use crate::config::{self, Limits};
-use crate::journal::{AppendError, Change, Journal, ReadError};
+use crate::journal::{AppendError, Change, Journal, ReadError, Version};
 use agentgate_core::approval::{Denied, Event, Grant, Order, Refusal, Use};
 use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
@@ -86,6 +86,8 @@ pub struct Approvals {
     limits: Limits,
     keys: Keys,
     view: Mutex<View>,
+    /// How far the stream was folded: everything up to it is in the view.
+    folded: tokio::sync::Mutex<Version>,
     /// Approvers are served one after the other.
     deciding: tokio::sync::Mutex<()>,
     news: broadcast::Sender<News>,
@@ -131,6 +133,8 @@ impl Approvals {
             return Err(ApprovalError::Malformed(format!("the reason is longer than {APPROVER_REASON_BYTES_MAX} bytes")));
         }
         let _turn = self.deciding.lock().await;
+        // What another replica asked or answered is known to whoever was told of it, perhaps before it is known here.
+        self.look_again().await?;
         // A clock that was set back gives nobody time that is over.
         let at = self.clock.now().max(self.view().newest());
         let (id, event, number) = {

@@ -68,6 +68,8 @@ pub struct Control {
     now: watch::Sender<Arc<Now>>,
     /// Orders are given one after the other.
     ordering: Mutex<()>,
+    /// Orders of others are taken up by one for all who wait for them.
+    reading: Mutex<()>,
 }
 
 // === impl Control ===
@@ -81,7 +83,7 @@ impl Control {
         let mut now = Now::default();
         view::catch_up(journal.as_ref(), &mut now).await?;
         now.say();
-        Ok(Self { journal, clock, limits, keys, now: watch::Sender::new(Arc::new(now)), ordering: Mutex::new(()) })
+        Ok(Self { journal, clock, limits, keys, now: watch::Sender::new(Arc::new(now)), ordering: Mutex::new(()), reading: Mutex::new(()) })
     }
 
     #[must_use]
@@ -95,10 +97,19 @@ impl Control {
         self.now.subscribe()
     }
 
-    /// Waits until this replica knows control epoch `epoch`.
-    pub async fn caught_up(&self, epoch: Version) {
-        // The sender lives in `self`: waiting cannot end in its loss.
-        let _ = self.now.subscribe().wait_for(|now| now.epochs.global >= epoch).await;
+    /// Takes up what other replicas ordered, until this one knows control epoch `epoch`.
+    ///
+    /// # Errors
+    /// When the journal cannot say, or holds an order that this version does not know.
+    pub async fn caught_up(&self, epoch: Version) -> Result<(), ControlError> {
+        if self.now().epochs.global >= epoch {
+            return Ok(());
+        }
+        let _turn = self.reading.lock().await;
+        if self.now().epochs.global >= epoch {
+            return Ok(());
+        }
+        self.catch_up().await
     }
 }
 

@@ -217,11 +217,16 @@ impl Decide {
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
             let now = self.control.now();
-            let policy = self.policy.in_force(&now);
-            let weighed = match work {
-                Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref()))?,
-                None => hearing.weigh(self, &now, policy.as_deref())?,
+            let policy = self.before(question, self.policy.deciding(&now)).await?.map_err(record::unavailable)?;
+            let weigh = || match work {
+                Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref())),
+                None => hearing.weigh(self, &now, policy.as_deref()),
             };
+            let mut weighed = weigh()?;
+            // An approver's answer at another replica, or an approval asked for there, is obeyed though it was not heard of yet.
+            if weighed.waits() && self.before(question, self.approvals.look_again()).await?.map_err(record::unavailable)? {
+                weighed = weigh()?;
+            }
             let recording = record::Recording::new(hearing, weighed, policy.as_deref(), (self.keys)())?;
             let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
             // What others fold from is told before anybody else has the turn.
@@ -233,11 +238,13 @@ impl Decide {
             match written {
                 Ok((position, _standstill)) => return Ok(recording.durable(self, position.sequence, stream)),
                 Err(Setback::Moved) => {}
-                Err(Setback::Fenced(now)) => self.before(question, self.control.caught_up(now.global)).await?,
+                Err(Setback::Fenced(now)) => {
+                    self.before(question, self.control.caught_up(now.global)).await?.map_err(record::unavailable)?;
+                }
                 Err(Setback::Duplicate(_)) => match self.recorded(question).await? {
                     Some(decided) => return Ok(decided),
                     // Not this call: its approval was spent, or asked for, by somebody who was first.
-                    None => self.approvals.look_again().await.map_err(record::unavailable)?,
+                    None => drop(self.approvals.look_again().await.map_err(record::unavailable)?),
                 },
                 Err(Setback::Journal(why)) => return Err(Undecided::Journal(why)),
             }

@@ -69,7 +69,7 @@ impl Decide {
         if let Some(open) = self.session.open_call(&id) {
             return Ok(Some(Awaited { sequence: open.sequence, stream: open.stream }));
         }
-        if self.session.reported(&id).await.map_err(super::record::unavailable)? {
+        if self.session.reported(&id).await.map_err(super::record::unavailable)?.is_some() {
             return Ok(None);
         }
         let found = self.session.find(&id).await.map_err(super::record::unavailable)?;
@@ -94,6 +94,13 @@ impl Decide {
         let (record, stored) = outcome_record(&ended, outcome, &key);
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.session.turn_of(decision.stream).await.map_err(super::record::unavailable)?;
+            // Reported to another replica meanwhile: whatever is reported from here on moves the stream.
+            if source == Source::Unknown
+                && let Some(reported) = self.session.reported(&id).await.map_err(super::record::unavailable)?
+            {
+                self.session.ended(&reported);
+                return Ok(());
+            }
             let at_us = self.session.moment().micros();
             let encoded = v1::Record { at_us, what: Some(v1::record::What::Outcome(record.clone())) }.encode_to_vec();
             let draft = Draft {

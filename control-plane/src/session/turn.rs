@@ -5,12 +5,16 @@
 //! was let through on a guess.
 
 use super::At;
+use crate::clock::Moments;
 use crate::journal::{
-    AppendError, Appended, BoxFuture, Change, Epochs, Expected, Journal, Position, ReadError, Sequence, Stream, Write,
+    AppendError, Appended, BoxFuture, Change, Epochs, Expected, Journal, Position, ReadError, Sequence, Stream, Version, Write,
 };
 use crate::telemetry::number;
 use agentgate_core::digest::Digest;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
 use bytes::Bytes;
+use prost::Message as _;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
@@ -85,6 +89,17 @@ impl Subjects {
         Self { max, lines: HashMap::new(), order: VecDeque::new() }
     }
 
+    /// Another replica wrote this version of a stream: the next turn begins behind it.
+    pub(super) fn moved(&self, stream: Stream, version: Version) {
+        if let Some(line) = self.lines.get(&stream)
+            && let Ok(mut place) = line.try_lock()
+            && place.version.is_some_and(|known| known < version)
+        {
+            place.version = Some(version);
+            place.readings += 1;
+        }
+    }
+
     pub(super) fn line(&mut self, stream: Stream) -> Line {
         if let Some(line) = self.lines.get(&stream) {
             return Arc::clone(line);
@@ -123,10 +138,25 @@ impl Subjects {
 // === impl Turn ===
 
 impl Turn {
-    pub(super) async fn wait(line: Line, stream: Stream, journal: &Arc<dyn Journal>) -> Result<Self, ReadError> {
+    /// `others`: other replicas write too, and what is written here is not before what they wrote of the same subject.
+    pub(super) async fn wait(
+        line: Line,
+        stream: Stream,
+        journal: &Arc<dyn Journal>,
+        others: Option<&Moments>,
+    ) -> Result<Self, ReadError> {
         let mut place = Arc::clone(&line).lock_owned().await;
         if place.version.is_none() {
-            place.version = Some(journal.version(stream).await?);
+            let mut version = journal.version(stream).await?;
+            if let Some(moments) = others
+                && let Some(last) = journal.read(stream, version.saturating_sub(1), 1).await?.first()
+            {
+                version = last.version;
+                if let Ok(record) = v1::Record::decode(last.bytes.clone()) {
+                    moments.not_before(Time::from_micros(record.at_us));
+                }
+            }
+            place.version = Some(version);
             place.readings += 1;
         }
         Ok(Self { stream, line, place, journal: Arc::clone(journal) })
