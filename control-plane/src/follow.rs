@@ -101,6 +101,8 @@ impl Follow {
             self.approvals.caught_up(record.version).await.map_err(Trouble::passing)?;
         }
         let (at, what) = parsed?;
+        self.control.not_before(at);
+        self.approvals.not_before(at);
         Ok(self.session.heard(record, at, what).await?)
     }
 

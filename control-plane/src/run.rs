@@ -172,8 +172,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let identity = Arc::new(Identity::new(&config, trust, clock.clone()));
     let control = Arc::new(Control::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), keys).await?);
     let policy = Policy::open(Arc::clone(&journal), clock.clone(), config.policy.clone(), Arc::clone(&control)).await?;
-    let alone = matches!(config.journal, Backend::Embedded { .. });
-    let policy = Arc::new(if alone { policy.alone() } else { policy });
+    let policy = Arc::new(policy);
     policy.try_folder().await;
     let askers = identity.askers().cloned().collect();
     let session = Arc::new(Session::open(Arc::clone(&journal), clock.clone(), config.limits.clone(), askers).await?);
@@ -261,8 +260,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         Ok(())
     });
     let mut chores = JoinSet::new();
-    // Nobody else writes a journal of one process: all that is in it is known already.
-    if !alone {
+    // All that is in a journal of one process is known already.
+    if follow.journal.is_shared() {
         let cursor = follow.session.follow();
         chores.spawn(follow.following(cursor));
     }

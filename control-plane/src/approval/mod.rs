@@ -10,7 +10,7 @@ mod step;
 mod view;
 
 use crate::body::{self, FetchError, Keys};
-use crate::clock::{Clock, micros};
+use crate::clock::{Clock, Moments, micros};
 use crate::config::{self, Limits};
 use crate::journal::{AppendError, Change, Journal, ReadError, Version};
 use agentgate_core::approval::{Denied, Event, Grant, Order, Refusal, Use};
@@ -82,6 +82,7 @@ pub struct Crowded {
 pub struct Approvals {
     journal: Arc<dyn Journal>,
     clock: Clock,
+    moments: Moments,
     config: config::Approvals,
     limits: Limits,
     keys: Keys,
@@ -118,6 +119,11 @@ impl Approvals {
         Step::spend(approval, spent, by, at)
     }
 
+    /// Another replica wrote a record of this moment: no answer of an approver is before it.
+    pub fn not_before(&self, at: Time) {
+        self.moments.not_before(at);
+    }
+
     /// A step is durable: it counts from here on.
     pub fn durable(&self, step: &Step) {
         let told = self.view().apply(step);
@@ -136,7 +142,7 @@ impl Approvals {
         // What another replica asked or answered is known to whoever was told of it, perhaps before it is known here.
         self.look_again().await?;
         // A clock that was set back gives nobody time that is over.
-        let at = self.clock.now().max(self.view().newest());
+        let at = self.moments.next().max(self.view().newest());
         let (id, event, number) = {
             let view = self.view();
             let (id, approval) = view.find(id)?;

@@ -3,7 +3,7 @@
 
 use super::{ApprovalError, Approvals, NEWS_MAX, Step, View};
 use crate::body::{self, Keys};
-use crate::clock::{Clock, micros};
+use crate::clock::{Clock, Moments, micros};
 use crate::config::{self, Limits};
 use crate::journal::{Expected, Journal, Record, Stream, Version, Write};
 use agentgate_core::digest::Digest;
@@ -50,8 +50,9 @@ impl Approvals {
             }
         }
         let news = broadcast::Sender::new(NEWS_MAX);
+        let moments = Moments::after(clock.clone(), view.newest());
         let (view, folded, deciding) = (Mutex::new(view), tokio::sync::Mutex::new(newest), tokio::sync::Mutex::default());
-        Ok(Self { journal, clock, config, limits, keys, view, folded, deciding, news })
+        Ok(Self { journal, clock, moments, config, limits, keys, view, folded, deciding, news })
     }
 
     /// Takes up the steps that others wrote, as far as the journal has any. True: there was one that was not known here.

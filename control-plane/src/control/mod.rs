@@ -10,7 +10,7 @@ mod standing;
 mod view;
 
 use crate::body::Keys;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moments};
 use crate::config::Limits;
 use crate::journal::{Epochs, Journal, Sequence, Version};
 use agentgate_core::decide::Facts;
@@ -62,10 +62,10 @@ pub struct Ordered {
 #[derive(Debug)]
 pub struct Control {
     journal: Arc<dyn Journal>,
-    clock: Clock,
     limits: Limits,
     keys: Keys,
     now: watch::Sender<Arc<Now>>,
+    moments: Moments,
     /// Orders are given one after the other.
     ordering: Mutex<()>,
     /// Orders of others are taken up by one for all who wait for them.
@@ -83,7 +83,8 @@ impl Control {
         let mut now = Now::default();
         view::catch_up(journal.as_ref(), &mut now).await?;
         now.say();
-        Ok(Self { journal, clock, limits, keys, now: watch::Sender::new(Arc::new(now)), ordering: Mutex::new(()), reading: Mutex::new(()) })
+        let moments = Moments::after(clock, now.at);
+        Ok(Self { journal, limits, keys, now: watch::Sender::new(Arc::new(now)), moments, ordering: Mutex::new(()), reading: Mutex::new(()) })
     }
 
     #[must_use]
@@ -95,6 +96,11 @@ impl Control {
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<Arc<Now>> {
         self.now.subscribe()
+    }
+
+    /// Another replica wrote a record of this moment: no order of ours is before it.
+    pub fn not_before(&self, at: Time) {
+        self.moments.not_before(at);
     }
 
     /// Takes up what other replicas ordered, until this one knows control epoch `epoch`.

@@ -133,7 +133,7 @@ impl Control {
             let now = self.now();
             let epoch = now.epochs.global;
             let Some(event) = draft(&now)? else { return Ok(Ack { sequence: 0, epoch, changed: false }) };
-            let at = self.clock.now().max(now.at);
+            let at = self.moments.next().max(now.at);
             let (record, body) = self.seal(&event, at)?;
             let id = order_id(epoch, &record);
             let write = Write { stream: Stream::global(), expected: Expected::Exactly(epoch), id, record };

@@ -45,7 +45,7 @@ pub(crate) use hearing::{consult, endpoint_of, refused_by_filter};
 pub(crate) use reading::read_refused;
 
 /// How often one call is folded again because its subject or the policy moved.
-pub const ATTEMPTS_MAX: u32 = 3;
+pub const ATTEMPTS_MAX: u32 = 8;
 
 /// One call and whoever asks for it.
 #[derive(Clone, Debug)]
@@ -214,7 +214,7 @@ impl Decide {
     async fn record(&self, hearing: &Hearing<'_>, work: Option<&heavy::Turn<'_>>) -> Result<Decided, Undecided> {
         let question = hearing.question;
         self.routes.called(&hearing.caller.server, question.ask.observe, self.clock.now());
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
             let now = self.control.now();
             let policy = self.before(question, self.policy.deciding(&now)).await?.map_err(record::unavailable)?;
@@ -229,8 +229,9 @@ impl Decide {
             }
             let recording = record::Recording::new(hearing, weighed, policy.as_deref(), (self.keys)())?;
             let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
-            // What others fold from is told before anybody else has the turn.
-            let written = if draft.also.is_empty() {
+            // What others fold from is told before anybody else has the turn. And where another replica was first, the calls
+            // behind this one do not go after a guess that may be wrong again.
+            let written = if draft.also.is_empty() && attempt == 0 {
                 turn.append(draft).await.map(|position| (position, None))
             } else {
                 turn.append_alone(draft).await.map(|(position, standstill)| (position, Some(standstill)))

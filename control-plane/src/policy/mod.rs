@@ -78,8 +78,6 @@ pub struct Policy {
     loading: tokio::sync::Mutex<()>,
     refused: Mutex<Option<RefusedEdit>>,
     folder_seen: Mutex<FolderSeen>,
-    /// Nobody else writes this journal: what the folder holds at a start is what its operator wants.
-    alone: bool,
 }
 
 /// What this life of the process knows of its folder.
@@ -142,14 +140,7 @@ impl Policy {
             loading: tokio::sync::Mutex::default(),
             refused: Mutex::new(refused),
             folder_seen: Mutex::default(),
-            alone: false,
         })
-    }
-
-    /// Nobody else writes this journal: at a start the folder wins, whatever was in force before.
-    #[must_use]
-    pub fn alone(self) -> Self {
-        Self { alone: true, ..self }
     }
 
     /// The bundle that decides at this control epoch. None: nothing does, and every call that can be read is refused.
@@ -312,7 +303,8 @@ impl Policy {
             return Ok(());
         }
         if let Some(in_force) = now.policy
-            && !self.alone
+            // With nobody else, what the folder holds at a start is what its operator wants.
+            && self.journal.is_shared()
             && self.seen().bundle.is_none()
             && in_force.digest != digest
             && view::mark_of(self.journal.as_ref(), &digest).await.map_err(PutError::Past)?.is_some()

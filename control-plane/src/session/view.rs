@@ -88,7 +88,6 @@ impl View {
         if self.ahead.len() > AHEAD_MAX {
             self.ahead.pop_first();
         }
-        metrics::gauge!("agentgate_records_ahead").set(number(self.ahead.len()));
         true
     }
 
@@ -197,6 +196,7 @@ impl View {
     fn say(&self) {
         metrics::gauge!("agentgate_open_calls").set(number(self.open.len()));
         metrics::gauge!("agentgate_recent_traces").set(number(self.recent.len()));
+        metrics::gauge!("agentgate_records_ahead").set(number(self.ahead.len()));
     }
 }
 

@@ -56,7 +56,7 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 57] = [
+const CONSTS: [(&str, Behind); 59] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
     ("approval/open.rs OVER_RECOVERED_MAX", Nothing),
@@ -88,6 +88,7 @@ const CONSTS: [(&str, Behind); 57] = [
     ("history/mod.rs HISTORIES_MAX", Gauge("agentgate_histories{kind=\"scan\"}")),
     ("history/mod.rs REQUEST_BYTES_MAX", Nothing),
     ("decide/routes.rs UNGRANTED_MAX", Gauge("agentgate_ungranted_servers")),
+    ("follow.rs ATTEMPTS_MAX", Nothing),
     ("identity/view.rs SERVED_MAX", Nothing),
     ("identity/view.rs VMS_MAX", Gauge("agentgate_filter_vms")),
     ("journal/embedded.rs READS_MAX", Gauge("agentgate_journal_reads")),
@@ -110,6 +111,7 @@ const CONSTS: [(&str, Behind); 57] = [
     ("session/trace.rs PAGE_MAX", Nothing),
     ("session/line.rs REASON_BYTES_MAX", Nothing),
     ("session/line.rs TARGET_BYTES_MAX", Nothing),
+    ("session/view.rs AHEAD_MAX", Gauge("agentgate_records_ahead")),
     ("webhook/mod.rs AT_ONCE_MAX", Nothing),
     ("webhook/mod.rs BACKOFF_MAX", Nothing),
     ("webhook/send.rs ANSWER_HEAD_BYTES_MAX", Nothing),
