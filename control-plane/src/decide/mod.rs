@@ -41,6 +41,7 @@ use thiserror::Error;
 
 pub use admission::Admission;
 pub use flood::Flood;
+pub use report::Reporter;
 pub(crate) use hearing::{consult, endpoint_of, refused_by_filter};
 pub(crate) use reading::read_refused;
 

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 /// Who reports.
 #[derive(Clone, Debug)]
-pub(super) struct Reporter {
-    pub(super) filter: Arc<Filter>,
-    pub(super) epoch: Epoch,
+pub struct Reporter {
+    pub filter: Arc<Filter>,
+    pub epoch: Epoch,
 }
 
 /// The call that an outcome belongs to.
@@ -34,7 +34,7 @@ struct Awaited {
 
 impl Decide {
     /// Records one entry. True: it is durable, was durable before, or can never be recorded; the filter may forget it.
-    pub(super) async fn report(&self, reporter: &Reporter, entry: v1::Entry) -> bool {
+    pub async fn report(&self, reporter: &Reporter, entry: v1::Entry) -> bool {
         let call = CallId { asker: reporter.filter.identity.clone(), epoch: reporter.epoch, counter: entry.counter };
         let result = match entry.what {
             Some(What::Outcome(outcome)) => self.outcome(&call, &outcome).await,
