@@ -47,6 +47,10 @@ pub struct Follow {
 impl Follow {
     /// Follows from `cursor` on, until it is dropped.
     pub async fn following(self, mut cursor: Sequence) {
+        // The rooms were opened one after the other: what was ordered in between is before the cursor, and not known yet.
+        while !self.look_again().await {
+            self.clock.sleep(AGAIN).await;
+        }
         loop {
             match self.journal.follow(cursor, PAGE).await {
                 Ok(page) => {
@@ -63,7 +67,7 @@ impl Follow {
                 Err(ReadError::Damaged(why)) => {
                     self.trouble("damaged", &why);
                     // It may have been an order: what the rooms fold themselves is looked for all the same.
-                    self.look_again().await;
+                    let _ = self.look_again().await;
                     cursor = cursor.saturating_add(1);
                 }
             }
@@ -106,15 +110,18 @@ impl Follow {
         Ok(self.session.heard(record, at, what).await?)
     }
 
-    async fn look_again(&self) {
+    /// True: all that is folded from streams of its own was taken up.
+    async fn look_again(&self) -> bool {
         let orders = match self.journal.version(Stream::global()).await {
             Ok(version) => self.control.caught_up(version).await.map_err(Trouble::passing),
             Err(error) => Err(Trouble::passing(error)),
         };
-        let approvals = self.approvals.look_again().await.map(drop).map_err(Trouble::passing);
-        for Trouble::Passing(why) | Trouble::Lasting(why) in [orders, approvals].into_iter().filter_map(Result::err) {
-            self.trouble("unavailable", &why);
+        let approvals = self.approvals.look_again().await.map_err(Trouble::passing);
+        let failed: Vec<Trouble> = [orders, approvals].into_iter().filter_map(Result::err).collect();
+        for Trouble::Passing(why) | Trouble::Lasting(why) in &failed {
+            self.trouble("unavailable", why);
         }
+        failed.is_empty()
     }
 
     fn say(&self, cursor: Sequence) {

@@ -103,6 +103,12 @@ impl Approvals {
         self.view().live(call, at)
     }
 
+    /// How many steps were folded, whoever wrote them: what was folded from fewer may be old.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.view().steps()
+    }
+
     /// Asks for an approval, in the change of the decision that needs it.
     ///
     /// # Errors

@@ -55,11 +55,11 @@ impl Approvals {
         Ok(Self { journal, clock, moments, config, limits, keys, view, folded, deciding, news })
     }
 
-    /// Takes up the steps that others wrote, as far as the journal has any. True: there was one that was not known here.
+    /// Takes up the steps that others wrote, as far as the journal has any.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn look_again(&self) -> Result<bool, ApprovalError> {
+    pub async fn look_again(&self) -> Result<(), ApprovalError> {
         let newest = self.journal.version(Stream::approvals()).await?;
         self.caught_up(newest).await
     }
@@ -68,8 +68,8 @@ impl Approvals {
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn caught_up(&self, version: Version) -> Result<bool, ApprovalError> {
-        let (mut folded, mut found) = (self.folded.lock().await, false);
+    pub async fn caught_up(&self, version: Version) -> Result<(), ApprovalError> {
+        let mut folded = self.folded.lock().await;
         while *folded < version {
             let steps = page(self.journal.as_ref(), *folded).await?;
             if steps.is_empty() {
@@ -80,12 +80,11 @@ impl Approvals {
                     && let Some(step) = noted.step(self.journal.as_ref()).await?
                 {
                     self.view().apply(&step);
-                    found = true;
                 }
                 *folded = noted.version;
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Those that wait for a person now; of these others are told again after a restart.

@@ -215,7 +215,7 @@ impl Decide {
     async fn record(&self, hearing: &Hearing<'_>, work: Option<&heavy::Turn<'_>>) -> Result<Decided, Undecided> {
         let question = hearing.question;
         self.routes.called(&hearing.caller.server, question.ask.observe, self.clock.now());
-        for attempt in 0..ATTEMPTS_MAX {
+        for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
             let now = self.control.now();
             let policy = self.before(question, self.policy.deciding(&now)).await?.map_err(record::unavailable)?;
@@ -223,16 +223,19 @@ impl Decide {
                 Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref())),
                 None => hearing.weigh(self, &now, policy.as_deref()),
             };
+            let steps = self.approvals.steps();
             let mut weighed = weigh()?;
             // An approver's answer at another replica, or an approval asked for there, is obeyed though it was not heard of yet.
-            if weighed.waits() && self.before(question, self.approvals.look_again()).await?.map_err(record::unavailable)? {
-                weighed = weigh()?;
+            if weighed.waits() {
+                self.before(question, self.approvals.look_again()).await?.map_err(record::unavailable)?;
+                if self.approvals.steps() != steps {
+                    weighed = weigh()?;
+                }
             }
             let recording = record::Recording::new(hearing, weighed, policy.as_deref(), (self.keys)())?;
             let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
-            // What others fold from is told before anybody else has the turn. And where another replica was first, the calls
-            // behind this one do not go after a guess that may be wrong again.
-            let written = if draft.also.is_empty() && attempt == 0 {
+            // What others fold from is told before anybody else has the turn.
+            let written = if draft.also.is_empty() {
                 turn.append(draft).await.map(|position| (position, None))
             } else {
                 turn.append_alone(draft).await.map(|(position, standstill)| (position, Some(standstill)))
@@ -246,7 +249,7 @@ impl Decide {
                 Err(Setback::Duplicate(_)) => match self.recorded(question).await? {
                     Some(decided) => return Ok(decided),
                     // Not this call: its approval was spent, or asked for, by somebody who was first.
-                    None => drop(self.approvals.look_again().await.map_err(record::unavailable)?),
+                    None => self.approvals.look_again().await.map_err(record::unavailable)?,
                 },
                 Err(Setback::Journal(why)) => return Err(Undecided::Journal(why)),
             }

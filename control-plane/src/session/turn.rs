@@ -1,8 +1,10 @@
 //! Turns: one subject's calls one after the other, without waiting for the disk in between.
 //!
 //! A turn knows the version that its subject's stream will be at once everything before it is written. It appends under
-//! exactly that version; when another writer was there, or an earlier append failed, the journal says Conflict and nobody
-//! was let through on a guess.
+//! exactly that version; when an earlier append failed, the journal says Conflict and nobody was let through on a guess.
+//!
+//! INVARIANT: where other replicas write too, no turn begins before the one before it is durable. A guessed version could be
+//! right though the record that has it is another replica's, and what was folded from the guess would be missing that record.
 
 use super::At;
 use crate::clock::Moments;
@@ -44,6 +46,8 @@ pub struct Turn {
     line: Line,
     place: OwnedMutexGuard<Place>,
     journal: Arc<dyn Journal>,
+    /// Others write too.
+    shared: bool,
 }
 
 /// What a turn appends.
@@ -159,7 +163,7 @@ impl Turn {
             place.version = Some(version);
             place.readings += 1;
         }
-        Ok(Self { stream, line, place, journal: Arc::clone(journal) })
+        Ok(Self { stream, line, place, journal: Arc::clone(journal), shared: others.is_some() })
     }
 
     #[must_use]
@@ -198,11 +202,12 @@ impl Turn {
         self.journal.append(Change { fence: draft.fence, writes, bodies })
     }
 
-    /// Hands the draft to the journal at once, lets the next turn begin, and resolves when the draft is durable.
+    /// Hands the draft to the journal at once, lets the next turn begin where nobody else writes, and resolves when the draft
+    /// is durable.
     pub fn append(mut self, draft: Draft) -> impl Future<Output = Result<Position, Setback>> + Send + 'static {
         let written = self.hand_over(draft);
         let (readings, line) = (self.place.readings, self.line);
-        drop(self.place);
+        let held = self.shared.then_some(self.place);
         async move {
             let error = match written.await {
                 Ok(appended) => {
@@ -211,7 +216,10 @@ impl Turn {
                 Err(error) => error,
             };
             // The guess was wrong for every later turn too. The first who learns it has the place read again.
-            let mut place = line.lock().await;
+            let mut place = match held {
+                Some(place) => place,
+                None => line.lock_owned().await,
+            };
             if place.readings == readings {
                 place.version = None;
             }

@@ -111,7 +111,7 @@ impl Law {
         let live = self.approvals.iter().rev().find(|approval| approval.what == call.what && approval.is_live(at_us));
         match decision.approval_use() {
             ApprovalUse::Requested => {
-                must(live.is_none(), || format!("{sequence}: asked for though one was live: {live:?}"))?;
+                must(live.is_none(), || format!("{sequence}: at {at_us} call {:?} asks for an approval though one is live: {live:?}", call.what))?;
                 self.next = Some((digest(&decision.approval), ApprovalUse::Requested));
             }
             ApprovalUse::Waited => {

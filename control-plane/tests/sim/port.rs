@@ -54,6 +54,9 @@ pub(crate) enum Fate {
     Refused,
 }
 
+/// What `ask` calls whatever writes.
+const CHANGE: &str = "a change";
+
 /// Hands an answer over.
 type Reply = Box<dyn FnOnce() + Send>;
 type Run = Box<dyn FnOnce(&Depot, Fate) -> Reply + Send>;
@@ -61,6 +64,7 @@ type Run = Box<dyn FnOnce(&Depot, Fate) -> Reply + Send>;
 /// Something that a replica asked the journal.
 struct Asked {
     replica: usize,
+    what: &'static str,
     is_append: bool,
     /// It waits for a record after this one.
     after: Option<Sequence>,
@@ -106,8 +110,9 @@ impl Depot {
         asked.iter().enumerate().filter(may).map(|(index, _)| index).collect()
     }
 
-    pub(crate) fn is_append(&self, index: usize) -> bool {
-        lock(&self.asked).get(index).is_some_and(|asked| asked.is_append)
+    /// What it is, for people.
+    pub(crate) fn name(&self, index: usize) -> String {
+        lock(&self.asked).get(index).map(|asked| format!("{} of {}", asked.what, asked.replica)).unwrap_or_default()
     }
 
     /// It happens now. `at_once`: and whoever asked is told; or else the answer is on its way.
@@ -188,7 +193,7 @@ impl Port {
         run: impl FnOnce(&Depot) -> Result<T, AppendError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, AppendError>> {
         let unknown = || AppendError::Unknown("the connection broke".into());
-        let answered = self.ask(true, None, move |depot, fate| match fate {
+        let answered = self.ask(CHANGE, None, move |depot, fate| match fate {
             Fate::Answered => run(depot),
             Fate::ReplyLost => {
                 drop(run(depot));
@@ -202,11 +207,12 @@ impl Port {
 
     fn look<T: Send + 'static>(
         &self,
+        what: &'static str,
         after: Option<Sequence>,
         run: impl FnOnce(&Depot) -> Result<T, ReadError> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, ReadError>> {
         let gone = || ReadError::Unavailable("the connection broke".into());
-        let answered = self.ask(false, after, move |depot, fate| match fate {
+        let answered = self.ask(what, after, move |depot, fate| match fate {
             Fate::Answered => run(depot),
             Fate::ReplyLost | Fate::Lost | Fate::Refused => Err(gone()),
         });
@@ -215,7 +221,7 @@ impl Port {
 
     fn ask<T: Send + 'static>(
         &self,
-        is_append: bool,
+        what: &'static str,
         after: Option<Sequence>,
         run: impl FnOnce(&Depot, Fate) -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
@@ -225,7 +231,7 @@ impl Port {
             Box::new(move || drop(told.send(answer)))
         });
         self.depot.count.fetch_add(1, Ordering::Relaxed);
-        lock(&self.depot.asked).push(Asked { replica: self.replica, is_append, after, run });
+        lock(&self.depot.asked).push(Asked { replica: self.replica, what, is_append: what == CHANGE, after, run });
         answered
     }
 }
@@ -236,18 +242,18 @@ impl Journal for Port {
     }
 
     fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.look(None, move |depot| now(depot.memory.read(stream, after, limit)))
+        self.look("read", None, move |depot| now(depot.memory.read(stream, after, limit)))
     }
 
     fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
-        self.look(None, move |depot| match depot.mutation {
+        self.look("version", None, move |depot| match depot.mutation {
             Some(Mutation::VersionsAreOld) if stream == Stream::approvals() => Ok(0),
             Some(_) | None => now(depot.memory.version(stream)),
         })
     }
 
     fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.look(Some(cursor), move |depot| {
+        self.look("follow", Some(cursor), move |depot| {
             let page = now(depot.memory.follow(cursor, limit))?;
             let skips = depot.mutation == Some(Mutation::FollowSkips) && page.len() > 1;
             Ok(page.into_iter().skip(usize::from(skips)).collect())
@@ -255,7 +261,7 @@ impl Journal for Port {
     }
 
     fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.look(None, move |depot| now(depot.memory.find(id)))
+        self.look("find", None, move |depot| now(depot.memory.find(id)))
     }
 
     fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>> {
@@ -263,7 +269,7 @@ impl Journal for Port {
     }
 
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.look(None, move |depot| now(depot.memory.fetch(address)))
+        self.look("fetch", None, move |depot| now(depot.memory.fetch(address)))
     }
 
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
@@ -275,11 +281,11 @@ impl Journal for Port {
     }
 
     fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.look(None, move |depot| now(depot.memory.slot(name)))
+        self.look("slot", None, move |depot| now(depot.memory.slot(name)))
     }
 
     fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
-        self.look(None, move |depot| now(depot.memory.slots(after, limit)))
+        self.look("slots", None, move |depot| now(depot.memory.slots(after, limit)))
     }
 
     fn health(&self) -> Health {

@@ -30,7 +30,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// What is done before everything is let come to rest.
-const STEPS: u32 = 140;
+const STEPS: u32 = 160;
 
 /// Rests that do not end: somebody goes on for ever.
 const REST_MAX: u32 = 50_000;
@@ -157,7 +157,7 @@ impl World {
     fn step(&mut self) {
         let replica = self.dice.below(self.replicas.len());
         match self.dice.below(100) {
-            0..45 => (0..=self.dice.below(6)).for_each(|_| self.happen(true)),
+            0..45 => (0..=self.dice.below(12)).for_each(|_| self.happen(true)),
             45..58 => self.ask(replica),
             58..65 => self.ask_again(replica),
             65..72 => self.report(replica),
@@ -195,9 +195,9 @@ impl World {
             _ => Fate::Answered,
         };
         let at_once = !faults || self.dice.below(10) < 7;
-        let kind = if self.depot.is_append(*index) { "a change" } else { "a look" };
+        let what = self.depot.name(*index);
         self.depot.happen(*index, fate, at_once);
-        self.note(format!("{kind} happens: {fate:?}{}", if at_once { "" } else { ", and its answer is late" }));
+        self.note(format!("{what}: {fate:?}{}", if at_once { "" } else { ", and its answer is late" }));
     }
 
     fn ask(&mut self, at: usize) {
