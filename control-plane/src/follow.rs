@@ -147,7 +147,6 @@ enum Trouble {
 // === impl Trouble ===
 
 impl Trouble {
-    #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
     fn passing(error: impl std::error::Error) -> Self {
         Self::Passing(chain(&error))
     }

@@ -84,7 +84,15 @@ impl Control {
         view::catch_up(journal.as_ref(), &mut now).await?;
         now.say();
         let moments = Moments::after(clock, now.at);
-        Ok(Self { journal, limits, keys, now: watch::Sender::new(Arc::new(now)), moments, ordering: Mutex::new(()), reading: Mutex::new(()) })
+        Ok(Self {
+            journal,
+            limits,
+            keys,
+            now: watch::Sender::new(Arc::new(now)),
+            moments,
+            ordering: Mutex::new(()),
+            reading: Mutex::new(()),
+        })
     }
 
     #[must_use]

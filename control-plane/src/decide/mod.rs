@@ -41,9 +41,9 @@ use thiserror::Error;
 
 pub use admission::Admission;
 pub use flood::Flood;
-pub use report::Reporter;
 pub(crate) use hearing::{consult, endpoint_of, refused_by_filter};
 pub(crate) use reading::read_refused;
+pub use report::Reporter;
 
 /// How often one call is folded again because its subject or the policy moved.
 pub const ATTEMPTS_MAX: u32 = 8;

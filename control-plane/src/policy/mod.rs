@@ -94,7 +94,9 @@ struct FolderSeen {
 impl Tried {
     fn after(error: &PutError) -> Self {
         match error {
-            PutError::Superseded { .. } | PutError::Keep(AppendError::TooLarge { .. } | AppendError::Malformed(_)) => Self::Settled,
+            PutError::Superseded { .. } | PutError::Keep(AppendError::TooLarge { .. } | AppendError::Malformed(_)) => {
+                Self::Settled
+            }
             PutError::Keep(
                 AppendError::Duplicate(_)
                 | AppendError::Fenced { .. }

@@ -100,7 +100,8 @@ impl Status {
         let untold = asked.difference(&named).map(|server| {
             format!("tools.yaml has no tool of the server `{server}`: each call of one is refused once it is enforced")
         });
-        let overruled = "another replica's policy is in force, and this replica's folder holds another; make the folders the same";
+        let overruled =
+            "another replica's policy is in force, and this replica's folder holds another; make the folders the same";
         let overruled = self.policy.is_overruled().then(|| overruled.to_owned());
         unasked.chain(untold).chain(overruled).collect()
     }
@@ -117,6 +118,7 @@ impl Status {
             head: health.head,
             bytes: health.bytes,
             unavailable: health.unavailable.unwrap_or_default(),
+            shared: self.journal.is_shared(),
         }
     }
 

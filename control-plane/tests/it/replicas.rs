@@ -31,7 +31,8 @@ impl Pair {
     }
 
     async fn with(setup: &Setup) -> Self {
-        let setup = || Setup { limits: setup.limits.clone(), configured: setup.configured.clone(), shared: true, ..Setup::default() };
+        let setup =
+            || Setup { limits: setup.limits.clone(), configured: setup.configured.clone(), shared: true, ..Setup::default() };
         let one = World::with(setup()).await;
         let other = one.beside(&setup()).await;
         Self([one, other])

@@ -59,7 +59,13 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { limits: Limits::default(), embedded: false, shared: false, connection_age_max: DAY * 30, configured: String::new() }
+        Self {
+            limits: Limits::default(),
+            embedded: false,
+            shared: false,
+            connection_age_max: DAY * 30,
+            configured: String::new(),
+        }
     }
 }
 

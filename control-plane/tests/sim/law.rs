@@ -103,7 +103,9 @@ impl Law {
         must(decision.policy_digest == self.policy.map(|policy| policy.as_bytes().to_vec()).unwrap_or_default(), || {
             format!("{sequence}: decided under another policy than the one that was in force")
         })?;
-        must(!self.killed || decision.verdict() == Verdict::Deny, || format!("{sequence}: {:?} after a kill", decision.verdict()))?;
+        must(!self.killed || decision.verdict() == Verdict::Deny, || {
+            format!("{sequence}: {:?} after a kill", decision.verdict())
+        })?;
         let gated = call.what.1 == "add_note";
         must(!gated || decision.verdict() != Verdict::Allow || decision.approval_use() == ApprovalUse::Used, || {
             format!("{sequence}: allowed without a grant")
@@ -111,7 +113,9 @@ impl Law {
         let live = self.approvals.iter().rev().find(|approval| approval.what == call.what && approval.is_live(at_us));
         match decision.approval_use() {
             ApprovalUse::Requested => {
-                must(live.is_none(), || format!("{sequence}: at {at_us} call {:?} asks for an approval though one is live: {live:?}", call.what))?;
+                must(live.is_none(), || {
+                    format!("{sequence}: at {at_us} call {:?} asks for an approval though one is live: {live:?}", call.what)
+                })?;
                 self.next = Some((digest(&decision.approval), ApprovalUse::Requested));
             }
             ApprovalUse::Waited => {
@@ -131,7 +135,9 @@ impl Law {
                 self.next = Some((id, how));
             }
             ApprovalUse::Refused => {
-                must(live.is_some_and(|live| live.denied.is_some()), || format!("{sequence}: nobody denied it; live is {live:?}"))?;
+                must(live.is_some_and(|live| live.denied.is_some()), || {
+                    format!("{sequence}: nobody denied it; live is {live:?}")
+                })?;
             }
             ApprovalUse::Unspecified => {}
         }

@@ -45,7 +45,7 @@ fn bundles() -> [Bundle; 2] {
     let mut other = files.clone();
     let tools = other.iter_mut().find(|file| file.path == "tools.yaml").unwrap();
     let text = String::from_utf8(tools.bytes.to_vec()).unwrap();
-    tools.bytes = text.replace("add_note:     { tag: gated", "add_note:     { tag: blocked").into_bytes().into();
+    tools.bytes = text.replace("add_note:     { tag: gated", "add_note:     { tag: blocked").into_bytes();
     [Bundle::load(files).unwrap(), Bundle::load(other).unwrap()]
 }
 
@@ -76,7 +76,10 @@ fn many(first: u64, count: u64, bundles: &[Bundle; 2]) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let broken = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(lives)).collect();
-        threads.into_iter().filter_map(|thread| thread.join().expect("a simulation runs to its end")).min_by_key(|(seed, _)| *seed)
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().expect("a simulation runs to its end"))
+            .min_by_key(|(seed, _)| *seed)
     });
     if let Some((seed, (law, steps))) = broken {
         steps.iter().for_each(|step| println!("{step}"));

@@ -3,8 +3,8 @@
 //! journal in memory. A mutation breaks one promise of the port, to show that the laws find it.
 
 use agentgate_control_plane::journal::{
-    AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Memory, Position, ReadError, Record, Sequence, Slot, Stream,
-    Version,
+    AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Memory, Position, ReadError, Record, Sequence, Slot,
+    Stream, Version,
 };
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
@@ -163,16 +163,14 @@ impl Depot {
             Some(Mutation::ChangesAreTorn) => change.writes.truncate(1),
             Some(Mutation::AnswersBeforeItWrites) if self.head() % 5 == 3 => {
                 let version = |stream: Stream| now(self.memory.version(stream)).unwrap_or_default();
-                let positions = change.writes.iter().zip(1..).map(|(write, nth)| Position {
-                    sequence: self.head() + nth,
-                    version: version(write.stream) + 1,
-                });
+                let positions = change
+                    .writes
+                    .iter()
+                    .zip(1..)
+                    .map(|(write, nth)| Position { sequence: self.head() + nth, version: version(write.stream) + 1 });
                 return Ok(Appended { positions: positions.collect() });
             }
-            Some(
-                Mutation::AnswersBeforeItWrites | Mutation::FollowSkips | Mutation::VersionsAreOld,
-            )
-            | None => {}
+            Some(Mutation::AnswersBeforeItWrites | Mutation::FollowSkips | Mutation::VersionsAreOld) | None => {}
         }
         now(self.memory.append(change))
     }

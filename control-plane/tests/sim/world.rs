@@ -173,7 +173,7 @@ impl World {
         }
     }
 
-    fn note(&mut self, step: String) {
+    fn note(&mut self, step: impl std::fmt::Display) {
         self.steps.push(format!("{:>4}  {step}", self.depot.head()));
     }
 
@@ -184,7 +184,7 @@ impl World {
         let Some(index) = ready.get(chosen) else {
             if replies > 0 {
                 self.depot.reply(chosen - ready.len());
-                self.note("a late answer arrives".into());
+                self.note("a late answer arrives");
             }
             return;
         };
@@ -253,7 +253,8 @@ impl World {
     }
 
     fn approve(&mut self, at: usize) {
-        let waits = self.calls.iter().filter_map(|made| made.verdict.as_ref()).filter(|(verdict, _)| *verdict == Verdict::Pending);
+        let waits =
+            self.calls.iter().filter_map(|made| made.verdict.as_ref()).filter(|(verdict, _)| *verdict == Verdict::Pending);
         let waits: Vec<String> = waits.map(|(_, approval)| approval.clone()).collect();
         let Some(id) = self.dice.one_of(waits.len()).map(|index| waits[index].clone()) else { return };
         let grant = self.dice.below(4) > 0;
@@ -445,14 +446,18 @@ impl World {
         if let Some((_, (sequence, _))) = open {
             return Err(format!("the call of record {sequence} has no outcome, and nobody waits for one"));
         }
-        let wanted: BTreeMap<u64, v1::OutcomeKind> = law.decisions.iter().map(|(call, (sequence, verdict))| {
-            let kind = match (verdict, law.reported.contains_key(call)) {
-                (Verdict::Allow, true) => v1::OutcomeKind::Completed,
-                (Verdict::Allow, false) => v1::OutcomeKind::Unknown,
-                (Verdict::Unspecified | Verdict::Deny | Verdict::Pending, _) => v1::OutcomeKind::Unspecified,
-            };
-            (*sequence, kind)
-        }).collect();
+        let wanted: BTreeMap<u64, v1::OutcomeKind> = law
+            .decisions
+            .iter()
+            .map(|(call, (sequence, verdict))| {
+                let kind = match (verdict, law.reported.contains_key(call)) {
+                    (Verdict::Allow, true) => v1::OutcomeKind::Completed,
+                    (Verdict::Allow, false) => v1::OutcomeKind::Unknown,
+                    (Verdict::Unspecified | Verdict::Deny | Verdict::Pending, _) => v1::OutcomeKind::Unspecified,
+                };
+                (*sequence, kind)
+            })
+            .collect();
         let mut approvals = None;
         for (index, replica) in self.replicas.iter().enumerate() {
             let Some(life) = replica.life.lock().unwrap().clone() else { return Err(format!("{index} never starts")) };
@@ -467,14 +472,16 @@ impl World {
             if listed != wanted {
                 return Err(format!("{index} lists {listed:?}, and the journal says {wanted:?}"));
             }
-            if life.session.overdue(|_| true).first().is_some() {
+            if !life.session.overdue(|_| true).is_empty() {
                 return Err(format!("{index} waits for an outcome that is on record"));
             }
             let of = |approval: v1::Approval| (approval.id, approval.state);
             let known: BTreeMap<String, i32> = life.approvals.list(true).into_iter().map(of).collect();
             match &approvals {
                 None => approvals = Some(known),
-                Some(first) if *first != known => return Err(format!("{index} knows the approvals {known:?}, another {first:?}")),
+                Some(first) if *first != known => {
+                    return Err(format!("{index} knows the approvals {known:?}, another {first:?}"));
+                }
                 Some(_) => {}
             }
         }
@@ -533,8 +540,9 @@ fn ask(counter: u64, tool: &str, argument: u64) -> v1::Ask {
         header("mcp-protocol-version", "2025-11-25"),
     ];
     let arguments = if tool == "read_note" { format!(r#"{{"id":{argument}}}"#) } else { format!(r#"{{"title":"{argument}"}}"#) };
-    let body =
-        format!(r#"{{"jsonrpc":"2.0","id":{counter},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#);
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":{counter},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+    );
     v1::Ask {
         counter,
         server: "notes".into(),
