@@ -51,6 +51,10 @@ bench *OPTIONS:
     @cargo build --quiet -p agentgate-filter -p agentgate-pass-filter --profile wasm --target wasm32-wasip1
     @target/release/bench "$@"
 
+# Live through worlds of several replicas on one journal, and hold the laws of consistency against every record: `just sim SEED [COUNT]`
+sim SEED COUNT="1":
+    @cargo test --quiet --release -p agentgate-control-plane --test sim -- "$1" "{{ COUNT }}"
+
 # Look for a request that makes the parser panic (minutes; needs the nightly toolchain and cargo-fuzz)
 fuzz SECONDS="60":
     cd proto/core/fuzz && cargo +nightly fuzz run reads -- -max_total_time={{ SECONDS }}

@@ -3,10 +3,11 @@
 use agentgate_core::time::Time;
 use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Wall time for records, monotonic time for deadlines, and waiting.
 #[derive(Clone, Debug)]
@@ -22,7 +23,9 @@ enum Source {
 #[derive(Debug)]
 pub struct Manual {
     wall_us: AtomicU64,
-    elapsed: watch::Sender<Duration>,
+    elapsed_us: AtomicU64,
+    /// Wakes in the order in which they went to sleep: what a test does once it does again.
+    moved: Notify,
 }
 
 /// Moments for records: never before one that was handed out earlier, even when the wall clock is set back.
@@ -50,7 +53,8 @@ impl Clock {
     /// A clock for tests, and its hands.
     #[must_use]
     pub fn manual(at: Time) -> (Self, Arc<Manual>) {
-        let manual = Arc::new(Manual { wall_us: AtomicU64::new(at.micros()), elapsed: watch::Sender::new(Duration::ZERO) });
+        let wall_us = AtomicU64::new(at.micros());
+        let manual = Arc::new(Manual { wall_us, elapsed_us: AtomicU64::new(0), moved: Notify::new() });
         (Self(Source::Manual(Arc::clone(&manual))), manual)
     }
 
@@ -72,7 +76,7 @@ impl Clock {
     pub fn elapsed(&self) -> Duration {
         match &self.0 {
             Source::System { started } => started.elapsed(),
-            Source::Manual(manual) => *manual.elapsed.borrow(),
+            Source::Manual(manual) => manual.elapsed(),
         }
     }
 
@@ -80,8 +84,14 @@ impl Clock {
         match &self.0 {
             Source::System { started } => tokio::time::sleep_until((*started + deadline).into()).await,
             Source::Manual(manual) => {
-                // The sender lives as long as `manual`, which is borrowed here: this cannot fail.
-                let _ = manual.elapsed.subscribe().wait_for(|elapsed| *elapsed >= deadline).await;
+                let mut moved = pin!(manual.moved.notified());
+                // It listens before it looks: a move in between is not missed.
+                moved.as_mut().enable();
+                while manual.elapsed() < deadline {
+                    moved.as_mut().await;
+                    moved.set(manual.moved.notified());
+                    moved.as_mut().enable();
+                }
             }
         }
     }
@@ -112,7 +122,12 @@ impl Manual {
     /// Both hands move on.
     pub fn advance(&self, span: Duration) {
         self.wall_us.fetch_add(micros(span), Ordering::SeqCst);
-        self.elapsed.send_modify(|elapsed| *elapsed = elapsed.saturating_add(span));
+        self.elapsed_us.fetch_add(micros(span), Ordering::SeqCst);
+        self.moved.notify_waiters();
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.elapsed_us.load(Ordering::SeqCst))
     }
 
     /// Somebody sets the wall clock; monotonic time knows nothing of it.
@@ -136,6 +151,11 @@ impl Moments {
         let before = self.last_us.fetch_max(now, Ordering::SeqCst);
         Time::from_micros(now.max(before))
     }
+
+    /// Somebody else wrote a record of this moment: none of ours is before it.
+    pub fn not_before(&self, at: Time) {
+        self.last_us.fetch_max(at.micros(), Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +173,10 @@ mod tests {
         assert_eq!(moments.next(), Time::from_micros(9_000));
         hands.set(Time::from_micros(2_000));
         assert_eq!(moments.next(), Time::from_micros(9_000));
+        for (others, next) in [(9_500, 9_500), (7_000, 9_500)] {
+            moments.not_before(Time::from_micros(others));
+            assert_eq!(moments.next(), Time::from_micros(next), "never before what another replica wrote");
+        }
     }
 
     #[tokio::test]

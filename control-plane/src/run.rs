@@ -10,12 +10,14 @@ use crate::control::{Control, ControlError};
 use crate::decide::authz::rpc::AuthzRpc;
 use crate::decide::rpc::GateRpc;
 use crate::decide::{Decide, Rooms};
+use crate::follow::Follow;
 use crate::history::rpc::PolicyRpc;
 use crate::history::{self, History};
 use crate::identity::{Identity, Trust, TrustError};
 use crate::journal::embedded::{Embedded, OpenError, Settings};
 use crate::journal::{Halting, Journal, Memory};
 use crate::policy::{Policy, PolicyError};
+use crate::rarely::Rarely;
 use crate::server::{self, Listening, Services, Site};
 use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
@@ -215,6 +217,15 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         policy: Arc::clone(&policy),
         session: Arc::clone(&session),
     };
+    let follow = Follow {
+        journal: Arc::clone(&journal),
+        clock: clock.clone(),
+        control: Arc::clone(&control),
+        policy: Arc::clone(&policy),
+        approvals: Arc::clone(&approvals),
+        session: Arc::clone(&session),
+        told: Rarely::default(),
+    };
     let history = Arc::new(History::new(Arc::clone(&bodies), clock.clone(), config.limits.clone(), known));
     let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms));
     let status = Arc::new(Status {
@@ -289,6 +300,11 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         });
     }
     let mut chores = JoinSet::new();
+    // All that is in a journal of one process is known already.
+    if follow.journal.is_shared() {
+        let cursor = follow.session.follow();
+        chores.spawn(follow.following(cursor));
+    }
     chores.spawn(policy.watch());
     chores.spawn(webhook.telling(told));
     chores.spawn(Arc::clone(&decide).sweeping());

@@ -33,6 +33,8 @@ pub struct Confirmation {
     behind: Vec<v1::FilterStatus>,
     /// Why it is not known.
     trouble: Vec<String>,
+    /// There may be other replicas, with filters that this one does not hear of.
+    others: bool,
 }
 
 /// Waits until all filter VMs that are there obey the orders of this epoch, for at most some seconds.
@@ -89,6 +91,7 @@ pub fn render(order: &v1::OrderResponse, seen: &Confirmation, pairs: &mut Pairs<
         return;
     }
     match (seen.heard(), seen.behind.is_empty()) {
+        (0, _) if seen.others => pairs.pair("confirmed", Palette::Waiting, "by nobody here: no filter VM speaks to this replica"),
         (0, _) => pairs.pair(
             "confirmed",
             Palette::Waiting,
@@ -104,6 +107,10 @@ pub fn render(order: &v1::OrderResponse, seen: &Confirmation, pairs: &mut Pairs<
             let slip = "only a call that its route in observe sends on unasked can slip until they hear of it";
             pairs.pair("warning", Palette::Waiting, slip);
         }
+    }
+    if seen.others {
+        let elsewhere = "the filters of other replicas are told too; whether they obey, `agentgate status` says at each of those";
+        pairs.pair("elsewhere", Palette::Waiting, elsewhere);
     }
 }
 
@@ -121,6 +128,7 @@ pub fn to_json(what: &Value, order: &v1::OrderResponse, seen: &Confirmation, dou
         "changed": order.changed,
         "filters_heard": seen.heard(),
         "filters_confirmed": seen.confirmed,
+        "other_replicas": seen.others,
         "unconfirmed": unconfirmed.collect::<Vec<_>>(),
         "warnings": doubts,
         "trouble": Some(seen.trouble.join(": ")).filter(|trouble| !trouble.is_empty()),
@@ -133,7 +141,8 @@ impl Confirmation {
     fn read(status: &v1::ShowStatusResponse, epoch: u64) -> Self {
         let heard = status.filters.iter().filter(|vm| status.now_us.saturating_sub(vm.last_heard_us) <= HEARD_US);
         let (kept, behind): (Vec<_>, Vec<_>) = heard.cloned().partition(|vm| vm.kept_epoch >= epoch);
-        Self { confirmed: kept.len(), behind, trouble: Vec::new() }
+        let others = status.journal.as_ref().is_some_and(|journal| journal.shared);
+        Self { confirmed: kept.len(), behind, trouble: Vec::new(), others }
     }
 
     fn heard(&self) -> usize {
@@ -148,8 +157,18 @@ impl Confirmation {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMING_BACK_US, is_young};
+    use super::{COMING_BACK_US, Confirmation, is_young, to_json};
     use agentgate_proto::v1;
+
+    #[test]
+    fn what_only_other_replicas_know_is_not_claimed() {
+        for shared in [false, true] {
+            let journal = Some(v1::JournalStatus { shared, ..Default::default() });
+            let seen = Confirmation::read(&v1::ShowStatusResponse { journal, ..Default::default() }, 1);
+            let json = to_json(&serde_json::Value::Null, &v1::OrderResponse::default(), &seen, &[]);
+            assert_eq!(json["other_replicas"], shared);
+        }
+    }
 
     #[test]
     fn whoever_may_still_come_back_is_waited_for() {

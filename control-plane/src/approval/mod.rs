@@ -10,9 +10,9 @@ mod step;
 mod view;
 
 use crate::body::{Bodies, FetchError, KeyError, Seal, digest_bytes};
-use crate::clock::{Clock, micros};
+use crate::clock::{Clock, Moments, micros};
 use crate::config::{self, Limits};
-use crate::journal::{AppendError, Change, ReadError};
+use crate::journal::{AppendError, Change, ReadError, Version};
 use agentgate_core::approval::{Denied, Event, Grant, Order, Refusal, Use};
 use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
@@ -82,9 +82,12 @@ pub struct Crowded {
 pub struct Approvals {
     bodies: Arc<Bodies>,
     clock: Clock,
+    moments: Moments,
     config: config::Approvals,
     limits: Limits,
     view: Mutex<View>,
+    /// How far the stream was folded: everything up to it is in the view.
+    folded: tokio::sync::Mutex<Version>,
     /// Approvers are served one after the other.
     deciding: tokio::sync::Mutex<()>,
     news: broadcast::Sender<News>,
@@ -97,6 +100,12 @@ impl Approvals {
     #[must_use]
     pub fn live(&self, call: &Digest, at: Time) -> Live {
         self.view().live(call, at)
+    }
+
+    /// How many steps were folded, whoever wrote them: what was folded from fewer may be old.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.view().steps()
     }
 
     /// Asks for an approval, in the change of the decision that needs it.
@@ -124,6 +133,11 @@ impl Approvals {
         Step::spend(approval, spent, by, at, seal)
     }
 
+    /// Another replica wrote a record of this moment: no answer of an approver is before it.
+    pub fn not_before(&self, at: Time) {
+        self.moments.not_before(at);
+    }
+
     /// A step is durable: it counts from here on.
     pub fn durable(&self, step: &Step) {
         let told = self.view().apply(step);
@@ -139,8 +153,10 @@ impl Approvals {
             return Err(ApprovalError::Malformed(format!("the reason is longer than {APPROVER_REASON_BYTES_MAX} bytes")));
         }
         let _turn = self.deciding.lock().await;
+        // What another replica asked or answered is known to whoever was told of it, perhaps before it is known here.
+        self.look_again().await?;
         // A clock that was set back gives nobody time that is over.
-        let at = self.clock.now().max(self.view().newest());
+        let at = self.moments.next().max(self.view().newest());
         let (id, event, number, request) = {
             let view = self.view();
             let (id, approval) = view.find(id)?;

@@ -3,7 +3,7 @@
 
 use super::{ApprovalError, Approvals, NEWS_MAX, Step, View};
 use crate::body::Bodies;
-use crate::clock::{Clock, micros};
+use crate::clock::{Clock, Moments, micros};
 use crate::config::{self, Limits};
 use crate::journal::{Expected, Journal, Record, Stream, Version, Write};
 use agentgate_core::digest::Digest;
@@ -38,7 +38,8 @@ impl Approvals {
         (config, limits): (config::Approvals, Limits),
     ) -> Result<Self, ApprovalError> {
         let span = micros(config.pending).saturating_add(micros(config.unused_grant)).max(LOOK_BACK_US_MIN);
-        let noted = recent(bodies.journal().as_ref(), span).await?;
+        let newest = bodies.journal().version(Stream::approvals()).await?;
+        let noted = recent(bodies.journal().as_ref(), newest, span).await?;
         let live = live(&noted, clock.now());
         let mut view = View::default();
         for noted in noted.iter().filter(|noted| live.contains(&noted.id)) {
@@ -48,21 +49,38 @@ impl Approvals {
             }
         }
         let news = broadcast::Sender::new(NEWS_MAX);
-        Ok(Self { bodies, clock, config, limits, view: Mutex::new(view), deciding: tokio::sync::Mutex::default(), news })
+        let moments = Moments::after(clock.clone(), view.newest());
+        let (view, folded, deciding) = (Mutex::new(view), tokio::sync::Mutex::new(newest), tokio::sync::Mutex::default());
+        Ok(Self { bodies, clock, moments, config, limits, view, folded, deciding, news })
     }
 
-    /// Takes up the newest steps again: somebody else wrote one.
+    /// Takes up the steps that others wrote, as far as the journal has any.
     ///
     /// # Errors
     /// When the journal cannot be read.
     pub async fn look_again(&self) -> Result<(), ApprovalError> {
         let newest = self.bodies.journal().version(Stream::approvals()).await?;
-        for noted in page(self.bodies.journal().as_ref(), newest.saturating_sub(PAGE.into())).await? {
-            if self.view().knows(&noted.id, &noted.record) {
-                continue;
+        self.caught_up(newest).await
+    }
+
+    /// As `look_again`, up to this version of the stream at least. Nobody is told: whoever wrote a step tells of it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn caught_up(&self, version: Version) -> Result<(), ApprovalError> {
+        let mut folded = self.folded.lock().await;
+        while *folded < version {
+            let steps = page(self.bodies.journal().as_ref(), *folded).await?;
+            if steps.is_empty() {
+                break;
             }
-            if let Some(step) = noted.step(&self.bodies).await? {
-                self.view().apply(&step);
+            for noted in steps {
+                if !self.view().knows(&noted.id, &noted.record)
+                    && let Some(step) = noted.step(&self.bodies).await?
+                {
+                    self.view().apply(&step);
+                }
+                *folded = noted.version;
             }
         }
         Ok(())
@@ -83,13 +101,13 @@ impl Approvals {
 struct Noted {
     id: Digest,
     at: Time,
+    version: Version,
     record: v1::ApprovalRecord,
     write: Write,
 }
 
 /// The steps of the last `span_us` before the newest one, oldest first.
-async fn recent(journal: &dyn Journal, span_us: u64) -> Result<Vec<Noted>, ApprovalError> {
-    let newest = journal.version(Stream::approvals()).await?;
+async fn recent(journal: &dyn Journal, newest: Version, span_us: u64) -> Result<Vec<Noted>, ApprovalError> {
     let (mut pages, mut end, mut last) = (Vec::new(), newest, None);
     while end > 0 && newest - end < RECOVERED_STEPS_MAX {
         let after: Version = end.saturating_sub(PAGE.into());
@@ -148,7 +166,7 @@ impl Noted {
         let Some(v1::record::What::Approval(approval)) = parsed.what else { return Err(unreadable()) };
         let id = Digest::try_from(approval.approval.as_ref()).map_err(|_| unreadable())?;
         let write = Write { stream: record.stream, expected: Expected::Any, id: record.id, record: record.bytes.clone() };
-        Ok(Self { id, at: Time::from_micros(parsed.at_us), record: approval, write })
+        Ok(Self { id, at: Time::from_micros(parsed.at_us), version: record.version, record: approval, write })
     }
 
     /// With its words. None: they were erased, and nobody can grant it any more.

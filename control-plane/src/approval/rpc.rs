@@ -21,6 +21,7 @@ impl v1::approvals_server::Approvals for ApprovalsRpc {
         &self,
         request: Request<v1::ListApprovalsRequest>,
     ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
+        self.approvals.look_again().await?;
         Ok(Response::new(v1::ListApprovalsResponse { approvals: self.approvals.list(request.get_ref().all) }))
     }
 
@@ -28,6 +29,7 @@ impl v1::approvals_server::Approvals for ApprovalsRpc {
         &self,
         request: Request<v1::ShowApprovalRequest>,
     ) -> Result<Response<v1::ShowApprovalResponse>, Status> {
+        self.approvals.look_again().await?;
         let approval = self.approvals.show(&request.get_ref().id).await?;
         Ok(Response::new(v1::ShowApprovalResponse { approval: Some(approval) }))
     }

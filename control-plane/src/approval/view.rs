@@ -30,6 +30,7 @@ pub(super) struct View {
     of_call: HashMap<Digest, Digest>,
     /// When the newest step happened.
     newest: Time,
+    steps: u64,
 }
 
 #[derive(Debug)]
@@ -47,7 +48,7 @@ struct Entry {
 impl Default for View {
     fn default() -> Self {
         let newest = Time::from_micros(0);
-        Self { entries: HashMap::new(), order: BTreeSet::new(), of_call: HashMap::new(), newest }
+        Self { entries: HashMap::new(), order: BTreeSet::new(), of_call: HashMap::new(), newest, steps: 0 }
     }
 }
 
@@ -60,6 +61,10 @@ impl View {
             State::Denied => entry.denied(at).map_or(Live::None, Live::Denied),
             State::Used | State::Voided | State::Lapsed => Live::None,
         }
+    }
+
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
     }
 
     pub(super) fn newest(&self) -> Time {
@@ -97,6 +102,7 @@ impl View {
     pub(super) fn apply(&mut self, step: &Step) -> Option<(Digest, v1::Approval)> {
         let (id, at) = (step.id, step.at);
         self.newest = self.newest.max(at);
+        self.steps = self.steps.saturating_add(1);
         match step.record.what.as_ref()? {
             What::Requested(requested) => self.insert(step, requested)?,
             What::Granted(granted) => {

@@ -10,7 +10,7 @@ mod standing;
 mod view;
 
 use crate::body::Bodies;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moments};
 use crate::config::Limits;
 use crate::journal::{Epochs, Sequence, Version};
 use agentgate_core::decide::Facts;
@@ -62,11 +62,13 @@ pub struct Ordered {
 #[derive(Debug)]
 pub struct Control {
     bodies: Arc<Bodies>,
-    clock: Clock,
     limits: Limits,
     now: watch::Sender<Arc<Now>>,
+    moments: Moments,
     /// Orders are given one after the other.
     ordering: Mutex<()>,
+    /// Orders of others are taken up by one for all who wait for them.
+    reading: Mutex<()>,
 }
 
 // === impl Control ===
@@ -80,7 +82,15 @@ impl Control {
         let mut now = Now::default();
         view::catch_up(&bodies, &mut now).await?;
         now.say();
-        Ok(Self { bodies, clock, limits, now: watch::Sender::new(Arc::new(now)), ordering: Mutex::new(()) })
+        let moments = Moments::after(clock, now.at);
+        Ok(Self {
+            bodies,
+            limits,
+            now: watch::Sender::new(Arc::new(now)),
+            moments,
+            ordering: Mutex::new(()),
+            reading: Mutex::new(()),
+        })
     }
 
     #[must_use]
@@ -94,10 +104,24 @@ impl Control {
         self.now.subscribe()
     }
 
-    /// Waits until this replica knows control epoch `epoch`.
-    pub async fn caught_up(&self, epoch: Version) {
-        // The sender lives in `self`: waiting cannot end in its loss.
-        let _ = self.now.subscribe().wait_for(|now| now.epochs.global >= epoch).await;
+    /// Another replica wrote a record of this moment: no order of ours is before it.
+    pub fn not_before(&self, at: Time) {
+        self.moments.not_before(at);
+    }
+
+    /// Takes up what other replicas ordered, until this one knows control epoch `epoch`.
+    ///
+    /// # Errors
+    /// When the journal cannot say, or holds an order that this version does not know.
+    pub async fn caught_up(&self, epoch: Version) -> Result<(), ControlError> {
+        if self.now().epochs.global >= epoch {
+            return Ok(());
+        }
+        let _turn = self.reading.lock().await;
+        if self.now().epochs.global >= epoch {
+            return Ok(());
+        }
+        self.catch_up().await
     }
 }
 

@@ -133,7 +133,7 @@ impl Control {
             let now = self.now();
             let epoch = now.epochs.global;
             let Some(event) = draft(&now)? else { return Ok(Ack { sequence: 0, epoch, changed: false }) };
-            let at = self.clock.now().max(now.at);
+            let at = self.moments.next().max(now.at);
             let (record, body) = self.seal(&event, at).await?;
             let id = order_id(epoch, &record);
             let write = Write { stream: Stream::global(), expected: Expected::Exactly(epoch), id, record };
@@ -147,8 +147,7 @@ impl Control {
                     if view::apply(&mut now, event, at, position.sequence).is_none() {
                         return Err(ControlError::Unreadable { sequence: position.sequence }.into());
                     }
-                    now.say();
-                    self.now.send_replace(Arc::new(now));
+                    self.take_up(now);
                     return Ok(Ack { sequence: position.sequence, epoch: position.version, changed: true });
                 }
                 Err(AppendError::Conflict { .. } | AppendError::Fenced { .. } | AppendError::Duplicate(_)) => {
@@ -167,12 +166,23 @@ impl Control {
         Err(OrderError::Contended)
     }
 
-    async fn catch_up(&self) -> Result<(), ControlError> {
+    pub(super) async fn catch_up(&self) -> Result<(), ControlError> {
         let mut now = Now::clone(&self.now());
         view::catch_up(&self.bodies, &mut now).await?;
-        now.say();
-        self.now.send_replace(Arc::new(now));
+        self.take_up(now);
         Ok(())
+    }
+
+    /// Never back: an order of our own and one that was read meanwhile are folded at the same time.
+    fn take_up(&self, now: Now) {
+        self.now.send_if_modified(|known| {
+            let is_newer = now.epochs.global > known.epochs.global;
+            if is_newer {
+                now.say();
+                *known = Arc::new(now);
+            }
+            is_newer
+        });
     }
 
     /// The record of an order, and its words apart from it.

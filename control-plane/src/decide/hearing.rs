@@ -56,6 +56,15 @@ pub(super) struct Weighed {
     pub(super) step: Option<Step>,
 }
 
+// === impl Weighed ===
+
+impl Weighed {
+    /// It is for a person to decide.
+    pub(super) fn waits(&self) -> bool {
+        self.enforced && self.decision.verdict == Verdict::Pending
+    }
+}
+
 // === impl Hearing ===
 
 impl<'a> Hearing<'a> {

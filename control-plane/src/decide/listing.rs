@@ -24,7 +24,8 @@ impl Decide {
         let body = found.and_then(|found| found.body).ok_or(Undecided::Unreadable("no call of this id was allowed"))?;
         let facts = self.facts(reporter, &body)?;
         let now = self.control.now();
-        let policy = self.policy.in_force(&now).ok_or_else(|| Undecided::Policy("no policy is in force".into()))?;
+        let policy = self.policy.deciding(&now).await.map_err(record::unavailable)?;
+        let policy = policy.ok_or_else(|| Undecided::Policy("no policy is in force".into()))?;
         let hidden = policy::hidden(&policy, &facts, &listing.tools).map_err(|trouble| match trouble {
             Trouble::Evaluation(error) => Undecided::Policy(error.to_string()),
             Trouble::Unavailable(why) => Undecided::Policy(why),

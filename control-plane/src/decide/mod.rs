@@ -43,9 +43,10 @@ pub use admission::Admission;
 pub use flood::Flood;
 pub(crate) use hearing::{consult, endpoint_of, refused_by_filter};
 pub(crate) use reading::read_refused;
+pub use report::Reporter;
 
 /// How often one call is folded again because its subject or the policy moved.
-pub const ATTEMPTS_MAX: u32 = 3;
+pub const ATTEMPTS_MAX: u32 = 8;
 
 /// One call and whoever asks for it.
 #[derive(Clone, Debug)]
@@ -220,11 +221,20 @@ impl Decide {
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
             let now = self.control.now();
-            let policy = self.policy.in_force(&now);
-            let weighed = match work {
-                Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref(), &seal))?,
-                None => hearing.weigh(self, &now, policy.as_deref(), &seal)?,
+            let policy = self.before(question, self.policy.deciding(&now)).await?.map_err(record::unavailable)?;
+            let weigh = || match work {
+                Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref(), &seal)),
+                None => hearing.weigh(self, &now, policy.as_deref(), &seal),
             };
+            let steps = self.approvals.steps();
+            let mut weighed = weigh()?;
+            // An approver's answer at another replica, or an approval asked for there, is obeyed though it was not heard of yet.
+            if weighed.waits() {
+                self.before(question, self.approvals.look_again()).await?.map_err(record::unavailable)?;
+                if self.approvals.steps() != steps {
+                    weighed = weigh()?;
+                }
+            }
             let recording = record::Recording::new(hearing, weighed, policy.as_deref(), &seal)?;
             let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
             // What others fold from is told before anybody else has the turn.
@@ -236,7 +246,9 @@ impl Decide {
             match written {
                 Ok((position, _standstill)) => return Ok(recording.durable(self, position.sequence, stream)),
                 Err(Setback::Moved) => {}
-                Err(Setback::Fenced(now)) => self.before(question, self.control.caught_up(now.global)).await?,
+                Err(Setback::Fenced(now)) => {
+                    self.before(question, self.control.caught_up(now.global)).await?.map_err(record::unavailable)?;
+                }
                 Err(Setback::Duplicate(_)) => match self.recorded(question).await? {
                     Some(decided) => return Ok(decided),
                     // Not this call: its approval was spent, or asked for, by somebody who was first.

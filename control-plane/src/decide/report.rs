@@ -19,9 +19,9 @@ use std::time::Duration;
 
 /// Who reports.
 #[derive(Clone, Debug)]
-pub(super) struct Reporter {
-    pub(super) filter: Arc<Filter>,
-    pub(super) epoch: Epoch,
+pub struct Reporter {
+    pub filter: Arc<Filter>,
+    pub epoch: Epoch,
 }
 
 /// The call that an outcome belongs to.
@@ -35,7 +35,7 @@ struct Awaited {
 
 impl Decide {
     /// Records one entry. True: it is durable, was durable before, or can never be recorded; the filter may forget it.
-    pub(super) async fn report(&self, reporter: &Reporter, entry: v1::Entry) -> bool {
+    pub async fn report(&self, reporter: &Reporter, entry: v1::Entry) -> bool {
         let call = CallId { asker: reporter.filter.identity.clone(), epoch: reporter.epoch, counter: entry.counter };
         let result = match entry.what {
             Some(What::Outcome(outcome)) => self.outcome(&call, &outcome).await,
@@ -70,7 +70,7 @@ impl Decide {
         if let Some(open) = self.session.open_call(&id) {
             return Ok(Some(Awaited { sequence: open.sequence, stream: open.stream, session: open.session }));
         }
-        if self.session.reported(&id).await.map_err(super::record::unavailable)? {
+        if self.session.reported(&id).await.map_err(super::record::unavailable)?.is_some() {
             return Ok(None);
         }
         let found = self.session.find(&id).await.map_err(super::record::unavailable)?;
@@ -97,6 +97,13 @@ impl Decide {
         let stored = sealed.map(|sealed| sealed.stored);
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.session.turn_of(decision.stream).await.map_err(super::record::unavailable)?;
+            // Reported to another replica meanwhile: whatever is reported from here on moves the stream.
+            if source == Source::Unknown
+                && let Some(reported) = self.session.reported(&id).await.map_err(super::record::unavailable)?
+            {
+                self.session.ended(&reported);
+                return Ok(());
+            }
             let at_us = self.session.moment().micros();
             let encoded = v1::Record { at_us, what: Some(v1::record::What::Outcome(record.clone())) }.encode_to_vec();
             let draft = Draft {

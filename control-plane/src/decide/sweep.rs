@@ -33,8 +33,10 @@ impl Decide {
         let silence = self.limits.silence();
         // A VM that said hello to an earlier life of this process counts as heard when this one began.
         let silent_for = |open: &OpenCall| self.heard.silent_for(&open.call.asker, open.call.epoch, elapsed).unwrap_or(elapsed);
+        // A VM that speaks to another replica is silent here: then only the deadline says that nobody will report.
+        let alone = !self.session.follows();
         let now = self.clock.now();
-        for open in self.session.overdue(|open| silent_for(open) > silence) {
+        for open in self.session.overdue(|open| alone && silent_for(open) > silence) {
             let detail = if open.deadline <= now { "nobody reported in time" } else { "its filter is not heard of any longer" };
             if let Err(error) = self.unknown(&open, detail).await {
                 tracing::warn!(%error, "an open call could not be closed; it is tried again");

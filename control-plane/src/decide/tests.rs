@@ -217,14 +217,44 @@ async fn a_call_whose_subject_moved_is_folded_again_so_many_times_and_then_refus
 }
 
 #[tokio::test]
-async fn a_policy_that_this_replica_has_not_seen_fences_its_decisions_off() {
+async fn an_order_that_cannot_be_read_fences_every_decision_off() {
     let shared = Shared::new(0);
     let scene = Scene::on(Arc::clone(&shared) as Arc<dyn Journal>).await;
     shared.write_first(Stream::global());
-    let question = scene.question(1);
-    let deciding = scene.decide.decide(&question);
-    let (answer, ()) = tokio::join!(deciding, async { scene.hands.advance(Duration::from_secs(2)) });
-    assert!(matches!(answer, Err(Undecided::Expired)), "{answer:?}");
+    let answer = scene.decide.decide(&scene.question(1)).await;
+    assert!(matches!(&answer, Err(Undecided::Journal(why)) if why.contains("cannot be read")), "{answer:?}");
+}
+
+#[tokio::test]
+async fn what_another_replica_ordered_is_taken_up_by_the_decision_that_it_fences_off() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new());
+    let (scene, other) = (Scene::on(Arc::clone(&journal)).await, Scene::on(journal).await);
+    let verdict = async |counter: u64| scene.decide.decide(&scene.question(counter)).await.unwrap();
+    assert_eq!(verdict(1).await.verdict(), v1::Verdict::Allow);
+    let by = "spiffe://a/operator/me".try_into().unwrap();
+    other.control.kill(agentgate_core::kill::KillTarget::Everything, "x", &by).await.unwrap();
+    assert_eq!(verdict(2).await.rule, "gate.killed");
+    other.control.resume(agentgate_core::kill::KillTarget::Everything, "x", &by).await.unwrap();
+    let without = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default"), without.path());
+    let tools = without.path().join("tools.yaml");
+    let text = std::fs::read_to_string(&tools).unwrap();
+    std::fs::write(&tools, text + "  brand_new: { tag: open, scope: read }\n").unwrap();
+    other.policy.try_directory(without.path().into()).await;
+    let decided = scene.decide.decide(&scene.call(3, "brand_new", "{}")).await.unwrap();
+    assert_eq!(decided.verdict(), v1::Verdict::Allow, "{decided:?}");
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (entry, to) = (entry.unwrap(), to.to_path_buf());
+        if entry.file_type().unwrap().is_dir() {
+            std::fs::create_dir_all(to.join(entry.file_name())).unwrap();
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
 }
 
 #[tokio::test]

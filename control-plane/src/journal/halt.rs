@@ -93,6 +93,10 @@ impl Journal for Halting {
         self.journal.slots(after, limit)
     }
 
+    fn is_shared(&self) -> bool {
+        self.journal.is_shared()
+    }
+
     fn health(&self) -> Health {
         let health = self.journal.health();
         match self.why.get() {

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 pub struct Memory {
     state: Mutex<State>,
     head: watch::Sender<Sequence>,
+    shared: bool,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +37,13 @@ struct State {
 impl Memory {
     #[must_use]
     pub fn new() -> Self {
-        Self { state: Mutex::default(), head: watch::Sender::new(0) }
+        Self { state: Mutex::default(), head: watch::Sender::new(0), shared: false }
+    }
+
+    /// For several control planes in one process.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self { shared: true, ..Self::new() }
     }
 
     /// From now on every append is `Unavailable` for this reason, until it is lifted with None.
@@ -123,6 +130,10 @@ impl Journal for Memory {
             free_bytes: None,
             unavailable: state.refusing.clone(),
         }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
     }
 }
 

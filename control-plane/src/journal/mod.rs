@@ -200,6 +200,11 @@ pub trait Journal: Send + Sync + fmt::Debug {
     fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>>;
 
     fn health(&self) -> Health;
+
+    /// Whether other processes write it as well, so that what they wrote has to be followed.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// What became of a `set`. Slots are the few small values beside the records that change, or must be able to be forgotten:

@@ -1,7 +1,8 @@
 //! The policy in force: the bundle that decides, and why the folder's newest content may not.
 //!
 //! A bundle comes into force by an order, which advances the control epoch; a decision that was folded from the one before is
-//! then fenced off. A bundle whose cases fail never gets that far.
+//! then fenced off. A bundle whose cases fail never gets that far. Which folder's content wins where several replicas have
+//! folders of their own is decision 0013: an edit does, and a start only with what was never in force.
 
 mod opinion;
 mod view;
@@ -43,6 +44,13 @@ const LOADED_MAX: usize = 4;
 /// Why a bundle did not come into force.
 #[derive(Debug, Error)]
 enum PutError {
+    #[error(
+        "the folder holds what was in force before, and another replica put `{in_force}` in force since; a start does not take \
+         that back: edit the folder while this replica runs"
+    )]
+    Superseded { in_force: Digest },
+    #[error("whether it was in force before cannot be read")]
+    Past(#[source] PolicyError),
     #[error("its bundle cannot be kept")]
     Keep(#[source] AppendError),
     #[error(transparent)]
@@ -66,7 +74,19 @@ pub struct Policy {
     control: Arc<Control>,
     /// The newest first.
     loaded: Mutex<VecDeque<Arc<InForce>>>,
+    /// One loads what another replica put in force, and all who need it wait.
+    loading: tokio::sync::Mutex<()>,
     refused: Mutex<Option<RefusedEdit>>,
+    folder_seen: Mutex<FolderSeen>,
+}
+
+/// What this life of the process knows of its folder.
+#[derive(Clone, Copy, Debug, Default)]
+struct FolderSeen {
+    /// The content that was tried, and would come to the same again.
+    settled: Option<Digest>,
+    /// The bundle that it was.
+    bundle: Option<Digest>,
 }
 
 // === impl Tried ===
@@ -74,7 +94,9 @@ pub struct Policy {
 impl Tried {
     fn after(error: &PutError) -> Self {
         match error {
-            PutError::Keep(AppendError::TooLarge { .. } | AppendError::Malformed(_)) => Self::Settled,
+            PutError::Superseded { .. } | PutError::Keep(AppendError::TooLarge { .. } | AppendError::Malformed(_)) => {
+                Self::Settled
+            }
             PutError::Keep(
                 AppendError::Duplicate(_)
                 | AppendError::Fenced { .. }
@@ -82,6 +104,7 @@ impl Tried {
                 | AppendError::Unavailable(_)
                 | AppendError::Unknown(_),
             )
+            | PutError::Past(_)
             | PutError::Order(_) => Self::Hindered,
         }
     }
@@ -110,15 +133,66 @@ impl Policy {
                 }
             }
         }
-        Ok(Self { journal, clock, folder, control, loaded: Mutex::new(loaded), refused: Mutex::new(refused) })
+        Ok(Self {
+            journal,
+            clock,
+            folder,
+            control,
+            loaded: Mutex::new(loaded),
+            loading: tokio::sync::Mutex::default(),
+            refused: Mutex::new(refused),
+            folder_seen: Mutex::default(),
+        })
     }
 
     /// The bundle that decides at this control epoch. None: nothing does, and every call that can be read is refused.
     #[must_use]
     pub fn in_force(&self, now: &Now) -> Option<Arc<InForce>> {
         let mark = now.policy?;
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.iter().find(|loaded| loaded.bundle.digest() == mark.digest).cloned()
+        self.loaded(&mark.digest)
+    }
+
+    /// As `in_force`; what another replica put in force is loaded from the journal first.
+    ///
+    /// # Errors
+    /// When the journal cannot give its bundle.
+    pub async fn deciding(&self, now: &Now) -> Result<Option<Arc<InForce>>, PolicyError> {
+        match now.policy {
+            Some(mark) if self.in_force(now).is_none() => self.take_up(mark).await?,
+            Some(_) | None => {}
+        }
+        Ok(self.in_force(now))
+    }
+
+    /// Loads the bundle under this mark, unless it is loaded. One that cannot be used is told, and decides nothing.
+    ///
+    /// # Errors
+    /// When the journal cannot give it.
+    pub async fn take_up(&self, mark: PolicyMark) -> Result<(), PolicyError> {
+        let _turn = self.loading.lock().await;
+        if let Some(loaded) = self.loaded(&mark.digest) {
+            if loaded.since != mark.since {
+                self.load(InForce { since: mark.since, bundle: loaded.bundle.clone() });
+            }
+            return Ok(());
+        }
+        match view::bundle(self.journal.as_ref(), &mark).await? {
+            Ok(bundle) => self.load(InForce { since: mark.since, bundle }),
+            Err(why) => {
+                let why = format!("the policy in force since {} cannot be used: {why}", mark.since);
+                if self.refused().is_none_or(|refused| refused.why != why) {
+                    self.refuse(why);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder holds another policy than the one in force: another replica's is newer.
+    #[must_use]
+    pub fn is_overruled(&self) -> bool {
+        let (folder, in_force) = (self.seen().bundle, self.control.now().policy);
+        folder.zip(in_force).is_some_and(|(folder, in_force)| folder != in_force.digest)
     }
 
     /// The bundle that decided under this digest, whenever that was. None: the journal has none.
@@ -126,9 +200,7 @@ impl Policy {
     /// # Errors
     /// When the journal cannot be read.
     pub async fn once_in_force(&self, digest: &Digest) -> Result<Option<Bundle>, PolicyError> {
-        let loaded =
-            self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter().find(|l| l.bundle.digest() == *digest).cloned();
-        if let Some(loaded) = loaded {
+        if let Some(loaded) = self.loaded(digest) {
             return Ok(Some(loaded.bundle.clone()));
         }
         match view::mark_of(self.journal.as_ref(), digest).await? {
@@ -145,13 +217,12 @@ impl Policy {
     /// Looks at the folder, again and again. Content is tried once it stood still for two looks, since an editor or a copy
     /// writes several files one after the other; and at every look until it is settled.
     pub async fn watch(self: Arc<Self>) {
-        let mut settled: Option<Digest> = None;
         let mut last: Option<Digest> = None;
         loop {
             self.clock.sleep(self.folder.poll).await;
             let Some(seen) = self.look().await else { continue };
-            if Some(seen.0) == last && Some(seen.0) != settled && self.try_content(seen.1).await == Tried::Settled {
-                settled = Some(seen.0);
+            if Some(seen.0) == last && Some(seen.0) != self.seen().settled {
+                self.try_seen(seen.0, seen.1).await;
             }
             last = Some(seen.0);
         }
@@ -159,8 +230,8 @@ impl Policy {
 
     /// Tries the folder's content as it is now.
     pub async fn try_folder(&self) {
-        if let Some((_, content)) = self.look().await {
-            let _ = self.try_content(content).await;
+        if let Some((digest, content)) = self.look().await {
+            self.try_seen(digest, content).await;
         }
     }
 
@@ -190,6 +261,12 @@ impl Policy {
         Some((digester.finish(), content))
     }
 
+    async fn try_seen(&self, digest: Digest, content: Result<Vec<SourceFile>, String>) {
+        if self.try_content(content).await == Tried::Settled {
+            self.see(|seen| seen.settled = Some(digest));
+        }
+    }
+
     async fn try_content(&self, content: Result<Vec<SourceFile>, String>) -> Tried {
         let loaded = tokio::task::spawn_blocking(move || load(content?)).await;
         let bundle = match loaded.unwrap_or_else(|_| Err("the policy engine failed while it loaded the folder".into())) {
@@ -199,7 +276,12 @@ impl Policy {
                 return Tried::Settled;
             }
         };
-        match self.put_in_force(bundle).await {
+        let digest = bundle.digest();
+        let tried = self.put_in_force(bundle).await;
+        if tried.as_ref().map_or_else(Tried::after, |()| Tried::Settled) == Tried::Settled {
+            self.see(|seen| seen.bundle = Some(digest));
+        }
+        match tried {
             Ok(()) => {
                 *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 Tried::Settled
@@ -222,6 +304,15 @@ impl Policy {
         if now.policy.is_some_and(|policy| policy.digest == digest) && self.in_force(&now).is_some() {
             return Ok(());
         }
+        if let Some(in_force) = now.policy
+            // With nobody else, what the folder holds at a start is what its operator wants.
+            && self.journal.is_shared()
+            && self.seen().bundle.is_none()
+            && in_force.digest != digest
+            && view::mark_of(self.journal.as_ref(), &digest).await.map_err(PutError::Past)?.is_some()
+        {
+            return Err(PutError::Superseded { in_force: in_force.digest });
+        }
         let address = self.journal.keep(Bytes::from(bundle.to_bytes())).await.map_err(PutError::Keep)?;
         // Loaded before it is ordered: whoever folds from the new epoch finds it.
         self.load(InForce { since: self.clock.now(), bundle: bundle.clone() });
@@ -232,6 +323,19 @@ impl Policy {
         }
         tracing::info!(%digest, epoch = ack.epoch, rules = bundle.rules(), cases = bundle.cases(), "a policy came into force");
         Ok(())
+    }
+
+    fn seen(&self) -> FolderSeen {
+        *self.folder_seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn see(&self, what: impl FnOnce(&mut FolderSeen)) {
+        what(&mut self.folder_seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn loaded(&self, digest: &Digest) -> Option<Arc<InForce>> {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        loaded.iter().find(|loaded| loaded.bundle.digest() == *digest).cloned()
     }
 
     fn load(&self, in_force: InForce) {

@@ -3,6 +3,7 @@
 //!
 //! It judges nothing, and it never holds more than its named bounds: what is older is read from the journal.
 
+mod heard;
 mod line;
 mod past;
 pub mod rpc;
@@ -85,7 +86,7 @@ impl Session {
         if recent.last_at.micros_since(clock.now()) > 1_000_000 {
             tracing::warn!(journal = %recent.last_at, clock = %clock.now(), "the clock is behind the journal; records keep the journal's time until it has caught up");
         }
-        let mut view = view::View::new(&limits, recent.floor);
+        let mut view = view::View::new(&limits, recent.floor, recent.head);
         recent.open.into_iter().for_each(|open| view.wait_for(open));
         recent.decisions.into_iter().chain(recent.floods).for_each(|trace| view.recover(trace));
         tracing::info!(head = bodies.journal().health().head, open_calls = view.open_calls(), "the journal was read");
@@ -120,21 +121,27 @@ impl Session {
     /// As `turn`.
     pub async fn turn_of(&self, stream: Stream) -> Result<Turn, KeyError> {
         let line = self.subjects.lock().unwrap_or_else(PoisonError::into_inner).line(stream);
-        Ok(Turn::wait(line, stream, self.bodies.journal()).await?)
+        Ok(Turn::wait(line, stream, self.bodies.journal(), self.follows().then_some(&self.moments)).await?)
     }
 
     /// A decision is durable.
     pub fn decided(&self, recorded: &Recorded) {
         let trace = line::of(recorded);
-        self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
-        self.view().decided(recorded, trace);
+        let mut view = self.view();
+        if view.is_new(recorded.sequence) {
+            self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
+            view.decided(recorded, trace);
+        }
     }
 
     /// The record of a flood is durable.
     pub fn flooded(&self, sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) {
         let trace = line::flood(sequence, at, flood, names);
-        self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
-        self.view().flooded(trace);
+        let mut view = self.view();
+        if view.is_new(sequence) {
+            self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
+            view.flooded(trace);
+        }
     }
 
     /// An outcome is durable.
@@ -168,13 +175,16 @@ impl Session {
         }
     }
 
-    /// Whether a call's outcome was reported, whenever that was.
+    /// What a call's asker reported of it, whenever and to whomever that was.
     ///
     /// # Errors
     /// When the journal cannot be read.
-    pub async fn reported(&self, call: &Digest) -> Result<bool, PastError> {
-        let position = self.bodies.journal().find(outcome_id(call, Source::Reported)).await;
-        position.map(|position| position.is_some()).map_err(PastError::Read)
+    pub async fn reported(&self, call: &Digest) -> Result<Option<Ended>, PastError> {
+        let position = self.bodies.journal().find(outcome_id(call, Source::Reported)).await.map_err(PastError::Read)?;
+        match position {
+            Some(position) => past::ended(&self.bodies, position.sequence).await,
+            None => Ok(None),
+        }
     }
 
     #[must_use]

@@ -53,6 +53,8 @@ pub struct Found {
 #[derive(Debug)]
 pub(super) struct Recent {
     pub(super) last_at: Time,
+    /// The newest record that was looked at.
+    pub(super) head: Sequence,
     /// Decisions after this sequence are all in `decisions`, and floods in `floods`.
     pub(super) floor: Sequence,
     pub(super) decisions: Vec<v1::CallTrace>,
@@ -190,6 +192,7 @@ pub(super) async fn recent(bodies: &Bodies, limits: &Limits) -> Result<Recent, P
     let end = bodies.journal().health().head.saturating_add(1);
     let deadline_us = micros(limits.outcome_deadline()).saturating_add(SLACK_US);
     let mut reading = Reading::new(bodies, limits);
+    reading.recent.head = end.saturating_sub(1);
     let records_max = u64::from(limits.recovered_records_max);
     let first = end.saturating_sub(records_max).max(1);
     for (from, to) in windows(first, end) {
@@ -216,11 +219,25 @@ pub(super) async fn recent(bodies: &Bodies, limits: &Limits) -> Result<Recent, P
     Ok(reading.recent)
 }
 
+/// The outcome at `sequence`.
+pub(super) async fn ended(bodies: &Bodies, sequence: Sequence) -> Result<Option<Ended>, PastError> {
+    let records = range(bodies, sequence, sequence.saturating_add(1)).await?;
+    match records.first().map(parse).transpose()? {
+        Some((_, What::Outcome(outcome))) => Ok(Some(outcome_of(&outcome))),
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// An outcome as its record has it.
+pub(super) fn outcome_of(outcome: &v1::OutcomeRecord) -> Ended {
+    let call = digest(&outcome.call_id);
+    Ended { call, decision: outcome.decision, kind: outcome.kind(), duration_us: outcome.duration_us }
+}
+
 /// Going backwards, a report stands before (after, in time) the unknown that it amends.
 fn note(ended: &mut HashMap<Digest, Ended>, outcome: &v1::OutcomeRecord) {
-    let call = digest(&outcome.call_id);
-    let new = Ended { call, decision: outcome.decision, kind: outcome.kind(), duration_us: outcome.duration_us };
-    let known = ended.entry(call).or_insert_with(|| new.clone());
+    let new = outcome_of(outcome);
+    let known = ended.entry(new.call).or_insert_with(|| new.clone());
     if known.kind == v1::OutcomeKind::Unknown {
         *known = new;
     }
@@ -236,7 +253,7 @@ fn digest(bytes: &[u8]) -> Digest {
 impl<'a> Reading<'a> {
     fn new(bodies: &'a Bodies, limits: &'a Limits) -> Self {
         let (decisions, floods, open) = (Vec::new(), Vec::new(), Vec::new());
-        let recent = Recent { last_at: Time::from_micros(0), floor: 0, decisions, floods, open };
+        let recent = Recent { last_at: Time::from_micros(0), head: 0, floor: 0, decisions, floods, open };
         Self { bodies, limits, recent, ended: HashMap::new(), left_out: 0, open_left_out: 0 }
     }
 

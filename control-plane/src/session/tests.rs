@@ -47,6 +47,37 @@ async fn the_next_turn_begins_before_the_last_one_is_durable() {
 }
 
 #[tokio::test]
+async fn where_others_write_no_decision_is_appended_behind_a_guess() {
+    let journal = Arc::new(Memory::shared());
+    let (one, other) = (session(&journal, Limits::default()).await.unwrap(), session(&journal, Limits::default()).await.unwrap());
+    let cursor = one.follow();
+    other.follow();
+    one.turn(&subject("x")).await.unwrap().append(draft("1")).await.unwrap();
+    journal.refuse(Some("full"));
+    let lost = one.turn(&subject("x")).await.unwrap().append(draft("2"));
+    journal.refuse(None);
+    // The version that the lost one would have had is another replica's record now.
+    assert_eq!(other.turn(&subject("x")).await.unwrap().append(draft("3")).await.unwrap().version, 2);
+    let waiting = subject("x");
+    let mut next = std::pin::pin!(one.turn(&waiting));
+    let waits = std::future::poll_fn(|context| std::task::Poll::Ready(next.as_mut().poll(context).is_pending())).await;
+    assert!(waits, "what became of the last one is not known");
+    assert!(matches!(lost.await, Err(Setback::Journal(_))));
+    assert_eq!(next.await.unwrap().append(draft("4")).await.unwrap().version, 3, "it was folded from what is there");
+    for record in journal.follow(cursor, 10).await.unwrap() {
+        one.reached(&record);
+    }
+    assert_eq!(
+        other.turn(&subject("x")).await.unwrap().append(draft("5")).await.err().map(|error| error.to_string()),
+        Some("the subject moved".into())
+    );
+    for record in journal.follow(cursor, 10).await.unwrap() {
+        other.reached(&record);
+    }
+    assert_eq!(other.turn(&subject("x")).await.unwrap().append(draft("6")).await.unwrap().version, 4, "what was heard is known");
+}
+
+#[tokio::test]
 async fn a_turn_that_failed_makes_the_later_ones_look_again() {
     let journal = Arc::new(Memory::new());
     let session = session(&journal, Limits::default()).await.unwrap();

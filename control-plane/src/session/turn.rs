@@ -1,16 +1,22 @@
 //! Turns: one subject's calls one after the other, without waiting for the disk in between.
 //!
 //! A turn knows the version that its subject's stream will be at once everything before it is written. It appends under
-//! exactly that version; when another writer was there, or an earlier append failed, the journal says Conflict and nobody
-//! was let through on a guess.
+//! exactly that version; when an earlier append failed, the journal says Conflict and nobody was let through on a guess.
+//!
+//! INVARIANT: where other replicas write too, no turn begins before the one before it is durable. A guessed version could be
+//! right though the record that has it is another replica's, and what was folded from the guess would be missing that record.
 
 use super::At;
+use crate::clock::Moments;
 use crate::journal::{
-    AppendError, Appended, BoxFuture, Change, Epochs, Expected, Journal, Position, ReadError, Sequence, Stream, Write,
+    AppendError, Appended, BoxFuture, Change, Epochs, Expected, Journal, Position, ReadError, Sequence, Stream, Version, Write,
 };
 use crate::telemetry::number;
 use agentgate_core::digest::Digest;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
 use bytes::Bytes;
+use prost::Message as _;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use thiserror::Error;
@@ -40,6 +46,8 @@ pub struct Turn {
     line: Line,
     place: OwnedMutexGuard<Place>,
     journal: Arc<dyn Journal>,
+    /// Others write too.
+    shared: bool,
 }
 
 /// What a turn appends.
@@ -85,6 +93,17 @@ impl Subjects {
         Self { max, lines: HashMap::new(), order: VecDeque::new() }
     }
 
+    /// Another replica wrote this version of a stream: the next turn begins behind it.
+    pub(super) fn moved(&self, stream: Stream, version: Version) {
+        if let Some(line) = self.lines.get(&stream)
+            && let Ok(mut place) = line.try_lock()
+            && place.version.is_some_and(|known| known < version)
+        {
+            place.version = Some(version);
+            place.readings += 1;
+        }
+    }
+
     pub(super) fn line(&mut self, stream: Stream) -> Line {
         if let Some(line) = self.lines.get(&stream) {
             return Arc::clone(line);
@@ -123,13 +142,28 @@ impl Subjects {
 // === impl Turn ===
 
 impl Turn {
-    pub(super) async fn wait(line: Line, stream: Stream, journal: &Arc<dyn Journal>) -> Result<Self, ReadError> {
+    /// `others`: other replicas write too, and what is written here is not before what they wrote of the same subject.
+    pub(super) async fn wait(
+        line: Line,
+        stream: Stream,
+        journal: &Arc<dyn Journal>,
+        others: Option<&Moments>,
+    ) -> Result<Self, ReadError> {
         let mut place = Arc::clone(&line).lock_owned().await;
         if place.version.is_none() {
-            place.version = Some(journal.version(stream).await?);
+            let mut version = journal.version(stream).await?;
+            if let Some(moments) = others
+                && let Some(last) = journal.read(stream, version.saturating_sub(1), 1).await?.first()
+            {
+                version = last.version;
+                if let Ok(record) = v1::Record::decode(last.bytes.clone()) {
+                    moments.not_before(Time::from_micros(record.at_us));
+                }
+            }
+            place.version = Some(version);
             place.readings += 1;
         }
-        Ok(Self { stream, line, place, journal: Arc::clone(journal) })
+        Ok(Self { stream, line, place, journal: Arc::clone(journal), shared: others.is_some() })
     }
 
     #[must_use]
@@ -168,11 +202,12 @@ impl Turn {
         self.journal.append(Change { fence: draft.fence, writes, bodies })
     }
 
-    /// Hands the draft to the journal at once, lets the next turn begin, and resolves when the draft is durable.
+    /// Hands the draft to the journal at once, lets the next turn begin where nobody else writes, and resolves when the draft
+    /// is durable.
     pub fn append(mut self, draft: Draft) -> impl Future<Output = Result<Position, Setback>> + Send + 'static {
         let written = self.hand_over(draft);
         let (readings, line) = (self.place.readings, self.line);
-        drop(self.place);
+        let held = self.shared.then_some(self.place);
         async move {
             let error = match written.await {
                 Ok(appended) => {
@@ -181,7 +216,10 @@ impl Turn {
                 Err(error) => error,
             };
             // The guess was wrong for every later turn too. The first who learns it has the place read again.
-            let mut place = line.lock().await;
+            let mut place = match held {
+                Some(place) => place,
+                None => line.lock_owned().await,
+            };
             if place.readings == readings {
                 place.version = None;
             }

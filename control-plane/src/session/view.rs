@@ -12,8 +12,15 @@ use agentgate_core::digest::Digest;
 use agentgate_core::id::CallId;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
+
+/// Records of our own that were not met in the journal's order yet. With more, the oldest is taken for somebody else's when
+/// it is met, and listed twice.
+const AHEAD_MAX: usize = 65_536;
+
+/// How much longer than its own replica the others leave an open call alone: it is closed by others only if that one is gone.
+const OTHERS_GRACE_US: u64 = 30_000_000;
 
 /// An allowed call that nobody reported yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +43,18 @@ pub(super) struct View {
     floor: Sequence,
     open: HashMap<Digest, OpenCall>,
     oldest: BTreeMap<Sequence, Digest>,
+    /// Up to where the journal was read; all before it is folded.
+    head: Sequence,
+    /// Others write too, and `head` moves on.
+    follows: bool,
+    /// Our own that are folded already, though they are after `head`.
+    ahead: BTreeSet<Sequence>,
 }
 
 // === impl View ===
 
 impl View {
-    pub(super) fn new(limits: &Limits, floor: Sequence) -> Self {
+    pub(super) fn new(limits: &Limits, floor: Sequence, head: Sequence) -> Self {
         Self {
             recent_max: limits.recent_traces_max as usize,
             open_max: limits.open_calls_max as usize,
@@ -50,7 +63,57 @@ impl View {
             floor,
             open: HashMap::new(),
             oldest: BTreeMap::new(),
+            head,
+            follows: false,
+            ahead: BTreeSet::new(),
         }
+    }
+
+    /// From now on what others write is heard too, from the record after this one on.
+    pub(super) fn follow(&mut self) -> Sequence {
+        self.follows = true;
+        self.head
+    }
+
+    pub(super) fn follows(&self) -> bool {
+        self.follows
+    }
+
+    /// Whether a record of our own is still to be folded: it may have been met in the journal's order already.
+    pub(super) fn is_new(&mut self, sequence: Sequence) -> bool {
+        if !self.follows {
+            return true;
+        }
+        if sequence <= self.head {
+            return false;
+        }
+        self.ahead.insert(sequence);
+        if self.ahead.len() > AHEAD_MAX {
+            self.ahead.pop_first();
+        }
+        true
+    }
+
+    pub(super) fn is_ahead(&self, sequence: Sequence) -> bool {
+        self.ahead.contains(&sequence)
+    }
+
+    /// The next record in the journal's order. True: it was not folded here yet.
+    pub(super) fn reach(&mut self, sequence: Sequence) -> bool {
+        self.head = self.head.max(sequence);
+        let was_ahead = self.ahead.remove(&sequence);
+        metrics::gauge!("agentgate_records_ahead").set(number(self.ahead.len()));
+        !was_ahead
+    }
+
+    pub(super) fn decided_elsewhere(&mut self, recorded: &Recorded, trace: v1::CallTrace) {
+        if awaits_outcome(&recorded.record) {
+            let open = OpenCall::of(recorded, self.outcome_deadline);
+            let deadline = open.deadline.plus_micros(OTHERS_GRACE_US);
+            self.wait_for(OpenCall { deadline, ..open });
+        }
+        self.remember(trace);
+        self.say();
     }
 
     /// A decision of the time before this process.
@@ -136,6 +199,7 @@ impl View {
     fn say(&self) {
         metrics::gauge!("agentgate_open_calls").set(number(self.open.len()));
         metrics::gauge!("agentgate_recent_traces").set(number(self.recent.len()));
+        metrics::gauge!("agentgate_records_ahead").set(number(self.ahead.len()));
     }
 }
 

@@ -103,7 +103,10 @@ impl Status {
         let untold = asked.difference(&named).map(|server| {
             format!("tools.yaml has no tool of the server `{server}`: each call of one is refused once it is enforced")
         });
-        unasked.chain(untold).collect()
+        let overruled =
+            "another replica's policy is in force, and this replica's folder holds another; make the folders the same";
+        let overruled = self.policy.is_overruled().then(|| overruled.to_owned());
+        unasked.chain(untold).chain(overruled).collect()
     }
 
     fn orders(&self) -> v1::OrderStatus {
@@ -120,6 +123,7 @@ impl Status {
             free_bytes: health.free_bytes,
             full_in_days: health.free_bytes.and_then(|free| self.growth().full_in_days(free)),
             unavailable: health.unavailable.unwrap_or_default(),
+            shared: self.journal.is_shared(),
         }
     }
 

@@ -20,6 +20,7 @@ mod outcomes;
 mod policy;
 mod raw;
 mod refusals;
+mod replicas;
 mod traces;
 mod users;
 mod webhook;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-struct Heard {
+pub(crate) struct Heard {
     headers: Vec<(String, String)>,
     body: String,
 }
@@ -22,17 +22,17 @@ struct Heard {
 // === impl Heard ===
 
 impl Heard {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         &self.headers.iter().find(|(known, _)| known == name).unwrap().1
     }
 
-    fn says(&self, words: &str) {
+    pub(crate) fn says(&self, words: &str) {
         assert!(self.body.contains(words), "`{words}` in {}", self.body);
     }
 }
 
 /// A receiver that answers everything with this status, and a configuration that names it.
-async fn receiver(status: &'static str) -> (Setup, UnboundedReceiver<Heard>, tempfile::TempDir) {
+pub(crate) async fn receiver(status: &'static str) -> (Setup, UnboundedReceiver<Heard>, tempfile::TempDir) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
     let (say, heard) = unbounded_channel();
@@ -66,7 +66,7 @@ async fn receiver(status: &'static str) -> (Setup, UnboundedReceiver<Heard>, tem
     (Setup { configured, ..Setup::default() }, heard, directory)
 }
 
-async fn next(heard: &mut UnboundedReceiver<Heard>) -> Heard {
+pub(crate) async fn next(heard: &mut UnboundedReceiver<Heard>) -> Heard {
     tokio::time::timeout(PATIENCE, heard.recv()).await.expect("a message in time").unwrap()
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) embedded: bool,
+    /// Others may write the journal too.
+    pub(crate) shared: bool,
     pub(crate) connection_age_max: Duration,
     /// More of the configuration.
     pub(crate) configured: String,
@@ -57,7 +59,13 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { limits: Limits::default(), embedded: false, connection_age_max: DAY * 30, configured: String::new() }
+        Self {
+            limits: Limits::default(),
+            embedded: false,
+            shared: false,
+            connection_age_max: DAY * 30,
+            configured: String::new(),
+        }
     }
 }
 
@@ -84,11 +92,21 @@ impl World {
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default"), &directory.path().join("policies"));
         let journal: Arc<dyn Journal> = if setup.embedded {
             Arc::new(Embedded::open(Settings::new(directory.path().join("journal"))).unwrap())
+        } else if setup.shared {
+            Arc::new(Memory::shared())
         } else {
             Arc::new(Memory::new())
         };
         let running = run(directory.path(), &setup, &clock, &journal).await;
         Self { directory, clock, hands, journal, running }
+    }
+
+    /// Another replica: on the same journal, with a folder and a clock of its own.
+    pub(crate) async fn beside(&self, setup: &Setup) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        copy(self.path(), directory.path());
+        let (clock, hands) = Clock::manual(self.clock.now());
+        Self::on(directory, clock, hands, Arc::clone(&self.journal), setup).await
     }
 
     /// The process is gone at once, and a new one opens the same journal.

@@ -1,0 +1,65 @@
+//! What other replicas wrote, in the journal's order: their calls are in our lists and tails, and their open calls are closed
+//! here when nobody else does it. What this replica wrote itself is met again on this way, and folded once.
+
+use super::past::{self, PastError};
+use super::{Session, line};
+use crate::journal::{Record, Sequence};
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use agentgate_proto::v1::record::What;
+
+// === impl Session ===
+
+impl Session {
+    /// Others write too: from now on every record after the one that is returned is to be `heard`, in order.
+    pub fn follow(&self) -> Sequence {
+        self.view().follow()
+    }
+
+    /// Whether others write too.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.view().follows()
+    }
+
+    /// The next record of the journal, whoever wrote it.
+    ///
+    /// # Errors
+    /// When its words cannot be read. It counts as heard only once they were.
+    pub async fn heard(&self, record: &Record, at: Time, what: What) -> Result<(), PastError> {
+        self.moments.not_before(at);
+        let (sequence, is_ours) = (record.sequence, self.view().is_ahead(record.sequence));
+        match what {
+            What::Decision(decision) if !is_ours => {
+                let found = past::found(&self.bodies, record, at, decision).await?;
+                // An erased body names no VM that could still report: nothing is open behind it.
+                if let Some(recorded) = found.recorded() {
+                    let (trace, mut view) = (line::of(&recorded), self.view());
+                    if view.reach(sequence) {
+                        self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
+                        view.decided_elsewhere(&recorded, trace);
+                    }
+                }
+            }
+            What::Flood(flood) if !is_ours => {
+                let trace = past::flooded(&self.bodies, sequence, at, &flood).await?;
+                let mut view = self.view();
+                if view.reach(sequence) {
+                    self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
+                    view.flooded(trace);
+                }
+            }
+            // The same outcome again is no news, so that nobody has to know who wrote it.
+            What::Outcome(outcome) => self.ended(&past::outcome_of(&outcome)),
+            What::Decision(_) | What::Flood(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => {}
+        }
+        self.reached(record);
+        Ok(())
+    }
+
+    /// This record was heard, or cannot be.
+    pub fn reached(&self, record: &Record) {
+        self.view().reach(record.sequence);
+        self.subjects.lock().unwrap_or_else(std::sync::PoisonError::into_inner).moved(record.stream, record.version);
+    }
+}
