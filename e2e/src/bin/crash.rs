@@ -20,7 +20,7 @@ struct Arguments {
     #[arg(long, default_value_t = 20, value_name = "K")]
     rotate_every: u32,
     /// Agents that call through Envoy
-    #[arg(long, default_value_t = 4, value_name = "N")]
+    #[arg(long, default_value_t = 8, value_name = "N")]
     agents: usize,
     /// Callers that are filters themselves
     #[arg(long, default_value_t = 2, value_name = "N")]

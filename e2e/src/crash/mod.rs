@@ -29,8 +29,9 @@ use wire::Tls;
 pub use checker::Checked;
 pub use summary::Summary;
 
-/// A kill comes at most so long after there is somebody to kill.
+/// A kill comes at most so long after there is somebody to kill; or after somebody was told something, where that is awaited.
 const ALIVE_MAX: Duration = Duration::from_millis(150);
+const LOADED_MAX: Duration = Duration::from_millis(300);
 
 /// One kill in so many comes while the control plane still starts.
 const EARLY_PART: u64 = 8;
@@ -68,7 +69,7 @@ struct Driver {
 impl Crashes {
     #[must_use]
     pub fn new(rounds: u32, seed: u64) -> Self {
-        Self { rounds, seed, rotate_every: 20, agents: 4, direct: 2 }
+        Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2 }
     }
 
     /// Does all of it; `say` hears of each check.
@@ -155,10 +156,8 @@ impl Driver {
             self.world.stack.control_plane.begin()?;
             self.summary.restarts.push(begun.elapsed());
         }
-        if !is_early {
-            self.until_told(draw)?;
-        }
-        clock::pause(self.seeded.instant_within(ALIVE_MAX));
+        let most = if !is_early && self.until_told(draw)? { LOADED_MAX } else { ALIVE_MAX };
+        clock::pause(self.seeded.instant_within(most));
         if !self.world.stack.envoy.is_running() {
             return Err(Broken(format!("Envoy is gone\n{}", self.world.stack.envoy.tail())));
         }
@@ -167,15 +166,16 @@ impl Driver {
         Ok(())
     }
 
-    /// Half of the lives last until somebody was told something by way of the gate, a quarter until anybody was at all.
-    fn until_told(&self, draw: u64) -> Result<(), Broken> {
+    /// Half of the lives last until somebody was told something by way of the gate, a quarter until a caller of the other kind
+    /// was, and the rest no time at all: then it is false.
+    fn until_told(&self, draw: u64) -> Result<bool, Broken> {
         let counter = match (draw >> 32) % 4 {
             0 | 1 => &self.shared.through_gate,
             2 => &self.shared.direct,
-            _ => return Ok(()),
+            _ => return Ok(false),
         };
         let before = counter.load(Ordering::Acquire);
-        eventually("a verdict after a restart", || (counter.load(Ordering::Acquire) > before).then_some(()))
+        eventually("a verdict after a restart", || (counter.load(Ordering::Acquire) > before).then_some(true))
             .map_err(|broken| Broken(format!("{broken}\n{}", self.log())))
     }
 
