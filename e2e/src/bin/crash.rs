@@ -1,7 +1,7 @@
 //! `just crash`: kills a control plane under load again and again, and says whether anything was lost. It ends with 1 when
 //! something was, and with 2 when it could not tell.
 
-use agentgate_e2e::crash::Crashes;
+use agentgate_e2e::crash::{Crashes, Summary};
 use clap::{Parser, ValueEnum};
 use std::io::Write;
 use std::process::ExitCode;
@@ -41,7 +41,13 @@ fn main() -> ExitCode {
     eprintln!("seed {seed}");
     let plan = Crashes { rounds: arguments.rounds, seed, ..Crashes::new(arguments.rounds, seed) };
     let plan = Crashes { rotate_every: arguments.rotate_every.max(1), agents: arguments.agents, direct: arguments.direct, ..plan };
-    let summary = match plan.run(|summary| eprintln!("{}", summary.line())) {
+    let mut shown = 0;
+    let say = |summary: &Summary| {
+        eprintln!("{}", summary.line());
+        summary.checked.faults.iter().skip(shown).for_each(|fault| eprintln!("FAULT {fault}"));
+        shown = summary.checked.faults.len();
+    };
+    let summary = match plan.run(say) {
         Ok(summary) => summary,
         Err(broken) => {
             eprintln!("crash: {broken}");

@@ -51,10 +51,11 @@ impl Checked {
         let (mut records, mut bodies) = (Read::of(journal, Series::Records)?, Read::of(journal, Series::Bodies)?);
         checked.faults.append(&mut records.faults);
         checked.faults.append(&mut bodies.faults);
+        let is_cut = records.cut_without(&bodies);
+        checked.torn = [is_cut, records.torn_bytes > 0, bodies.torn_bytes > 0].map(u64::from).iter().sum();
         checked.records = records.records.len() as u64;
         checked.bodies = bodies.bodies.len() as u64;
         checked.groups = records.groups + bodies.groups;
-        checked.torn = u64::from(records.torn_bytes > 0) + u64::from(bodies.torn_bytes > 0);
         let named: HashSet<_> = bodies.links.iter().map(|link| (link.group, link.checksum)).collect();
         for link in records.links.iter().filter(|link| !named.contains(&(link.group, link.checksum))) {
             checked.fault(format!("group {}: its bodies are missing", link.group));

@@ -67,6 +67,8 @@ pub(crate) struct Read {
     pub(crate) torn_bytes: usize,
     pub(crate) faults: Vec<String>,
     last: Link,
+    /// How many entries the last group holds.
+    last_count: usize,
     next: u64,
 }
 
@@ -129,6 +131,18 @@ impl Read {
         Ok(read)
     }
 
+    /// Takes away the last group of records when its bodies never came: both are written side by side, and nobody was told.
+    pub(crate) fn cut_without(&mut self, bodies: &Read) -> bool {
+        let is_missing = self.links.last().is_some_and(|link| link.group == self.last.group && !bodies.links.contains(link));
+        if !is_missing || bodies.last.group >= self.last.group {
+            return false;
+        }
+        self.links.pop();
+        self.records.truncate(self.records.len().saturating_sub(self.last_count));
+        self.groups -= 1;
+        true
+    }
+
     fn segment(&mut self, series: Series, segment: u32, bytes: &[u8]) {
         let at = |offset: usize| format!("{} segment {segment} at byte {offset}", series.name());
         let mut offset = 0;
@@ -177,6 +191,7 @@ impl Read {
         }
         self.next = if series == Series::Records { head.first + u64::from(head.count) } else { self.next };
         self.last = Link { group: head.group, checksum: head.checksum };
+        self.last_count = head.count as usize;
         self.groups += 1;
         match series {
             Series::Records => self.links.extend(head.bodies.map(|checksum| Link { group: head.group, checksum })),
