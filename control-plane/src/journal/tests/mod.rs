@@ -7,7 +7,9 @@ mod crash;
 mod damage;
 mod disks;
 mod faults;
+mod loss;
 mod model;
+mod recorder;
 
 use super::contract::{id, one, stream};
 use super::embedded::{Embedded, Settings};
