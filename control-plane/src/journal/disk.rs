@@ -17,6 +17,8 @@ pub(super) trait Disk: Send + Sync + fmt::Debug {
     /// Durable when it returns.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// The directory and the names in it are durable when it returns, whoever made them.
+    fn sync_names(&self, directory: &Path) -> io::Result<()>;
 }
 
 pub(super) trait File: Send + Sync + fmt::Debug {
@@ -58,6 +60,11 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn sync_names(&self, directory: &Path) -> io::Result<()> {
+        // A directory's own name stands in the one above it.
+        directory.ancestors().take(2).try_for_each(|directory| fs::File::open(directory)?.sync_all())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::journal::disk::{Disk, File};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,8 @@ pub(super) enum Op {
     Write { file: Number, offset: usize, bytes: Vec<u8> },
     SyncBegan { file: Number, name: u64 },
     SyncEnded { name: u64 },
+    /// All that happened in this directory before is durable.
+    NamesSynced { directory: PathBuf },
     /// Somebody was told that this change is durable: its number, and the sequence of its first record.
     Told { number: u64, sequence: u64 },
 }
@@ -30,12 +33,20 @@ pub(super) type Image = BTreeMap<PathBuf, Vec<u8>>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Recorder(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     log: Vec<Op>,
+    /// What is done right before the log grows beyond this length.
+    strike: Option<(usize, Box<dyn FnOnce() + Send>)>,
     paths: BTreeMap<PathBuf, Number>,
     contents: Vec<Vec<u8>>,
     names: u64,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -84,18 +95,36 @@ impl Recorder {
                 Op::Rename { from, to, .. } => drop(renamed(&mut state.paths, from, to)),
                 Op::Remove { path } => drop(state.paths.remove(path)),
                 Op::Write { file, offset, bytes } => put(&mut state.contents[*file], *offset, bytes),
-                Op::Renamed { .. } | Op::SyncBegan { .. } | Op::SyncEnded { .. } | Op::Told { .. } => {}
+                Op::Renamed { .. }
+                | Op::SyncBegan { .. }
+                | Op::SyncEnded { .. }
+                | Op::NamesSynced { .. }
+                | Op::Told { .. } => {}
             }
         }
         Self(Arc::new(Mutex::new(state)))
     }
 
     pub(super) fn told(&self, number: u64, sequence: u64) {
+        self.strike();
         self.0.lock().unwrap().log.push(Op::Told { number, sequence });
     }
 
     pub(super) fn log(&self) -> Vec<Op> {
         self.0.lock().unwrap().log.clone()
+    }
+
+    /// `act` runs right before the log grows beyond `length`: what lies on other disks can be looked at there.
+    pub(super) fn strike_at(&self, length: usize, act: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().strike = Some((length, Box::new(act)));
+    }
+
+    fn strike(&self) {
+        let mut state = self.0.lock().unwrap();
+        let length = state.log.len();
+        let struck = state.strike.take_if(|(at, _)| length >= *at);
+        drop(state);
+        struck.into_iter().for_each(|(_, act)| act());
     }
 
     pub(super) fn length(&self) -> usize {
@@ -136,6 +165,7 @@ impl Disk for Recorder {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.strike();
         let mut state = self.0.lock().unwrap();
         let file = state.contents.len();
         state.contents.push(Vec::new());
@@ -146,6 +176,7 @@ impl Disk for Recorder {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.strike();
         let mut state = self.0.lock().unwrap();
         let name = state.names;
         state.names += 1;
@@ -155,14 +186,23 @@ impl Disk for Recorder {
         drop(state);
         // Others go on between the two.
         std::thread::yield_now();
+        self.strike();
         self.0.lock().unwrap().log.push(Op::Renamed { name });
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.strike();
         let mut state = self.0.lock().unwrap();
         state.log.push(Op::Remove { path: short(path) });
         state.paths.remove(&short(path));
+        Ok(())
+    }
+
+    fn sync_names(&self, directory: &Path) -> io::Result<()> {
+        self.strike();
+        let directory = directory.file_name().map(PathBuf::from).unwrap();
+        self.0.lock().unwrap().log.push(Op::NamesSynced { directory });
         Ok(())
     }
 }
@@ -181,6 +221,7 @@ impl File for RecordedFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.recorder.strike();
         let mut state = self.recorder.0.lock().unwrap();
         state.log.push(Op::Write { file: self.file, offset: offset as usize, bytes: bytes.to_vec() });
         put(&mut state.contents[self.file], offset as usize, bytes);
@@ -188,12 +229,14 @@ impl File for RecordedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        self.recorder.strike();
         let mut state = self.recorder.0.lock().unwrap();
         let name = state.names;
         state.names += 1;
         state.log.push(Op::SyncBegan { file: self.file, name });
         drop(state);
         std::thread::yield_now();
+        self.recorder.strike();
         self.recorder.0.lock().unwrap().log.push(Op::SyncEnded { name });
         Ok(())
     }
@@ -238,13 +281,20 @@ pub(super) fn rebuilt(log: &[Op], page: usize, keep: &mut dyn FnMut(&Piece<'_>) 
 fn directories(log: &[Op], ended: &BTreeSet<u64>, draw: &mut dyn FnMut(usize) -> usize) -> BTreeMap<PathBuf, Number> {
     let mut changes: BTreeMap<PathBuf, Vec<&Op>> = BTreeMap::new();
     for op in log {
-        if let Op::Create { path, .. } | Op::Rename { to: path, .. } | Op::Remove { path } = op {
-            changes.entry(path.parent().unwrap().to_owned()).or_default().push(op);
+        match op {
+            Op::Create { path, .. } | Op::Rename { to: path, .. } | Op::Remove { path } => {
+                changes.entry(path.parent().unwrap().to_owned()).or_default().push(op);
+            }
+            Op::NamesSynced { directory } => changes.entry(directory.clone()).or_default().push(op),
+            Op::Renamed { .. } | Op::Write { .. } | Op::SyncBegan { .. } | Op::SyncEnded { .. } | Op::Told { .. } => {}
         }
     }
     let mut paths = BTreeMap::new();
     for changes in changes.into_values() {
-        let is_durable = |op: &&Op| matches!(op, Op::Rename { name, .. } if ended.contains(name));
+        let is_durable = |op: &&Op| match op {
+            Op::Rename { name, .. } => ended.contains(name),
+            op => matches!(op, Op::NamesSynced { .. }),
+        };
         let durable = changes.iter().rposition(is_durable).map_or(0, |last| last + 1);
         let count = durable + draw(changes.len() - durable + 1);
         for op in &changes[..count] {
@@ -252,7 +302,12 @@ fn directories(log: &[Op], ended: &BTreeSet<u64>, draw: &mut dyn FnMut(usize) ->
                 Op::Create { path, file } => drop(paths.insert(path.clone(), *file)),
                 Op::Rename { from, to, .. } => drop(renamed(&mut paths, from, to)),
                 Op::Remove { path } => drop(paths.remove(path)),
-                Op::Renamed { .. } | Op::Write { .. } | Op::SyncBegan { .. } | Op::SyncEnded { .. } | Op::Told { .. } => {}
+                Op::Renamed { .. }
+                | Op::Write { .. }
+                | Op::SyncBegan { .. }
+                | Op::SyncEnded { .. }
+                | Op::NamesSynced { .. }
+                | Op::Told { .. } => {}
             }
         }
     }
