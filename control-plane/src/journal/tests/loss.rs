@@ -20,15 +20,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// Rebuilt by the ordinary tests.
-const DISKS: u64 = 1_000;
+const DISKS: u64 = 300;
 
 const LIVES: usize = 3;
-const BURSTS: usize = 5;
-const BURST_MAX: usize = 8;
+/// Bursts of one life, and the most changes that are under way together in one: few large groups, or many small ones.
+const SHAPES: [(usize, usize); 4] = [(12, 3), (5, 8), (3, 20), (8, 12)];
 const STREAMS: u64 = 5;
 
 /// Disks that are rebuilt from one history.
-const OF_ONE: usize = 200;
+const OF_ONE: usize = 100;
 
 /// Numbers from a seed (splitmix64).
 #[derive(Clone)]
@@ -128,7 +128,7 @@ fn change(number: u64) -> Change {
         record.record = Bytes::from(format!("{number}/{part} ").repeat(1 + (number as usize % 5) * 30));
         record
     };
-    let bodies = (writes == 0 || !number.is_multiple_of(5)).then(|| body(number, [90, 300, 700, 1_400, 1_400, 6_000][seeded.below(6)]));
+    let bodies = (writes == 0 || !number.is_multiple_of(5)).then(|| body(number, [90, 300, 700, 1_400, 2_000, 9_000][seeded.below(6)]));
     Change { fence: None, writes: (0..writes).map(record).collect(), bodies: bodies.into_iter().collect() }
 }
 
@@ -161,8 +161,9 @@ fn home() -> TempDir {
 }
 
 fn copy(from: &Path, to: &Path) {
+    let Ok(entries) = fs::read_dir(from) else { return };
     fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().flatten() {
+    for entry in entries.flatten() {
         let to = to.join(entry.file_name());
         if entry.path().is_dir() {
             copy(&entry.path(), &to);
@@ -187,13 +188,14 @@ impl History {
             indexes.push((recorder.length(), kept));
         };
         let mut number = 1;
+        let (bursts, burst_max) = SHAPES[seeded.below(SHAPES.len())];
         for _ in 0..LIVES {
             let journal = open(home.path(), &recorder);
-            for burst in 0..BURSTS {
-                let count = 1 + seeded.below(BURST_MAX) as u64;
+            for burst in 0..bursts {
+                let count = 1 + seeded.below(burst_max) as u64;
                 append(&journal, &recorder, number..number + count).await;
                 number += count;
-                if burst == BURSTS / 2 {
+                if burst == bursts / 2 {
                     keep(&recorder);
                 }
             }
@@ -233,6 +235,14 @@ impl History {
             if case.is_killed { Recorder::after(before) } else { Recorder::holding(lost(before, case, &mut seeded)) };
         let from = recorder.length();
         let mut told = told(before);
+        // The second crash, mostly while the first is being mended; the index stays behind as it is then.
+        let length = if seeded.below(2) == 0 { 12 } else { 60 };
+        let second = from + seeded.below(length);
+        let next_home = self::home();
+        let (index, to) = (home.path().join("journal/index"), next_home.path().join("journal/index"));
+        if seeded.below(2) == 0 {
+            recorder.strike_at(second, move || copy(&index, &to));
+        }
         let journal = open(home.path(), &recorder);
         let there = check_holds(&journal, &told, case);
         // What was there when it was opened was read by somebody: it stays.
@@ -240,14 +250,11 @@ impl History {
         append(&journal, &recorder, next..next + 1 + seeded.below(4) as u64).await;
         drop(journal);
 
-        // The second crash, mostly while the first was being mended.
         let log = recorder.log();
-        let length = if seeded.below(2) == 0 { 12 } else { log.len() };
-        let at = (from + seeded.below(length)).min(log.len());
+        let at = second.min(log.len());
         let image = lost(&log[..at], case, &mut seeded);
         told.extend(self::told(&log[from..at]));
-        let home = super::loss::home();
-        let journal = open(home.path(), &Recorder::holding(image));
+        let journal = open(next_home.path(), &Recorder::holding(image));
         let after = check_holds(&journal, &told, case);
         let has_written = log[from..at].iter().any(|op| matches!(op, Op::Told { .. }));
         assert!(!has_written || after.is_superset(&there), "{case}: what was read after the first crash is gone");
