@@ -40,7 +40,8 @@ fn main() -> ExitCode {
     let seed = arguments.seed.unwrap_or_else(drawn);
     eprintln!("seed {seed}");
     let plan = Crashes { rounds: arguments.rounds, seed, ..Crashes::new(arguments.rounds, seed) };
-    let plan = Crashes { rotate_every: arguments.rotate_every.max(1), agents: arguments.agents, direct: arguments.direct, ..plan };
+    let plan =
+        Crashes { rotate_every: arguments.rotate_every.max(1), agents: arguments.agents, direct: arguments.direct, ..plan };
     let mut shown = 0;
     let say = |summary: &Summary| {
         eprintln!("{}", summary.line());

@@ -21,7 +21,10 @@ pub(crate) const HEADERS: [(&str, &[u8]); 3] = [
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answered {
     Result,
-    Refused { id: Digest, verdict: Verdict },
+    Refused {
+        id: Digest,
+        verdict: Verdict,
+    },
     /// Nobody decided, as far as the caller knows.
     Undecided,
     /// Executed, and not shown.
@@ -80,9 +83,7 @@ fn id(quoted: &str, asker: &Asker) -> Option<Digest> {
 
 fn verdict(answer: &Value) -> Option<&Value> {
     match answer {
-        Value::Object(members) => {
-            members.get("agentgate/verdict").or_else(|| members.values().find_map(verdict))
-        }
+        Value::Object(members) => members.get("agentgate/verdict").or_else(|| members.values().find_map(verdict)),
         Value::Array(items) => items.iter().find_map(verdict),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     }

@@ -201,7 +201,9 @@ impl Checked {
                 self.verdicts += 1;
                 match journal.decisions.get(id) {
                     None => Err(format!("the {verdict:?} of call {id} is lost")),
-                    Some((at, stored)) if stored != verdict => Err(format!("sequence {at} says {stored:?}, told was {verdict:?}")),
+                    Some((at, stored)) if stored != verdict => {
+                        Err(format!("sequence {at} says {stored:?}, told was {verdict:?}"))
+                    }
                     Some((at, _)) if sequence.is_some_and(|told| told != *at) => {
                         Err(format!("the call {id} stands at {at}, told was {sequence:?}"))
                     }

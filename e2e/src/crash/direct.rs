@@ -123,10 +123,9 @@ impl Direct {
         life.counter += 1;
         let draw = self.seeded.next();
         let mark = format!("direct-{}-{}-{}", self.caller, life.epoch, life.counter);
-        let headers = HEADERS.iter().map(|(name, value)| v1::Header {
-            name: name.as_bytes().to_vec().into(),
-            value: value.to_vec().into(),
-        });
+        let headers = HEADERS
+            .iter()
+            .map(|(name, value)| v1::Header { name: name.as_bytes().to_vec().into(), value: value.to_vec().into() });
         v1::Ask {
             counter: life.counter,
             deadline_ms: 5_000,

@@ -9,6 +9,8 @@ mod ledger;
 mod seeded;
 mod segments;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use crate::upstream::{Protocol, Reply};

@@ -117,7 +117,9 @@ impl Read {
         for entry in fs::read_dir(&directory).doing(directory.display())? {
             let name = entry.doing(directory.display())?.file_name().to_string_lossy().into_owned();
             // A segment that was being prepared has another ending.
-            names.extend(name.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()).map(|number| (number, name.clone())));
+            names.extend(
+                name.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()).map(|number| (number, name.clone())),
+            );
         }
         names.sort_unstable();
         let mut read = Self { next: 1, ..Self::default() };
@@ -155,7 +157,8 @@ impl Read {
                 // The last write of all may be cut off, and nothing stands behind it then.
                 let end = rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
                 self.torn_bytes = end;
-                if (0..end).step_by(8).skip(1).any(|behind| rest.get(behind..).is_some_and(|rest| group(series, rest).is_some())) {
+                if (0..end).step_by(8).skip(1).any(|behind| rest.get(behind..).is_some_and(|rest| group(series, rest).is_some()))
+                {
                     self.fault(format!("{}: no group, and a whole one behind it", at(offset)));
                 }
                 return;
@@ -177,7 +180,10 @@ impl Read {
             Series::Bodies => head.group > self.last.group,
         };
         if !follows {
-            self.fault(format!("{at}: group {} begins with {}, after {} and {}", head.group, head.first, self.last.group, self.next));
+            self.fault(format!(
+                "{at}: group {} begins with {}, after {} and {}",
+                head.group, head.first, self.last.group, self.next
+            ));
         }
         let mut cursor = Cursor(entries);
         for number in 0..head.count {

@@ -51,7 +51,12 @@ impl Summary {
     pub fn line(&self) -> String {
         let Checked { verdicts, results, records, faults, .. } = &self.checked;
         let elapsed = now().duration_since(self.begun).as_secs();
-        format!("{elapsed:5}s  {} kills, {} acknowledged, {records} records, {} faults", self.kills, verdicts + results, faults.len())
+        format!(
+            "{elapsed:5}s  {} kills, {} acknowledged, {records} records, {} faults",
+            self.kills,
+            verdicts + results,
+            faults.len()
+        )
     }
 
     #[must_use]

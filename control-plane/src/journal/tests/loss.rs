@@ -69,17 +69,8 @@ struct Case {
     is_killed: bool,
 }
 
-const LOSSES: [Loss; 9] = [
-    Loss::All,
-    Loss::Nothing,
-    Loss::LastPiece,
-    Loss::FirstPiece,
-    Loss::Bodies,
-    Loss::Records,
-    Loss::Half,
-    Loss::Most,
-    Loss::Few,
-];
+const LOSSES: [Loss; 9] =
+    [Loss::All, Loss::Nothing, Loss::LastPiece, Loss::FirstPiece, Loss::Bodies, Loss::Records, Loss::Half, Loss::Most, Loss::Few];
 
 // === impl Seeded ===
 
@@ -128,7 +119,8 @@ fn change(number: u64) -> Change {
         record.record = Bytes::from(format!("{number}/{part} ").repeat(1 + (number as usize % 5) * 30));
         record
     };
-    let bodies = (writes == 0 || !number.is_multiple_of(5)).then(|| body(number, [90, 300, 700, 1_400, 2_000, 9_000][seeded.below(6)]));
+    let bodies =
+        (writes == 0 || !number.is_multiple_of(5)).then(|| body(number, [90, 300, 700, 1_400, 2_000, 9_000][seeded.below(6)]));
     Change { fence: None, writes: (0..writes).map(record).collect(), bodies: bodies.into_iter().collect() }
 }
 
@@ -231,8 +223,7 @@ impl History {
             }
         }
         let before = &self.log[..case.at];
-        let recorder =
-            if case.is_killed { Recorder::after(before) } else { Recorder::holding(lost(before, case, &mut seeded)) };
+        let recorder = if case.is_killed { Recorder::after(before) } else { Recorder::holding(lost(before, case, &mut seeded)) };
         let from = recorder.length();
         let mut told = told(before);
         // The second crash, mostly while the first is being mended; the index stays behind as it is then.

@@ -13,18 +13,43 @@ type Number = usize;
 /// Something that happened, in the order in which it began.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Create { path: PathBuf, file: Number },
-    Rename { from: PathBuf, to: PathBuf, name: u64 },
+    Create {
+        path: PathBuf,
+        file: Number,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+        name: u64,
+    },
     /// The rename of this name is durable, and with it all that happened in its directory before.
-    Renamed { name: u64 },
-    Remove { path: PathBuf },
-    Write { file: Number, offset: usize, bytes: Vec<u8> },
-    SyncBegan { file: Number, name: u64 },
-    SyncEnded { name: u64 },
+    Renamed {
+        name: u64,
+    },
+    Remove {
+        path: PathBuf,
+    },
+    Write {
+        file: Number,
+        offset: usize,
+        bytes: Vec<u8>,
+    },
+    SyncBegan {
+        file: Number,
+        name: u64,
+    },
+    SyncEnded {
+        name: u64,
+    },
     /// All that happened in this directory before is durable.
-    NamesSynced { directory: PathBuf },
+    NamesSynced {
+        directory: PathBuf,
+    },
     /// Somebody was told that this change is durable: its number, and the sequence of its first record.
-    Told { number: u64, sequence: u64 },
+    Told {
+        number: u64,
+        sequence: u64,
+    },
 }
 
 /// What a disk holds: by path, all bytes.
@@ -72,7 +97,9 @@ impl Recorder {
         for (path, bytes) in image {
             state.log.push(Op::Create { path: path.clone(), file: state.contents.len() });
             state.log.push(Op::Write { file: state.contents.len(), offset: 0, bytes: bytes.clone() });
-            state.log.extend([Op::SyncBegan { file: state.contents.len(), name: state.names }, Op::SyncEnded { name: state.names }]);
+            state
+                .log
+                .extend([Op::SyncBegan { file: state.contents.len(), name: state.names }, Op::SyncEnded { name: state.names }]);
             state.names += 1;
             let from = path.clone();
             state.log.extend([Op::Rename { from, to: path.clone(), name: state.names }, Op::Renamed { name: state.names }]);
@@ -95,11 +122,7 @@ impl Recorder {
                 Op::Rename { from, to, .. } => drop(renamed(&mut state.paths, from, to)),
                 Op::Remove { path } => drop(state.paths.remove(path)),
                 Op::Write { file, offset, bytes } => put(&mut state.contents[*file], *offset, bytes),
-                Op::Renamed { .. }
-                | Op::SyncBegan { .. }
-                | Op::SyncEnded { .. }
-                | Op::NamesSynced { .. }
-                | Op::Told { .. } => {}
+                Op::Renamed { .. } | Op::SyncBegan { .. } | Op::SyncEnded { .. } | Op::NamesSynced { .. } | Op::Told { .. } => {}
             }
         }
         Self(Arc::new(Mutex::new(state)))
@@ -246,12 +269,20 @@ impl File for RecordedFile {
 
 /// The disk as it may be when power fails right after `log`: `keep` says of each unsynced piece whether it reached the
 /// disk, and `draw` draws how many of the directory's unsynced changes did. Pieces are `page` bytes long, as they lie.
-pub(super) fn rebuilt(log: &[Op], page: usize, keep: &mut dyn FnMut(&Piece<'_>) -> bool, draw: &mut dyn FnMut(usize) -> usize) -> Image {
-    let ended: BTreeSet<u64> =
-        log.iter().filter_map(|op| if let Op::SyncEnded { name } | Op::Renamed { name } = op { Some(*name) } else { None }).collect();
+pub(super) fn rebuilt(
+    log: &[Op],
+    page: usize,
+    keep: &mut dyn FnMut(&Piece<'_>) -> bool,
+    draw: &mut dyn FnMut(usize) -> usize,
+) -> Image {
+    let ended: BTreeSet<u64> = log
+        .iter()
+        .filter_map(|op| if let Op::SyncEnded { name } | Op::Renamed { name } = op { Some(*name) } else { None })
+        .collect();
     let durable_before = |of: Number| {
         let synced = log.iter().enumerate().rev();
-        let mut synced = synced.filter(|(_, op)| matches!(op, Op::SyncBegan { file, name } if *file == of && ended.contains(name)));
+        let mut synced =
+            synced.filter(|(_, op)| matches!(op, Op::SyncBegan { file, name } if *file == of && ended.contains(name)));
         synced.next().map_or(0, |(at, _)| at)
     };
     let paths = directories(log, &ended, draw);
