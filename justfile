@@ -55,6 +55,16 @@ bench *OPTIONS:
 sim SEED COUNT="1":
     @cargo test --quiet --release -p agentgate-control-plane --test sim -- "$1" "{{ COUNT }}"
 
+# Kill a control plane under load N times and look for everything that it acknowledged (`--seed S` for the same again; builds for release first)
+crash *OPTIONS:
+    @cargo build --quiet --release -p agentgate-control-plane -p agentgate-cli -p agentgate-e2e --bin agentgate-control-plane --bin agentgate --bin crash
+    @cargo build --quiet -p agentgate-filter --profile wasm --target wasm32-wasip1
+    @target/release/crash "$@"
+
+# Rebuild N disks as a loss of power may leave them, and open each journal (builds the tests for release first)
+power N="10000" SEED="1":
+    AGENTGATE_DISKS={{ N }} AGENTGATE_SEED={{ SEED }} cargo test --quiet --release -p agentgate-control-plane --lib journal::tests::loss
+
 # Look for a request that makes the parser panic (minutes; needs the nightly toolchain and cargo-fuzz)
 fuzz SECONDS="60":
     cd proto/core/fuzz && cargo +nightly fuzz run reads -- -max_total_time={{ SECONDS }}

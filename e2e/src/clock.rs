@@ -1,4 +1,4 @@
-//! The harness's only clock, and the only way to wait: for a condition, with a deadline. Nothing here sleeps blindly.
+//! The harness's only clock, and the only way to wait: for a condition, with a deadline. Nothing sleeps blindly but who draws an instant.
 
 use crate::Broken;
 use std::fmt::Display;
@@ -33,6 +33,11 @@ pub fn eventually<T>(what: impl Display, mut condition: impl FnMut() -> Option<T
         }
         thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Lets a drawn time go by: an instant that nothing announces, or a pace.
+pub(crate) fn pause(span: Duration) {
+    thread::sleep(span);
 }
 
 /// Whether somebody listens there.

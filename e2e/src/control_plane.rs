@@ -96,6 +96,18 @@ impl ControlPlane {
     /// # Errors
     /// It does not become ready; with the end of its log.
     pub fn begin(&mut self) -> Result<(), Broken> {
+        self.launch()?;
+        let ready = self.directory.join("ready.json");
+        let process = self.process.as_mut().doing("a process that was started")?;
+        self.ports = process.until("it serves", || ControlPlanePorts::read(&fs::read_to_string(&ready).ok()?))?;
+        Ok(())
+    }
+
+    /// The same, and waits for nothing.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn launch(&mut self) -> Result<(), Broken> {
         let rest = fs::read_to_string(self.directory.join("rest.toml")).doing("the configuration")?;
         let ports = &self.ports;
         let listeners = format!(
@@ -108,9 +120,7 @@ impl ControlPlane {
         drop(fs::remove_file(&ready));
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(&config).arg("--ready-file").arg(&ready);
-        let mut process = Process::start("the control plane", command, &self.directory.join("control-plane.log"))?;
-        self.ports = process.until("it serves", || ControlPlanePorts::read(&fs::read_to_string(&ready).ok()?))?;
-        self.process = Some(process);
+        self.process = Some(Process::start("the control plane", command, &self.directory.join("control-plane.log"))?);
         Ok(())
     }
 

@@ -7,6 +7,7 @@ mod certificates;
 mod cli;
 mod clock;
 mod control_plane;
+pub mod crash;
 mod envoy;
 pub mod http1;
 pub mod http2;

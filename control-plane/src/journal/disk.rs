@@ -21,6 +21,9 @@ pub(super) trait Disk: Send + Sync + fmt::Debug {
     fn free_bytes(&self, _directory: &Path) -> Option<u64> {
         None
     }
+
+    /// The directory and the names in it are durable when it returns, whoever made them.
+    fn sync_names(&self, directory: &Path) -> io::Result<()>;
 }
 
 pub(super) trait File: Send + Sync + fmt::Debug {
@@ -67,6 +70,11 @@ impl Disk for RealDisk {
     fn free_bytes(&self, directory: &Path) -> Option<u64> {
         let found = rustix::fs::statvfs(directory).ok()?;
         found.f_bavail.checked_mul(found.f_frsize)
+    }
+
+    fn sync_names(&self, directory: &Path) -> io::Result<()> {
+        // A directory's own name stands in the one above it.
+        directory.ancestors().take(2).try_for_each(|directory| fs::File::open(directory)?.sync_all())
     }
 }
 

@@ -78,6 +78,7 @@ enum Anchor {
 /// Reads everything behind the index's mark, or everything when `from_start`.
 pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_start: bool) -> Result<Recovered, RecoverError> {
     let mut opening = Opening::default();
+    sync_names(records, bodies)?;
     let (index, known) = trusted_index(records, bodies, directory, &mut opening)?;
     let from = if from_start { Mark::START } else { known };
     let mut feed = Feed { index: &index, mark: known, groups: Vec::new(), entries: 0, held: None };
@@ -94,6 +95,10 @@ pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_
     opening.groups_read = walked_records.groups + walked_bodies.groups;
     let cuts = settle(&mut walked_records, &mut walked_bodies, last_with_bodies, &from);
     opening.damage.extend(walked_records.damage.drain(..).chain(walked_bodies.damage.drain(..)));
+    if opening.damage.is_empty() {
+        sync_last(records, walked_records.tail)?;
+        sync_last(bodies, walked_bodies.tail)?;
+    }
     let stays = |tail: &Tail, held: Option<Indexed>| held.filter(|group| group.place <= tail.last);
     feed.held = stays(&walked_bodies.tail, held_bodies);
     feed.release()?;
@@ -115,7 +120,7 @@ pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_
             cut(&layout_of(layout, records, bodies).open(bad.segment)?, bad.offset, bad.end)?;
             opening.cut.push(bad);
         }
-        Some((open_log(records, mark.records)?, open_log(bodies, mark.bodies)?))
+        Some((Log::open(records.clone(), mark.records)?, Log::open(bodies.clone(), mark.bodies)?))
     } else {
         None
     };
@@ -129,12 +134,19 @@ fn layout_of<'a>(kind: Kind, records: &'a Layout, bodies: &'a Layout) -> &'a Lay
     }
 }
 
-/// What was read may only be in the machine's memory as yet: it counts once it is on the disk.
-fn open_log(layout: &Layout, tail: Tail) -> io::Result<Log> {
-    if tail.group > 0 {
-        layout.open(tail.last.segment)?.file.sync()?;
-    }
-    Log::open(layout.clone(), tail)
+/// A process that was killed may have named a segment and not lived until the name was durable: what is written into it next
+/// would be lost with the name.
+fn sync_names(records: &Layout, bodies: &Layout) -> io::Result<()> {
+    [records, bodies].into_iter().try_for_each(|layout| {
+        layout.list()?;
+        layout.disk.sync_names(&layout.directory)
+    })
+}
+
+/// What was read may only be in the machine's memory as yet: nothing counts, and the index learns nothing of it, before it is
+/// on the disk. Only the last group can be; each one is begun when the one before is durable.
+fn sync_last(layout: &Layout, tail: Tail) -> io::Result<()> {
+    if tail.group > 0 { layout.open(tail.last.segment)?.file.sync() } else { Ok(()) }
 }
 
 /// Decides what the two ends mean together: sets the tails, adds to the damage, and says what is to be cut.

@@ -1,6 +1,7 @@
 //! What fails, and what happens then: refused with a named reason, recovered without help, and nothing that was acknowledged is lost.
 
 use crate::wire::{CALL, RESULT, post, recording};
+use agentgate_e2e::crash::Crashes;
 use agentgate_e2e::http1::Connection;
 use agentgate_e2e::upstream::Reply;
 use agentgate_e2e::{Stranger, World, eventually, http1, now};
@@ -158,6 +159,14 @@ fn every_trace(world: &World) -> Vec<Value> {
             return traces;
         }
     }
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_by_a_few_kills_at_random_instants() {
+    let summary = Crashes { rotate_every: 3, ..Crashes::new(5, 4) }.run(|_| ()).unwrap();
+    assert_eq!(summary.checked.faults, Vec::<String>::new());
+    assert_eq!((summary.kills, summary.journals), (5, 2));
+    assert!(summary.checked.verdicts > 0 && summary.checked.executed > 0, "{}", summary.table());
 }
 
 #[test]

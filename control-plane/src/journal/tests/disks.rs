@@ -86,6 +86,10 @@ impl Disk for FailingDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         RealDisk.remove(path)
     }
+
+    fn sync_names(&self, directory: &Path) -> io::Result<()> {
+        RealDisk.sync_names(directory)
+    }
 }
 
 impl File for FailingFile {
@@ -152,6 +156,10 @@ impl Disk for MemoryDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.files.lock().unwrap().remove(path);
+        Ok(())
+    }
+
+    fn sync_names(&self, _: &Path) -> io::Result<()> {
         Ok(())
     }
 }

@@ -7,8 +7,10 @@ mod crash;
 mod damage;
 mod disks;
 mod faults;
+mod loss;
 mod model;
 mod slots;
+mod recorder;
 
 use super::contract::{id, one, stream};
 use super::embedded::{Embedded, Settings};

@@ -1,0 +1,229 @@
+//! `just crash`: a control plane with a journal on a real disk is killed at random instants under load and started again, and
+//! after some kills everything that anybody was told is looked for in the files. It never asks the journal how it is.
+
+mod agents;
+mod calls;
+mod checker;
+mod direct;
+mod ledger;
+mod seeded;
+mod segments;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use crate::upstream::{Protocol, Reply};
+use crate::{Broken, Doing, World, WorldPlan, clock, eventually, now};
+use agentgate_core::id::Asker;
+use agents::Agent;
+use direct::Direct;
+use ledger::{Phase, Shared};
+use seeded::Seeded;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use wire::Tls;
+
+pub use checker::Checked;
+pub use summary::Summary;
+
+/// A kill comes at most so long after there is somebody to kill; or after somebody was told something, where that is awaited.
+const ALIVE_MAX: Duration = Duration::from_millis(150);
+const LOADED_MAX: Duration = Duration::from_millis(300);
+
+/// One kill in so many comes while the control plane still starts.
+const EARLY_PART: u64 = 8;
+
+/// Faults that are written out; there are as many as there are, but nobody reads more.
+const FAULTS_SHOWN: usize = 20;
+
+const DIRECT: &str = "filter/direct";
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub struct Crashes {
+    pub rounds: u32,
+    pub seed: u64,
+    /// Kills after which the journal is checked whole, and begun anew.
+    pub rotate_every: u32,
+    /// Agents that call through the gate.
+    pub agents: usize,
+    /// Callers that are filters themselves.
+    pub direct: usize,
+}
+
+struct Driver {
+    plan: Crashes,
+    world: World,
+    shared: Arc<Shared>,
+    seeded: Seeded,
+    agents: Vec<JoinHandle<()>>,
+    direct: Option<JoinHandle<()>>,
+    summary: Summary,
+}
+
+// === impl Crashes ===
+
+impl Crashes {
+    #[must_use]
+    pub fn new(rounds: u32, seed: u64) -> Self {
+        Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2 }
+    }
+
+    /// Does all of it; `say` hears of each check.
+    ///
+    /// # Errors
+    /// A part that does not come up, or not again. What differs is no error: it stands in the summary.
+    pub fn run(self, mut say: impl FnMut(&Summary)) -> Result<Summary, Broken> {
+        let mut driver = Driver::start(self)?;
+        for round in 1..=self.rounds {
+            driver.round(round)?;
+            if round % self.rotate_every == 0 || round == self.rounds {
+                driver.check()?;
+                say(&driver.summary);
+            }
+        }
+        driver.finish()
+    }
+}
+
+// === impl Driver ===
+
+impl Driver {
+    fn start(plan: Crashes) -> Result<Self, Broken> {
+        let begun = now();
+        let shared = Arc::new(Shared::new(plan.agents + plan.direct));
+        let seen = Arc::clone(&shared);
+        let mut world = WorldPlan::recorder(Protocol::Http1, move |arrived| {
+            match calls::mark(&arrived.body) {
+                Some(mark) => seen.executed(mark),
+                None => seen.fault(format!("the tool server got {}", String::from_utf8_lossy(&arrived.body))),
+            }
+            Reply::json(calls::RESULT)
+        })?;
+        world.stack.workers = 2;
+        world.stack.configuration = format!(
+            "[[filter]]\nidentity = \"spiffe://agentgate.local/{DIRECT}\"\ntenant = \"default\"\nservers = [\"notes\"]\n\
+             peers = \"agentgate.local\"\n"
+        );
+        let world = world.start()?;
+        let summary = Summary::new(&plan, begun);
+        let seeded = Seeded::new(plan.seed);
+        let mut driver = Self { plan, world, shared, seeded, agents: Vec::new(), direct: None, summary };
+        driver.callers()?;
+        Ok(driver)
+    }
+
+    fn callers(&mut self) -> Result<(), Broken> {
+        let asker = |name: &str| Asker::try_from(format!("spiffe://agentgate.local/{name}").as_str()).doing(name);
+        for caller in 0..self.plan.agents {
+            let (gate, shared, seeded) = (self.world.stack.gate, Arc::clone(&self.shared), Seeded::new(self.seeded.next()));
+            self.agents.push(Agent { caller, gate, asker: asker("filter/laptop")?, shared, seeded }.start());
+        }
+        let certificates = &self.world.stack.certificates;
+        let tls = Tls::new(&certificates.issue(DIRECT, &["--valid-for", "24h"])?, certificates)?;
+        let control_plane: SocketAddr = self.world.stack.control_plane.ports.filters.parse().doing("the filters' port")?;
+        let mut direct = Vec::new();
+        for caller in self.plan.agents..self.plan.agents + self.plan.direct {
+            let (shared, tls, asker) = (Arc::clone(&self.shared), tls.clone(), asker(DIRECT)?);
+            let seeded = Seeded::new(self.seeded.next());
+            direct.push(Direct { caller, control_plane, tls, asker, shared, seeded });
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().doing("a runtime")?;
+        self.direct = Some(std::thread::spawn(move || {
+            runtime.block_on(async {
+                let running: Vec<_> = direct.into_iter().map(|direct| tokio::spawn(direct.run())).collect();
+                for caller in running {
+                    drop(caller.await);
+                }
+            });
+        }));
+        Ok(())
+    }
+
+    /// One life of the control plane, and its end.
+    fn round(&mut self, round: u32) -> Result<(), Broken> {
+        let is_running = self.world.stack.control_plane.process_id().is_some();
+        let draw = self.seeded.next();
+        let is_early = !is_running && draw.is_multiple_of(EARLY_PART);
+        if is_early {
+            self.world.stack.control_plane.launch()?;
+            self.summary.early += 1;
+        } else if !is_running {
+            let begun = now();
+            self.world.stack.control_plane.begin()?;
+            self.summary.restarts.push(begun.elapsed());
+        }
+        let most = if !is_early && self.until_told(draw)? { LOADED_MAX } else { ALIVE_MAX };
+        clock::pause(self.seeded.instant_within(most));
+        if !self.world.stack.envoy.is_running() {
+            return Err(Broken(format!("Envoy is gone\n{}", self.world.stack.envoy.tail())));
+        }
+        self.world.stack.control_plane.kill();
+        self.summary.kills = round;
+        Ok(())
+    }
+
+    /// Half of the lives last until somebody was told something by way of the gate, a quarter until a caller of the other kind
+    /// was, and the rest no time at all: then it is false.
+    fn until_told(&self, draw: u64) -> Result<bool, Broken> {
+        let counter = match (draw >> 32) % 4 {
+            0 | 1 => &self.shared.through_gate,
+            2 => &self.shared.direct,
+            _ => return Ok(false),
+        };
+        let before = counter.load(Ordering::Acquire);
+        eventually("a verdict after a restart", || (counter.load(Ordering::Acquire) > before).then_some(true))
+            .map_err(|broken| Broken(format!("{broken}\n{}", self.log())))
+    }
+
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self.world.stack.control_plane.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
+    }
+
+    /// Everybody rests; the journal is held against what they were told, and the next life begins with a new one.
+    fn check(&mut self) -> Result<(), Broken> {
+        self.shared.set(Phase::Rest);
+        let callers = self.plan.agents + self.plan.direct;
+        let rest = || (self.shared.resting.load(Ordering::Acquire) == callers).then_some(());
+        eventually("all callers rest", rest)?;
+        self.world.upstream()?.take();
+        let ledger = self.shared.take();
+        self.summary.undecided += ledger.undecided;
+        let journal = self.world.stack.control_plane.journal();
+        let checked = Checked::of(&journal, ledger)?;
+        if !checked.faults.is_empty() {
+            let kept = self.keep(&journal)?;
+            self.summary.kept.push(kept);
+        }
+        self.summary.checked.add(checked);
+        self.summary.journals += 1;
+        fs::remove_dir_all(&journal).doing(journal.display())?;
+        let until = || (self.shared.resting.load(Ordering::Acquire) == 0).then_some(());
+        self.shared.set(Phase::Call);
+        eventually("all callers call", until)
+    }
+
+    /// A journal with a fault is the only proof of it.
+    fn keep(&self, journal: &std::path::Path) -> Result<String, Broken> {
+        let kept = self.world.places.repository.join(format!("target/crash-{}-{}", self.plan.seed, self.summary.kills));
+        fs::create_dir_all(&kept).doing(kept.display())?;
+        let copied = std::process::Command::new("cp").arg("-r").arg(journal).arg(&kept).status().doing("keeping the journal")?;
+        if copied.success() { Ok(kept.display().to_string()) } else { Err(Broken("the journal could not be kept".into())) }
+    }
+
+    fn finish(mut self) -> Result<Summary, Broken> {
+        self.shared.set(Phase::Leave);
+        for caller in self.agents.drain(..).chain(self.direct.take()) {
+            caller.join().map_err(|_| Broken("a caller panicked".into()))?;
+        }
+        self.summary.finish();
+        Ok(self.summary)
+    }
+}
