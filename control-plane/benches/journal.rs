@@ -5,7 +5,7 @@
 mod real;
 
 use agentgate_control_plane::journal::embedded::{Embedded, Settings};
-use agentgate_control_plane::journal::{Change, Journal as _};
+use agentgate_control_plane::journal::{Change, Journal};
 use std::error::Error;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
