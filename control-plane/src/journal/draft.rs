@@ -60,16 +60,17 @@ impl Draft {
         self.records.count() == 0 && self.bodies.count() == 0
     }
 
-    /// Puts the change in, whole, or says why not.
+    /// Puts the change in, whole, or says why not. `is_move`: its bodies are written again, wherever they lie.
     pub(super) fn take(
         &mut self,
         change: &Change,
         addresses: &[Digest],
+        is_move: bool,
         durable: &Durable,
         known: &mut Known,
     ) -> Result<Appended, Refused> {
         self.admit(change, durable, known)?;
-        let is_kept = Self::are_kept(change, addresses, durable)?;
+        let is_kept = !is_move && Self::are_kept(change, addresses, durable)?;
         for (body, address) in change.bodies.iter().zip(addresses).filter(|_| !is_kept) {
             if self.addresses.insert(*address) {
                 let place = self.bodies.push_body(address, body).ok_or_else(too_long)?;
@@ -128,7 +129,7 @@ impl Draft {
         if !change.writes.is_empty() {
             return Ok(false);
         }
-        let are_kept = addresses.iter().map(|address| Ok(durable.body_location(address)?.is_some()));
+        let are_kept = addresses.iter().map(|address| durable.is_kept(address));
         are_kept.collect::<Result<Vec<_>, ReadError>>().map(|are_kept| are_kept.into_iter().all(|is_kept| is_kept))
     }
 
@@ -153,6 +154,8 @@ impl Draft {
         Indexed {
             records: self.entries.into_iter().map(record).collect(),
             bodies: self.body_entries.into_iter().map(|(address, location)| (address, placed(bodies, location))).collect(),
+            discarded: Vec::new(),
+            unfinished: Vec::new(),
             place: records,
             mark,
         }

@@ -1,7 +1,9 @@
 //! What is durable, for everybody who reads it: segments, index, and what the index does not know yet. It refuses to hand
 //! out what is not what was written, and after such a find it refuses every write.
 
-use super::frame::{GroupHead, HEAD_LENGTH, Kind, Location, Place, parse_body, parse_record};
+use super::frame::{
+    BODY_HEAD_LENGTH, GroupHead, HEAD_LENGTH, Kind, Location, Place, is_body_of, parse_body, parse_discarded, parse_record,
+};
 use super::index::{Index, IndexError};
 use super::overlay::{Indexed, Mark, OVERLAY_ENTRIES_MAX, Overlay};
 use super::record::{Record, Stream};
@@ -29,6 +31,8 @@ pub(super) struct Durable {
     mark: Mutex<Mark>,
     /// The index is to be built anew when it is opened again.
     is_index_spoiled: AtomicBool,
+    /// Held while bodies are overwritten: whoever reads whole segments would find half of it.
+    rewriting: Mutex<()>,
     /// A file that makes the next start read everything.
     damage_note: PathBuf,
 }
@@ -66,6 +70,7 @@ impl Durable {
             overlay: Mutex::default(),
             shrank: Condvar::new(),
             fault: Mutex::default(),
+            rewriting: Mutex::default(),
             damage_note,
         }
     }
@@ -225,20 +230,68 @@ impl Durable {
         }
     }
 
-    pub(super) fn body_location(&self, address: &Digest) -> Result<Option<Location>, ReadError> {
-        let known = locked(&self.overlay).body(address);
-        match known {
+    /// Nobody overwrites bodies while this is held.
+    pub(super) fn rewriting(&self) -> MutexGuard<'_, ()> {
+        locked(&self.rewriting)
+    }
+
+    /// Wherever a body lies, the newest place last.
+    pub(super) fn body_locations(&self, address: &Digest) -> Result<Vec<Location>, ReadError> {
+        // The overlay first: what leaves it is in the index already.
+        let newest = locked(&self.overlay).bodies(address);
+        let mut found = self.asked(|index| index.bodies(address))?;
+        found.retain(|location| !newest.contains(location));
+        found.extend(newest);
+        Ok(found)
+    }
+
+    fn body_location(&self, address: &Digest) -> Result<Option<Location>, ReadError> {
+        let newest = locked(&self.overlay).bodies(address).pop();
+        match newest {
             Some(location) => Ok(Some(location)),
-            None => self.asked(|index| index.body(address)),
+            None => Ok(self.asked(|index| index.bodies(address))?.pop()),
         }
     }
 
+    /// Whether a body is there, and was not discarded.
+    pub(super) fn is_kept(&self, address: &Digest) -> Result<bool, ReadError> {
+        let Some(location) = self.body_location(address)? else { return Ok(false) };
+        let head = self.bytes_at(&self.bodies, Location { length: BODY_HEAD_LENGTH, ..location })?;
+        Ok(head.is_some_and(|head| is_body_of(&head, address)))
+    }
+
     pub(super) fn fetch(&self, address: &Digest) -> Result<Option<Bytes>, ReadError> {
-        let Some(location) = self.body_location(address)? else { return Ok(None) };
-        match self.bytes_at(&self.bodies, location)?.as_ref().and_then(parse_body) {
-            Some((found, body, _)) if found == *address && body_address(&body) == *address => Ok(Some(body)),
-            Some(_) | None => Err(self.damage(Kind::Bodies, location.place, "a body is not what was written")),
+        let mut seen = None;
+        loop {
+            let Some(location) = self.body_location(address)? else { return Ok(None) };
+            let bytes = self.bytes_at(&self.bodies, location)?;
+            match bytes.as_ref().and_then(parse_body) {
+                Some((found, body, _)) if found == *address && body_address(&body) == *address => return Ok(Some(body)),
+                Some(_) | None => {}
+            }
+            // It may have been moved or discarded while it was read.
+            if seen.replace(location) == Some(location) {
+                let is_discarded = bytes.as_ref().is_some_and(|bytes| parse_discarded(bytes).is_some());
+                let is_gone = is_discarded || self.bodies.is_gone(location.place.segment);
+                let damage = || self.damage(Kind::Bodies, location.place, "a body is not what was written");
+                return if is_gone { Ok(None) } else { Err(damage()) };
+            }
         }
+    }
+
+    /// These bodies are forgotten where they lay.
+    pub(super) fn discarded(&self, entries: &[(Digest, Location)]) -> Result<(), ReadError> {
+        self.asked(|index| index.discarded(entries))
+    }
+
+    /// A segment of bodies is gone, and whatever lay in these places with it.
+    pub(super) fn gone(&self, segment: u32, entries: &[(Digest, Place)]) -> Result<(), ReadError> {
+        self.asked(|index| index.gone(segment, entries))
+    }
+
+    /// How many bytes of each segment's bodies were discarded.
+    pub(super) fn discarded_bytes(&self) -> Result<std::collections::BTreeMap<u32, u64>, ReadError> {
+        self.asked(Index::discarded_bytes)
     }
 
     pub(super) fn read(&self, stream: Stream, after: Version, limit: u32) -> Result<Vec<Record>, ReadError> {

@@ -1,15 +1,16 @@
 //! The journal of one process, on its own disk: segments are the truth, the index only remembers where things lie.
 //! It refuses to be opened twice, and to write where anything is damaged or in doubt; what can be read still is.
 
+use super::discard::{Discard, Discarder};
 use super::disk::{Disk, RealDisk};
 use super::durable::Durable;
-use super::frame::{Kind, Place};
+use super::frame::{BODY_LENGTH_END, Kind, Place};
 use super::group::{Job, Parts, Queue};
 use super::index::IndexError;
 use super::lock;
 use super::overlay::Mark;
 use super::recovery::{self, RecoverError, Recovered};
-use super::scan::{self, walk};
+use super::scan::{self, Walked, walk};
 use super::segments::{Layout, SEGMENT_BYTES_MIN, Segments};
 use super::slots::Slots;
 use super::{
@@ -62,7 +63,8 @@ pub enum OpenError {
 
 #[derive(Debug)]
 pub struct Embedded {
-    // Dropped first: the writer finishes what is under way.
+    // Dropped first, in this order: they finish what is under way.
+    discarder: Discarder,
     queue: Queue,
     slots: Slots,
     pub(super) durable: Arc<Durable>,
@@ -93,7 +95,7 @@ impl Embedded {
 
     pub(super) fn open_on(settings: Settings, disk: &Arc<dyn Disk>) -> Result<Self, OpenError> {
         let Settings { directory, segment_bytes, change_bytes_max, heal_every } = settings;
-        let holds = change_bytes_max.saturating_add(FRAME_BYTES) <= segment_bytes as usize;
+        let holds = change_bytes_max.saturating_add(FRAME_BYTES) <= segment_bytes as usize && change_bytes_max < BODY_LENGTH_END;
         if !holds || segment_bytes < SEGMENT_BYTES_MIN {
             return Err(OpenError::Settings { segment_bytes, change_bytes_max });
         }
@@ -102,10 +104,11 @@ impl Embedded {
         let lock = locked(&directory)?;
         let layout = |kind: Kind| Layout { disk: Arc::clone(disk), directory: directory.join(kind.noun()), kind, segment_bytes };
         let (records, bodies) = (layout(Kind::Records), layout(Kind::Bodies));
+        [&records, &bodies].into_iter().try_for_each(Layout::sweep).map_err(failed)?;
         let index_directory = directory.join("index");
         let damage_note = directory.join("damaged");
 
-        let Recovered { index, mark, logs, mut opening } =
+        let Recovered { index, mark, unfinished, logs, mut opening } =
             recovery::recover(&records, &bodies, &index_directory, damage_note.exists()).map_err(|error| match error {
                 RecoverError::Io(source) => failed(source),
                 RecoverError::Index(IndexError::Held) => OpenError::Locked(directory.clone()),
@@ -134,8 +137,11 @@ impl Embedded {
             bytes: Arc::clone(&bytes),
         };
         let queue = Queue::start(parts).map_err(failed)?;
+        let discarder =
+            Discarder::start(Arc::clone(&durable), queue.entry(), Arc::clone(&bytes), heal_every, unfinished).map_err(failed)?;
         let slots = Slots::start(slot_file, Arc::new(held), Arc::clone(&durable), heal_every).map_err(failed)?;
         Ok(Self {
+            discarder,
             queue,
             slots,
             durable,
@@ -165,7 +171,7 @@ impl Embedded {
     fn submit(&self, change: Change, addresses: Vec<Digest>) -> oneshot::Receiver<Result<Appended, AppendError>> {
         let (answer, answered) = oneshot::channel();
         match change.shape(self.change_bytes_max) {
-            Ok(()) => self.queue.push(Job { weight: change.weight(), change, addresses, answer }),
+            Ok(()) => self.queue.push(Job { weight: change.weight(), change, addresses, is_move: false, answer }),
             // The receiver is right here.
             Err(error) => drop(answer.send(Err(error))),
         }
@@ -229,8 +235,12 @@ impl Journal for Embedded {
         self.reading(move |durable| durable.fetch(&address))
     }
 
-    fn discard(&self, _: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
-        Box::pin(std::future::ready(Err(AppendError::Unavailable("it forgets no bodies yet".into()))))
+    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
+        // Behind everything that is under way.
+        let before = self.submit(Change { fence: None, writes: Vec::new(), bodies: Vec::new() }, Vec::new());
+        let (answer, answered) = oneshot::channel();
+        self.discarder.push(Discard { addresses, before, answer });
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Err(ended())) })
     }
 
     fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
@@ -301,17 +311,25 @@ fn verify(durable: &Durable) -> Result<Vec<Damage>, ReadError> {
         Ok(())
     });
     let records = records.map_err(unreadable)?;
-    let bodies = walk(&durable.bodies.layout, Mark::START.bodies, 0, &mut |group, bytes| {
-        if scan::bodies(&bytes).len() != group.count as usize {
-            found.push(group.damage(Kind::Bodies, "a body does not have its address"));
-        }
-        Ok(())
-    });
-    let bodies = bodies.map_err(unreadable)?;
+    let mut bodies = walk_bodies(durable, &mut found).map_err(unreadable)?;
+    if !bodies.damage.is_empty() {
+        // A body may have been overwritten while it was read.
+        let _not_now = durable.rewriting();
+        bodies = walk_bodies(durable, &mut found).map_err(unreadable)?;
+    }
     found.extend(records.damage.into_iter().chain(bodies.damage));
     for (trailing, tail) in [(records.trailing, mark.records), (bodies.trailing, mark.bodies)] {
         let is_ours = |damage: &Damage| Place { segment: damage.segment, offset: damage.offset } < tail.place;
         found.extend(trailing.map(|bad| bad.damage).filter(is_ours));
     }
     Ok(found)
+}
+
+fn walk_bodies(durable: &Durable, found: &mut Vec<Damage>) -> io::Result<Walked> {
+    walk(&durable.bodies.layout, Mark::START.bodies, 0, &mut |group, bytes| {
+        if scan::bodies(&scan::entries_of(group, &bytes), true).len() != group.count as usize {
+            found.push(group.damage(Kind::Bodies, "a body does not have its address"));
+        }
+        Ok(())
+    })
 }

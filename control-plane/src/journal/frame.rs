@@ -17,6 +17,15 @@ const RECORD_FRAME_BYTES: usize = 4 + 4 + 8 + 8 + 32 + 32;
 const BODY_FRAME_BYTES: usize = 4 + 4 + 32;
 const HAS_BODIES: u32 = 1;
 
+/// The highest byte of a discarded body's length, where no length reaches. One byte is written whole, so this alone says
+/// that the body is forgotten; its checksum and zeros follow.
+const DISCARDED: u8 = 0xD5;
+pub(super) const MARK_AT: u32 = 3;
+pub(super) const MARK: [u8; 1] = [DISCARDED];
+
+/// Bodies, and so changes, stay below it: the mark has the highest byte of their length for itself.
+pub(super) const BODY_LENGTH_END: usize = 1 << 24;
+
 /// What a segment holds. Records must last, bodies must be able to be forgotten: never in one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -84,6 +93,27 @@ pub(super) struct RecordHead {
     pub id: Digest,
 }
 
+/// What stands where a body stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Discarded {
+    pub address: Digest,
+    pub length: u32,
+    /// Its bytes are zeros.
+    pub is_finished: bool,
+}
+
+/// Stands in the file of a segment of bodies that was removed on purpose, so that the chain of groups goes on over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    pub segment: u32,
+    /// The checksum of the head before its first group.
+    pub previous: u32,
+    /// Its last group, and the checksum of that one's head.
+    pub group: u64,
+    pub checksum: u32,
+    pub next: Sequence,
+}
+
 struct Reader<'a>(&'a [u8]);
 
 /// The bytes of `count` bytes on disk once they are aligned.
@@ -117,8 +147,52 @@ pub(super) fn parse_body(bytes: &Bytes) -> Option<(Digest, Bytes, usize)> {
     Some((reader.digest()?, bytes.slice(BODY_FRAME_BYTES..total), total))
 }
 
+/// The discarded body that starts `bytes`, finished or not.
+pub(super) fn parse_discarded(bytes: &[u8]) -> Option<Discarded> {
+    let mut reader = Reader(bytes);
+    let [low, middle, high, mark] = reader.u32()?.to_le_bytes();
+    if mark != DISCARDED {
+        return None;
+    }
+    let body = u32::from_le_bytes([low, middle, high, 0]);
+    let total = BODY_FRAME_BYTES.checked_add(body as usize)?;
+    let checksum = reader.u32()?;
+    let address = reader.digest()?;
+    let is_erased = bytes.get(BODY_FRAME_BYTES..total)?.iter().all(|byte| *byte == 0);
+    let is_finished = is_erased && checksum == discarded_checksum(body, &address);
+    Some(Discarded { address, length: u32::try_from(total).ok()?, is_finished })
+}
+
+/// What is written over a marked body, from its fifth byte on. None: no body is this long.
+pub(super) fn discarded_rest(address: &Digest, length: u32) -> Option<Vec<u8>> {
+    let body = (length as usize).checked_sub(BODY_FRAME_BYTES).filter(|body| *body < BODY_LENGTH_END)?;
+    let mut bytes = discarded_checksum(u32::try_from(body).ok()?, address).to_le_bytes().to_vec();
+    bytes.extend_from_slice(address.as_bytes());
+    bytes.resize(length as usize - 4, 0);
+    Some(bytes)
+}
+
+/// Whether the entry that starts `bytes` is a body with this address that was not discarded. It says nothing of its bytes.
+pub(super) fn is_body_of(bytes: &[u8], address: &Digest) -> bool {
+    bytes.get(3) != Some(&DISCARDED) && bytes.get(8..BODY_FRAME_BYTES) == Some(address.as_bytes().as_slice())
+}
+
+/// The length of a body's frame alone.
+pub(super) const BODY_HEAD_LENGTH: u32 = 40;
+
+fn discarded_checksum(body: u32, address: &Digest) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&body.to_le_bytes()), address.as_bytes())
+}
+
 fn entry_checksum(length: u32, rest: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&length.to_le_bytes()), rest)
+}
+
+// === impl Place ===
+
+impl Place {
+    pub(super) const FIRST: Place = Place { segment: 0, offset: 0 };
+    pub(super) const LAST: Place = Place { segment: u32::MAX, offset: u32::MAX };
 }
 
 // === impl Kind ===
@@ -191,6 +265,76 @@ impl GroupHead {
         let entries = bytes.get(HEAD_BYTES..HEAD_BYTES.checked_add(self.entries_bytes as usize)?)?;
         let trailer = bytes.get(self.length().checked_sub(TRAILER.len())?..self.length())?;
         (trailer == TRAILER && crc32c::crc32c(entries) == self.entries_checksum).then_some(entries)
+    }
+
+    /// Whether the group that starts `bytes` is what was written, but for bodies that were discarded since.
+    pub(super) fn is_whole(&self, kind: Kind, bytes: &[u8]) -> bool {
+        self.entries(bytes).is_some() || (kind == Kind::Bodies && self.is_whole_but_for_discarded(bytes).unwrap_or(false))
+    }
+
+    fn is_whole_but_for_discarded(&self, bytes: &[u8]) -> Option<bool> {
+        let trailer = bytes.get(self.length().checked_sub(TRAILER.len())?..self.length())?;
+        let mut entries = bytes.get(HEAD_BYTES..HEAD_BYTES.checked_add(self.entries_bytes as usize)?)?;
+        let mut discarded = 0;
+        for _ in 0..self.count {
+            let length = match parse_discarded(entries) {
+                Some(found) => {
+                    discarded += 1;
+                    found.length as usize
+                }
+                None => parse_body(&Bytes::copy_from_slice(entries.get(..body_length(entries)?)?))?.2,
+            };
+            entries = entries.get(length..)?;
+        }
+        let is_all = entries.len() < ALIGNMENT && entries.iter().all(|byte| *byte == 0);
+        Some(trailer == TRAILER && discarded > 0 && is_all)
+    }
+}
+
+/// How long the body that starts `bytes` says it is, with its frame.
+fn body_length(bytes: &[u8]) -> Option<usize> {
+    BODY_FRAME_BYTES.checked_add(Reader(bytes).u32()? as usize)
+}
+
+// === impl Gone ===
+
+impl Gone {
+    const MAGIC: [u8; 8] = *b"AGgone\x01\n";
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let summed = self.summed();
+        [&Self::MAGIC[..], &crc32c::crc32c(&summed).to_le_bytes(), &summed].concat()
+    }
+
+    /// What the file of `segment` says, when it is such a one and whole.
+    pub(super) fn parse(segment: u32, bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        if reader.take(8)? != Self::MAGIC {
+            return None;
+        }
+        let checksum = reader.u32()?;
+        if crc32c::crc32c(reader.0) != checksum {
+            return None;
+        }
+        let found = Self {
+            segment: reader.u32()?,
+            previous: reader.u32()?,
+            checksum: reader.u32()?,
+            group: reader.u64()?,
+            next: reader.u64()?,
+        };
+        (found.segment == segment && reader.0.is_empty()).then_some(found)
+    }
+
+    fn summed(&self) -> Vec<u8> {
+        let parts: [&[u8]; 5] = [
+            &self.segment.to_le_bytes(),
+            &self.previous.to_le_bytes(),
+            &self.checksum.to_le_bytes(),
+            &self.group.to_le_bytes(),
+            &self.next.to_le_bytes(),
+        ];
+        parts.concat()
     }
 }
 

@@ -45,15 +45,23 @@ pub(super) struct Job {
     /// Of its bodies, in order.
     pub addresses: Vec<Digest>,
     pub weight: usize,
+    /// Its bodies are written again, wherever they lie.
+    pub is_move: bool,
     pub answer: Answer,
 }
 
 /// The ends that callers hold.
 #[derive(Debug)]
 pub(super) struct Queue {
-    jobs: Option<Sender<Job>>,
-    weight: Arc<AtomicUsize>,
+    entry: Option<Entry>,
     writer: Option<JoinHandle<()>>,
+}
+
+/// Where changes are handed in. The writer ends when the last one is dropped.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    jobs: Sender<Job>,
+    weight: Arc<AtomicUsize>,
 }
 
 /// What the threads are made of.
@@ -115,19 +123,30 @@ impl Queue {
             drop(writer);
             let _ = indexer.join();
         })?;
-        Ok(Self { jobs: Some(jobs), weight, writer: Some(writer) })
+        Ok(Self { entry: Some(Entry { jobs, weight }), writer: Some(writer) })
     }
 
-    /// The change is under way when this returns true; otherwise its answer has been given.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        self.entry.clone()
+    }
+
+    /// The change is under way, or its answer has been given.
+    pub(super) fn push(&self, job: Job) {
+        match &self.entry {
+            Some(entry) => entry.push(job),
+            None => drop(job.answer.send(Err(AppendError::Unavailable("its writer has ended".to_owned())))),
+        }
+    }
+}
+
+impl Entry {
+    /// The change is under way, or its answer has been given.
     pub(super) fn push(&self, job: Job) {
         let weight = job.weight;
         let waiting = self.weight.fetch_add(weight, Ordering::Relaxed);
-        let sent = match &self.jobs {
-            // One change is taken whatever it weighs.
-            Some(jobs) if waiting == 0 || waiting.saturating_add(weight) <= QUEUE_BYTES_MAX => jobs.try_send(job),
-            Some(_) => Err(TrySendError::Full(job)),
-            None => Err(TrySendError::Disconnected(job)),
-        };
+        // One change is taken whatever it weighs.
+        let fits = waiting == 0 || waiting.saturating_add(weight) <= QUEUE_BYTES_MAX;
+        let sent = if fits { self.jobs.try_send(job) } else { Err(TrySendError::Full(job)) };
         let (job, reason) = match sent {
             Ok(()) => return,
             Err(TrySendError::Full(job)) => (job, "overloaded"),
@@ -141,7 +160,7 @@ impl Queue {
 impl Drop for Queue {
     /// What is under way is finished first.
     fn drop(&mut self) {
-        self.jobs = None;
+        self.entry = None;
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
@@ -205,7 +224,8 @@ impl Writer {
             }
             weight += job.weight;
             self.weight.fetch_sub(job.weight, Ordering::Relaxed);
-            answers.push((job.answer, draft.take(&job.change, &job.addresses, &self.parts.durable, &mut self.known)));
+            answers
+                .push((job.answer, draft.take(&job.change, &job.addresses, job.is_move, &self.parts.durable, &mut self.known)));
             next = self.jobs.try_recv().ok();
         }
         let failure = if draft.is_empty() { None } else { self.write(draft).err() };
@@ -320,7 +340,10 @@ impl Writer {
     }
 
     fn reopen(&mut self) -> io::Result<bool> {
-        let Parts { durable, logs, mark, change_bytes_max, index_directory, .. } = &mut self.parts;
+        let durable = Arc::clone(&self.parts.durable);
+        // What is half overwritten would be read as damage.
+        let _not_now = durable.rewriting();
+        let Parts { logs, mark, change_bytes_max, index_directory, .. } = &mut self.parts;
         for log in logs.iter_mut().flat_map(|(records, bodies)| [records, bodies]) {
             log.cut_attempt()?;
             log.make_room(change_bytes_max.saturating_add(super::FRAME_BYTES))?;
@@ -334,7 +357,7 @@ impl Writer {
         }
         let (records, bodies) = (&durable.records.layout, &durable.bodies.layout);
         let recovered = recover(records, bodies, index_directory, false).map_err(io::Error::other);
-        let Recovered { index, mark: found, logs: reopened, opening } = recovered.inspect_err(|_| {
+        let Recovered { index, mark: found, logs: reopened, opening, .. } = recovered.inspect_err(|_| {
             // What can be read still is, if the index knows what it knew. A younger one would deny what is there.
             let knows = |index: &Index| index.mark().ok().zip(indexed).is_some_and(|(now, then)| now.head >= then.head);
             let _ = Index::open(index_directory).map(|index| knows(&index).then(|| durable.index_back(index)));

@@ -10,10 +10,11 @@ use super::record::Stream;
 use super::segments::Tail;
 use super::{Position, Sequence, Version};
 use agentgate_core::digest::Digest;
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 
 /// sled holds several times this in memory: the control plane has 100 MB for everything.
@@ -23,12 +24,15 @@ const CACHE_BYTES: u64 = 4 << 20;
 const SLED_FILE: &str = "db";
 
 /// Raised when a key or a value changes its form: the index is then built anew.
-const FORM: &[u8] = b"agentgate/index/1";
+const FORM: &[u8] = b"agentgate/index/2";
 
 // One tree; the first byte of a key says what it is.
 const MARK: &[u8] = b"m";
 const FORM_KEY: &[u8] = b"f";
+/// Address and place: a body may lie in several.
 const BODY: u8 = b'b';
+/// Place of a body that was discarded, so that it is known where space can be gained.
+const DISCARDED: u8 = b'd';
 const GROUP: u8 = b'g';
 const ID: u8 = b'i';
 const RECORD: u8 = b'r';
@@ -36,6 +40,8 @@ const RECORD: u8 = b'r';
 #[derive(Debug)]
 pub(super) struct Index {
     db: sled::Db,
+    /// Held from a batch to its flush: nothing may come between.
+    writing: Mutex<()>,
 }
 
 #[derive(Clone, Debug, Error)]
@@ -69,7 +75,7 @@ impl Index {
         released(&directory.join(SLED_FILE))?;
         caught(|| {
             let config = sled::Config::new().path(directory).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-            let index = Self { db: config.open()? };
+            let index = Self { db: config.open()?, writing: Mutex::default() };
             match index.db.get(FORM_KEY)? {
                 Some(form) if form.as_ref() == FORM => Ok(index),
                 None if index.db.is_empty() => Ok(index),
@@ -101,15 +107,61 @@ impl Index {
                     batch.insert(key(ID, &[entry.id.as_bytes()]), position);
                 }
                 for (address, location) in &group.bodies {
-                    batch.insert(key(BODY, &[address.as_bytes()]), encode_location(*location));
+                    batch.insert(body_key(address, location.place), location.length.to_be_bytes().to_vec());
+                }
+                for location in &group.discarded {
+                    let place = key(DISCARDED, &[&encode_place(location.place)]);
+                    batch.insert(place, location.length.to_be_bytes().to_vec());
                 }
             }
             batch.insert(MARK, encode_mark(&mark));
             batch.insert(FORM_KEY, FORM);
-            self.db.apply_batch(batch)?;
-            self.db.flush()?;
-            Ok(())
+            self.write(batch)
         })
+    }
+
+    /// These bodies are forgotten where they lay.
+    pub(super) fn discarded(&self, entries: &[(Digest, Location)]) -> Result<(), IndexError> {
+        caught(|| {
+            let mut batch = sled::Batch::default();
+            for (address, location) in entries {
+                batch.remove(body_key(address, location.place));
+                batch.insert(key(DISCARDED, &[&encode_place(location.place)]), location.length.to_be_bytes().to_vec());
+            }
+            self.write(batch)
+        })
+    }
+
+    /// A segment of bodies is gone, and whatever lay in these places with it.
+    pub(super) fn gone(&self, segment: u32, entries: &[(Digest, Place)]) -> Result<(), IndexError> {
+        caught(|| {
+            let mut batch = sled::Batch::default();
+            entries.iter().for_each(|(address, place)| batch.remove(body_key(address, *place)));
+            for found in self.db.scan_prefix(key(DISCARDED, &[&segment.to_be_bytes()])) {
+                batch.remove(found?.0);
+            }
+            self.write(batch)
+        })
+    }
+
+    /// How many bytes of each segment's bodies were discarded.
+    pub(super) fn discarded_bytes(&self) -> Result<BTreeMap<u32, u64>, IndexError> {
+        caught(|| {
+            let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
+            for found in self.db.scan_prefix([DISCARDED]) {
+                let (key, value) = found?;
+                let segment = key.get(1..5).and_then(be32).ok_or(IndexError::Form)?;
+                *sums.entry(segment).or_default() += u64::from(be32(&value).ok_or(IndexError::Form)?);
+            }
+            Ok(sums)
+        })
+    }
+
+    fn write(&self, batch: sled::Batch) -> Result<(), IndexError> {
+        let _alone = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.db.apply_batch(batch)?;
+        self.db.flush()?;
+        Ok(())
     }
 
     pub(super) fn position(&self, id: &Digest) -> Result<Option<Position>, IndexError> {
@@ -130,8 +182,16 @@ impl Index {
         })
     }
 
-    pub(super) fn body(&self, address: &Digest) -> Result<Option<Location>, IndexError> {
-        self.lookup(&key(BODY, &[address.as_bytes()]), decode_location)
+    /// Where a body lies, the newest place last.
+    pub(super) fn bodies(&self, address: &Digest) -> Result<Vec<Location>, IndexError> {
+        caught(|| {
+            let entry = |found: Result<(sled::IVec, sled::IVec), sled::Error>| {
+                let (key, length) = found?;
+                let place = key.get(33..).and_then(decode_place);
+                place.zip(be32(&length)).map(|(place, length)| Location { place, length }).ok_or(IndexError::Form)
+            };
+            self.db.scan_prefix(key(BODY, &[address.as_bytes()])).map(entry).collect()
+        })
     }
 
     pub(super) fn version(&self, stream: Stream) -> Result<Version, IndexError> {
@@ -199,6 +259,10 @@ fn key(kind: u8, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = vec![kind];
     parts.iter().for_each(|part| key.extend_from_slice(part));
     key
+}
+
+fn body_key(address: &Digest, place: Place) -> Vec<u8> {
+    key(BODY, &[address.as_bytes(), &encode_place(place)])
 }
 
 fn be64(bytes: &[u8]) -> Option<u64> {

@@ -5,6 +5,7 @@
 mod cells;
 #[cfg(test)]
 mod contract;
+mod discard;
 mod disk;
 mod draft;
 mod durable;

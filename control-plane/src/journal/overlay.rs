@@ -6,7 +6,7 @@ use super::record::Stream;
 use super::segments::Tail;
 use super::{Position, Sequence, Version};
 use agentgate_core::digest::Digest;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Records and bodies that may wait for the index: some 3 MB, and half a second of a busy disk's work.
@@ -17,6 +17,10 @@ pub(super) const OVERLAY_ENTRIES_MAX: usize = 8192;
 pub(super) struct Indexed {
     pub records: Vec<RecordEntry>,
     pub bodies: Vec<(Digest, Location)>,
+    /// Where bodies stood that are forgotten. Only a journal that is read again has any.
+    pub discarded: Vec<Location>,
+    /// Those of them whose bytes may not be zeros yet.
+    pub unfinished: Vec<(Digest, Location)>,
     /// Where its group of records starts.
     pub place: Place,
     pub mark: Mark,
@@ -44,7 +48,8 @@ pub(super) struct Overlay {
     streams: BTreeMap<(Stream, Version), Location>,
     sequences: BTreeMap<Sequence, Location>,
     ids: BTreeMap<Digest, Position>,
-    bodies: HashMap<Digest, Location>,
+    /// A body may lie in several places.
+    bodies: BTreeMap<(Digest, Place), u32>,
 }
 
 // === impl Mark ===
@@ -57,7 +62,7 @@ impl Mark {
 
 impl Indexed {
     pub(super) fn entries(&self) -> usize {
-        self.records.len() + self.bodies.len()
+        self.records.len() + self.bodies.len() + self.discarded.len()
     }
 }
 
@@ -74,7 +79,7 @@ impl Overlay {
             self.sequences.insert(entry.position.sequence, entry.location);
             self.ids.insert(entry.id, entry.position);
         }
-        self.bodies.extend(group.bodies.iter().copied());
+        self.bodies.extend(group.bodies.iter().map(|(address, location)| ((*address, location.place), location.length)));
         self.groups.push_back(group);
     }
 
@@ -105,8 +110,8 @@ impl Overlay {
                 self.sequences.remove(&entry.position.sequence);
                 self.ids.remove(&entry.id);
             }
-            for (address, _) in &group.bodies {
-                self.bodies.remove(address);
+            for (address, location) in &group.bodies {
+                self.bodies.remove(&(*address, location.place));
             }
         }
     }
@@ -121,8 +126,10 @@ impl Overlay {
         self.ids.range(first..=last).next_back().map(|(id, _)| *id)
     }
 
-    pub(super) fn body(&self, address: &Digest) -> Option<Location> {
-        self.bodies.get(address).copied()
+    /// Where a body lies, the newest place last.
+    pub(super) fn bodies(&self, address: &Digest) -> Vec<Location> {
+        let range = (*address, Place::FIRST)..=(*address, Place::LAST);
+        self.bodies.range(range).map(|((_, place), length)| Location { place: *place, length: *length }).collect()
     }
 
     pub(super) fn version(&self, stream: Stream) -> Option<Version> {
@@ -159,14 +166,21 @@ mod tests {
         let name = sequence.to_string();
         let record = RecordEntry { stream: stream("a"), id: id(&name), position, location: Location { place, length: 1 } };
         let bodies = vec![(id(&name), record.location)];
-        Arc::new(Indexed { records: vec![record], bodies, place, mark: Mark { head: sequence, ..Mark::START } })
+        Arc::new(Indexed {
+            records: vec![record],
+            bodies,
+            discarded: Vec::new(),
+            unfinished: Vec::new(),
+            place,
+            mark: Mark { head: sequence, ..Mark::START },
+        })
     }
 
     fn sequences(overlay: &Overlay) -> Vec<Sequence> {
         let sequences: Vec<_> = overlay.after(0, 100).into_iter().map(|(sequence, _)| sequence).collect();
         for sequence in &sequences {
             let name = id(&sequence.to_string());
-            assert!(overlay.position(&name).is_some() && overlay.body(&name).is_some(), "{sequence}");
+            assert!(overlay.position(&name).is_some() && !overlay.bodies(&name).is_empty(), "{sequence}");
         }
         assert_eq!((overlay.entries(), overlay.groups.len()), (2 * sequences.len(), sequences.len()));
         sequences

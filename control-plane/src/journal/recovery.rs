@@ -8,13 +8,14 @@
 //! a seal behind it nor a mark above it, from a torn write; and a journal whose files and index were all set back
 //! together, from one that never went further.
 
-use super::frame::{GroupHead, HEAD_BYTES, Kind, Location, Place};
+use super::frame::{Gone, GroupHead, HEAD_BYTES, Kind, Location, Place};
 use super::index::{Index, IndexError};
 use super::overlay::{Indexed, Mark, RecordEntry};
-use super::scan::{self, Bad, Damage, Walked, walk};
+use super::scan::{self, Bad, BodyAt, Damage, Walked, walk};
 use super::segments::{Layout, Log, Segments, Tail, cut};
 use super::slot_file::SlotDamage;
 use super::{Position, Sequence};
+use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::fs;
 use std::io;
@@ -45,6 +46,8 @@ pub struct Opening {
 pub(super) struct Recovered {
     pub index: Index,
     pub mark: Mark,
+    /// Bodies that were discarded, and whose bytes may not be zeros yet.
+    pub unfinished: Vec<(Digest, Location)>,
     /// None: damaged, nothing may be written.
     pub logs: Option<(Log, Log)>,
     pub opening: Opening,
@@ -66,6 +69,7 @@ struct Feed<'a> {
     groups: Vec<Arc<Indexed>>,
     entries: usize,
     held: Option<Indexed>,
+    unfinished: Vec<(Digest, Location)>,
 }
 
 enum Anchor {
@@ -81,7 +85,7 @@ pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_
     sync_names(records, bodies)?;
     let (index, known) = trusted_index(records, bodies, directory, &mut opening)?;
     let from = if from_start { Mark::START } else { known };
-    let mut feed = Feed { index: &index, mark: known, groups: Vec::new(), entries: 0, held: None };
+    let mut feed = Feed { index: &index, mark: known, groups: Vec::new(), entries: 0, held: None, unfinished: Vec::new() };
 
     let mut walked_bodies = walk(bodies, from.bodies, 0, &mut |head, bytes| feed.take(indexed_bodies(head, &bytes)))?;
     let held_bodies = feed.held.take();
@@ -114,6 +118,7 @@ pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_
     let mark = Mark { head, records: walked_records.tail, bodies: walked_bodies.tail };
     // The mark of a damaged journal stays, so that the next start finds the damage again.
     feed.finish(if opening.damage.is_empty() { mark } else { known })?;
+    let unfinished = std::mem::take(&mut feed.unfinished);
 
     let logs = if opening.damage.is_empty() {
         for (layout, bad) in cuts {
@@ -124,7 +129,7 @@ pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_
     } else {
         None
     };
-    Ok(Recovered { index, mark, logs, opening })
+    Ok(Recovered { index, mark, unfinished, logs, opening })
 }
 
 fn layout_of<'a>(kind: Kind, records: &'a Layout, bodies: &'a Layout) -> &'a Layout {
@@ -252,11 +257,15 @@ fn anchor(layout: &Layout, tail: Tail) -> io::Result<Anchor> {
         read => read?,
     };
     let Some(head) = GroupHead::parse(layout.kind, tail.last, &bytes) else {
+        // An index of long ago.
+        if layout.kind == Kind::Bodies && Gone::parse(segment, &layout.read_from(segment, 0)?).is_some() {
+            return Ok(Anchor::Foreign);
+        }
         return Ok(damage("the last group that the index knows is not there"));
     };
     Ok(if head.checksum != tail.previous || head.group != tail.group {
         Anchor::Foreign
-    } else if head.entries(&bytes).is_none() {
+    } else if !head.is_whole(layout.kind, &bytes) {
         damage("a group is not what was written")
     } else if layout.open(segment)?.bytes < head.segment_bytes {
         damage("the segment is shorter than it was made")
@@ -267,8 +276,7 @@ fn anchor(layout: &Layout, tail: Tail) -> io::Result<Anchor> {
 
 /// What the index learns of a whole group of records.
 fn indexed_records(head: &GroupHead, bytes: &Bytes) -> Indexed {
-    let entries = bytes.slice(HEAD_BYTES..HEAD_BYTES.saturating_add(head.entries_bytes as usize).min(bytes.len()));
-    records_in(&entries, shifted(head.place, HEAD_BYTES), head.place, &(head.first..head.next()))
+    records_in(&scan::entries_of(head, bytes), shifted(head.place, HEAD_BYTES), head.place, &(head.first..head.next()))
 }
 
 fn records_in(bytes: &Bytes, start: Place, place: Place, sequences: &std::ops::Range<Sequence>) -> Indexed {
@@ -279,19 +287,21 @@ fn records_in(bytes: &Bytes, start: Place, place: Place, sequences: &std::ops::R
         location: Location { place: shifted(start, offset as usize), length },
     };
     let records = scan::records(bytes, sequences).into_iter().map(entry).collect();
-    Indexed { records, bodies: Vec::new(), place, mark: Mark::START }
+    Indexed { records, bodies: Vec::new(), discarded: Vec::new(), unfinished: Vec::new(), place, mark: Mark::START }
 }
 
 /// What the index learns of a whole group of bodies.
 fn indexed_bodies(head: &GroupHead, bytes: &Bytes) -> Indexed {
-    let entries = bytes.slice(HEAD_BYTES..HEAD_BYTES.saturating_add(head.entries_bytes as usize).min(bytes.len()));
-    bodies_in(&entries, shifted(head.place, HEAD_BYTES), head.place)
+    bodies_in(&scan::entries_of(head, bytes), true, shifted(head.place, HEAD_BYTES), head.place)
 }
 
-fn bodies_in(bytes: &Bytes, start: Place, place: Place) -> Indexed {
-    let entry = |(offset, length, address, _)| (address, Location { place: shifted(start, offset as usize), length });
-    let bodies = scan::bodies(bytes).into_iter().map(|(offset, length, address, body)| entry((offset, length, address, body)));
-    Indexed { records: Vec::new(), bodies: bodies.collect(), place, mark: Mark::START }
+fn bodies_in(bytes: &Bytes, is_start: bool, start: Place, place: Place) -> Indexed {
+    let location = |entry: &BodyAt| Location { place: shifted(start, entry.offset as usize), length: entry.length };
+    let (kept, discarded): (Vec<_>, Vec<_>) = scan::bodies(bytes, is_start).into_iter().partition(|entry| entry.body.is_some());
+    let bodies = kept.iter().map(|entry| (entry.address, location(entry))).collect();
+    let unfinished = discarded.iter().filter(|entry| entry.is_unfinished).map(|entry| (entry.address, location(entry))).collect();
+    let discarded = discarded.iter().map(location).collect();
+    Indexed { records: Vec::new(), bodies, discarded, unfinished, place, mark: Mark::START }
 }
 
 /// What can still be read within the damage.
@@ -303,7 +313,7 @@ fn salvaged(damage: &Damage, records: &Layout, bodies: &Layout) -> io::Result<In
     let last = damage.last.unwrap_or(Sequence::MAX - 1);
     Ok(match damage.kind {
         Kind::Records => records_in(&bytes, place, place, &(damage.first..last.saturating_add(1))),
-        Kind::Bodies => bodies_in(&bytes, place, place),
+        Kind::Bodies => bodies_in(&bytes, false, place, place),
     })
 }
 
@@ -316,6 +326,7 @@ fn shifted(place: Place, by: usize) -> Place {
 impl Feed<'_> {
     fn take(&mut self, group: Indexed) -> io::Result<()> {
         self.release().map_err(io::Error::other)?;
+        self.unfinished.extend(group.unfinished.iter().copied());
         self.held = Some(group);
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! Reads a series of segments from a tail on and says what stands there: whole groups, and what is bad. It changes nothing,
 //! and it refuses to skip: whatever is not a whole group in its place and chain is named.
 
-use super::frame::{ALIGNMENT, GROUP_FRAME_BYTES, GroupHead, Kind, Place, aligned, parse_body, parse_record};
+use super::frame::{
+    ALIGNMENT, GROUP_FRAME_BYTES, Gone, GroupHead, HEAD_BYTES, Kind, Place, aligned, parse_body, parse_discarded, parse_record,
+};
 use super::record::Record;
 use super::segments::{Layout, SEGMENT_BYTES_MIN, Tail};
 use super::{Sequence, body_address};
@@ -87,21 +89,45 @@ pub(super) fn records(bytes: &Bytes, sequences: &std::ops::Range<Sequence>) -> V
     found
 }
 
-/// The bodies in `bytes`, each with its offset; bytes that are no body are stepped over.
-pub(super) fn bodies(bytes: &Bytes) -> Vec<(u32, u32, Digest, Bytes)> {
+/// A body, or what stands where one was discarded, at an offset.
+#[derive(Clone, Debug)]
+pub(super) struct BodyAt {
+    pub offset: u32,
+    pub length: u32,
+    pub address: Digest,
+    /// None: it was discarded.
+    pub body: Option<Bytes>,
+    /// It was discarded, and its bytes may not be zeros yet.
+    pub is_unfinished: bool,
+}
+
+/// The bodies in `bytes`; bytes that are no body are stepped over. `is_start`: the first of them starts right here.
+pub(super) fn bodies(bytes: &Bytes, is_start: bool) -> Vec<BodyAt> {
     let mut found = Vec::new();
-    let mut offset = 0;
+    let (mut offset, mut is_entry) = (0, is_start);
     while offset < bytes.len() {
-        match parse_body(&bytes.slice(offset..)) {
-            Some((address, body, length)) if body_address(&body) == address => {
-                let (Ok(start), Ok(span)) = (u32::try_from(offset), u32::try_from(length)) else { break };
-                found.push((start, span, address, body));
-                offset += length;
+        let rest = bytes.slice(offset..);
+        let whole = parse_body(&rest).filter(|(address, body, _)| body_address(body) == *address);
+        // One whose erasure is not finished has nothing to be known by but its place.
+        let discarded = parse_discarded(&rest).filter(|discarded| is_entry || discarded.is_finished);
+        let (address, body, length, is_unfinished) = match (whole, discarded) {
+            (Some((address, body, length)), _) => (address, Some(body), length, false),
+            (None, Some(discarded)) => (discarded.address, None, discarded.length as usize, !discarded.is_finished),
+            (None, None) => {
+                (offset, is_entry) = (offset + 1, false);
+                continue;
             }
-            Some(_) | None => offset += 1,
-        }
+        };
+        let (Ok(start), Ok(span)) = (u32::try_from(offset), u32::try_from(length)) else { break };
+        found.push(BodyAt { offset: start, length: span, address, body, is_unfinished });
+        (offset, is_entry) = (offset + length, true);
     }
     found
+}
+
+/// A whole group's entries.
+pub(super) fn entries_of(head: &GroupHead, bytes: &Bytes) -> Bytes {
+    bytes.slice(HEAD_BYTES.min(bytes.len())..HEAD_BYTES.saturating_add(head.entries_bytes as usize).min(bytes.len()))
 }
 
 // === impl Damage ===
@@ -128,6 +154,10 @@ impl GroupHead {
 impl Walked {
     fn segment(&mut self, layout: &Layout, start: Place, visit: Visit<'_>) -> io::Result<()> {
         let bytes = layout.read_from(start.segment, start.offset)?;
+        if let Some(gone) = Gone::parse(start.segment, &bytes).filter(|_| layout.kind == Kind::Bodies && start.offset == 0) {
+            self.gone(&gone);
+            return Ok(());
+        }
         let length = (start.offset as usize).saturating_add(bytes.len());
         let mut made = SEGMENT_BYTES_MIN as usize;
         let mut at = 0;
@@ -135,7 +165,7 @@ impl Walked {
             let place =
                 Place { segment: start.segment, offset: start.offset.saturating_add(u32::try_from(at).unwrap_or(u32::MAX)) };
             let head = GroupHead::parse(layout.kind, place, rest);
-            if let Some(head) = head.filter(|head| head.entries(rest).is_some()) {
+            if let Some(head) = head.filter(|head| head.is_whole(layout.kind, rest)) {
                 made = made.max(head.segment_bytes as usize);
                 self.group(layout.kind, &head);
                 visit(&head, bytes.slice(at..at.saturating_add(head.length())))?;
@@ -169,6 +199,19 @@ impl Walked {
         self.next = if kind == Kind::Records { head.next() } else { head.first };
         self.last = [Some(*head), self.last[0]];
         self.groups += 1;
+    }
+
+    /// Its groups are not here any more, and were never to be cut: the next group must continue their last one.
+    fn gone(&mut self, gone: &Gone) {
+        self.settle_trailing();
+        if !(self.is_named || (gone.previous == self.tail.previous && gone.group > self.tail.group)) {
+            let place = Place { segment: gone.segment, offset: 0 };
+            self.name(self.damage_at(Kind::Bodies, place, "the groups before it are missing"));
+        }
+        self.is_named = false;
+        let place = Place { segment: gone.segment, offset: 0 };
+        self.tail = Tail { place, group: gone.group, previous: gone.checksum, last: place };
+        self.next = gone.next;
     }
 
     /// Takes note of the bad bytes at the start of `rest` and says how many they are.

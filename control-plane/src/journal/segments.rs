@@ -3,7 +3,7 @@
 //! cut what nobody was told of. It refuses to decide what may be cut: `recovery` does.
 
 use super::disk::{Disk, File};
-use super::frame::{GroupHead, Kind, Location, Place};
+use super::frame::{Gone, GroupHead, Kind, Location, Place};
 use crate::telemetry::number;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -76,18 +76,36 @@ impl Layout {
         self.directory.join(format!("{}-{segment:08}", self.kind.noun()))
     }
 
-    /// The segments that are there, in order. Leftovers of an interrupted preparation are removed.
+    /// The segments that are there, in order.
     pub(super) fn list(&self) -> io::Result<Vec<u32>> {
-        let mut segments = Vec::new();
-        for name in self.disk.list(&self.directory)? {
-            let Some(number) = name.strip_prefix(self.kind.noun()).and_then(|name| name.strip_prefix('-')) else { continue };
-            match number.parse() {
-                Ok(number) => segments.push(number),
-                Err(_) => self.disk.remove(&self.directory.join(&name))?,
-            }
-        }
+        let names = self.disk.list(&self.directory)?;
+        let mut segments: Vec<u32> = names.iter().filter_map(|name| self.number_in(name)?.parse().ok()).collect();
         segments.sort_unstable();
         Ok(segments)
+    }
+
+    /// Removes what an interrupted preparation left.
+    pub(super) fn sweep(&self) -> io::Result<()> {
+        for name in self.disk.list(&self.directory)? {
+            if self.number_in(&name).is_some_and(|number| number.parse::<u32>().is_err()) {
+                self.disk.remove(&self.directory.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn number_in<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(self.kind.noun())?.strip_prefix('-')
+    }
+
+    /// Puts a few bytes in the place of a whole segment, durably.
+    pub(super) fn replace(&self, gone: &Gone) -> io::Result<()> {
+        let path = self.path(gone.segment);
+        let unfinished = path.with_extension("unfinished");
+        let file = self.disk.create(&unfinished)?;
+        file.write_at(&gone.encode(), 0)?;
+        file.sync()?;
+        self.disk.rename(&unfinished, &path)
     }
 
     pub(super) fn open(&self, segment: u32) -> io::Result<Active> {
@@ -250,6 +268,17 @@ impl Segments {
         let count = file.read_at(&mut bytes, u64::from(location.place.offset))?;
         bytes.truncate(count);
         Ok(Bytes::from(bytes))
+    }
+
+    /// Whether the segment was removed on purpose.
+    pub(super) fn is_gone(&self, segment: u32) -> bool {
+        let file = self.layout.open(segment).ok().filter(|file| file.bytes < SEGMENT_BYTES_MIN);
+        file.is_some_and(|_| self.layout.read_from(segment, 0).is_ok_and(|bytes| Gone::parse(segment, &bytes).is_some()))
+    }
+
+    /// Another file stands there now.
+    pub(super) fn replaced(&self, segment: u32) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&segment);
     }
 
     fn file(&self, segment: u32) -> io::Result<Arc<dyn File>> {

@@ -96,6 +96,8 @@ const CONSTS: &[(&str, Behind)] = &[
     ("follow.rs ATTEMPTS_MAX", Nothing),
     ("identity/view.rs SERVED_MAX", Nothing),
     ("identity/view.rs VMS_MAX", Gauge("agentgate_filter_vms")),
+    ("journal/discard.rs QUEUE_DISCARDS_MAX", Gauge("agentgate_journal_queued_discards")),
+    ("journal/discard.rs UNFINISHED_MAX", Gauge("agentgate_journal_queued_discards")),
     ("journal/embedded.rs READS_MAX", Gauge("agentgate_journal_reads")),
     ("journal/group.rs GROUP_BYTES_MAX", Nothing),
     ("journal/group.rs QUEUE_BYTES_MAX", Gauge("agentgate_journal_queued_bytes")),

@@ -39,6 +39,21 @@ struct FailingFile {
     disk: FailingDisk,
 }
 
+/// Copies the files of a journal after each change to its bodies, as a crash at that instant would leave them.
+#[derive(Clone, Debug)]
+pub(super) struct CopyingDisk {
+    from: PathBuf,
+    to: PathBuf,
+    state: Arc<Mutex<(bool, usize)>>,
+}
+
+#[derive(Debug)]
+struct CopyingFile {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    disk: CopyingDisk,
+}
+
 /// Files in memory.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MemoryDisk {
@@ -124,6 +139,92 @@ impl File for FailingFile {
             Some(Fault::Sync) => Err(io::Error::other("the disk does not sync")),
             Some(Fault::Write | Fault::ShortWrite(_) | Fault::NoSpace | Fault::NoRoom | Fault::Stall) | None => self.file.sync(),
         }
+    }
+}
+
+// === impl CopyingDisk ===
+
+impl CopyingDisk {
+    pub(super) fn new(from: &Path, to: &Path) -> Self {
+        Self { from: from.to_owned(), to: to.to_owned(), state: Arc::default() }
+    }
+
+    pub(super) fn arm(&self, is_armed: bool) {
+        self.state.lock().unwrap().0 = is_armed;
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.state.lock().unwrap().1
+    }
+
+    fn changed(&self, path: &Path) {
+        let mut state = self.state.lock().unwrap();
+        if !state.0 || !path.to_string_lossy().contains("bodies-") {
+            return;
+        }
+        for kind in ["records", "bodies"] {
+            let to = self.to.join(state.1.to_string()).join("journal").join(kind);
+            std::fs::create_dir_all(&to).unwrap();
+            for name in RealDisk.list(&self.from.join(kind)).unwrap() {
+                // A segment that is being prepared has no name to keep.
+                let _ = std::fs::copy(self.from.join(kind).join(&name), to.join(&name));
+            }
+        }
+        state.1 += 1;
+    }
+
+    fn wrapped(&self, path: &Path, file: Arc<dyn File>) -> Arc<dyn File> {
+        Arc::new(CopyingFile { path: path.to_owned(), file, disk: self.clone() })
+    }
+}
+
+impl Disk for CopyingDisk {
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(directory)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(self.wrapped(path, RealDisk.open(path)?))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(self.wrapped(path, RealDisk.create(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)?;
+        self.changed(to);
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove(path)
+    }
+}
+
+impl File for CopyingFile {
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // Half of it first: a write may end anywhere.
+        let half = bytes.len() / 2;
+        self.file.write_at(&bytes[..half], offset)?;
+        if half > 0 {
+            self.disk.changed(&self.path);
+        }
+        self.file.write_at(&bytes[half..], offset + half as u64)?;
+        self.disk.changed(&self.path);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
     }
 }
 

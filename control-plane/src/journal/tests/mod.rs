@@ -5,6 +5,7 @@
 mod bounds;
 mod crash;
 mod damage;
+mod discard;
 mod disks;
 mod faults;
 mod loss;

@@ -14,6 +14,10 @@ enum Step {
     /// Changes that are under way together.
     Append(Vec<Change>),
     Keep(u8),
+    Discard(Vec<u8>),
+    /// Of one of few slots: what it is expected to hold, and what it shall hold.
+    Set(u8, Option<u8>, Option<u8>),
+    Slots(u8, u32),
     Read(u8, u64, u32),
     Follow(u64, u32),
     /// The embedded journal is closed and opened again; without its index when true.
@@ -60,6 +64,10 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => prop::collection::vec(any_change(), 1..6).prop_map(Step::Append),
         1 => (0..30_u8).prop_map(Step::Keep),
+        1 => prop::collection::vec(0..30_u8, 0..6).prop_map(Step::Discard),
+        4 => (0..3_u8, prop::option::of(0..3_u8), prop::option::of(0..3_u8))
+            .prop_map(|(name, expected, value)| Step::Set(name, expected, value)),
+        1 => (0..3_u8, 0..4_u32).prop_map(|(after, limit)| Step::Slots(after, limit)),
         2 => (0..3_u8, 0..8_u64, 0..8_u32).prop_map(|(stream, after, limit)| Step::Read(stream, after, limit)),
         2 => (0..30_u64, 1..8_u32).prop_map(|(cursor, limit)| Step::Follow(cursor, limit)),
         1 => any::<bool>().prop_map(Step::Reopen),
@@ -78,6 +86,20 @@ async fn equal(memory: &Memory, embedded: &Embedded, step: Step) {
             }
         }
         Step::Keep(number) => assert_eq!(embedded.keep(body(number)).await, memory.keep(body(number)).await),
+        Step::Discard(numbers) => {
+            let addresses: Vec<_> = numbers.iter().map(|number| body_address(&body(*number))).collect();
+            assert_eq!(embedded.discard(addresses.clone()).await, memory.discard(addresses).await);
+        }
+        Step::Set(name, expected, value) => {
+            let (name, held) = (id(&name.to_string()), |value: Option<u8>| value.map(|value| Bytes::from(vec![value; 300])));
+            let told = embedded.set(name, held(expected), held(value)).await;
+            assert_eq!(told, memory.set(name, held(expected), held(value)).await);
+            assert_eq!(embedded.slot(name).await, memory.slot(name).await);
+        }
+        Step::Slots(after, limit) => {
+            let after = (after > 0).then(|| id(&after.to_string()));
+            assert_eq!(embedded.slots(after, limit).await, memory.slots(after, limit).await);
+        }
         Step::Read(number, after, limit) => {
             let stream = if number == 0 { Stream::global() } else { stream(&number.to_string()) };
             assert_eq!(embedded.read(stream, after, limit).await, memory.read(stream, after, limit).await);
