@@ -18,6 +18,7 @@ use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,6 +62,8 @@ struct Worker {
     entry: Option<Entry>,
     bytes: Arc<AtomicU64>,
     idle: Duration,
+    /// Whoever copies the bodies holds it: nothing may move from what was not copied yet to where nothing is copied from.
+    hold: File,
     /// What was begun and failed; it is tried again.
     unfinished: Vec<(Digest, Location)>,
     /// Bytes of each segment that are forgotten. None: not asked yet.
@@ -86,9 +89,11 @@ impl Discarder {
         bytes: Arc<AtomicU64>,
         idle: Duration,
         unfinished: Vec<(Digest, Location)>,
+        hold: File,
     ) -> io::Result<Self> {
         let (discards, waiting) = bounded(QUEUE_DISCARDS_MAX);
-        let mut worker = Worker { discards: waiting, durable, entry, bytes, idle, unfinished, forgotten: None, emptying: None };
+        let mut worker =
+            Worker { discards: waiting, durable, entry, bytes, idle, hold, unfinished, forgotten: None, emptying: None };
         let thread = thread::Builder::new().name("journal-discard".into()).spawn(move || worker.run())?;
         Ok(Self { discards: Some(discards), thread: Some(thread) })
     }
@@ -123,10 +128,16 @@ impl Worker {
                     let _ = answer.send(told.and_then(|_| self.forget(&addresses)));
                 }
                 Err(RecvTimeoutError::Timeout) => {
+                    if self.hold.try_lock_shared().is_err() {
+                        thread::sleep(self.idle);
+                        continue;
+                    }
                     // What failed is tried again; why it failed shows where it matters, in the next write.
                     if self.durable.fault().is_some() || self.make_space().is_err() {
                         self.emptying = None;
                     }
+                    // An unlock that fails ends with the process.
+                    let _ = self.hold.unlock();
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }

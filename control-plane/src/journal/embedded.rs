@@ -4,6 +4,7 @@
 use super::discard::{Discard, Discarder};
 use super::disk::{Disk, RealDisk};
 use super::durable::Durable;
+use super::form;
 use super::frame::{BODY_LENGTH_END, Kind, Place};
 use super::group::{Job, Parts, Queue};
 use super::index::IndexError;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 
+pub use super::form::FormError;
 pub use super::recovery::Opening;
 pub use super::scan::Damage;
 pub use super::slot_file::SlotDamage;
@@ -57,6 +59,8 @@ pub enum OpenError {
     Settings { segment_bytes: u32, change_bytes_max: usize },
     #[error("cannot open the journal `{directory}`")]
     Io { directory: PathBuf, source: io::Error },
+    #[error("cannot open the journal `{directory}`")]
+    Form { directory: PathBuf, source: FormError },
     #[error("cannot build the index of the journal `{directory}`: {reason}; remove its folder `index` and start again")]
     Index { directory: PathBuf, reason: String },
 }
@@ -102,6 +106,8 @@ impl Embedded {
         let failed = |source| OpenError::Io { directory: directory.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
         let lock = locked(&directory)?;
+        let not_ours = |source| OpenError::Form { directory: directory.clone(), source };
+        let is_known = form::read(&**disk, &directory).map_err(not_ours)?;
         let layout = |kind: Kind| Layout { disk: Arc::clone(disk), directory: directory.join(kind.noun()), kind, segment_bytes };
         let (records, bodies) = (layout(Kind::Records), layout(Kind::Bodies));
         [&records, &bodies].into_iter().try_for_each(Layout::sweep).map_err(failed)?;
@@ -119,7 +125,8 @@ impl Embedded {
             size(&records, mark.records.place).and_then(|sum| Ok(sum + size(&bodies, mark.bodies.place)?)).map_err(failed)?,
         ));
         let durable = Arc::new(Durable::new(segments(records), segments(bodies), index, mark, damage_note.clone()));
-        let (slot_file, held) = Slots::open(disk, directory.join("slots"), true).map_err(failed)?;
+        let (slot_file, held) = Slots::open(disk, directory.join("slots"), !is_known).map_err(failed)?;
+        form::write(disk, &directory).map_err(failed)?;
         opening.damaged_slots = held.damage();
         let first = opening.damage.first().map(Damage::to_string);
         match first.or_else(|| opening.damaged_slots.first().map(SlotDamage::to_string)) {
@@ -137,9 +144,17 @@ impl Embedded {
             bytes: Arc::clone(&bytes),
         };
         let queue = Queue::start(parts).map_err(failed)?;
-        let discarder =
-            Discarder::start(Arc::clone(&durable), queue.entry(), Arc::clone(&bytes), heal_every, unfinished).map_err(failed)?;
-        let slots = Slots::start(slot_file, Arc::new(held), Arc::clone(&durable), heal_every).map_err(failed)?;
+        let discarder = Discarder::start(
+            Arc::clone(&durable),
+            queue.entry(),
+            Arc::clone(&bytes),
+            heal_every,
+            unfinished,
+            hold(&directory, "hold-bodies")?,
+        )
+        .map_err(failed)?;
+        let slots = Slots::start(slot_file, Arc::new(held), Arc::clone(&durable), heal_every, hold(&directory, "hold-slots")?)
+            .map_err(failed)?;
         Ok(Self {
             discarder,
             queue,
@@ -282,6 +297,12 @@ fn locked(directory: &Path) -> Result<File, OpenError> {
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// What a backup locks while it copies.
+fn hold(directory: &Path, name: &str) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Io { directory: directory.to_owned(), source };
+    File::options().create(true).truncate(false).write(true).open(directory.join(name)).map_err(failed)
 }
 
 fn unless_missing(error: io::Error) -> io::Result<()> {

@@ -12,11 +12,20 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Locks the file until it is closed. `WouldBlock`: somebody else holds it, and stays.
 pub(super) fn lock(file: &File) -> Result<(), TryLockError> {
+    waited(|| file.try_lock())
+}
+
+/// Likewise, beside others who share it.
+pub(super) fn lock_shared(file: &File) -> Result<(), TryLockError> {
+    waited(|| file.try_lock_shared())
+}
+
+fn waited(look: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
     for _ in 1..LOOKS_MAX {
-        match file.try_lock() {
+        match look() {
             Err(TryLockError::WouldBlock) => thread::sleep(LOOK_EVERY),
             told @ (Ok(()) | Err(TryLockError::Error(_))) => return told,
         }
     }
-    file.try_lock()
+    look()
 }

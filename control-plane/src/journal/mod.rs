@@ -10,6 +10,7 @@ mod disk;
 mod draft;
 mod durable;
 pub mod embedded;
+mod form;
 mod frame;
 mod group;
 pub mod halt;

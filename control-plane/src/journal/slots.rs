@@ -3,6 +3,7 @@
 
 use super::disk::{Disk, File};
 use super::durable::{Durable, Fault};
+use super::lock::lock_shared;
 use super::slot_file::{Found, Run, SlotDamage, SlotFile, read_run};
 use super::{AppendError, ReadError, SLOT_BYTES_MAX, SLOTS_PAGE_MAX, Slot};
 use crate::telemetry::number;
@@ -67,6 +68,8 @@ struct Setter {
     durable: Arc<Durable>,
     file: SlotFile,
     heal_every: Duration,
+    /// Whoever copies the slots holds it for as long.
+    hold: std::fs::File,
     /// What did not go into the last group.
     carried: Option<Set>,
     /// What must be erased before anything else is done: a write failed.
@@ -94,10 +97,24 @@ impl Slots {
         Ok((file, Held { table: Mutex::new(table), bytes }))
     }
 
-    pub(super) fn start(file: SlotFile, held: Arc<Held>, durable: Arc<Durable>, heal_every: Duration) -> io::Result<Self> {
+    pub(super) fn start(
+        file: SlotFile,
+        held: Arc<Held>,
+        durable: Arc<Durable>,
+        heal_every: Duration,
+        hold: std::fs::File,
+    ) -> io::Result<Self> {
         let (sets, waiting) = bounded(QUEUE_SETS_MAX);
-        let mut setter =
-            Setter { sets: waiting, held: Arc::clone(&held), durable, file, heal_every, carried: None, unfinished: Vec::new() };
+        let mut setter = Setter {
+            sets: waiting,
+            held: Arc::clone(&held),
+            durable,
+            file,
+            heal_every,
+            hold,
+            carried: None,
+            unfinished: Vec::new(),
+        };
         let setter = thread::Builder::new().name("journal-slots".into()).spawn(move || setter.run())?;
         Ok(Self { sets: Some(sets), held, setter: Some(setter) })
     }
@@ -278,6 +295,9 @@ impl Setter {
         if group.answers.is_empty() {
             return;
         }
+        if lock_shared(&self.hold).is_err() {
+            return self.refuse(group);
+        }
         let names = std::mem::take(&mut group.names);
         let answers = std::mem::take(&mut group.answers);
         let told = self.write(group).map_err(|(error, unfinished)| {
@@ -288,10 +308,20 @@ impl Setter {
             table.in_doubt.extend(names);
             AppendError::Unknown(reason)
         });
+        // An unlock that fails ends with the process.
+        let _ = self.hold.unlock();
         self.held.bytes.store(self.file.bytes(), Ordering::Relaxed);
         for answer in answers {
             // A caller who went away is no reason to stop.
             let _ = answer.send(told.clone().map(|()| Slot::Set));
+        }
+    }
+
+    /// Nothing was written.
+    fn refuse(&mut self, group: Group) {
+        group.values.iter().filter_map(|(_, value)| value.as_ref()).for_each(|(run, _)| self.file.give_back(*run));
+        for answer in group.answers {
+            let _ = answer.send(Err(AppendError::Unavailable("a backup copies the slots".to_owned())));
         }
     }
 
