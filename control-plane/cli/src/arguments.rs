@@ -4,7 +4,7 @@ use crate::client::Connection;
 use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
-use crate::{approve, authority, check, envoy, explain, kill, mode, openapi, policy, status, trace};
+use crate::{approve, authority, check, envoy, explain, journal, kill, mode, openapi, policy, status, trace};
 use clap::{Arg, Command, CommandFactory as _, Parser, Subcommand};
 
 /// What [`Connection`] is made of. Given before the verb they are for the verbs that take them; the others show none of them.
@@ -53,6 +53,9 @@ pub enum Verb {
     Observe(mode::ObserveArguments),
     /// List and forget what was ordered by enforce and observe
     Mode(mode::ModeArguments),
+    /// Copy, restore and check the files of an embedded journal
+    #[command(subcommand)]
+    Journal(journal::Verb),
     /// Stop calls at once, above every policy: all, or those of a tenant, server, tool, agent or session
     Kill(kill::KillArguments),
     /// Let go on what was killed

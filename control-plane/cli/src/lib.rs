@@ -12,6 +12,7 @@ pub mod diff;
 pub mod envoy;
 pub mod explain;
 pub mod failure;
+pub mod journal;
 pub mod kill;
 pub mod known;
 pub mod mode;
@@ -79,6 +80,7 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Enforce(verb) => wait(async { mode::enforce(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Observe(verb) => wait(async { mode::observe(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Mode(verb) => wait(async { mode::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Journal(verb) => journal::run(verb, desk),
         Verb::Kill(verb) => wait(async { kill::kill(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Resume(verb) => wait(async { kill::resume(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Openapi(verb) => openapi::run(verb, desk),

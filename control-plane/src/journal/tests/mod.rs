@@ -9,6 +9,7 @@ mod discard;
 mod disks;
 mod faults;
 mod loss;
+mod files;
 mod form;
 mod model;
 mod slots;

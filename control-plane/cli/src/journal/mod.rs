@@ -1,0 +1,188 @@
+//! `agentgate journal`: the files of an embedded journal, copied while a control plane writes them, put back, and checked.
+//!
+//! It asks no control plane, and it refuses to check files that one is writing.
+
+pub mod backup;
+pub mod check;
+mod format;
+mod walk;
+
+use crate::failure::{Exit, Failure};
+use crate::output::Desk;
+use crate::screen::{Palette, Screen};
+use crate::text::escape;
+use backup::BackupError;
+use check::{Finding, Report};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+/// Findings that a person is shown; JSON has all.
+const SHOWN: usize = 20;
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Copy a journal, also while its control plane runs
+    Backup(BackupArguments),
+    /// Put a copy into place, after checking it
+    Restore(RestoreArguments),
+    /// Read everything in a journal's files, and say what is not what was written
+    Check(CheckArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArguments {
+    /// The journal: `directory` in the control plane's [journal]
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Where to; a new or empty directory
+    #[arg(value_name = "DIR")]
+    to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The copy
+    #[arg(value_name = "DIR")]
+    from: PathBuf,
+    /// Where the journal shall be; a new or empty directory
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The journal, or a copy of one
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    match verb {
+        Verb::Backup(arguments) => {
+            let BackupArguments { from, to } = arguments;
+            let instant = watched(desk, |progress| backup::backup(from, to, progress))?.map_err(BackupError::into_failure)?;
+            let report = look(to, desk)?;
+            if !report.is_sound() {
+                say(to, &report, desk)?;
+                return Err(different(to, &report).then("look at the journal itself: agentgate status"));
+            }
+            let head = instant.head;
+            let text = format!("Copied up to sequence {head} into {}, and checked\n", to.display());
+            desk.answer(|_| text, || json!({ "to": to.display().to_string(), "head": head }))
+        }
+        Verb::Restore(arguments) => {
+            let RestoreArguments { from, to } = arguments;
+            let report = look(from, desk)?;
+            if !report.is_sound() {
+                say(from, &report, desk)?;
+                return Err(different(from, &report).then("restore another copy"));
+            }
+            watched(desk, |progress| backup::restore(from, to, progress))?.map_err(BackupError::into_failure)?;
+            let (head, at) = (report.head, to.display());
+            desk.answer(
+                |_| format!("Restored up to sequence {head} into {at}\n"),
+                || json!({ "to": at.to_string(), "head": head }),
+            )
+        }
+        Verb::Check(arguments) => {
+            let report = look(&arguments.directory, desk)?;
+            say(&arguments.directory, &report, desk)?;
+            if report.is_sound() { Ok(()) } else { Err(different(&arguments.directory, &report)) }
+        }
+    }
+}
+
+/// Reads a journal that nobody writes.
+fn look(directory: &Path, desk: &mut Desk<'_>) -> Result<Report, Failure> {
+    // A copy has no lock, and nobody who writes it.
+    let lock = File::open(directory.join("lock")).ok();
+    if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock) {
+        let said = format!("a control plane has opened the journal `{}`", directory.display());
+        return Err(Failure::new(Exit::Refused, said).then("stop it, or check a copy: agentgate journal backup"));
+    }
+    let report = watched(desk, |progress| Report::read(directory, progress))?;
+    report.map_err(|error| Failure::new(Exit::Local, format!("cannot read `{}`", directory.display())).because(error))
+}
+
+/// Shows which file is read, where somebody watches.
+fn watched<T>(desk: &mut Desk<'_>, work: impl FnOnce(&mut dyn FnMut(&Path)) -> T) -> Result<T, Failure> {
+    let is_live = desk.is_live();
+    let mut shown = Ok(());
+    let done = work(&mut |path| {
+        if is_live && shown.is_ok() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            shown = desk.write(&format!("\r{name:<40}"));
+        }
+    });
+    if is_live && shown.is_ok() {
+        shown = desk.write(&format!("\r{:<40}\r", ""));
+    }
+    shown.map(|()| done)
+}
+
+fn different(directory: &Path, report: &Report) -> Failure {
+    let count = report.findings.len();
+    let said =
+        format!("`{}` is not what was written, in {count} {}", directory.display(), if count == 1 { "place" } else { "places" });
+    Failure::new(Exit::Refused, said)
+}
+
+fn say(directory: &Path, report: &Report, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    desk.answer(|screen| render(report, screen), || to_json(directory, report))
+}
+
+fn render(report: &Report, screen: &Screen) -> String {
+    let line = |finding: &Finding, palette| {
+        let said = format!("{} at byte {}: {}", finding.file.display(), finding.byte, finding.what);
+        format!("{}\n", screen.paint(palette, &escape(&said, screen.charset)))
+    };
+    let mut text = format!(
+        "{} records in {} streams and {} groups, {} bodies and {} discarded, {} segments given back, {} slots\n",
+        report.head, report.streams, report.groups, report.bodies, report.discarded, report.segments_removed, report.slots
+    );
+    report.findings.iter().take(SHOWN).for_each(|finding| text += &line(finding, Palette::Bad));
+    if report.findings.len() > SHOWN {
+        text += &format!("and {} more; --output json has all\n", report.findings.len() - SHOWN);
+    }
+    report.notes.iter().take(SHOWN).for_each(|note| text += &line(note, Palette::Waiting));
+    if report.is_sound() {
+        text += &format!("{}\n", screen.paint(Palette::Good, "All of it is what was written"));
+    }
+    text
+}
+
+fn to_json(directory: &Path, report: &Report) -> Value {
+    let each = |findings: &[Finding]| {
+        let one =
+            |finding: &Finding| json!({ "file": finding.file.display().to_string(), "byte": finding.byte, "what": finding.what });
+        findings.iter().map(one).collect::<Vec<_>>()
+    };
+    json!({
+        "journal": directory.display().to_string(),
+        "sound": report.is_sound(),
+        "head": report.head,
+        "streams": report.streams,
+        "groups": report.groups,
+        "bodies": report.bodies,
+        "discarded": report.discarded,
+        "segments_removed": report.segments_removed,
+        "slots": report.slots,
+        "findings": each(&report.findings),
+        "notes": each(&report.notes),
+    })
+}
+
+// === impl BackupError ===
+
+impl BackupError {
+    fn into_failure(self) -> Failure {
+        match self {
+            BackupError::NotEmpty(_) => Failure::new(Exit::Refused, self).then("name a new directory"),
+            BackupError::Busy(_) => Failure::new(Exit::Refused, self).then("wait for it and try again"),
+            BackupError::Damaged { .. } => Failure::new(Exit::Refused, self).then("agentgate status tells more"),
+            BackupError::Io { .. } => Failure::new(Exit::Local, self),
+        }
+    }
+}
