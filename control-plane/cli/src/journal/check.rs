@@ -72,7 +72,7 @@ impl Report {
             }
             Ok(None) => self.say(&path, 0, "it says no form"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.say(&path, 0, "the file is missing: no journal, or a backup that was not finished")
+                self.say(&path, 0, "the file is missing: no journal, or a backup that was not finished");
             }
             Err(error) => return Err(error),
         }

