@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn a_value_of_any_length_is_read_as_it_was_written() {
         for length in [0, 1, 199, 200, 201, 435, 436, 437, 8191, SLOT_BYTES_MAX] {
-            let value: Vec<u8> = (0..length).map(|at| at as u8).collect();
+            let value: Vec<u8> = (0..=u8::MAX).cycle().take(length).collect();
             let bytes = Bytes::from(encode(7, &id("a"), 3, &value).unwrap());
             assert_eq!(bytes.len(), cells_of(length) * CELL_BYTES);
             let (head, read) = decode(7, &bytes).unwrap();

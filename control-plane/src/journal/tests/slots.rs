@@ -35,14 +35,14 @@ fn image(disk: &MemoryDisk) -> Vec<u8> {
     disk.files.lock().unwrap()[&PathBuf::from(PATH)].0.lock().unwrap().clone()
 }
 
-fn disk_of(bytes: Vec<u8>) -> (MemoryDisk, Arc<dyn Disk>) {
+fn disk_of(bytes: &[u8]) -> (MemoryDisk, Arc<dyn Disk>) {
     let disk = MemoryDisk::default();
-    disk.create(Path::new(PATH)).unwrap().write_at(&bytes, 0).unwrap();
+    disk.create(Path::new(PATH)).unwrap().write_at(bytes, 0).unwrap();
     (disk.clone(), Arc::new(disk))
 }
 
 /// What a file holds for slot `a`, and whether it is damaged.
-fn held(bytes: Vec<u8>) -> (Option<Bytes>, usize, Vec<u8>) {
+fn held(bytes: &[u8]) -> (Option<Bytes>, usize, Vec<u8>) {
     let (disk, opened) = disk_of(bytes);
     let (file, found) = SlotFile::open(&opened, PATH.into(), false).unwrap();
     let run = found.slots.get(&id("a")).copied();
@@ -82,7 +82,7 @@ fn a_set_that_is_torn_or_loses_any_of_its_pages_leaves_the_old_value_or_the_new(
         (Some(&longer), None),
     ] {
         let check = |bytes: Vec<u8>, what: &str| {
-            let (found, damage, after) = held(bytes);
+            let (found, damage, after) = held(&bytes);
             assert_eq!(damage, 0, "{what}");
             assert!(found.as_ref() == old || found.as_ref() == new, "{what}: {found:?}");
             let gone = if found.as_ref() == new { old } else { new };
@@ -123,21 +123,20 @@ fn whatever_is_damaged_is_named_and_nothing_of_it_is_absent() {
     for bit in (values.start * 8..values.end * 8).step_by(7) {
         let mut bytes = whole.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
-        let after = bytes.clone();
-        let (_, damage, kept) = held(bytes);
-        assert_eq!((damage, kept == after), (1, true), "bit {bit}: it is named, and nothing is changed");
+        let (_, damage, kept) = held(&bytes);
+        assert_eq!((damage, kept == bytes), (1, true), "bit {bit}: it is named, and nothing is changed");
     }
     for page in (0..whole.len()).step_by(4096) {
         let mut bytes = whole.clone();
         bytes[page..(page + 4096).min(whole.len())].fill(0);
         // A head alone is put right by the other.
-        assert_eq!(held(bytes).1 > 0, page >= CELLS_AT as usize, "page {page}");
+        assert_eq!(held(&bytes).1 > 0, page >= CELLS_AT as usize, "page {page}");
     }
     let mut without_heads = whole.clone();
     without_heads[..CELLS_AT as usize].fill(0);
-    assert_eq!(held(without_heads), (Some(value(7, 900)), 1, [&[0; 8192], &whole[8192..]].concat()));
+    assert_eq!(held(&without_heads), (Some(value(7, 900)), 1, [&[0; 8192], &whole[8192..]].concat()));
     for end in (0..whole.len()).step_by(501) {
-        assert!(held(whole[..end].to_vec()).1 > 0, "cut at {end}");
+        assert!(held(&whole[..end]).1 > 0, "cut at {end}");
     }
 }
 
