@@ -120,6 +120,7 @@ impl Drop for Discarder {
 impl Worker {
     fn run(&mut self) {
         loop {
+            metrics::gauge!("agentgate_journal_queued_discards").set(number(self.discards.len() + self.unfinished.len()));
             let idle = if self.emptying.is_some() { Duration::ZERO } else { self.idle };
             match self.discards.recv_timeout(idle) {
                 Ok(discard) => {
@@ -141,7 +142,6 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            metrics::gauge!("agentgate_journal_queued_discards").set(number(self.discards.len() + self.unfinished.len()));
         }
     }
 

@@ -275,6 +275,10 @@ impl Journal for Embedded {
 
     fn health(&self) -> Health {
         let (held, records) = (self.slots.held(), &self.durable.records.layout);
+        // An idle queue is shown as well, from the first look on.
+        for queue in ["agentgate_journal_queued_slots", "agentgate_journal_queued_discards"] {
+            metrics::gauge!(queue).increment(0.0);
+        }
         Health {
             backend: "embedded",
             head: *self.durable.head.borrow(),

@@ -244,6 +244,7 @@ impl Table {
 impl Setter {
     fn run(&mut self) {
         loop {
+            metrics::gauge!("agentgate_journal_queued_slots").set(number(self.sets.len()));
             let next = self.carried.take().map_or_else(|| self.sets.recv_timeout(self.heal_every), Ok);
             match next {
                 Ok(set) => match self.refusal() {
@@ -253,7 +254,6 @@ impl Setter {
                 Err(RecvTimeoutError::Timeout) => drop(self.refusal()),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            metrics::gauge!("agentgate_journal_queued_slots").set(number(self.sets.len()));
         }
     }
 
