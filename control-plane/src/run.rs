@@ -4,7 +4,7 @@ use crate::approval::rpc::ApprovalsRpc;
 use crate::approval::{ApprovalError, Approvals};
 use crate::body::{self, Keys};
 use crate::clock::Clock;
-use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
+use crate::config::{Backend, Config, ConfigError, DOCUMENTED, Database};
 use crate::control::rpc::ControlRpc;
 use crate::control::{Control, ControlError};
 use crate::decide::authz::rpc::AuthzRpc;
@@ -14,6 +14,7 @@ use crate::history::rpc::PolicyRpc;
 use crate::history::{self, History};
 use crate::identity::{Identity, Trust, TrustError};
 use crate::journal::embedded::{Embedded, OpenError, Settings};
+use crate::journal::postgres::{self, Postgres};
 use crate::journal::{Journal, Memory};
 use crate::policy::{Policy, PolicyError};
 use crate::server::{self, Listening, Services};
@@ -82,6 +83,8 @@ pub enum RunError {
     Past(#[from] PastError),
     #[error(transparent)]
     Journal(#[from] OpenError),
+    #[error(transparent)]
+    Database(#[from] postgres::OpenError),
     #[error("cannot listen on {address}; is another control plane running, or is the port taken?")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot write `{}`", path.display())]
@@ -132,9 +135,10 @@ pub fn main() -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(RunError::Start)?;
     let ended = runtime.block_on(async {
-        let journal = journal(&config)?;
+        let clock = Clock::system();
+        let journal = journal(&config, &clock).await?;
         let replica = format!("{}", std::process::id());
-        let given = Given { config, clock: Clock::system(), journal, keys: body::system_keys, replica };
+        let given = Given { config, clock, journal, keys: body::system_keys, replica };
         let mut running = start(given).await?;
         if let Some(path) = arguments.ready_file {
             running.write_ready(&path)?;
@@ -267,10 +271,14 @@ fn epoch(keys: Keys) -> Result<Epoch, RunError> {
     Ok(Epoch(std::array::from_fn(|at| key.get(at).copied().unwrap_or_default())))
 }
 
-fn journal(config: &Config) -> Result<Arc<dyn Journal>, RunError> {
-    match &config.journal {
+async fn journal(config: &Config, clock: &Clock) -> Result<Arc<dyn Journal>, RunError> {
+    match config.journal.clone() {
         Backend::Memory => Ok(Arc::new(Memory::new())),
-        Backend::Embedded { directory } => Ok(Arc::new(Embedded::open(Settings::new(directory.clone()))?)),
+        Backend::Embedded { directory } => Ok(Arc::new(Embedded::open(Settings::new(directory))?)),
+        Backend::Postgres(Database { url, password, authority, migrate }) => {
+            let settings = postgres::Settings { url, password, authority, migrate, clock: clock.clone() };
+            Ok(Arc::new(Postgres::open(settings).await?))
+        }
     }
 }
 
