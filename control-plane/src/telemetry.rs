@@ -28,7 +28,7 @@ const COUNTERS: [(&str, &str); 16] = [
     ("agentgate_webhook_messages_total", "Messages to approvers that are over, by end: sent, failed or dropped"),
     ("agentgate_webhook_attempts_failed_total", "Attempts to tell approvers that failed; most are tried again"),
 ];
-const GAUGES: [(&str, &str); 30] = [
+const GAUGES: [(&str, &str); 31] = [
     ("agentgate_calls_in_flight", "Calls waiting or being decided; bounded by limits.in_flight_per_tenant_max a tenant"),
     (
         "agentgate_connections",
@@ -57,6 +57,10 @@ const GAUGES: [(&str, &str); 30] = [
     ),
     ("agentgate_journal_known_streams", "Streams whose version the writer knows by heart"),
     ("agentgate_journal_known_ids", "Ids that the writer knows by heart, and their families"),
+    (
+        "agentgate_journal_forked",
+        "1: the journal's store is another one than before, and nothing is written any more; alert on it",
+    ),
     ("agentgate_journal_reads", "Reads under way; more wait"),
     ("agentgate_journal_open_files", "Segments that readers hold open, by kind"),
     ("agentgate_filter_vms", "Filter VMs remembered, the silent ones too; the oldest is forgotten first"),

@@ -56,7 +56,7 @@ const LIMITS: [(&str, Behind); 29] = [
     ("drain_s", Nothing),
 ];
 
-const CONSTS: [(&str, Behind); 57] = [
+const CONSTS: [(&str, Behind); 64] = [
     ("approval/mod.rs APPROVER_REASON_BYTES_MAX", Nothing),
     ("approval/mod.rs NEWS_MAX", Nothing),
     ("approval/open.rs OVER_RECOVERED_MAX", Nothing),
@@ -102,6 +102,13 @@ const CONSTS: [(&str, Behind); 57] = [
     ("journal/mod.rs CONFLICT_RECORDS_MAX", Nothing),
     ("journal/mod.rs PAGE_BYTES_MAX", Nothing),
     ("journal/overlay.rs OVERLAY_ENTRIES_MAX", Gauge("agentgate_journal_overlay_entries")),
+    ("journal/postgres/queue.rs WAITING_BYTES_MAX", Gauge("agentgate_journal_queued_bytes")),
+    ("journal/postgres/queue.rs WAITING_MAX", Gauge("agentgate_journal_queued_changes")),
+    ("journal/postgres/read.rs PAGE_RECORDS_MAX", Nothing),
+    ("journal/postgres/read.rs READS_MAX", Gauge("agentgate_journal_reads")),
+    ("journal/postgres/writer.rs CLOCK_APART_MAX", Nothing),
+    ("journal/postgres/writer.rs GROUP_BYTES_MAX", Nothing),
+    ("journal/postgres/writer.rs GROUP_WORKS_MAX", Nothing),
     ("journal/recovery.rs LEARN_ENTRIES_MAX", Nothing),
     ("journal/segments.rs OPEN_FILES_MAX", Gauge("agentgate_journal_open_files{kind=\"bodies\"}")),
     ("policy/mod.rs LOADED_MAX", Nothing),

@@ -72,8 +72,9 @@ pub enum OpenError {
     Weakened { setting: &'static str, found: String },
     #[error("the journal's schema cannot be used")]
     Schema(#[from] SchemaError),
-    #[error("{0}; nothing is written any more: restore the store that was, or start again to take this one for good")]
-    Fork(String),
+    /// Nothing may be written to it as it is now.
+    #[error("{0}")]
+    Unfit(String),
     #[error("cannot start the journal's thread")]
     Thread(#[source] io::Error),
 }
@@ -154,7 +155,7 @@ fn run(
         Err(error) => return drop(begun.send(Err(OpenError::Thread(error)))),
     };
     runtime.block_on(async {
-        let pen = match writer::ready(&connector, &standing, settings.migrate).await {
+        let pen = match writer::ready(&connector, &settings.clock, &standing, settings.migrate).await {
             Ok(pen) => pen,
             Err(error) => return drop(begun.send(Err(error))),
         };

@@ -58,12 +58,17 @@ enum Outcome {
 }
 
 /// A connection that may write: the database's settings and schema are right, and it is the store that was here before.
-pub(super) async fn ready(connector: &Connector, standing: &Standing, may_migrate: bool) -> Result<Pen, OpenError> {
+pub(super) async fn ready(
+    connector: &Connector,
+    clock: &Clock,
+    standing: &Standing,
+    may_migrate: bool,
+) -> Result<Pen, OpenError> {
     let link = connector.connect().await?;
     in_time(async { Ok(check::check(&link).await) }).await.map_err(unreachable)??;
     schema::ready(&link, may_migrate).await?;
     let pen = in_time(Pen::new(link)).await.map_err(unreachable)?;
-    verify(&pen, standing).await?;
+    verify(&pen, clock, standing).await?;
     Ok(pen)
 }
 
@@ -71,21 +76,54 @@ fn unreachable(failure: Failure) -> OpenError {
     OpenError::Unreachable(failure.to_string())
 }
 
+/// Why the head is not held, or not to be written to.
+enum NotHeld {
+    Failed(Failure),
+    Unfit(String),
+}
+
+impl From<Failure> for NotHeld {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Holds the head of a store that is fit to be written to: it loses nothing, this machine's clock is near its own, and it has
+/// not become shorter. The clock is compared with the span in which the store was asked: the lock may be waited for.
+async fn held(pen: &Pen, asked: &Asked, clock: &Clock, standing: &Standing) -> Result<Held, NotHeld> {
+    let sent = clock.now();
+    let held = pen.hold(asked).await?;
+    let received = clock.now();
+    if !held.is_durable {
+        return Err(NotHeld::Unfit(check::WEAKENED.to_owned()));
+    }
+    let apart = held.clock.micros_since(received).max(sent.micros_since(held.clock));
+    if apart > micros(CLOCK_APART_MAX) {
+        let (most, apart) = (CLOCK_APART_MAX.as_secs(), Duration::from_micros(apart).as_secs_f64());
+        let why = format!("this machine's clock is {apart:.1} s from the store's, more than {most} s; set both by NTP");
+        return Err(NotHeld::Unfit(why));
+    }
+    if let Some(seen) = standing.seen().filter(|seen| held.head < seen.sequence) {
+        let why = format!("a fork: sequence {} was seen, and the store ends at {}", seen.sequence, held.head);
+        standing.fork(&why);
+        return Err(NotHeld::Unfit(why));
+    }
+    Ok(held)
+}
+
 /// Waits until whoever wrote before is done, compares the store with what was seen of it, and writes to it once: then all
 /// that it holds is as durable as that write.
-async fn verify(pen: &Pen, standing: &Standing) -> Result<(), OpenError> {
-    let held = pen.hold(&Asked::by([])).await.map_err(unreachable)?;
+async fn verify(pen: &Pen, clock: &Clock, standing: &Standing) -> Result<(), OpenError> {
+    let held = held(pen, &Asked::by([]), clock, standing).await.map_err(|why| match why {
+        NotHeld::Failed(failure) => unreachable(failure),
+        NotHeld::Unfit(why) => OpenError::Unfit(why),
+    })?;
     if let Some(seen) = standing.seen() {
         let found = in_time(pen.at(seen.sequence)).await.map_err(unreachable)?;
-        if held.head < seen.sequence || found != Some(seen) {
-            let _ = pen.let_go().await;
-            let how = match found {
-                Some(_) => "holds another record there",
-                None => "holds none there",
-            };
-            let why = format!("a fork: sequence {} was seen with the id {}, and the store {how}", seen.sequence, seen.id);
+        if found != Some(seen) {
+            let why = format!("a fork: the record at sequence {} is another one than was seen", seen.sequence);
             standing.fork(&why);
-            return Err(OpenError::Fork(why));
+            return Err(OpenError::Unfit(why));
         }
     }
     match pen.write(&Draft::new(held.head, held.found)).await {
@@ -146,14 +184,14 @@ impl Writer {
                 work.refuse(AppendError::Unavailable(reason.clone()));
             }
             let is_forked = self.standing.is_forked();
-            let (standing, connector) = (Arc::clone(&self.standing), self.connector.clone());
+            let (standing, connector, clock) = (Arc::clone(&self.standing), self.connector.clone(), self.clock.clone());
             let wait = tokio::time::sleep(pause);
             let trying = async {
                 if is_forked {
                     std::future::pending::<()>().await;
                 }
                 wait.await;
-                ready(&connector, &standing, false).await
+                ready(&connector, &clock, &standing, false).await
             };
             tokio::pin!(trying);
             let tried = loop {
@@ -178,8 +216,7 @@ impl Writer {
         let mut weight = first.weight();
         works.push(first);
         self.take_more(&mut works, &mut weight);
-        let taken = works.len();
-        self.say(taken);
+        self.say();
         let held = match self.hold(pen, &mut works, &mut weight).await {
             Ok(held) => held,
             Err(stop) => return self.stop(works, &stop),
@@ -221,26 +258,14 @@ impl Writer {
     /// Holds the head for all that waits by then.
     async fn hold(&mut self, pen: &Pen, works: &mut Vec<Work>, weight: &mut usize) -> Result<Held, Stop> {
         let lost = |failure: Failure| Stop::NotAndLost(failure.to_string());
-        let sent = self.clock.now();
-        let mut held = pen.hold(&Asked::by(works.iter())).await.map_err(lost)?;
-        let received = self.clock.now();
-        if !held.is_durable {
-            pen.let_go().await.map_err(lost)?;
-            return Err(Stop::Not(check::WEAKENED.to_owned()));
-        }
-        let apart = held.clock.micros_since(received).max(sent.micros_since(held.clock));
-        if apart > micros(CLOCK_APART_MAX) {
-            pen.let_go().await.map_err(lost)?;
-            let (most, apart) = (CLOCK_APART_MAX.as_secs(), Duration::from_micros(apart).as_secs_f64());
-            return Err(Stop::Not(format!(
-                "this machine's clock is {apart:.1} s from the store's, more than {most} s; set both by NTP"
-            )));
-        }
-        if self.standing.seen().is_some_and(|seen| held.head < seen.sequence) {
-            let _ = pen.let_go().await;
-            self.standing.fork("a fork: the store is shorter than it was");
-            return Err(Stop::NotAndLost("a fork: the store is shorter than it was".to_owned()));
-        }
+        let mut held = match held(pen, &Asked::by(works.iter()), &self.clock, &self.standing).await {
+            Ok(held) => held,
+            Err(NotHeld::Failed(failure)) => return Err(lost(failure)),
+            Err(NotHeld::Unfit(why)) => {
+                pen.let_go().await.map_err(lost)?;
+                return Err(Stop::Not(why));
+            }
+        };
         let known = works.len();
         self.take_more(works, weight);
         if let Some(more @ [_, ..]) = works.get(known..) {
@@ -316,9 +341,8 @@ impl Writer {
         }
     }
 
-    fn say(&self, works: usize) {
+    fn say(&self) {
         metrics::gauge!("agentgate_journal_queued_changes").set(number(self.waiting.len()));
         metrics::gauge!("agentgate_journal_queued_bytes").set(number(self.waiting.bytes()));
-        metrics::histogram!("agentgate_journal_group_works").record(number(works));
     }
 }
