@@ -4,6 +4,7 @@
 use crate::{Broken, Doing, eventually};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use std::fs::{self, File};
+use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,6 @@ const NOBODY: u32 = 65_534;
 
 /// What must stand in one folder to be used.
 const PROGRAMS: [&str; 4] = ["initdb", "postgres", "psql", "pg_basebackup"];
-
-/// Only the name of a socket: each server has a folder of its own.
-const PORT: u16 = 5_432;
 
 /// Runs beside the server, reads until we are gone, ends what runs in the folders `$1`/*, and removes `$1`.
 const AFTERWARDS: &str = r#"
@@ -45,6 +43,7 @@ pub struct Postgres {
     programs: PathBuf,
     home: Home,
     data: PathBuf,
+    port: u16,
     settings: Vec<String>,
     server: Option<Child>,
     databases: AtomicU64,
@@ -106,7 +105,8 @@ impl Postgres {
             "--no-locale",
             "--no-sync",
         ]))?;
-        Self { programs, home, data, settings: Vec::new(), server: None, databases: AtomicU64::new(0) }.begun(settings)
+        let port = free_port()?;
+        Self { programs, home, data, port, settings: Vec::new(), server: None, databases: 0.into() }.begun(settings)
     }
 
     /// A standby that follows this server from now on, named `standby` to it. It dies with this one's folder.
@@ -116,10 +116,12 @@ impl Postgres {
     pub fn standby(&self) -> Result<Self, Broken> {
         let home = Home::new()?;
         let data = home.directory.join("data");
-        let from = format!("host={} port={PORT} user=agentgate application_name=standby", self.home.directory.display());
+        let (host, port) = (self.home.directory.display(), self.port);
+        let from = format!("host={host} port={port} user=agentgate application_name=standby");
         let mut copy = as_nobody(Command::new(self.programs.join("pg_basebackup")));
         run(copy.arg("-D").arg(&data).arg("-d").arg(from).args(["-R", "-X", "stream", "--checkpoint=fast", "--no-sync"]))?;
-        let standby = Self { programs: self.programs.clone(), home, data, settings: vec![], server: None, databases: 0.into() };
+        let (programs, port) = (self.programs.clone(), free_port()?);
+        let standby = Self { programs, home, data, port, settings: Vec::new(), server: None, databases: 0.into() };
         standby.begun(&[])
     }
 
@@ -137,7 +139,7 @@ impl Postgres {
         let log = self.home.directory.join("log");
         let output = File::options().create(true).append(true).open(&log).doing(log.display())?;
         let mut command = as_nobody(Command::new(self.programs.join("postgres")));
-        command.arg("-D").arg(&self.data).arg("-p").arg(PORT.to_string()).arg("-k").arg(&self.home.directory);
+        command.arg("-D").arg(&self.data).arg("-p").arg(self.port.to_string()).arg("-k").arg(&self.home.directory);
         for setting in ["listen_addresses=", "max_connections=200", "shared_buffers=64MB"] {
             command.arg("-c").arg(setting);
         }
@@ -191,6 +193,20 @@ impl Postgres {
         fs::rename(self.home.directory.join(name), &self.data).doing(name)
     }
 
+    /// Writes a file into its data, which only it can read.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn put(&self, name: &str, content: &[u8]) -> Result<(), Broken> {
+        let path = self.data.join(name);
+        fs::write(&path, content).doing(path.display())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).doing(path.display())?;
+        if getuid().is_root() {
+            chown(&path, Some(NOBODY), Some(NOBODY)).doing(path.display())?;
+        }
+        Ok(())
+    }
+
     /// A new database, empty.
     ///
     /// # Errors
@@ -204,13 +220,20 @@ impl Postgres {
     /// How a client finds a database of it.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        format!("host={} port={PORT} user=agentgate dbname={database}", self.home.directory.display())
+        let (host, port) = (self.home.directory.display(), self.port);
+        format!("host={host} port={port} user=agentgate dbname={database}")
     }
 
     /// The folder of its socket.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.home.directory
+    }
+
+    /// The name of its socket, and where it listens if it is set to.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// What `psql` says to a statement, unaligned and without headings.
@@ -260,6 +283,11 @@ fn versions(folder: &Path, inside: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     found.sort_unstable_by_key(|path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()));
     found.into_iter().rev().map(|path| path.join(inside)).collect()
+}
+
+fn free_port() -> Result<u16, Broken> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).doing("a free port")?;
+    Ok(listener.local_addr().doing("a free port")?.port())
 }
 
 /// The programs where `nobody` may run them: what lies in a private folder is copied.

@@ -22,6 +22,10 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+/// For a session that writes nothing that must last: a lock that it takes, or a hint that it gives, waits for no disk and for no
+/// standby.
+pub(super) const FLEETING: &str = "SET synchronous_commit = off";
+
 /// How long one host may take to be reached; the next one is tried then.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
@@ -123,7 +127,7 @@ impl Connector {
         let (end, lost) = watch::channel(false);
         let driver = tokio::spawn(drive(connection, Arc::clone(&heard), end)).abort_handle();
         let link = Link { client, heard, lost, driver };
-        link.run(SESSION).await.map_err(|failure| OpenError::Unreachable(failure.to_string()))?;
+        in_time(link.run(SESSION)).await.map_err(|failure| OpenError::Unreachable(failure.to_string()))?;
         Ok(link)
     }
 }

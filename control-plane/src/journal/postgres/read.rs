@@ -1,7 +1,7 @@
 //! Reading: a few connections of its own, so that no read waits for a write. Every record is compared with the digest that
 //! stands beside it, and every page with the numbers it must have; it refuses to leave out what it cannot read.
 
-use super::link::{Connector, Failure, Link, in_time};
+use super::link::{Connector, FLEETING, Failure, Link, in_time};
 use super::pen::signed;
 use super::standing::{Standing, record_digest};
 use crate::journal::{PAGE_BYTES_MAX, Position, ReadError, Record, SLOTS_PAGE_MAX, Sequence, Stream, Version, body_address};
@@ -203,6 +203,7 @@ impl Readers {
 
 impl Reader {
     async fn new(link: Link) -> Result<Self, Failure> {
+        link.run(FLEETING).await?;
         let client = &link.client;
         let (read, follow, version, find, settle, fetch, slot, slots) = try_join!(
             client.prepare(READ),

@@ -1,7 +1,7 @@
 //! Watches the head for all who follow: asks for it again and again on a connection of its own, sooner when another replica
 //! says that it wrote. A hint that is lost costs a moment and nothing else; it refuses to believe one without looking.
 
-use super::link::{Connector, Failure, Link, in_time};
+use super::link::{Connector, FLEETING, Failure, Link, in_time};
 use super::standing::Standing;
 use crate::journal::Sequence;
 use std::sync::Arc;
@@ -64,6 +64,7 @@ impl Watcher {
     }
 
     async fn watch(&self, link: &Link) -> Result<(), Failure> {
+        in_time(link.run(FLEETING)).await?;
         in_time(link.run("LISTEN agentgate_journal")).await?;
         let mut looks: u32 = 0;
         loop {

@@ -3,6 +3,7 @@
 mod many;
 mod refusals;
 mod steps;
+mod tls;
 mod trouble;
 
 use super::{Postgres, Settings};

@@ -140,7 +140,8 @@ async fn a_standby_takes_over_with_all_that_was_acknowledged() {
     set(&primary, "SET synchronous_standby_names = 'standby'");
     shows(&primary, "SELECT sync_state FROM pg_stat_replication", "sync").await;
     let hosts = format!("{},{}", primary.directory().display(), standby.directory().display());
-    let url = format!("host={hosts} port=5432 user=agentgate dbname={database}");
+    let ports = format!("{},{}", primary.port(), standby.port());
+    let url = format!("host={hosts} port={ports} user=agentgate dbname={database}");
     let journal = Postgres::open(Settings::new(url, Clock::system())).await.unwrap();
     let mut acknowledged = Vec::new();
     for number in 0..50 {
