@@ -97,12 +97,12 @@ impl Connector {
         let is_remote = config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(_)));
         match config.get_ssl_mode() {
             SslMode::Disable if is_remote => {
-                tracing::warn!("`journal.url` says sslmode=disable: records cross the network unencrypted")
+                tracing::warn!("`journal.url` says sslmode=disable: records cross the network unencrypted");
             }
             SslMode::Prefer if !is_remote => drop(config.ssl_mode(SslMode::Disable)),
-            // `prefer` would fall back to plain text for whoever asks it to. The enum is not ours: what is unknown is strict too.
             SslMode::Disable => {}
-            _ => drop(config.ssl_mode(SslMode::Require)),
+            // `prefer` would fall back to plain text for whoever asks it to. The enum is not ours: what is unknown is strict too.
+            SslMode::Prefer | SslMode::Require | _ => drop(config.ssl_mode(SslMode::Require)),
         }
         config.target_session_attrs(TargetSessionAttrs::ReadWrite).connect_timeout(CONNECT_WITHIN);
         config.keepalives_idle(Duration::from_secs(5)).tcp_user_timeout(ANSWER_WITHIN);

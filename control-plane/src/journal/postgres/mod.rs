@@ -22,7 +22,7 @@ use super::{
 use crate::clock::Clock;
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
-use link::Connector;
+use link::{Connector, Failure};
 use queue::{Answer, Queue, Set, Waiting, Work, queue};
 use read::Readers;
 use standing::Standing;
@@ -77,6 +77,12 @@ pub enum OpenError {
     Unfit(String),
     #[error("cannot start the journal's thread")]
     Thread(#[source] io::Error),
+}
+
+impl From<Failure> for OpenError {
+    fn from(failure: Failure) -> Self {
+        Self::Unreachable(failure.to_string())
+    }
 }
 
 #[derive(Debug)]

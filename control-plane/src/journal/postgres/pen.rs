@@ -126,7 +126,7 @@ impl Pen {
     async fn lock(&self) -> Result<Sequence, Failure> {
         let row = self.link.client.query_opt(&self.lock, &[]).await?;
         let row = row.ok_or_else(|| Failure::Damaged("the row of `agentgate.head` is missing".to_owned()))?;
-        Ok(number(&row, 0)?)
+        number(&row, 0)
     }
 
     async fn moment(&self) -> Result<(Time, bool), Failure> {

@@ -65,15 +65,11 @@ pub(super) async fn ready(
     may_migrate: bool,
 ) -> Result<Pen, OpenError> {
     let link = connector.connect().await?;
-    in_time(async { Ok(check::check(&link).await) }).await.map_err(unreachable)??;
+    in_time(async { Ok(check::check(&link).await) }).await??;
     schema::ready(&link, may_migrate).await?;
-    let pen = in_time(Pen::new(link)).await.map_err(unreachable)?;
+    let pen = in_time(Pen::new(link)).await?;
     verify(&pen, clock, standing).await?;
     Ok(pen)
-}
-
-fn unreachable(failure: Failure) -> OpenError {
-    OpenError::Unreachable(failure.to_string())
 }
 
 /// Why the head is not held, or not to be written to.
@@ -115,11 +111,11 @@ async fn held(pen: &Pen, asked: &Asked, clock: &Clock, standing: &Standing) -> R
 /// that it holds is as durable as that write.
 async fn verify(pen: &Pen, clock: &Clock, standing: &Standing) -> Result<(), OpenError> {
     let held = held(pen, &Asked::by([]), clock, standing).await.map_err(|why| match why {
-        NotHeld::Failed(failure) => unreachable(failure),
+        NotHeld::Failed(failure) => OpenError::from(failure),
         NotHeld::Unfit(why) => OpenError::Unfit(why),
     })?;
     if let Some(seen) = standing.seen() {
-        let found = in_time(pen.at(seen.sequence)).await.map_err(unreachable)?;
+        let found = in_time(pen.at(seen.sequence)).await?;
         if found != Some(seen) {
             let why = format!("a fork: the record at sequence {} is another one than was seen", seen.sequence);
             standing.fork(&why);
@@ -323,7 +319,7 @@ impl Writer {
             match outcome {
                 Outcome::Change(Ok(appended), answer) => drop(answer.send(Ok(appended))),
                 Outcome::Change(Err(Refused::Duplicate(position)), answer) => {
-                    drop(answer.send(Err(AppendError::Duplicate(position))))
+                    drop(answer.send(Err(AppendError::Duplicate(position))));
                 }
                 Outcome::Change(Err(Refused::Fenced(now)), answer) => drop(answer.send(Err(AppendError::Fenced { now }))),
                 Outcome::Change(Err(Refused::Conflict { stream, expected, now }), answer) => {

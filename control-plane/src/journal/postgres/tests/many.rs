@@ -2,7 +2,7 @@
 
 use super::{PATIENCE, all, open};
 use crate::clock::Clock;
-use crate::journal::contract::{change, one, stream, write};
+use crate::journal::contract::{change, id, one, stream, write};
 use crate::journal::postgres::link::{Connector, Link};
 use crate::journal::postgres::standing::record_digest;
 use crate::journal::postgres::{Postgres, Settings};
@@ -112,5 +112,11 @@ async fn what_another_replica_writes_is_told_to_who_waits() {
     let waiting = left.follow(0, 10);
     let (followed, told) = tokio::join!(tokio::time::timeout(PATIENCE, waiting), right.append(one("a", "x")));
     assert_eq!(followed.unwrap().unwrap()[0].sequence, told.unwrap().positions[0].sequence);
-    assert_eq!(left.find(crate::journal::contract::id("x")).await.unwrap().unwrap().sequence, 1);
+    assert_eq!(left.find(id("x")).await.unwrap().unwrap().sequence, 1);
+    let looking = async {
+        while left.health().bytes == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, looking).await.unwrap();
 }
