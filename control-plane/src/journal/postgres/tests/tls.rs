@@ -13,11 +13,11 @@ use std::fs;
 use std::path::Path;
 
 /// An authority, and a certificate of it for `localhost`.
-fn authority(directory: &Path) {
+fn authority(directory: &Path, trust_domain: &str) {
     let now = Clock::system().now();
     let validity =
         Validity { not_before: Time::from_micros(now.micros() - 60_000_000), not_after: now.plus_micros(3_600_000_000) };
-    init(&Init { directory, trust_domain: "agentgate.test", validity, force: true }).unwrap();
+    init(&Init { directory, trust_domain, validity, force: true }).unwrap();
     let dns = ["localhost".to_owned()];
     issue(&Issue { directory, name: "database", dns: &dns, ip: &[], validity, force: true }).unwrap();
 }
@@ -30,8 +30,8 @@ fn set(server: &Server, setting: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_is_crossed_under_tls_or_not_at_all() {
     let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    authority(ours.path());
-    authority(others.path());
+    authority(ours.path(), "ours.test");
+    authority(others.path(), "others.test");
     let server = Server::start(&["listen_addresses=127.0.0.1"]).unwrap();
     let database = server.database().unwrap();
     let file = |name: &str| fs::read(ours.path().join(name)).unwrap();
