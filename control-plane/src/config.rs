@@ -63,6 +63,16 @@ pub struct Tls {
 pub enum Backend {
     Embedded { directory: PathBuf },
     Memory,
+    Postgres(Database),
+}
+
+/// The database that many replicas share.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Database {
+    pub url: String,
+    pub password: Option<PathBuf>,
+    pub authority: Option<PathBuf>,
+    pub migrate: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -211,6 +221,10 @@ struct TlsFile {
 struct JournalFile {
     backend: String,
     directory: PathBuf,
+    url: Option<String>,
+    password: Option<PathBuf>,
+    authority: Option<PathBuf>,
+    migrate: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -271,11 +285,7 @@ impl Config {
                 authority: base.join(file.tls.authority),
                 connection_age_max: positive("tls.connection_age_s_max", file.tls.connection_age_s_max, Duration::from_secs)?,
             },
-            journal: match file.journal.backend.as_str() {
-                "embedded" => Backend::Embedded { directory: base.join(file.journal.directory) },
-                "memory" => Backend::Memory,
-                other => return Err(field("journal.backend", &format!("`{other}` is unknown; use `embedded` or `memory`"))),
-            },
+            journal: journal(file.journal, base)?,
             data_key: DataKeys::check(file.data_key, base)?,
             transparency: Transparency::check(file.transparency, base)?,
             policy: PolicyFolder {
@@ -287,6 +297,25 @@ impl Config {
             approvals: Approvals::check(file.approvals, base)?,
             limits: file.limits,
         })
+    }
+}
+
+fn journal(file: JournalFile, base: &Path) -> Result<Backend, ConfigError> {
+    let JournalFile { backend, directory, url, password, authority, migrate } = file;
+    let in_base = |path: Option<PathBuf>| path.map(|path| base.join(path));
+    let for_postgres = [("url", url.is_some()), ("password", password.is_some()), ("authority", authority.is_some())];
+    let stray = for_postgres.iter().find(|(_, stands)| *stands && backend != "postgres");
+    if let Some((name, _)) = stray {
+        return Err(field(&format!("journal.{name}"), "is for the backend `postgres`; name that, or leave this out"));
+    }
+    match (backend.as_str(), url) {
+        ("embedded", _) => Ok(Backend::Embedded { directory: base.join(directory) }),
+        ("memory", _) => Ok(Backend::Memory),
+        ("postgres", Some(url)) => {
+            Ok(Backend::Postgres(Database { url, password: in_base(password), authority: in_base(authority), migrate }))
+        }
+        ("postgres", None) => Err(field("journal.url", "is missing; write e.g. `postgresql://agentgate@db.example/agentgate`")),
+        (other, _) => Err(field("journal.backend", &format!("`{other}` is unknown; use `embedded`, `postgres` or `memory`"))),
     }
 }
 
@@ -363,6 +392,20 @@ impl Filter {
     }
 }
 
+// === impl Database ===
+
+impl std::fmt::Debug for Database {
+    /// Without the url: it may hold a password.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { url: _, password, authority, migrate } = self;
+        f.debug_struct("Database")
+            .field("password", password)
+            .field("authority", authority)
+            .field("migrate", migrate)
+            .finish_non_exhaustive()
+    }
+}
+
 // === impl TlsFile, JournalFile, PolicyFile ===
 
 impl Default for TlsFile {
@@ -378,7 +421,14 @@ impl Default for TlsFile {
 
 impl Default for JournalFile {
     fn default() -> Self {
-        Self { backend: "embedded".into(), directory: "journal".into() }
+        Self {
+            backend: "embedded".into(),
+            directory: "journal".into(),
+            url: None,
+            password: None,
+            authority: None,
+            migrate: true,
+        }
     }
 }
 

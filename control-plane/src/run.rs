@@ -4,7 +4,7 @@ use crate::approval::rpc::ApprovalsRpc;
 use crate::approval::{ApprovalError, Approvals};
 use crate::body::{self, Bodies, DataKey, DataKeyError, KeyError, Keys};
 use crate::clock::Clock;
-use crate::config::{Backend, Config, ConfigError, DOCUMENTED};
+use crate::config::{Backend, Config, ConfigError, DOCUMENTED, Database};
 use crate::control::rpc::ControlRpc;
 use crate::control::{Control, ControlError};
 use crate::decide::authz::rpc::AuthzRpc;
@@ -15,6 +15,7 @@ use crate::history::rpc::PolicyRpc;
 use crate::history::{self, History};
 use crate::identity::{Identity, Trust, TrustError};
 use crate::journal::embedded::{Embedded, OpenError, Settings};
+use crate::journal::postgres::{self, Postgres};
 use crate::journal::{Halting, Journal, Memory};
 use crate::policy::{Policy, PolicyError};
 use crate::rarely::Rarely;
@@ -94,6 +95,8 @@ pub enum RunError {
     Past(#[from] PastError),
     #[error(transparent)]
     Journal(#[from] OpenError),
+    #[error(transparent)]
+    Database(#[from] postgres::OpenError),
     #[error("cannot listen on {address}; is another control plane running, or is the port taken?")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot write `{}`", path.display())]
@@ -145,15 +148,16 @@ pub fn main() -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(RunError::Start)?;
     let ended = runtime.block_on(async {
-        let journal = journal(&config)?;
+        let clock = Clock::system();
+        let journal = journal(&config, &clock).await?;
         let replica = format!("{}", std::process::id());
         let keys: Keys = body::system_keys;
         let data_key = match config.journal {
             // Nothing outlives it, so nothing has to be opened later.
             Backend::Memory => DataKey::new(&keys().map_err(RunError::Randomness)?),
-            Backend::Embedded { .. } => body::data_key(&config.data_key, journal.as_ref(), keys).await?,
+            Backend::Embedded { .. } | Backend::Postgres(_) => body::data_key(&config.data_key, journal.as_ref(), keys).await?,
         };
-        let given = Given { config, clock: Clock::system(), journal, keys, data_key, replica };
+        let given = Given { config, clock, journal, keys, data_key, replica };
         let mut running = start(given).await?;
         if let Some(path) = arguments.ready_file {
             running.write_ready(&path)?;
@@ -327,10 +331,14 @@ fn epoch(keys: Keys) -> Result<Epoch, RunError> {
     Ok(Epoch(std::array::from_fn(|at| key.get(at).copied().unwrap_or_default())))
 }
 
-fn journal(config: &Config) -> Result<Arc<dyn Journal>, RunError> {
-    match &config.journal {
+async fn journal(config: &Config, clock: &Clock) -> Result<Arc<dyn Journal>, RunError> {
+    match config.journal.clone() {
         Backend::Memory => Ok(Arc::new(Memory::new())),
-        Backend::Embedded { directory } => Ok(Arc::new(Embedded::open(Settings::new(directory.clone()))?)),
+        Backend::Embedded { directory } => Ok(Arc::new(Embedded::open(Settings::new(directory))?)),
+        Backend::Postgres(Database { url, password, authority, migrate }) => {
+            let settings = postgres::Settings { url, password, authority, migrate, clock: clock.clone() };
+            Ok(Arc::new(Postgres::open(settings).await?))
+        }
     }
 }
 

@@ -68,6 +68,10 @@ const GAUGES: &[(&str, &str)] = &[
     ),
     ("agentgate_journal_known_streams", "Streams whose version the writer knows by heart"),
     ("agentgate_journal_known_ids", "Ids that the writer knows by heart, and their families"),
+    (
+        "agentgate_journal_forked",
+        "1: the journal's store is another one than before, and nothing is written any more; alert on it",
+    ),
     ("agentgate_journal_reads", "Reads under way; more wait"),
     ("agentgate_journal_open_files", "Segments that readers hold open, by kind"),
     ("agentgate_filter_vms", "Filter VMs remembered, the silent ones too; the oldest is forgotten first"),

@@ -15,6 +15,7 @@ mod mcp;
 mod notes;
 mod places;
 mod plain;
+pub mod postgres;
 mod process;
 mod reaper;
 mod stack;

@@ -17,6 +17,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("proxy_wasm::", &["filter/src/host.rs", "filter/src/host/", "e2e/benches/pass-filter/"]),
     ("regorus::", &["policies/src/engine.rs", "policies/src/engine/"]),
     ("sled::", &["control-plane/src/journal/index.rs"]),
+    ("tokio_postgres", &["control-plane/src/journal/postgres/"]),
     ("rcgen::", &["control-plane/cli/src/authority.rs"]),
     (
         "tonic::",

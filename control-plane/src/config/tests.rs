@@ -101,6 +101,8 @@ fn every_mistake_names_its_field() {
         ("[limits]\nmodes_max = 8193", "`limits.modes_max`: must be at most 8192"),
         ("[filters]\nlisten = 'here'", "`filters.listen`: `here` is no address"),
         ("[journal]\nbackend = 'tape'", "`journal.backend`: `tape` is unknown"),
+        ("[journal]\nbackend = 'postgres'", "`journal.url`: is missing"),
+        ("[journal]\nurl = 'postgresql://db'", "`journal.url`: is for the backend `postgres`"),
         ("[approvals.webhook]\nurl = 'https://x'", "missing field `secret`"),
         ("[approvals]\npending_s = 0", "`approvals.pending_s`: must be 1 to 604800 seconds"),
         ("[tls]\nconnection_age_s_max = 0", "`tls.connection_age_s_max`"),

@@ -75,6 +75,13 @@ macro_rules! backends {
                 assert_eq!(journal.verify().await.unwrap(), Vec::new());
             })*
         }
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $story() {
+                let journal = crate::journal::postgres::tests::fresh().await;
+                tokio::time::timeout(super::DEADLINE, super::$story(&journal)).await.unwrap();
+            })*
+        }
     };
 }
 

@@ -19,6 +19,7 @@ mod known;
 mod lock;
 pub mod memory;
 mod overlay;
+pub mod postgres;
 mod record;
 mod recovery;
 mod scan;

@@ -200,6 +200,10 @@ impl Disk for CopyingDisk {
     fn remove(&self, path: &Path) -> io::Result<()> {
         RealDisk.remove(path)
     }
+
+    fn sync_names(&self, directory: &Path) -> io::Result<()> {
+        RealDisk.sync_names(directory)
+    }
 }
 
 impl File for CopyingFile {

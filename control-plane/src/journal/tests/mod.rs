@@ -8,12 +8,12 @@ mod damage;
 mod discard;
 mod disks;
 mod faults;
-mod loss;
 mod files;
 mod form;
+mod loss;
 mod model;
-mod slots;
 mod recorder;
+mod slots;
 
 use super::contract::{id, one, stream};
 use super::embedded::{Embedded, Settings};

@@ -1,0 +1,2 @@
+-- The digests follow from the bytes.
+ALTER TABLE agentgate.records DROP COLUMN digest;
