@@ -185,7 +185,6 @@ async fn run(directory: &Path, setup: &Setup, clock: &Clock, journal: &Arc<dyn J
         filters.listen = "127.0.0.1:0"
         operators.listen = "127.0.0.1:0"
         metrics.listen = "127.0.0.1:0"
-        journal.backend = "memory"
         [[filter]]
         identity = "{FILTER}"
         tenant = "default"
