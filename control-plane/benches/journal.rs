@@ -159,6 +159,7 @@ async fn promised(journal: &Arc<Embedded>, numbers: &Arc<AtomicU64>, directory: 
 /// Changes begin at `rate`, whatever becomes of the ones before; each latency counts from when its change was due. They are
 /// made beforehand: what is measured is the journal.
 async fn open_loop(journal: &Arc<Embedded>, numbers: &Arc<AtomicU64>, rate: f64) -> Outcome<Timed> {
+    #[expect(clippy::cast_possible_truncation, reason = "some thousand changes")]
     let count = (rate * WITHIN.as_secs_f64()) as u64;
     let changes = (0..count).map(|_| numbered(numbers.fetch_add(1, Ordering::Relaxed), true));
     let changes = changes.collect::<Result<Vec<_>, _>>()?;

@@ -371,7 +371,7 @@ async fn rewrap(bodies: Arc<Bodies>) {
     match bodies.rewrap().await {
         Ok(0) => {}
         Ok(count) => {
-            tracing::info!(count, "keys were wrapped under the data key in use; the earlier one is not needed any longer")
+            tracing::info!(count, "keys were wrapped under the data key in use; the earlier one is not needed any longer");
         }
         Err(error) => tracing::error!(
             error = chain(&error),

@@ -189,7 +189,9 @@ impl Control {
     async fn seal(&self, event: &Event, at: Time) -> Result<(Bytes, Option<Bytes>), OrderError> {
         let seal = self.bodies.seal(&Scope::Orders, at).await.map_err(|error| match error {
             KeyError::Keep(error) => OrderError::Journal(error),
-            error => OrderError::Keys(error),
+            error @ (KeyError::Read(_) | KeyError::Unwrap(_) | KeyError::Unreadable | KeyError::Random(_)) => {
+                OrderError::Keys(error)
+            }
         })?;
         let (what, stored) = match event {
             Event::Policy(policy) => (What::Policy(policy.clone()), None),

@@ -40,7 +40,7 @@ fn call(number: u64) -> (Vec<u8>, Vec<u8>) {
     let address = Digest::of("agentgate/body/1", &stored).as_bytes().to_vec().into();
     let mut record = v1::DecisionRecord {
         call_id: id(number).as_bytes().to_vec().into(),
-        body: Some(v1::BodyRef { address, commitment: commitment.into_bytes().to_vec().into() }),
+        body: Some(v1::BodyRef { address, commitment: commitment.into_bytes().to_vec().into(), ..v1::BodyRef::default() }),
         ..v1::DecisionRecord::default()
     };
     record.set_verdict(Verdict::Allow);
