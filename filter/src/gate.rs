@@ -8,6 +8,7 @@ use crate::standing::SERVERS_MAX;
 use agentgate_core::config::Config;
 use agentgate_core::id::Epoch;
 use agentgate_proto::v1;
+use agentgate_proto::v1::entry::What;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -30,6 +31,8 @@ pub struct Gate {
     exchanges: HashMap<ContextId, (u64, Exchange)>,
     calls: HashMap<u64, ContextId>,
     counter: u64,
+    /// Of the last ask that the control plane was told of.
+    number: u64,
 }
 
 /// What the host shall do, in this order.
@@ -56,6 +59,7 @@ impl Gate {
             exchanges: HashMap::new(),
             calls: HashMap::new(),
             counter: 0,
+            number: 0,
         };
         gate.configure(root, config);
         gate
@@ -137,10 +141,10 @@ impl Gate {
     fn effects(&mut self, context: ContextId, effects: Vec<Effect>, bodies: &dyn Bodies, now: Moment, orders: &mut Vec<Order>) {
         for effect in effects {
             let input = match effect {
-                Effect::Ask(ask) => Input::Ask(*ask),
+                Effect::Ask(ask) => Input::Ask(self.numbered(*ask)),
                 Effect::Listing(listing) => Input::Listing(listing),
                 Effect::Forget(counter) => Input::Forget(counter),
-                Effect::Report(entry) => Input::Report(*entry),
+                Effect::Report(entry) => Input::Report(self.told(*entry)),
                 Effect::Follow(entry) => Input::Follow(*entry),
                 Effect::Unobserved => Input::Unobserved,
                 Effect::Count(count) => {
@@ -165,6 +169,21 @@ impl Gate {
             // What was ordered before must be done before the host is asked for the answer's bytes again.
             self.outputs(outputs, bodies, now, orders);
         }
+    }
+
+    /// Whoever reads the log sees by the numbers whether the control plane admitted to every ask.
+    fn numbered(&mut self, ask: v1::Ask) -> v1::Ask {
+        self.number = self.number.wrapping_add(1);
+        v1::Ask { number: self.number, ..ask }
+    }
+
+    fn told(&mut self, entry: v1::Entry) -> v1::Entry {
+        let what = entry.what.map(|what| match what {
+            What::Refused(ask) => What::Refused(self.numbered(ask)),
+            What::Observed(ask) => What::Observed(self.numbered(ask)),
+            What::Outcome(outcome) => What::Outcome(outcome),
+        });
+        v1::Entry { what, ..entry }
     }
 
     fn outputs(&mut self, outputs: Vec<Output>, bodies: &dyn Bodies, now: Moment, orders: &mut Vec<Order>) {

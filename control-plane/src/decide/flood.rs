@@ -1,10 +1,12 @@
 //! Floods: unreadable calls of one subject beyond a rate are counted into one record for an interval, so that whoever
 //! sends garbage cannot fill the journal with it. Each of them is refused all the same.
 
+use super::asks::Asks;
 use crate::bounded::Bounded;
 use crate::config::Limits;
 use crate::identity::Subject;
 use crate::telemetry::number;
+use agentgate_core::id::CallId;
 use agentgate_core::mcp::Malformed;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -48,12 +50,19 @@ struct Window {
 /// What was counted and not recorded one by one.
 #[derive(Debug)]
 pub(super) struct Counts {
-    pub(super) reasons: BTreeMap<&'static str, u64>,
+    pub(super) reasons: BTreeMap<&'static str, Reason>,
     pub(super) from: Time,
     pub(super) to: Time,
     since: Duration,
     /// True once the counts are durable. When it goes before, they are not.
     durable: watch::Sender<bool>,
+}
+
+/// What was refused for one reason.
+#[derive(Debug, Default)]
+pub(super) struct Reason {
+    pub(super) count: u64,
+    pub(super) asks: Asks,
 }
 
 /// Learns whether the counts that an entry went into became durable.
@@ -81,12 +90,26 @@ impl Flood {
     }
 
     /// True: record this refusal by itself. False: it was counted.
-    pub(super) fn admit(&self, subject: &Subject, reason: &'static str, elapsed: Duration, at: Time) -> bool {
-        self.count(subject, reason, elapsed, at).is_none()
+    pub(super) fn admit(
+        &self,
+        subject: &Subject,
+        reason: &'static str,
+        ask: (&CallId, u64),
+        elapsed: Duration,
+        at: Time,
+    ) -> bool {
+        self.count(subject, reason, ask, elapsed, at).is_none()
     }
 
     /// As `admit`, for whoever must know when the count is durable.
-    pub(super) fn count(&self, subject: &Subject, reason: &'static str, elapsed: Duration, at: Time) -> Option<Counted> {
+    pub(super) fn count(
+        &self,
+        subject: &Subject,
+        reason: &'static str,
+        (call, number_of_ask): (&CallId, u64),
+        elapsed: Duration,
+        at: Time,
+    ) -> Option<Counted> {
         let mut subjects = self.lock();
         if subjects.get(subject).is_none() {
             let mut leftover = self.leftover();
@@ -111,7 +134,9 @@ impl Flood {
         }
         metrics::counter!("agentgate_malformed_counted_total").increment(1);
         let counts = window.counts.get_or_insert_with(|| Counts::new(elapsed, at));
-        *counts.reasons.entry(reason).or_default() += 1;
+        let counted = counts.reasons.entry(reason).or_default();
+        counted.count += 1;
+        counted.asks.add(call, number_of_ask);
         counts.to = counts.to.max(at);
         Some(counts.durable.subscribe())
     }
@@ -162,10 +187,10 @@ impl Leftover {
 
 impl Taken<'_> {
     /// What is to be recorded next. It stays here until it is.
-    pub(super) fn next(&self) -> Option<(&Subject, &Counts, &'static str, u64)> {
+    pub(super) fn next(&self) -> Option<(&Subject, &Counts, &'static str, &Reason)> {
         let (subject, counts) = self.counts.as_ref()?;
-        let (reason, count) = counts.reasons.first_key_value()?;
-        Some((subject, counts, reason, *count))
+        let (reason, counted) = counts.reasons.first_key_value()?;
+        Some((subject, counts, reason, counted))
     }
 
     /// The record of a reason is durable.
@@ -212,13 +237,18 @@ mod tests {
         Subject { tenant: "default".try_into().unwrap(), principal }
     }
 
+    fn call() -> CallId {
+        use agentgate_core::id::{Asker, Epoch};
+        CallId { asker: Asker::try_from("spiffe://a/filter/x").unwrap(), epoch: Epoch([1; 16]), counter: 1 }
+    }
+
     /// One call each is recorded, the next are counted, for 10 s.
     fn flood() -> Flood {
         Flood::new(&Limits { malformed_per_subject_per_s_max: 1, flood_interval_s: 10, ..Limits::default() })
     }
 
     fn is_counted(flood: &Flood, number: usize, at_s: u64) -> bool {
-        flood.count(&subject(number), "reason", Duration::from_secs(at_s), Time::from_micros(1)).is_some()
+        flood.count(&subject(number), "reason", (&call(), 0), Duration::from_secs(at_s), Time::from_micros(1)).is_some()
     }
 
     /// Records all that is due, and says how many counts that were.
@@ -281,7 +311,7 @@ mod tests {
         for recorded in 0..=2 {
             let flood = flood();
             is_counted(&flood, 1, 0);
-            let counted = |reason| flood.count(&subject(1), reason, Duration::ZERO, Time::from_micros(1)).unwrap();
+            let counted = |reason| flood.count(&subject(1), reason, (&call(), 0), Duration::ZERO, Time::from_micros(1)).unwrap();
             let (first, second) = (counted("a"), counted("b"));
             let mut taken = flood.due(Duration::ZERO, true).remove(0);
             ["a", "b"].into_iter().take(recorded).for_each(|reason| taken.recorded(reason));
@@ -308,7 +338,7 @@ mod tests {
             is_counted(&flood, number, 11);
         }
         let owed = due(30, false);
-        assert_eq!(owed.iter().map(|taken| taken.next().unwrap().3).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(owed.iter().map(|taken| taken.next().unwrap().3.count).collect::<Vec<_>>(), [1, 1]);
         drop(owed);
         assert_eq!(record(due(31, false)), 2);
         assert_eq!(record(due(32, false)), 2);

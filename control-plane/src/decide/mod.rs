@@ -5,6 +5,7 @@
 
 mod admission;
 mod answer;
+mod asks;
 pub mod authz;
 mod flood;
 mod hearing;
@@ -139,6 +140,7 @@ impl Decide {
     #[must_use]
     pub fn new(limits: &Limits, clock: Clock, rooms: Rooms) -> Self {
         let Rooms { heard, control, policy, approvals, session, bodies } = rooms;
+        metrics::gauge!("agentgate_ungranted_servers").set(0.0);
         Self {
             clock,
             heard,
@@ -196,7 +198,13 @@ impl Decide {
         let turn = self.before(question, self.heavy.turn(question.ask.body.len())).await?.ok_or(Undecided::Draining)?;
         let reading = turn.work(|| question.read(&self.limits))?;
         if let Err(malformed) = &reading
-            && !self.flood.admit(&caller.subject, malformed.reason(), self.clock.elapsed(), self.clock.now())
+            && !self.flood.admit(
+                &caller.subject,
+                malformed.reason(),
+                (&question.call, question.ask.number),
+                self.clock.elapsed(),
+                self.clock.now(),
+            )
         {
             return Ok(flood::uncounted(malformed));
         }

@@ -54,6 +54,7 @@ impl Recording {
             approval: approval.map(|(id, _)| digest_bytes(&id)).unwrap_or_default(),
             approval_use: approval.map(|(_, how)| how.into()).unwrap_or_default(),
             no_outcome: !question.has_outcome,
+            number: question.ask.number,
         };
         record.set_verdict(verdict);
         let what = Some(v1::record::What::Decision(record.clone()));

@@ -186,7 +186,7 @@ impl Decide {
         let is_refusal = treatment == Treatment::Refused || reading.is_err();
         if is_refusal
             && let Some(mut counted) =
-                self.flood.count(&caller.subject, refusal(&reading), self.clock.elapsed(), self.clock.now())
+                self.flood.count(&caller.subject, refusal(&reading), (&call, ask.number), self.clock.elapsed(), self.clock.now())
         {
             let durable = counted.wait_for(|durable| *durable).await;
             return durable.map(|_| ()).map_err(|_| Undecided::Journal("the count that it went into is not on record".into()));

@@ -1,6 +1,6 @@
 //! What happens because nothing happened: calls that nobody reported become unknown, and floods get their record.
 
-use super::flood::{Counts, Taken};
+use super::flood::{Counts, Reason, Taken};
 use super::{ATTEMPTS_MAX, Decide};
 use crate::body::{KeyError, Scope};
 use crate::identity::Subject;
@@ -50,8 +50,8 @@ impl Decide {
 
     /// One record a reason. Whoever drops this on its way loses nothing: what may be on record is tried again under its id.
     async fn record_flood(&self, mut taken: Taken<'_>) {
-        while let Some((subject, counts, reason, count)) = taken.next() {
-            if let Err(error) = self.append_flood(subject, counts, reason, count).await {
+        while let Some((subject, counts, reason, counted)) = taken.next() {
+            if let Err(error) = self.append_flood(subject, counts, reason, counted).await {
                 tracing::warn!(%error, "a flood could not be recorded; it is tried again");
                 return;
             }
@@ -59,7 +59,7 @@ impl Decide {
         }
     }
 
-    async fn append_flood(&self, subject: &Subject, counts: &Counts, reason: &str, count: u64) -> Result<(), Setback> {
+    async fn append_flood(&self, subject: &Subject, counts: &Counts, reason: &str, counted: &Reason) -> Result<(), Setback> {
         let (tenant, principal) = (subject.tenant.clone(), subject.principal.clone());
         let hidden = |error: KeyError| Setback::Journal(chain(&error));
         let stream = self.bodies.stream(&tenant, &principal).await.map_err(hidden)?;
@@ -68,7 +68,14 @@ impl Decide {
         let names = v1::FloodBody { tenant: subject.tenant.to_string(), principal: subject.principal.to_string() };
         let sealed = seal.seal(&names).map_err(Setback::Journal)?;
         let (from_us, to_us) = (counts.from.micros(), counts.to.micros());
-        let flood = v1::FloodRecord { reason: reason.into(), count, from_us, to_us, body: Some(sealed.reference) };
+        let flood = v1::FloodRecord {
+            reason: reason.into(),
+            count: counted.count,
+            from_us,
+            to_us,
+            body: Some(sealed.reference),
+            asks: counted.asks.to_wire(),
+        };
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.session.turn_of(stream).await.map_err(|error| Setback::Journal(error.to_string()))?;
             let at = self.session.moment();

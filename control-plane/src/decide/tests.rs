@@ -367,7 +367,8 @@ async fn a_sweep_that_is_cut_loses_no_flood_and_acknowledges_none() {
         assert_eq!(by_now(counted).await, None, "not on record");
     }
     for _ in 0..2 {
-        scene.decide.flood.admit(&subject("t", "y"), "method", scene.clock.elapsed(), scene.clock.now());
+        let call = scene.question(1).call;
+        scene.decide.flood.admit(&subject("t", "y"), "method", (&call, 1), scene.clock.elapsed(), scene.clock.now());
     }
     scene.hands.advance(Duration::from_secs(10));
     shared.durable.send_replace(false);

@@ -22,8 +22,12 @@ pub struct Unknown {
 pub fn entry(record: &Record) -> Result<Entry, Unknown> {
     let unknown = Unknown { sequence: record.sequence };
     let parsed = v1::Record::decode(record.bytes.clone()).map_err(|_| unknown)?;
+    let mut number = 0;
     let (kind, call) = match parsed.what.ok_or(unknown)? {
-        What::Decision(decision) => (Kind::Decision, Some(decision.call_id)),
+        What::Decision(decision) => {
+            number = decision.number;
+            (Kind::Decision, Some(decision.call_id))
+        }
         What::Outcome(outcome) => (Kind::Outcome, Some(outcome.call_id)),
         What::Policy(_) => (Kind::Policy, None),
         What::Flood(_) => (Kind::Flood, None),
@@ -32,5 +36,6 @@ pub fn entry(record: &Record) -> Result<Entry, Unknown> {
         What::Mode(_) => (Kind::Mode, None),
     };
     let call = call.map(|call: Bytes| Digest::try_from(call.as_ref()).map_err(|_| unknown)).transpose()?;
-    Ok(Entry::of(kind, record.sequence, call.as_ref(), &record.bytes))
+    // A call's counter counts whatever its filter met; the number, what the filter asked about.
+    Ok(Entry { counter: number, ..Entry::of(kind, record.sequence, call.as_ref(), &record.bytes) })
 }

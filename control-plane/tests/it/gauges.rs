@@ -69,6 +69,7 @@ const CONSTS: &[(&str, Behind)] = &[
     ("body/mod.rs HANDLES_PER_SUBJECT_MAX", Gauge("agentgate_session_keys")),
     ("control/order.rs ORDER_ATTEMPTS_MAX", Nothing),
     ("control/order.rs ORDER_REASON_BYTES_MAX", Nothing),
+    ("decide/asks.rs RUNS_MAX", Nothing),
     ("decide/authz/mod.rs WAIT_MS_MAX", Nothing),
     ("decide/flood.rs LEFTOVER_MAX", Gauge("agentgate_flood_leftover")),
     ("decide/flood.rs SUBJECTS_MAX", Gauge("agentgate_flood_subjects")),

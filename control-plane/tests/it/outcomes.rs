@@ -3,10 +3,13 @@
 use crate::world::{Setup, World, ask, call, eventually, outcome, refused};
 use agentgate_control_plane::config::Limits;
 use agentgate_control_plane::telemetry;
+use agentgate_core::transparency::gaps::Counters;
+use agentgate_core::transparency::leaf::Source;
 use agentgate_proto::v1::record::What;
 use agentgate_proto::v1::trace_client::TraceClient;
 use agentgate_proto::v1::{self, OutcomeKind, Verdict};
 use prost::Message;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const S: Duration = Duration::from_secs(1);
@@ -19,6 +22,30 @@ async fn show(world: &World, id: u64) -> v1::ShowTraceResponse {
 async fn records(world: &World) -> Vec<What> {
     let records = world.journal.follow(0, 10_000).await.unwrap();
     records.into_iter().map(|record| v1::Record::decode(record.bytes).unwrap().what.unwrap()).collect()
+}
+
+/// Numbers of asks that the log shows no decision of, and that the flood does not name either.
+async fn missing(world: &World, flood: Option<&v1::FloodRecord>) -> Vec<RangeInclusive<u64>> {
+    let mut counters = Counters::default();
+    for record in world.journal.follow(0, 10_000).await.unwrap() {
+        let entry = agentgate_control_plane::transparency::entry(&record).unwrap();
+        counters.see(&entry).unwrap();
+    }
+    for counted in flood.iter().flat_map(|flood| &flood.asks) {
+        let source = Source(counted.source.as_ref().try_into().unwrap());
+        for (first, last) in counted.first.iter().zip(&counted.last) {
+            counters.account(source, *first..=*last).unwrap();
+        }
+    }
+    let seen: Vec<_> = counters.counted().collect();
+    let [seen] = seen.as_slice() else { panic!("{seen:?}") };
+    let (ends, mut missing) =
+        (seen.accounted.last().map_or(seen.ends, |range| seen.ends.max(*range.end())), seen.missing.clone());
+    // A hole at the end does not show by itself.
+    if ends < 14 {
+        missing.push(ends + 1..=14);
+    }
+    missing
 }
 
 async fn becomes(world: &World, sequence: u64, kind: OutcomeKind) -> v1::ShowTraceResponse {
@@ -163,6 +190,8 @@ async fn a_flood_of_unreadable_calls_becomes_one_record() {
     });
     let flood = acknowledged.await;
     assert_eq!((flood.reason.as_str(), flood.count), ("batch", 11));
+    assert_eq!(missing(&world, None).await, [4..=14], "in the log");
+    assert_eq!(missing(&world, Some(&flood)).await, [], "the flood names them");
     let heard = vm.hear().await.unwrap();
     assert!(matches!(&heard, v1::converse_response::Message::Acknowledged(done) if done.counters == [14]), "{heard:?}");
 
@@ -173,6 +202,7 @@ async fn a_flood_of_unreadable_calls_becomes_one_record() {
     for counter in 20..=22 {
         vm.decided(call(counter, "read_note")).await;
     }
+    assert_eq!(missing(&world, Some(&flood)).await, [15..=19], "what was never told is not there");
     assert_eq!(flood_line(&world).await, line, "from the journal");
     let world = world.killed_and_restarted(&setup()).await;
     assert_eq!(flood_line(&world).await, line, "of an earlier life");

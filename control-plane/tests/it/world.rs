@@ -404,6 +404,7 @@ pub(crate) fn ask(counter: u64, body: &str) -> v1::Ask {
         body: body.to_owned().into(),
         versions: vec!["2025-11-25".into()],
         query_keys: Vec::new(),
+        number: counter,
         ..v1::Ask::default()
     }
 }

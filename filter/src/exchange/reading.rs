@@ -66,6 +66,8 @@ impl Reading {
     pub(super) fn ask(&self, counter: u64, route: &Route, body: Vec<u8>) -> v1::Ask {
         v1::Ask {
             counter,
+            // It gets one when it is told.
+            number: 0,
             deadline_ms: 0,
             server: route.server.as_str().to_owned(),
             peer: self.peer.clone(),

@@ -1,6 +1,6 @@
 //! Exchanges and conversation together: a verdict finds its call, and only its call.
 
-use super::{Bodies, ContextId, Gate, Order};
+use super::{Bodies, ContextId, Gate, Order, What};
 use crate::clock::Moment;
 use crate::conversation::Input;
 use crate::count::Count;
@@ -334,4 +334,40 @@ fn a_pushed_configuration_keeps_the_orders() {
     gate.stream(standing(1, "notes/read observe"), &HELD, now(0));
     gate.configure(7, &config());
     assert_eq!(ask(&mut gate, 10, CALL).0, Action::Continue);
+}
+
+/// Numbers of all asks that left in these orders, whether somebody waits for them or not.
+fn numbered(orders: &[Order]) -> Vec<u64> {
+    let messages = orders.iter().filter_map(|order| match order {
+        Order::Send(_, bytes) => v1::ConverseRequest::decode(bytes.as_slice()).unwrap().message,
+        _ => None,
+    });
+    let numbers = |message| match message {
+        converse_request::Message::Ask(ask) => vec![ask.number],
+        converse_request::Message::Report(report) => {
+            let asks = report.entries.into_iter().filter_map(|entry| match entry.what {
+                Some(What::Refused(ask) | What::Observed(ask)) => Some(ask.number),
+                Some(What::Outcome(_)) | None => None,
+            });
+            asks.collect()
+        }
+        _ => Vec::new(),
+    };
+    messages.flat_map(numbers).collect()
+}
+
+#[test]
+fn whatever_the_control_plane_is_told_of_has_the_next_number_and_nothing_else_has_one() {
+    let mut gate = serving();
+    let mut seen = numbered(&ask(&mut gate, 10, CALL).1);
+    // An exchange that ends before anybody is asked.
+    gate.begin(11, config());
+    gate.end(11, &HELD, now(1));
+    let mut orders = ask_under(observing(), &mut gate, 12, CALL).1;
+    orders.extend(ask(&mut gate, 13, "[]").1);
+    orders.extend(ask(&mut gate, 14, CALL).1);
+    orders.extend(gate.stream(Input::Tick, &HELD, now(1_000)));
+    seen.extend(numbered(&orders));
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 2, 3, 4]);
 }

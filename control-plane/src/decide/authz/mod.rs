@@ -64,6 +64,7 @@ impl Decide {
         let remove = request.unclean();
         let asked = v1::Ask {
             counter: call.counter,
+            number: call.counter,
             server: route.server.to_string(),
             peer: request.peer,
             head: Some(ask::head_to_wire(&head)),
