@@ -19,6 +19,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("sled::", &["control-plane/src/journal/index.rs"]),
     ("tokio_postgres", &["control-plane/src/journal/postgres/"]),
     ("rcgen::", &["control-plane/cli/src/authority.rs"]),
+    ("ed25519_dalek::", &["proto/core/src/transparency/key.rs"]),
+    ("aes_gcm_siv::", &["control-plane/src/body/", "e2e/src/crash/"]),
     (
         "tonic::",
         &[
