@@ -89,7 +89,7 @@ pub enum FetchError {
     Body(#[from] BodyError),
     #[error("its record names no body")]
     Unnamed,
-    #[error("its body's address is no digest, or its session none")]
+    #[error("its record does not say where its body is and which key opens it; a journal from before there were keys is not read, begin with an empty directory")]
     Address,
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a root is signed while records come: well below the 100 ms within which each must be in the log.
-const SIGN_EVERY: Duration = Duration::from_millis(25);
+const SIGN_EVERY: Duration = Duration::from_millis(40);
 
 /// Records that one root takes up at most, so that a long journal is signed on the way.
 const PAGE: u32 = 2_048;
