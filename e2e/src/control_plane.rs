@@ -162,6 +162,12 @@ impl ControlPlane {
         self.directory.join("policies")
     }
 
+    /// Its files: configuration, keys and all that it writes.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.directory.join("journal")

@@ -17,6 +17,7 @@ use super::slot_file::SlotDamage;
 use super::{Position, Sequence};
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -70,6 +71,8 @@ struct Feed<'a> {
     entries: usize,
     held: Option<Indexed>,
     unfinished: Vec<(Digest, Location)>,
+    /// Segments in which something was discarded.
+    rewritten: BTreeSet<u32>,
 }
 
 enum Anchor {
@@ -85,7 +88,7 @@ pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_
     sync_names(records, bodies)?;
     let (index, known) = trusted_index(records, bodies, directory, &mut opening)?;
     let from = if from_start { Mark::START } else { known };
-    let mut feed = Feed { index: &index, mark: known, groups: Vec::new(), entries: 0, held: None, unfinished: Vec::new() };
+    let mut feed = Feed::new(&index, known);
 
     let mut walked_bodies = walk(bodies, from.bodies, 0, &mut |head, bytes| feed.take(indexed_bodies(head, &bytes)))?;
     let held_bodies = feed.held.take();
@@ -102,6 +105,8 @@ pub(super) fn recover(records: &Layout, bodies: &Layout, directory: &Path, from_
     if opening.damage.is_empty() {
         sync_last(records, walked_records.tail)?;
         sync_last(bodies, walked_bodies.tail)?;
+        // A killed process may not have synced what it discarded, and nobody looks for it again.
+        feed.rewritten.iter().try_for_each(|segment| bodies.open(*segment)?.file.sync())?;
     }
     let stays = |tail: &Tail, held: Option<Indexed>| held.filter(|group| group.place <= tail.last);
     feed.held = stays(&walked_bodies.tail, held_bodies);
@@ -323,10 +328,16 @@ fn shifted(place: Place, by: usize) -> Place {
 
 // === impl Feed ===
 
-impl Feed<'_> {
+impl<'a> Feed<'a> {
+    fn new(index: &'a Index, mark: Mark) -> Self {
+        let (groups, unfinished) = (Vec::new(), Vec::new());
+        Self { index, mark, groups, entries: 0, held: None, unfinished, rewritten: BTreeSet::new() }
+    }
+
     fn take(&mut self, group: Indexed) -> io::Result<()> {
         self.release().map_err(io::Error::other)?;
         self.unfinished.extend(group.unfinished.iter().copied());
+        self.rewritten.extend(group.discarded.iter().map(|location| location.place.segment));
         self.held = Some(group);
         Ok(())
     }

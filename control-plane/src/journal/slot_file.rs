@@ -117,6 +117,8 @@ impl SlotFile {
         opened.reserve();
         found.slots.values().for_each(|run| opened.mark(*run, true));
         if found.damage.is_empty() {
+            // A killed process may have left what is in no medium yet: nothing is told of it, or erased beside it, before it is.
+            opened.sync()?;
             if mends_heads {
                 opened.write_heads()?;
             }

@@ -40,9 +40,11 @@ pub enum LogError {
 // === impl Log ===
 
 impl Log {
-    /// The log as far as its full tiles are there.
-    pub(super) fn reopen(store: Store) -> Self {
-        let full = (0_u64..).find(|index| !Self::is_there(&store, *index)).unwrap_or(0);
+    /// The log as far as its full tiles are there, and a root over them was signed. No later comparison would find what lies
+    /// beyond: tiles of another journal, or ones that a loss of power spoiled.
+    pub(super) fn reopen(store: Store, signed: u64) -> Self {
+        let most = signed / WIDTH;
+        let full = (0..most).find(|index| !Self::is_there(&store, *index)).unwrap_or(most);
         let size = full.saturating_mul(WIDTH);
         // A partial tile stands for full ones below it.
         let edge = Edge::read(size, |tile| lower(&store, tile, size));

@@ -94,11 +94,11 @@ impl Transparency {
         config: Option<&config::Transparency>,
     ) -> Result<Self, TransparencyError> {
         let store = config.map_or_else(Store::memory, |config| Store::Directory(config.directory.clone()));
-        let reopened = tokio::task::spawn_blocking(move || Log::reopen(store)).await;
-        let log = reopened.unwrap_or_else(|_| Log::reopen(Store::memory()));
         let kept = journal.slot(checkpoint_slot()).await?;
         let signed = kept.map(|note| read(&keys.trust, note)).transpose()?;
         let (head, size) = (journal.health().head, signed.as_ref().map_or(0, |signed| signed.size));
+        let reopened = tokio::task::spawn_blocking(move || Log::reopen(store, size)).await;
+        let log = reopened.unwrap_or_else(|_| Log::reopen(Store::memory(), 0));
         if head < size {
             let why = format!("it has {head} records, and {size} were signed: the store came back older than it was");
             tracing::error!(why, "the journal contradicts its transparency log; nothing is written any more");

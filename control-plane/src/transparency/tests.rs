@@ -193,6 +193,28 @@ async fn a_new_process_goes_on_where_the_last_one_was() {
     }
 }
 
+/// Nothing is compared with them, so a root over them must never be signed.
+#[tokio::test]
+async fn tiles_beyond_what_was_signed_are_made_again() {
+    for signed in [0, 300] {
+        let (other, scene) = (Scene::new(), Scene::new());
+        let directory = tempfile::tempdir().unwrap();
+        other.grow(signed).await;
+        for sequence in signed + 1..=1_025 {
+            let flood = v1::FloodRecord { count: sequence + 1, ..v1::FloodRecord::default() };
+            other.write(v1::record::What::Flood(flood), sequence).await;
+        }
+        other.log(Some(directory.path())).await;
+        scene.grow(signed).await;
+        scene.log(None).await;
+        scene.grow(1_025).await;
+        let log = scene.log(Some(directory.path())).await;
+        assert_eq!(log.newest().unwrap().root, scene.root(1_025).await, "{signed}");
+        assert_eq!(log.stopped(), None, "{signed}");
+        check_files(&log, 1_025);
+    }
+}
+
 #[tokio::test]
 async fn a_journal_that_is_not_what_was_signed_is_written_no_further() {
     let scene = Scene::new();

@@ -5,9 +5,12 @@ mod agents;
 mod calls;
 mod checker;
 mod direct;
+mod keys;
 mod ledger;
 mod seeded;
 mod segments;
+mod signed;
+mod slots;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -18,6 +21,7 @@ use crate::{Broken, Doing, World, WorldPlan, clock, eventually, now};
 use agentgate_core::id::Asker;
 use agents::Agent;
 use direct::Direct;
+use keys::Keys;
 use ledger::{Phase, Shared};
 use seeded::Seeded;
 use std::fs;
@@ -61,6 +65,7 @@ struct Driver {
     world: World,
     shared: Arc<Shared>,
     seeded: Seeded,
+    keys: Keys,
     agents: Vec<JoinHandle<()>>,
     direct: Option<JoinHandle<()>>,
     summary: Summary,
@@ -113,7 +118,8 @@ impl Driver {
         let world = world.start()?;
         let summary = Summary::new(&plan, begun);
         let seeded = Seeded::new(plan.seed);
-        let mut driver = Self { plan, world, shared, seeded, agents: Vec::new(), direct: None, summary };
+        let keys = Keys::of(world.stack.control_plane.directory())?;
+        let mut driver = Self { plan, world, shared, seeded, keys, agents: Vec::new(), direct: None, summary };
         driver.callers()?;
         Ok(driver)
     }
@@ -165,6 +171,8 @@ impl Driver {
         }
         self.world.stack.control_plane.kill();
         self.summary.kills = round;
+        let faults = Checked::signed(&self.world.stack.control_plane.journal(), &self.keys)?;
+        faults.into_iter().for_each(|fault| self.shared.fault(format!("after kill {round}: {fault}")));
         Ok(())
     }
 
@@ -197,7 +205,7 @@ impl Driver {
         let ledger = self.shared.take();
         self.summary.undecided += ledger.undecided;
         let journal = self.world.stack.control_plane.journal();
-        let checked = Checked::of(&journal, ledger)?;
+        let checked = Checked::of(&journal, &self.keys, ledger)?;
         if !checked.faults.is_empty() {
             let kept = self.keep(&journal)?;
             self.summary.kept.push(kept);

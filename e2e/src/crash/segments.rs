@@ -18,14 +18,21 @@
 //!
 //! An entry: length u32, CRC-32C u32 of the length and of all behind this field, then of a record sequence u64, version u64,
 //! stream 32, id 32, of a body its address 32; then so many bytes as the length says.
+//!
+//! A discarded body has D5 as the highest byte of its length, and when that is finished zeros for its bytes and a checksum of
+//! its length without the D5 and its address. A segment that was given back is `AGgone\x01\n`, a CRC-32C of all behind it, the
+//! segment, the checksums before its first and of its last head, its last group u64, and a sequence u64.
 
 use crate::{Broken, Doing};
 use agentgate_core::digest::Digest;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
 const HEAD_BYTES: usize = 64;
 const TRAILER: &[u8] = b"\xA5AGend\r\n";
+const GONE: &[u8] = b"AGgone\x01\n";
+const DISCARDED: u8 = 0xD5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Series {
@@ -35,6 +42,8 @@ pub(crate) enum Series {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
+    /// The group that it stands in; its bodies' has the same number.
+    pub(crate) group: u64,
     pub(crate) sequence: u64,
     pub(crate) version: u64,
     pub(crate) stream: Digest,
@@ -60,6 +69,10 @@ pub(crate) struct Link {
 pub(crate) struct Read {
     pub(crate) records: Vec<Record>,
     pub(crate) bodies: Vec<Body>,
+    /// The addresses of bodies that were forgotten where they stand.
+    pub(crate) discarded: HashSet<Digest>,
+    /// The groups of segments that were given back: after the first, up to the second.
+    gone: Vec<(u64, u64)>,
     pub(crate) groups: u64,
     /// Of each group of records that has bodies, the group of bodies that it names; of bodies, each group.
     pub(crate) links: Vec<Link>,
@@ -86,12 +99,19 @@ struct Head {
     segment_bytes: u32,
 }
 
+/// What is left of a segment that was given back.
+struct Gone {
+    segment: u32,
+    previous: u32,
+    last: Link,
+}
+
 struct Cursor<'a>(&'a [u8]);
 
 // === impl Series ===
 
 impl Series {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Series::Records => "records",
             Series::Bodies => "bodies",
@@ -145,8 +165,16 @@ impl Read {
         true
     }
 
+    /// Whether the group of bodies was in a segment that was given back.
+    pub(crate) fn is_gone(&self, group: u64) -> bool {
+        self.gone.iter().any(|(after, last)| *after < group && group <= *last)
+    }
+
     fn segment(&mut self, series: Series, segment: u32, bytes: &[u8]) {
         let at = |offset: usize| format!("{} segment {segment} at byte {offset}", series.name());
+        if bytes.starts_with(GONE) && series == Series::Bodies {
+            return self.gone(segment, bytes, &at(0));
+        }
         let mut offset = 0;
         while let Some(rest) = bytes.get(offset..).filter(|rest| rest.iter().any(|byte| *byte != 0)) {
             if self.torn_bytes > 0 {
@@ -171,6 +199,17 @@ impl Read {
         }
     }
 
+    fn gone(&mut self, segment: u32, bytes: &[u8], at: &str) {
+        match Gone::read(bytes) {
+            Some(gone) if gone.segment == segment && gone.previous == self.last.checksum && gone.last.group > self.last.group => {
+                self.gone.push((self.last.group, gone.last.group));
+                self.last = gone.last;
+            }
+            Some(_) => self.fault(format!("{at}: it was given back, and in another place")),
+            None => self.fault(format!("{at}: it was given back, and what is left is not what was written")),
+        }
+    }
+
     fn group(&mut self, series: Series, head: &Head, entries: &[u8], at: &str) {
         if head.previous != self.last.checksum {
             self.fault(format!("{at}: the group before it is not the one that it followed"));
@@ -185,7 +224,7 @@ impl Read {
                 head.group, head.first, self.last.group, self.next
             ));
         }
-        let mut cursor = Cursor(entries);
+        let (mut cursor, before) = (Cursor(entries), self.records.len());
         for number in 0..head.count {
             if cursor.entry(series, self).is_none() {
                 self.fault(format!("{at}: its entry {number} is not whole"));
@@ -195,6 +234,7 @@ impl Read {
         if cursor.0.len() >= 8 || cursor.0.iter().any(|byte| *byte != 0) {
             self.fault(format!("{at}: {} bytes that are no entry", cursor.0.len()));
         }
+        self.records.iter_mut().skip(before).for_each(|record| record.group = head.group);
         self.next = if series == Series::Records { head.first + u64::from(head.count) } else { self.next };
         self.last = Link { group: head.group, checksum: head.checksum };
         self.last_count = head.count as usize;
@@ -216,8 +256,19 @@ fn group(series: Series, bytes: &[u8]) -> Option<(Head, &[u8], usize)> {
     let end = HEAD_BYTES + head.entries_bytes as usize;
     let entries = bytes.get(HEAD_BYTES..end)?;
     let length = end.next_multiple_of(8) + TRAILER.len();
-    let is_whole = crc32c::crc32c(entries) == head.entries_checksum && bytes.get(length - TRAILER.len()..length)? == TRAILER;
-    is_whole.then_some((head, entries, length))
+    let is_whole = crc32c::crc32c(entries) == head.entries_checksum || (series == Series::Bodies && has_discarded(entries));
+    (is_whole && bytes.get(length - TRAILER.len()..length)? == TRAILER).then_some((head, entries, length))
+}
+
+/// Whether something in it was discarded, and all else is what was written.
+fn has_discarded(entries: &[u8]) -> bool {
+    let (mut cursor, mut read) = (Cursor(entries), Read::default());
+    while cursor.0.len() >= 8 {
+        if cursor.entry(Series::Bodies, &mut read).is_none() {
+            return false;
+        }
+    }
+    !read.discarded.is_empty() && cursor.0.iter().all(|byte| *byte == 0)
 }
 
 // === impl Head ===
@@ -253,6 +304,22 @@ impl Head {
     }
 }
 
+// === impl Gone ===
+
+impl Gone {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor(bytes.strip_prefix(GONE)?);
+        let checksum = cursor.u32()?;
+        if crc32c::crc32c(cursor.0) != checksum {
+            return None;
+        }
+        let (segment, previous, checksum) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+        let last = Link { group: cursor.u64()?, checksum };
+        cursor.u64()?;
+        cursor.0.is_empty().then_some(Self { segment, previous, last })
+    }
+}
+
 // === impl Cursor ===
 
 impl<'a> Cursor<'a> {
@@ -278,16 +345,28 @@ impl<'a> Cursor<'a> {
         let length = self.take(4)?;
         let checksum = self.u32()?;
         let covered = self.0;
-        let count = u32::from_le_bytes(length.try_into().ok()?) as usize;
+        let mut length: [u8; 4] = length.try_into().ok()?;
+        let is_discarded = series == Series::Bodies && length.ends_with(&[DISCARDED]);
+        if is_discarded {
+            length = [length[0], length[1], length[2], 0];
+        }
+        let count = u32::from_le_bytes(length) as usize;
         match series {
             Series::Records => {
                 let (sequence, version) = (self.u64()?, self.u64()?);
                 let (stream, id) = (self.digest()?, self.digest()?);
-                read.records.push(Record { sequence, version, stream, id, bytes: self.take(count)?.to_vec() });
+                read.records.push(Record { group: 0, sequence, version, stream, id, bytes: self.take(count)?.to_vec() });
+            }
+            Series::Bodies if is_discarded => {
+                let (address, bytes) = (self.digest()?, self.take(count)?);
+                let finished = crc32c::crc32c(&[&length, address.as_bytes().as_slice()].concat());
+                read.discarded.insert(address);
+                // Until zeros are all over it, the mark alone counts.
+                return (bytes.iter().any(|byte| *byte != 0) || checksum == finished).then_some(());
             }
             Series::Bodies => read.bodies.push(Body { address: self.digest()?, bytes: self.take(count)?.to_vec() }),
         }
         let covered = covered.get(..covered.len() - self.0.len())?;
-        (crc32c::crc32c_append(crc32c::crc32c(length), covered) == checksum).then_some(())
+        (crc32c::crc32c_append(crc32c::crc32c(&length), covered) == checksum).then_some(())
     }
 }

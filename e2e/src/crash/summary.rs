@@ -72,6 +72,8 @@ impl Summary {
             ("executions at the tool server", checked.executed.to_string()),
             ("calls that nobody decided", self.undecided.to_string()),
             ("records read, with bodies", format!("{}, {}", checked.records, checked.bodies)),
+            ("bodies that were forgotten", checked.discarded.to_string()),
+            ("records under a signed root", checked.signed.to_string()),
             ("groups read", checked.groups.to_string()),
             ("writes cut off at a check", checked.torn.to_string()),
             ("start to serving, p50 and most", format!("{} ms, {} ms", self.restart_ms(50), self.restart_ms(100))),
@@ -95,7 +97,7 @@ impl Summary {
             "seed": self.seed, "kills": self.kills, "early": self.early, "journals": self.journals,
             "verdicts": checked.verdicts, "results": checked.results, "outcomes": checked.outcomes,
             "executed": checked.executed, "undecided": self.undecided, "records": checked.records, "bodies": checked.bodies,
-            "groups": checked.groups, "torn": checked.torn,
+            "discarded": checked.discarded, "signed": checked.signed, "groups": checked.groups, "torn": checked.torn,
             "restart_p50_ms": self.restart_ms(50), "restart_most_ms": self.restart_ms(100),
             "took_s": self.took.as_secs(), "faults": checked.faults, "kept": self.kept,
         })

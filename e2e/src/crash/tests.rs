@@ -2,9 +2,17 @@
 
 use super::Checked;
 use super::calls;
+use super::keys::Keys;
 use super::ledger::{Ledger, Told, What};
 use agentgate_core::digest::Digest;
+use agentgate_core::transparency::checkpoint::Checkpoint;
+use agentgate_core::transparency::key::{Algorithm, KeyName, SignerKey};
+use agentgate_core::transparency::leaf::{Entry, Kind};
+use agentgate_core::transparency::tree::Frontier;
+use agentgate_core::transparency::trust::Trust;
+use agentgate_proto::v1::slot_secret::What as Secret;
 use agentgate_proto::v1::{self, Verdict};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use hmac::{Hmac, Mac};
 use prost::Message as _;
 use sha2::Sha256;
@@ -12,12 +20,19 @@ use std::fs;
 use std::path::Path;
 
 const SEGMENT_BYTES: usize = 8 << 10;
+const CELLS_AT: usize = 8192;
+const CELL_BYTES: usize = 256;
+
+const DATA_KEY: [u8; 32] = [5; 32];
+const SESSION: [u8; 16] = [3; 16];
+const SESSION_KEY: [u8; 32] = [9; 32];
 
 /// One group of each series, for each allowed call one.
 #[derive(Clone)]
 struct Files {
     records: Vec<u8>,
     bodies: Vec<u8>,
+    slots: Vec<(Digest, Vec<u8>)>,
     /// Where each group begins, in records and in bodies.
     starts: Vec<(usize, usize)>,
 }
@@ -30,21 +45,100 @@ fn mark(number: u64) -> String {
     format!("agent-{number}")
 }
 
-/// A salt and the body of an allowed call, and its record.
+/// Nonce and ciphertext.
+fn sealed(key: &[u8], aad: &[u8], plain: &[u8]) -> Vec<u8> {
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, key).unwrap());
+    let mut bytes = plain.to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key([4; 12]), Aad::from(aad), &mut bytes).unwrap();
+    [[4; 12].as_slice(), &bytes].concat()
+}
+
+fn session_slot() -> Digest {
+    Digest::of("agentgate/slot/session/1", &SESSION)
+}
+
+/// The secret as a slot keeps it.
+fn wrapped(data_key: &[u8; 32], name: &Digest, secret: Secret) -> Vec<u8> {
+    let secret = v1::SlotSecret { what: Some(secret) }.encode_to_vec();
+    [[1].as_slice(), &Digest::of("agentgate/data-key/1", data_key).as_bytes()[..8], &sealed(data_key, name.as_bytes(), &secret)]
+        .concat()
+}
+
+fn session_secret() -> Secret {
+    Secret::Session(v1::SessionKey { key: SESSION_KEY.to_vec().into(), ..v1::SessionKey::default() })
+}
+
+/// The body of an allowed call as it is stored, and its record.
 fn call(number: u64) -> (Vec<u8>, Vec<u8>) {
     let ask = v1::Ask { body: calls::body(0, &mark(number)).into(), ..v1::Ask::default() };
     let plaintext = v1::DecisionBody { ask: Some(ask), ..v1::DecisionBody::default() }.encode_to_vec();
     let salt = [7; 32];
     let commitment = <Hmac<Sha256> as Mac>::new_from_slice(&salt).unwrap().chain_update(&plaintext).finalize();
-    let stored = [salt.as_slice(), &plaintext].concat();
+    recorded(number, sealed(&SESSION_KEY, &SESSION, &[salt.as_slice(), &plaintext].concat()), &commitment.into_bytes())
+}
+
+fn recorded(number: u64, stored: Vec<u8>, commitment: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let address = Digest::of("agentgate/body/1", &stored).as_bytes().to_vec().into();
+    let (commitment, session) = (commitment.to_vec().into(), SESSION.to_vec().into());
     let mut record = v1::DecisionRecord {
         call_id: id(number).as_bytes().to_vec().into(),
-        body: Some(v1::BodyRef { address, commitment: commitment.into_bytes().to_vec().into(), ..v1::BodyRef::default() }),
+        body: Some(v1::BodyRef { address, commitment, session }),
         ..v1::DecisionRecord::default()
     };
     record.set_verdict(Verdict::Allow);
     (v1::Record { at_us: number, what: Some(v1::record::What::Decision(record)) }.encode_to_vec(), stored)
+}
+
+fn signer(seed: u8) -> SignerKey {
+    SignerKey::from_seed(KeyName::try_from("log.example/test").unwrap(), Algorithm::Ed25519, &[seed; 32])
+}
+
+fn checkpoint_slot() -> Digest {
+    Digest::of("agentgate/slot/checkpoint/1", b"")
+}
+
+/// What `signer` signs of these calls, as the slot keeps it.
+fn checkpoint(numbers: impl Iterator<Item = u64>, signer: &SignerKey) -> Vec<u8> {
+    let mut frontier = Frontier::default();
+    for (number, sequence) in numbers.zip(1..) {
+        let entry = Entry::of(Kind::Decision, sequence, Some(&id(number)), &call(number).0);
+        frontier.push(entry.leaf_hash()).unwrap();
+    }
+    let origin = signer.verifier().id().name.clone();
+    let checkpoint = Checkpoint { origin, size: frontier.size(), root: frontier.root(), extensions: Vec::new() };
+    let mut note = checkpoint.note().unwrap();
+    note.sign(signer).unwrap();
+    note.to_string().into_bytes()
+}
+
+/// The file of slots: two heads, and the values side by side, with as many free cells behind them.
+fn slots(values: &[(Digest, Vec<u8>)]) -> Vec<u8> {
+    let mut cells = Vec::new();
+    for ((name, value), stamp) in values.iter().zip(1_u64..) {
+        let first = [&u32::try_from(value.len()).unwrap().to_le_bytes(), name.as_bytes().as_slice(), value].concat();
+        let parts: Vec<&[u8]> = first.chunks(CELL_BYTES - 20).collect();
+        let count = u8::try_from(parts.len()).unwrap();
+        for (part, index) in parts.into_iter().zip(0..) {
+            let mut summed = [stamp.to_le_bytes().as_slice(), part].concat();
+            summed.resize(CELL_BYTES - 12, 0);
+            summed.extend(b"\xA5end");
+            let head = [if index == 0 { 0xA5 } else { 0x3C }, index, count, 0];
+            let number = u32::try_from(cells.len() / CELL_BYTES).unwrap().to_le_bytes();
+            let checksum = crc32c::crc32c(&[number.as_slice(), &head, &summed].concat()).to_le_bytes();
+            cells.extend([head.as_slice(), &checksum, &summed].concat());
+        }
+    }
+    for _ in 0..cells.len() / CELL_BYTES {
+        cells.push(0x5A);
+        cells.resize(cells.len() + CELL_BYTES - 1, 0);
+    }
+    let count = u32::try_from(cells.len() / CELL_BYTES).unwrap().to_le_bytes();
+    let mut bytes = vec![0; CELLS_AT];
+    for at in [0, CELLS_AT / 2] {
+        let checksum = crc32c::crc32c(&[(at as u64).to_le_bytes().as_slice(), &count].concat()).to_le_bytes();
+        bytes[at..at + 16].copy_from_slice(&[b"AGslot\x01\n".as_slice(), &checksum, &count].concat());
+    }
+    [bytes, cells].concat()
 }
 
 fn entry(fields: &[&[u8]], bytes: &[u8]) -> Vec<u8> {
@@ -71,11 +165,18 @@ fn group(magic: &[u8], number: u64, offset: usize, mut entries: Vec<u8>, previou
 
 impl Files {
     fn of(calls: u64) -> Self {
-        let mut files = Self { records: Vec::new(), bodies: Vec::new(), starts: Vec::new() };
+        let mut files = Self::holding((1..=calls).map(call).collect());
+        files.slots.push((checkpoint_slot(), checkpoint(1..=calls, &signer(1))));
+        files
+    }
+
+    /// Calls by their records and stored bodies, and nothing signed.
+    fn holding(calls: Vec<(Vec<u8>, Vec<u8>)>) -> Self {
+        let slots = vec![(session_slot(), wrapped(&DATA_KEY, &session_slot(), session_secret()))];
+        let mut files = Self { records: Vec::new(), bodies: Vec::new(), slots, starts: Vec::new() };
         let (mut previous, mut previous_bodies) = (0, 0);
-        for number in 1..=calls {
+        for ((record, stored), number) in calls.into_iter().zip(1..) {
             files.starts.push((files.records.len(), files.bodies.len()));
-            let (record, stored) = call(number);
             let address = Digest::of("agentgate/body/1", &stored);
             let bodies = entry(&[address.as_bytes()], &stored);
             let (bodies, head) = group(b"AGbody\x01\n", number, files.bodies.len(), bodies, previous_bodies, None);
@@ -93,12 +194,25 @@ impl Files {
     }
 
     fn check(&self, ledger: Ledger) -> Checked {
+        self.check_with(&slots(&self.slots), ledger)
+    }
+
+    fn check_with(&self, slots: &[u8], ledger: Ledger) -> Checked {
         let journal = tempfile::tempdir().unwrap();
         for (name, bytes) in [("records", &self.records), ("bodies", &self.bodies)] {
             fs::create_dir(journal.path().join(name)).unwrap();
             fs::write(journal.path().join(format!("{name}/{name}-00000001")), bytes).unwrap();
         }
-        Checked::of(Path::new(journal.path()), ledger).unwrap()
+        fs::write(journal.path().join("slots"), slots).unwrap();
+        let keys = Keys { data_key: DATA_KEY, trust: Trust::new(vec![signer(1).verifier().clone()]).unwrap() };
+        let after_kill = Checked::signed(Path::new(journal.path()), &keys).unwrap();
+        let checked = Checked::of(Path::new(journal.path()), &keys, ledger).unwrap();
+        assert!(after_kill.iter().all(|fault| checked.faults.contains(fault)), "{after_kill:?}");
+        checked
+    }
+
+    fn slot(&mut self, name: Digest) -> &mut Vec<u8> {
+        &mut self.slots.iter_mut().find(|(held, _)| *held == name).unwrap().1
     }
 }
 
@@ -124,11 +238,13 @@ fn a_sound_journal_has_no_fault() {
     let checked = Files::of(4).check(told(4));
     assert_eq!(checked.faults, Vec::<String>::new());
     assert_eq!((checked.records, checked.verdicts, checked.results, checked.executed, checked.torn), (4, 4, 4, 4, 0));
+    assert_eq!((checked.bodies, checked.discarded, checked.signed), (4, 0, 4));
 }
 
 #[test]
 fn every_flipped_bit_of_the_files_is_a_fault() {
-    let files = Files::of(2);
+    // Nothing is signed: what is signed finds all of it once more.
+    let files = Files::holding(vec![call(1), call(2)]);
     let ends = [&files.records, &files.bodies].map(|bytes| bytes.iter().rposition(|byte| *byte != 0).unwrap());
     for byte in 0..=ends[0] {
         let mut spoiled = files.clone();
@@ -144,7 +260,8 @@ fn every_flipped_bit_of_the_files_is_a_fault() {
 
 #[test]
 fn a_last_write_that_was_cut_off_is_a_fault_only_if_somebody_was_told_of_it() {
-    let files = Files::of(3);
+    let mut files = Files::of(3);
+    *files.slot(checkpoint_slot()) = checkpoint(1..=2, &signer(1));
     let (records, bodies) = files.starts[2];
     let cuts: [fn(&mut Files, usize, usize); 3] = [
         |files, records, _| files.records[records + 200..].fill(0),
@@ -191,4 +308,160 @@ fn an_execution_without_an_allow_and_a_second_one_are_faults() {
     ledger.executed.extend([mark(1), mark(2)]);
     let faults = faults(&Files::of(1), ledger);
     assert!(faults.contains("was executed twice") && faults.contains("no allow of it is on record"), "{faults}");
+}
+
+#[test]
+fn a_body_that_cannot_be_opened_is_a_fault() {
+    let naming = Secret::Naming(vec![1; 32].into());
+    let short = Secret::Session(v1::SessionKey { key: vec![9; 31].into(), ..v1::SessionKey::default() });
+    let other = Secret::Session(v1::SessionKey { key: vec![8; 32].into(), ..v1::SessionKey::default() });
+    let (own, another) = (session_slot(), Digest::of("agentgate/slot/session/1", &[2; 16]));
+    let wrong = [
+        ("the key of its session is lost", another, wrapped(&DATA_KEY, &another, session_secret())),
+        ("cannot be unwrapped", own, wrapped(&[6; 32], &own, session_secret())),
+        ("cannot be unwrapped", own, wrapped(&DATA_KEY, &another, session_secret())),
+        ("cannot be unwrapped", own, wrapped(&DATA_KEY, &own, naming)),
+        ("cannot be unwrapped", own, Vec::new()),
+        ("is none", own, wrapped(&DATA_KEY, &own, short)),
+        ("does not open its body", own, wrapped(&DATA_KEY, &own, other)),
+    ];
+    for (wanted, name, value) in wrong {
+        let mut files = Files::of(1);
+        files.slots[0] = (name, value);
+        let faults = faults(&files, Ledger::default());
+        assert!(faults.contains(wanted), "{wanted}: {faults}");
+    }
+    let plain = [7; 60];
+    let wrong = [
+        ("does not open its body", sealed(&SESSION_KEY, &[2; 16], &plain)),
+        ("does not open its body", vec![1; 27]),
+        ("shorter than its salt", sealed(&SESSION_KEY, &SESSION, &plain[..31])),
+        ("not what it committed to", sealed(&SESSION_KEY, &SESSION, &plain)),
+    ];
+    for (wanted, stored) in wrong {
+        let faults = faults(&Files::holding(vec![recorded(1, stored, &[0; 32])]), Ledger::default());
+        assert!(faults.contains(wanted), "{wanted}: {faults}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_a_slot_is_a_fault() {
+    let files = Files::of(1);
+    let whole = slots(&files.slots);
+    assert_eq!(files.check_with(&whole, told(1)).faults, Vec::<String>::new());
+    let cells = (whole.len() - CELLS_AT) / 2;
+    for byte in CELLS_AT..CELLS_AT + cells {
+        let mut spoiled = whole.clone();
+        spoiled[byte] ^= 1 << (byte % 8);
+        assert_ne!(files.check_with(&spoiled, told(1)).faults, Vec::<String>::new(), "byte {byte}");
+    }
+    for length in [0, 8, CELLS_AT, CELLS_AT + cells, whole.len() - 1] {
+        assert_ne!(files.check_with(&whole[..length], told(1)).faults, Vec::<String>::new(), "length {length}");
+    }
+}
+
+#[test]
+fn of_a_set_that_was_cut_off_the_old_value_counts_and_of_two_the_newer() {
+    let mut files = Files::of(1);
+    let value = files.slot(session_slot()).clone();
+    *files.slot(session_slot()) = Vec::new();
+    files.slots.push((session_slot(), value));
+    // The older one is still there, or half erased.
+    let whole = slots(&files.slots);
+    assert_eq!(files.check_with(&whole, told(1)).faults, Vec::<String>::new());
+    for torn in [1, 100, 255] {
+        let mut erased = whole.clone();
+        erased[CELLS_AT..CELLS_AT + torn].fill(0);
+        erased[CELLS_AT] = 0x5A;
+        assert_eq!(files.check_with(&erased, told(1)).faults, Vec::<String>::new(), "erased up to {torn}");
+    }
+    // A newer one is begun: its end never came.
+    let mut files = Files::of(1);
+    files.slots.push((session_slot(), vec![1; 600]));
+    let whole = slots(&files.slots);
+    let begun = CELLS_AT + (whole.len() - CELLS_AT) / 2 - 3 * CELL_BYTES;
+    for written in [1, 60, 255, 256, 400, 768 - 1] {
+        let mut torn = whole.clone();
+        for (at, byte) in torn.iter_mut().enumerate().skip(begun + written).take(768 - written) {
+            *byte = if (at - CELLS_AT).is_multiple_of(CELL_BYTES) { 0x5A } else { 0 };
+        }
+        assert_eq!(files.check_with(&torn, told(1)).faults, Vec::<String>::new(), "written up to {written}");
+    }
+}
+
+#[test]
+fn records_that_are_not_those_that_were_signed_are_a_fault() {
+    let wrong: [(&str, Vec<u8>); 5] = [
+        ("the first 2 records are not those that were signed", checkpoint([2, 1].into_iter(), &signer(1))),
+        ("the first 1 records are not those that were signed", checkpoint([2].into_iter(), &signer(1))),
+        ("3 records were signed, and 2 are there", checkpoint(1..=3, &signer(1))),
+        ("the last checkpoint", checkpoint(1..=2, &signer(2))),
+        ("the last checkpoint", b"nonsense".to_vec()),
+    ];
+    for (wanted, note) in wrong {
+        let mut files = Files::of(2);
+        *files.slot(checkpoint_slot()) = note;
+        let faults = faults(&files, told(2));
+        assert!(faults.contains(wanted), "{wanted}: {faults}");
+    }
+    let mut files = Files::of(2);
+    *files.slot(checkpoint_slot()) = checkpoint(1..=1, &signer(1));
+    assert_eq!((faults(&files, told(2)), files.check(told(2)).signed), (String::new(), 1));
+}
+
+/// The only body of a group is forgotten: marked, and `erased` bytes behind the mark are written.
+fn discard(files: &mut Files, number: usize, erased: usize) {
+    let entry = files.starts[number - 1].1 + 64;
+    let stored = &mut files.bodies[entry..];
+    let length: [u8; 4] = stored[..4].try_into().unwrap();
+    let address = stored[8..40].to_vec();
+    let mut rest = crc32c::crc32c(&[length.as_slice(), &address].concat()).to_le_bytes().to_vec();
+    rest.extend(address);
+    rest.resize(36 + u32::from_le_bytes(length) as usize, 0);
+    let erased = erased.min(rest.len());
+    stored[3] = 0xD5;
+    stored[4..4 + erased].copy_from_slice(&rest[..erased]);
+}
+
+#[test]
+fn a_forgotten_body_is_no_fault_and_excuses_no_other() {
+    for erased in [0, 20, 400, usize::MAX] {
+        let mut files = Files::of(3);
+        discard(&mut files, 2, erased);
+        let checked = files.check(told(3));
+        assert_eq!((checked.faults.join("\n"), checked.discarded, checked.bodies), (String::new(), 1, 2), "{erased}");
+        let mut ledger = told(3);
+        ledger.executed.push(mark(4));
+        assert!(faults(&files, ledger).contains("no allow of it is on record"), "{erased}");
+        // Another group still has to be whole.
+        files.bodies[files.starts[2].1 + 200] ^= 1;
+        assert_ne!(faults(&files, told(2)), "", "{erased}");
+    }
+    let mut files = Files::of(1);
+    discard(&mut files, 1, usize::MAX);
+    files.bodies[64 + 5] ^= 1;
+    assert_ne!(faults(&files, told(1)), "", "what is left of it was changed");
+}
+
+#[test]
+fn a_segment_that_was_given_back_takes_its_bodies_along_and_no_others() {
+    let files = Files::of(2);
+    let head = |bytes: &[u8], at: usize| -> [u8; 4] { bytes[at + 8..at + 12].try_into().unwrap() };
+    let gone = |group: u64, checksum: [u8; 4]| {
+        let summed = [[1, 0, 0, 0].as_slice(), &[0; 4], &checksum, &group.to_le_bytes(), &(group + 1).to_le_bytes()].concat();
+        [b"AGgone\x01\n".as_slice(), &crc32c::crc32c(&summed).to_le_bytes(), &summed].concat()
+    };
+    let [first, second] = [0, 1].map(|group| head(&files.bodies, files.starts[group].1));
+    let mut all = files.clone();
+    all.bodies = gone(2, second);
+    assert_eq!(faults(&all, told(2)), "");
+    // The last group may be what a kill left of a write.
+    let mut one = Files::of(3);
+    one.bodies = gone(1, first);
+    assert!(faults(&one, told(1)).contains("group 2: its bodies are missing"));
+    for byte in 0..all.bodies.len() {
+        let mut spoiled = all.clone();
+        spoiled.bodies[byte] ^= 1;
+        assert_ne!(faults(&spoiled, told(2)), "", "byte {byte}");
+    }
 }

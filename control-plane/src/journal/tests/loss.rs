@@ -5,11 +5,12 @@
 //! `AGENTGATE_DISKS` says how many disks are rebuilt, `AGENTGATE_SEED` from what they are drawn.
 
 use super::recorder::{Image, Op, Piece, Recorder, rebuilt};
-use super::small;
+use super::{eventually, small};
 use crate::journal::contract::{id, write};
 use crate::journal::disk::Disk;
 use crate::journal::embedded::Embedded;
-use crate::journal::{Change, Expected, Journal as _, Record, body_address};
+use crate::journal::{Change, Expected, Journal as _, Record, Slot, body_address};
+use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,6 +27,11 @@ const LIVES: usize = 3;
 /// Bursts of one life, and the most changes that are under way together in one: few large groups, or many small ones.
 const SHAPES: [(usize, usize); 4] = [(12, 3), (5, 8), (3, 20), (8, 12)];
 const STREAMS: u64 = 5;
+const SLOTS: u64 = 6;
+
+/// What the first life of a long history writes, and forgets but for one in `STAYS`: segments become empty, and are given back.
+const LONG: u64 = 220;
+const STAYS: u64 = 9;
 
 /// Disks that are rebuilt from one history.
 const OF_ONE: usize = 100;
@@ -43,6 +49,7 @@ enum Loss {
     FirstPiece,
     Bodies,
     Records,
+    Slots,
     Half,
     Most,
     Few,
@@ -69,8 +76,26 @@ struct Case {
     is_killed: bool,
 }
 
-const LOSSES: [Loss; 9] =
-    [Loss::All, Loss::Nothing, Loss::LastPiece, Loss::FirstPiece, Loss::Bodies, Loss::Records, Loss::Half, Loss::Most, Loss::Few];
+const LOSSES: [Loss; 10] = [
+    Loss::All,
+    Loss::Nothing,
+    Loss::LastPiece,
+    Loss::FirstPiece,
+    Loss::Bodies,
+    Loss::Records,
+    Loss::Slots,
+    Loss::Half,
+    Loss::Most,
+    Loss::Few,
+];
+
+/// What each slot may hold, by versions, and which bodies are forgotten: as far as somebody was told, or only asked for.
+#[derive(Clone, Default)]
+struct Known {
+    slots: BTreeMap<u64, Vec<u64>>,
+    asked: BTreeSet<u64>,
+    forgotten: BTreeSet<u64>,
+}
 
 // === impl Seeded ===
 
@@ -100,6 +125,7 @@ impl Loss {
             Loss::FirstPiece => piece.number > 0,
             Loss::Bodies => !is_of("bodies"),
             Loss::Records => !is_of("records"),
+            Loss::Slots => !is_of("slots"),
             Loss::Half => seeded.below(2) == 0,
             Loss::Most => seeded.below(8) == 0,
             Loss::Few => seeded.below(8) > 0,
@@ -132,6 +158,45 @@ fn stream_of(number: u64, part: u64) -> String {
 fn body(number: u64, length: usize) -> Bytes {
     let mut seeded = Seeded(number ^ 0xB0D1);
     (0..length).map(|_| (seeded.next() as u8) | 1).collect::<Vec<_>>().into()
+}
+
+/// The value that a slot has in this version; each fourth is none at all.
+fn value(name: u64, version: u64) -> Option<Bytes> {
+    let length = [20, 150, 450, 800, 3_000][(name + version) as usize % 5];
+    (!version.is_multiple_of(4)).then(|| body(name << 32 ^ version << 8 ^ 0x510, length))
+}
+
+fn slot(name: u64) -> Digest {
+    id(&format!("slot {name}"))
+}
+
+/// Sets each of these slots to its next version, all at once.
+async fn set(journal: &Embedded, recorder: &Recorder, versions: &mut BTreeMap<u64, u64>, names: &BTreeSet<u64>) {
+    let mut under_way = Vec::new();
+    for name in names {
+        let version = versions.entry(*name).or_default();
+        let expected = value(*name, *version);
+        *version += 1;
+        recorder.note(Op::Slot { name: *name, version: *version, is_told: false });
+        under_way.push((*name, *version, journal.set(slot(*name), expected, value(*name, *version))));
+    }
+    for (name, version, told) in under_way {
+        assert_eq!(told.await.unwrap(), Slot::Set);
+        recorder.note(Op::Slot { name, version, is_told: true });
+    }
+}
+
+/// Forgets the bodies of these changes.
+async fn forget(journal: &Embedded, recorder: &Recorder, numbers: &[u64]) {
+    numbers.iter().for_each(|number| recorder.note(Op::Forgotten { number: *number, is_told: false }));
+    let bodies = numbers.iter().flat_map(|number| change(*number).bodies);
+    journal.discard(bodies.map(|body| body_address(&body)).collect()).await.unwrap();
+    numbers.iter().for_each(|number| recorder.note(Op::Forgotten { number: *number, is_told: true }));
+}
+
+/// Segments that were given back, as somebody sees them now.
+fn gone(recorder: &Recorder) -> usize {
+    recorder.seen().iter().filter(|(path, bytes)| path.starts_with("bodies") && bytes.starts_with(b"AGgone")).count()
 }
 
 async fn append(journal: &Embedded, recorder: &Recorder, numbers: std::ops::Range<u64>) {
@@ -170,7 +235,7 @@ fn copy(from: &Path, to: &Path) {
 
 impl History {
     /// Some lives of a journal, each with bursts of changes under way together.
-    async fn new(seeded: &mut Seeded) -> Self {
+    async fn new(seeded: &mut Seeded, is_long: bool) -> Self {
         let home = home();
         let recorder = Recorder::default();
         let mut indexes = Vec::new();
@@ -181,11 +246,30 @@ impl History {
         };
         let mut number = 1;
         let (bursts, burst_max) = SHAPES[seeded.below(SHAPES.len())];
-        for _ in 0..LIVES {
+        let mut versions = BTreeMap::new();
+        for life in 0..LIVES {
             let journal = open(home.path(), &recorder);
+            if is_long && life == 0 {
+                append(&journal, &recorder, number..number + LONG).await;
+                number += LONG;
+                keep(&recorder);
+                // The index has to know them before their segments are given back.
+                append(&journal, &recorder, number..number + 1).await;
+                number += 1;
+                let numbers: Vec<_> = (1..LONG).filter(|number| !number.is_multiple_of(STAYS)).collect();
+                forget(&journal, &recorder, &numbers).await;
+                eventually(|| gone(&recorder) > 1).await;
+            }
             for burst in 0..bursts {
                 let count = 1 + seeded.below(burst_max) as u64;
-                append(&journal, &recorder, number..number + count).await;
+                let numbers: Vec<_> = (0..seeded.below(4)).map(|_| 1 + seeded.below(number as usize) as u64).collect();
+                let numbers: Vec<_> = numbers.into_iter().filter(|old| *old < number).collect();
+                let names = (0..seeded.below(4)).map(|_| seeded.below(SLOTS as usize) as u64).collect();
+                tokio::join!(
+                    append(&journal, &recorder, number..number + count),
+                    set(&journal, &recorder, &mut versions, &names),
+                    forget(&journal, &recorder, &numbers),
+                );
                 number += count;
                 if burst == bursts / 2 {
                     keep(&recorder);
@@ -225,7 +309,8 @@ impl History {
         let before = &self.log[..case.at];
         let recorder = if case.is_killed { Recorder::after(before) } else { Recorder::holding(lost(before, case, &mut seeded)) };
         let from = recorder.length();
-        let mut told = told(before);
+        let (mut told, mut known) = (told(before), Known::default());
+        known.learn(before);
         // The second crash, mostly while the first is being mended; the index stays behind as it is then.
         let length = if seeded.below(2) == 0 { 12 } else { 60 };
         let second = from + seeded.below(length);
@@ -235,23 +320,97 @@ impl History {
             recorder.strike_at(second, move || copy(&index, &to));
         }
         let journal = open(home.path(), &recorder);
-        let there = check_holds(&journal, &told, case);
+        let there = check_holds(&journal, &told, &known, case);
         // What was there when it was opened was read by somebody: it stays.
+        let mut versions = known.read(&journal, &recorder, case).await;
         let next = 1_000_000;
-        append(&journal, &recorder, next..next + 1 + seeded.below(4) as u64).await;
+        let names = (0..seeded.below(3)).map(|_| seeded.below(SLOTS as usize) as u64).collect();
+        // Whoever was not told asks again.
+        let again: Vec<_> = known.asked.iter().copied().filter(|_| seeded.below(3) > 0).collect();
+        tokio::join!(
+            append(&journal, &recorder, next..next + 1 + seeded.below(4) as u64),
+            set(&journal, &recorder, &mut versions, &names),
+            forget(&journal, &recorder, &again),
+        );
         drop(journal);
 
         let log = recorder.log();
         let at = second.min(log.len());
         let image = lost(&log[..at], case, &mut seeded);
         told.extend(self::told(&log[from..at]));
-        let journal = open(next_home.path(), &Recorder::holding(image));
-        let after = check_holds(&journal, &told, case);
+        // Until the first opening had ended nobody had read anything.
+        known.learn(&log[from..at]);
+        let recorder = Recorder::holding(image);
+        let journal = open(next_home.path(), &recorder);
+        let after = check_holds(&journal, &told, &known, case);
+        known.read(&journal, &recorder, case).await;
         let has_written = log[from..at].iter().any(|op| matches!(op, Op::Told { .. }));
         assert!(!has_written || after.is_superset(&there), "{case}: what was read after the first crash is gone");
         let appended = journal.append(change(2_000_000)).await.unwrap();
         assert_eq!(appended.positions.first().map_or(0, |position| position.sequence), journal.health().head, "{case}");
     }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn learn(&mut self, log: &[Op]) {
+        for op in log {
+            match op {
+                Op::Slot { name, version, is_told: false } => self.versions(*name).push(*version),
+                Op::Slot { name, version, is_told: true } => *self.versions(*name) = vec![*version],
+                Op::Forgotten { number, is_told: false } => drop(self.asked.insert(*number)),
+                Op::Forgotten { number, is_told: true } => {
+                    self.asked.remove(number);
+                    self.forgotten.insert(*number);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn versions(&mut self, name: u64) -> &mut Vec<u64> {
+        self.slots.entry(name).or_insert_with(|| vec![0])
+    }
+
+    /// Every slot holds what it may hold, and nothing is left of anything else that it held; nor of a body that is forgotten.
+    /// The version of each, which is what the recorder is told that it has from here on.
+    async fn read(&self, journal: &Embedded, recorder: &Recorder, case: &Case) -> BTreeMap<u64, u64> {
+        assert_eq!(journal.opening().damaged_slots, [], "{case}");
+        let image = recorder.seen();
+        let mut now = BTreeMap::new();
+        for (name, versions) in &self.slots {
+            let held = journal.slot(slot(*name)).await.unwrap();
+            let version = versions.iter().copied().rev().find(|version| value(*name, *version) == held);
+            assert!(version.is_some(), "{case}: slot {name} holds none of its versions {versions:?}: {held:?}");
+            let version = version.unwrap_or_default();
+            let others = (1..=versions.iter().copied().max().unwrap_or_default()).filter(|other| *other != version);
+            let needles: Vec<_> = others.filter_map(|other| value(*name, other)).collect();
+            assert_eq!(left(&image, "slots", &needles), None, "{case}: slot {name} has version {version}, and another is left");
+            recorder.note(Op::Slot { name: *name, version, is_told: true });
+            now.insert(*name, version);
+        }
+        let forgotten: Vec<_> = self.forgotten.iter().flat_map(|number| change(*number).bodies).collect();
+        assert_eq!(left(&image, "bodies-", &forgotten), None, "{case}: something is left of a body that was forgotten");
+        now
+    }
+}
+
+/// Where the beginning of any needle is left in these files.
+fn left(image: &Image, on: &str, needles: &[Bytes]) -> Option<(PathBuf, usize)> {
+    let mut by_first: BTreeMap<u8, Vec<&[u8]>> = BTreeMap::new();
+    for needle in needles {
+        by_first.entry(needle[0]).or_default().push(&needle[..16.min(needle.len())]);
+    }
+    let firsts: Vec<bool> = (0..=u8::MAX).map(|byte| by_first.contains_key(&byte)).collect();
+    for (path, bytes) in image.iter().filter(|(path, _)| path.to_string_lossy().contains(on)) {
+        for at in (0..bytes.len()).filter(|at| firsts[usize::from(bytes[*at])]) {
+            if by_first[&bytes[at]].iter().any(|needle| bytes[at..].starts_with(needle)) {
+                return Some((path.clone(), at));
+            }
+        }
+    }
+    None
 }
 
 fn told(log: &[Op]) -> BTreeMap<u64, u64> {
@@ -278,7 +437,7 @@ fn spoil(file: &Path, seeded: &mut Seeded) {
 }
 
 /// All that was told is there, whole, once and in order; of the rest whole changes or nothing. Which changes are there.
-fn check_holds(journal: &Embedded, told: &BTreeMap<u64, u64>, case: &Case) -> BTreeSet<u64> {
+fn check_holds(journal: &Embedded, told: &BTreeMap<u64, u64>, known: &Known, case: &Case) -> BTreeSet<u64> {
     let opening = journal.opening();
     assert!(opening.damage.is_empty(), "{case}: {opening:?}");
     assert_eq!(journal.health().unavailable, None, "{case}");
@@ -302,7 +461,9 @@ fn check_holds(journal: &Embedded, told: &BTreeMap<u64, u64>, case: &Case) -> BT
     }
     for number in there.keys().chain(told.keys()).collect::<BTreeSet<_>>() {
         for body in change(*number).bodies {
-            assert_eq!(journal.durable.fetch(&body_address(&body)), Ok(Some(body)), "{case}: a body of {number}");
+            let found = journal.durable.fetch(&body_address(&body));
+            let is_forgotten = known.forgotten.contains(number) || (known.asked.contains(number) && found == Ok(None));
+            assert_eq!(found, Ok((!is_forgotten).then_some(body)), "{case}: a body of {number}");
         }
     }
     for (number, sequence) in told {
@@ -345,7 +506,7 @@ fn whatever_was_acknowledged_is_there_after_the_power_failed() {
     let (seed, disks) = (setting("AGENTGATE_SEED", 1), setting("AGENTGATE_DISKS", DISKS) as usize);
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for begin in (0..disks).step_by(OF_ONE) {
-        let history = runtime().block_on(History::new(&mut Seeded(seed ^ (begin as u64) << 32)));
+        let history = runtime().block_on(History::new(&mut Seeded(seed ^ (begin as u64) << 32), begin / OF_ONE % 3 == 1));
         let (next, end) = (AtomicUsize::new(begin), disks.min(begin + OF_ONE));
         std::thread::scope(|scope| {
             for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {

@@ -50,6 +50,17 @@ pub(super) enum Op {
         number: u64,
         sequence: u64,
     },
+    /// A slot is being given this version of its value; or somebody was told that it has it.
+    Slot {
+        name: u64,
+        version: u64,
+        is_told: bool,
+    },
+    /// The body of this change is being forgotten; or somebody was told that it is.
+    Forgotten {
+        number: u64,
+        is_told: bool,
+    },
 }
 
 /// What a disk holds: by path, all bytes.
@@ -122,15 +133,32 @@ impl Recorder {
                 Op::Rename { from, to, .. } => drop(renamed(&mut state.paths, from, to)),
                 Op::Remove { path } => drop(state.paths.remove(path)),
                 Op::Write { file, offset, bytes } => put(&mut state.contents[*file], *offset, bytes),
-                Op::Renamed { .. } | Op::SyncBegan { .. } | Op::SyncEnded { .. } | Op::NamesSynced { .. } | Op::Told { .. } => {}
+                Op::Renamed { .. }
+                | Op::SyncBegan { .. }
+                | Op::SyncEnded { .. }
+                | Op::NamesSynced { .. }
+                | Op::Told { .. }
+                | Op::Slot { .. }
+                | Op::Forgotten { .. } => {}
             }
         }
         Self(Arc::new(Mutex::new(state)))
     }
 
     pub(super) fn told(&self, number: u64, sequence: u64) {
+        self.note(Op::Told { number, sequence });
+    }
+
+    /// Something that is no change of the disk.
+    pub(super) fn note(&self, op: Op) {
         self.strike();
-        self.0.lock().unwrap().log.push(Op::Told { number, sequence });
+        self.0.lock().unwrap().log.push(op);
+    }
+
+    /// What the files are that somebody would read now.
+    pub(super) fn seen(&self) -> Image {
+        let state = self.0.lock().unwrap();
+        state.paths.iter().map(|(path, file)| (path.clone(), state.contents[*file].clone())).collect()
     }
 
     pub(super) fn log(&self) -> Vec<Op> {
@@ -317,7 +345,13 @@ fn directories(log: &[Op], ended: &BTreeSet<u64>, draw: &mut dyn FnMut(usize) ->
                 changes.entry(path.parent().unwrap().to_owned()).or_default().push(op);
             }
             Op::NamesSynced { directory } => changes.entry(directory.clone()).or_default().push(op),
-            Op::Renamed { .. } | Op::Write { .. } | Op::SyncBegan { .. } | Op::SyncEnded { .. } | Op::Told { .. } => {}
+            Op::Renamed { .. }
+            | Op::Write { .. }
+            | Op::SyncBegan { .. }
+            | Op::SyncEnded { .. }
+            | Op::Told { .. }
+            | Op::Slot { .. }
+            | Op::Forgotten { .. } => {}
         }
     }
     let mut paths = BTreeMap::new();
@@ -345,7 +379,9 @@ fn directories(log: &[Op], ended: &BTreeSet<u64>, draw: &mut dyn FnMut(usize) ->
                 | Op::SyncBegan { .. }
                 | Op::SyncEnded { .. }
                 | Op::NamesSynced { .. }
-                | Op::Told { .. } => {}
+                | Op::Told { .. }
+                | Op::Slot { .. }
+                | Op::Forgotten { .. } => {}
             }
         }
     }
