@@ -10,6 +10,7 @@ mod calls;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod copy;
 pub mod decide;
 pub mod error;
 pub mod follow;

@@ -1,5 +1,7 @@
 //! The only place that knows everything: reads the command line, builds the rooms, joins them, and ends them in order.
 
+mod journal;
+
 use crate::approval::rpc::ApprovalsRpc;
 use crate::approval::{ApprovalError, Approvals};
 use crate::body::{self, Bodies, DataKey, DataKeyError, KeyError, Keys};
@@ -7,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Backend, Config, ConfigError, DOCUMENTED, Database};
 use crate::control::rpc::ControlRpc;
 use crate::control::{Control, ControlError};
+use crate::copy::{CopyError, copying_slot};
 use crate::decide::authz::rpc::AuthzRpc;
 use crate::decide::rpc::GateRpc;
 use crate::decide::{Decide, Rooms};
@@ -29,7 +32,7 @@ use crate::transparency::{self, LogKeyError, Transparency, TransparencyError, lo
 use crate::webhook::{Webhook, WebhookError};
 use agentgate_core::error::chain;
 use agentgate_core::id::Epoch;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -52,7 +55,9 @@ const LEFT_BEHIND: Duration = Duration::from_secs(1);
 #[command(
     name = "agentgate-control-plane",
     version,
-    after_help = "SIGTERM and Ctrl-C drain: calls in flight are answered, then it ends."
+    after_help = "SIGTERM and Ctrl-C drain: calls in flight are answered, then it ends.",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
 )]
 struct Arguments {
     /// The configuration file; --print-config shows what may stand in it
@@ -67,6 +72,15 @@ struct Arguments {
     /// How much to log to stderr: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: tracing::Level,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Work on a journal that no control plane writes meanwhile
+    #[command(subcommand)]
+    Journal(journal::Verb),
 }
 
 #[derive(Debug, Error)]
@@ -97,6 +111,16 @@ pub enum RunError {
     Journal(#[from] OpenError),
     #[error(transparent)]
     Database(#[from] postgres::OpenError),
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    #[error("`{}` holds no journal", .0.display())]
+    NoJournal(PathBuf),
+    #[error("the journal is an unfinished copy; finish it first: agentgate-control-plane journal copy")]
+    UnfinishedCopy,
+    #[error("`[journal] backend` is not `postgres`: there is no schema to migrate")]
+    NoSchema,
+    #[error("the schema is at its first step; a step further back would remove the journal")]
+    FirstStep,
     #[error("cannot listen on {address}; is another control plane running, or is the port taken?")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("cannot write `{}`", path.display())]
@@ -144,6 +168,9 @@ pub fn main() -> Result<(), RunError> {
         return Ok(());
     }
     telemetry::log(arguments.log);
+    if let Some(Verb::Journal(verb)) = arguments.verb {
+        return journal::run(verb);
+    }
     let config = Config::read(&arguments.config.unwrap_or_default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let runtime = runtime.map_err(RunError::Start)?;
@@ -189,6 +216,9 @@ pub fn main() -> Result<(), RunError> {
 pub async fn start(given: Given) -> Result<Running, RunError> {
     telemetry::metrics();
     let Given { config, clock, journal, keys, data_key, replica } = given;
+    if journal.slot(copying_slot()).await.map_err(PastError::Read)?.is_some() {
+        return Err(RunError::UnfinishedCopy);
+    }
     // A journal in memory has nothing that outlives it, and so has its log.
     let lasting = (config.journal != Backend::Memory).then_some(&config.transparency);
     let halting = Halting::new(journal);

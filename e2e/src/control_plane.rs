@@ -47,7 +47,33 @@ impl ControlPlane {
     /// # Errors
     /// It cannot be started, or does not become ready; with the end of its log.
     pub fn start(places: &Places, certificates: &Certificates, directory: &Path, plan: &Plan) -> Result<Self, Broken> {
-        let own = certificates.issue("control-plane/laptop", &["--valid-for", plan.valid_for])?;
+        let ports = plan.ports.control_plane();
+        Self::named("control-plane/laptop", ports, places, certificates, directory, plan)
+    }
+
+    /// Another replica of this one, on ports of its own: it writes the same database, under the same keys.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not become ready; with the end of its log.
+    pub fn beside(&self, name: &str, places: &Places, certificates: &Certificates, plan: &Plan) -> Result<Self, Broken> {
+        let directory = self.directory.with_file_name(name);
+        fs::create_dir_all(&directory).doing(directory.display())?;
+        for key in ["data.key", "log.key"] {
+            fs::copy(self.directory.join(key), directory.join(key)).doing(key)?;
+        }
+        let identity = format!("control-plane/{name}");
+        Self::named(&identity, ControlPlanePorts::any(), places, certificates, &directory, plan)
+    }
+
+    fn named(
+        identity: &str,
+        ports: ControlPlanePorts,
+        places: &Places,
+        certificates: &Certificates,
+        directory: &Path,
+        plan: &Plan,
+    ) -> Result<Self, Broken> {
+        let own = certificates.issue(identity, &["--valid-for", plan.valid_for])?;
         let kept = directory.join("policies");
         // What somebody edited in an earlier life stays as it is.
         if !kept.exists() {
@@ -70,23 +96,14 @@ impl ControlPlane {
             spiffe("agent/laptop"),
             spiffe("operator/me")
         );
-        fs::write(
-            directory.join("rest.toml"),
-            [
-                tls.as_str(),
-                "[journal]\nbackend = \"embedded\"\ndirectory = \"journal\"\n[policy]\ndirectory = \"policies\"\n",
-                &identities,
-                &plan.configuration,
-            ]
-            .concat(),
-        )
-        .doing("writing the configuration")?;
-        let mut control_plane = Self {
-            program: places.control_plane.clone(),
-            directory: directory.into(),
-            process: None,
-            ports: plan.ports.control_plane(),
+        let journal = match &plan.database {
+            Some(url) => format!("[journal]\nbackend = \"postgres\"\nurl = {url:?}\n"),
+            None => "[journal]\nbackend = \"embedded\"\ndirectory = \"journal\"\n".to_owned(),
         };
+        let policy = "[policy]\ndirectory = \"policies\"\n";
+        fs::write(directory.join("rest.toml"), [&tls, &journal, policy, &identities, &plan.configuration].concat())
+            .doing("writing the configuration")?;
+        let mut control_plane = Self { program: places.control_plane.clone(), directory: directory.into(), process: None, ports };
         control_plane.begin()?;
         Ok(control_plane)
     }

@@ -34,6 +34,10 @@ pub struct Plan {
     pub policies: Option<PathBuf>,
     /// Added to the control plane's configuration.
     pub configuration: String,
+    /// The url of the database that is the journal; without it files are.
+    pub database: Option<String>,
+    /// Control planes beside the first, which the gate asks as well. They need a database.
+    pub others: &'static [&'static str],
     pub workers: u32,
     /// How long all certificates hold, as `authority issue` takes it.
     pub valid_for: &'static str,
@@ -57,9 +61,13 @@ pub struct Stack {
     // Dropped in this order: the gate ends before what it asks.
     pub envoy: Envoy,
     pub control_plane: ControlPlane,
+    /// Replicas beside it, in the order of the plan.
+    pub others: Vec<ControlPlane>,
     pub certificates: Certificates,
     pub cli: Cli,
     pub gate: SocketAddr,
+    operator: Certificate,
+    filter: Certificate,
 }
 
 // === impl Ports ===
@@ -84,6 +92,8 @@ impl Plan {
             edits: Vec::new(),
             policies: None,
             configuration: String::new(),
+            database: None,
+            others: &[],
             workers: 1,
             valid_for: "24h",
             stranger: None,
@@ -117,32 +127,71 @@ impl Stack {
         let operator = certificates.issue("operator/me", &valid)?;
         let asker = match plan.stranger {
             Some(stranger) => stranger.issued(places, &certificates, &directory.join("stranger"))?,
-            None => filter,
+            None => filter.clone(),
         };
 
         say("control plane");
         let control_plane = ControlPlane::start(places, &certificates, &directory.join("control-plane"), plan)?;
+        let others = plan.others.iter().map(|name| control_plane.beside(name, places, &certificates, plan));
+        let others = others.collect::<Result<Vec<_>, _>>()?;
         let cli = Cli::new(places, &control_plane.ports.operators, &operator, &certificates.authority());
 
         say("Envoy with the filter");
-        let asked = control_plane.ports.filters.parse().map_err(|_| Broken("the control plane names its port".into()))?;
-        let directory = directory.join("gate");
-        furnish(&directory, places, &certificates, &asker)?;
-        let bootstrap = if plan.servers.is_empty() {
-            let edits = [edits(plan, asked), plan.edits.clone()].concat();
-            EnvoyPlan { name: ENVOY, bootstrap: places.bootstrap(), edits, workers: plan.workers }
-        } else {
-            let bootstrap = generated(&directory, places, plan, asked)?;
-            EnvoyPlan { name: ENVOY, bootstrap, edits: plan.edits.clone(), workers: plan.workers }
-        };
-        let mut envoy = Envoy::start(places, &directory, &bootstrap)?;
-        if plan.stranger.is_none() {
-            // Every worker's VM, and the main thread's: until then a call is refused.
-            envoy.until_stat("wasmcustom.agentgate.streams_opened", |open| open > u64::from(plan.workers))?;
-        }
+        let asked: Vec<&ControlPlane> = std::iter::once(&control_plane).chain(&others).collect();
+        let envoy = gate(places, &certificates, &asker, plan, &asked, &directory.join("gate"))?;
         let gate = envoy.listener(GATE)?;
-        Ok(Self { envoy, control_plane, certificates, cli, gate })
+        Ok(Self { envoy, control_plane, others, certificates, cli, gate, operator, filter })
     }
+
+    /// The operator's CLI, speaking to this control plane.
+    #[must_use]
+    pub fn cli_of(&self, places: &Places, control_plane: &ControlPlane) -> Cli {
+        Cli::new(places, &control_plane.ports.operators, &self.operator, &self.certificates.authority())
+    }
+
+    /// A second gate, in `directory`, that asks this control plane and no other.
+    ///
+    /// # Errors
+    /// It does not come up; with the end of its log.
+    pub fn gate_of(
+        &self,
+        places: &Places,
+        control_plane: &ControlPlane,
+        plan: &Plan,
+        directory: &Path,
+    ) -> Result<(Envoy, SocketAddr), Broken> {
+        let envoy = gate(places, &self.certificates, &self.filter, plan, &[control_plane], directory)?;
+        let listens = envoy.listener(GATE)?;
+        Ok((envoy, listens))
+    }
+}
+
+/// An Envoy with the filter, which asks these control planes as `asker`.
+fn gate(
+    places: &Places,
+    certificates: &Certificates,
+    asker: &Certificate,
+    plan: &Plan,
+    asked: &[&ControlPlane],
+    directory: &Path,
+) -> Result<Envoy, Broken> {
+    let asked = asked.iter().map(|one| one.ports.filters.parse().map_err(|_| Broken("the control plane names its port".into())));
+    let asked: Vec<SocketAddr> = asked.collect::<Result<_, _>>()?;
+    furnish(directory, places, certificates, asker)?;
+    let bootstrap = if plan.servers.is_empty() {
+        let edits = [edits(plan, &asked), plan.edits.clone()].concat();
+        EnvoyPlan { name: ENVOY, bootstrap: places.bootstrap(), edits, workers: plan.workers }
+    } else {
+        let [asked] = asked.as_slice() else { return Err(Broken("a generated configuration asks one control plane".into())) };
+        let bootstrap = generated(directory, places, plan, *asked)?;
+        EnvoyPlan { name: ENVOY, bootstrap, edits: plan.edits.clone(), workers: plan.workers }
+    };
+    let mut envoy = Envoy::start(places, directory, &bootstrap)?;
+    if plan.stranger.is_none() {
+        // Every worker's VM, and the main thread's: until then a call is refused.
+        envoy.until_stat("wasmcustom.agentgate.streams_opened", |open| open > u64::from(plan.workers))?;
+    }
+    Ok(envoy)
 }
 
 const ENVOY: &str = "the gate's Envoy";
@@ -188,18 +237,22 @@ fn generated(gate: &Path, places: &Places, plan: &Plan, asked: SocketAddr) -> Re
 }
 
 /// The bootstrap's own addresses, each replaced by this world's.
-fn edits(plan: &Plan, control_plane: SocketAddr) -> Vec<Edit> {
+fn edits(plan: &Plan, asked: &[SocketAddr]) -> Vec<Edit> {
     let edit = |from: u16, name: &str, to: u16| {
         Edit::new(format!("port_value: {from}}}}}  # {name}"), format!("port_value: {to}}}}}  # {name}"))
     };
     let edit_endpoint = |from: u16, name: &str, to: u16| {
         Edit::new(format!("port_value: {from}}}}}}}  # {name}"), format!("port_value: {to}}}}}}}  # {name}"))
     };
+    let endpoint = |port: u16| {
+        format!("- endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}  # CONTROL_PLANE")
+    };
+    let endpoints: Vec<String> = asked.iter().map(|address| endpoint(address.port())).collect();
     vec![
         edit(10000, "LISTENER", plan.ports.gate),
         edit(9901, "ADMIN", plan.ports.admin),
         edit_endpoint(8000, "SERVER", plan.upstream.port()),
-        edit_endpoint(9443, "CONTROL_PLANE", control_plane.port()),
+        Edit::new(endpoint(9443), endpoints.join("\n              ")),
         Edit::new(r#""server": "notes""#, format!(r#""server": "{}""#, plan.server)),
     ]
 }

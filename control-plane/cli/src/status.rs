@@ -378,6 +378,7 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
             "free_bytes": journal.free_bytes,
             "full_in_days": journal.full_in_days,
             "unavailable": absent(&journal.unavailable),
+            "shared": journal.shared,
         },
         "filters": status.filters.iter().map(filter_json).collect::<Vec<_>>(),
         "certificates": status.certificates.iter().map(|certificate| certificate_json(certificate, now)).collect::<Vec<_>>(),

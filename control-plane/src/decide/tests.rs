@@ -114,6 +114,10 @@ impl Journal for Shared {
         self.memory.fetch(address)
     }
 
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
+        self.memory.bodies(after, limit)
+    }
+
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
         self.memory.discard(addresses)
     }

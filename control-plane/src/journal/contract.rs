@@ -3,8 +3,8 @@
 use super::embedded::{Embedded, Settings};
 use super::memory::Memory;
 use super::{
-    AppendError, Appended, CHANGE_BYTES_MAX, CONFLICT_RECORDS_MAX, Change, Epochs, Expected, FRAME_BYTES, Journal,
-    PAGE_BYTES_MAX, Position, ReadError, SLOT_BYTES_MAX, SLOTS_PAGE_MAX, Slot, Stream, Write, body_address,
+    AppendError, Appended, BODIES_PAGE_MAX, CHANGE_BYTES_MAX, CONFLICT_RECORDS_MAX, Change, Epochs, Expected, FRAME_BYTES,
+    Journal, PAGE_BYTES_MAX, Position, ReadError, SLOT_BYTES_MAX, SLOTS_PAGE_MAX, Slot, Stream, Write, body_address,
 };
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
@@ -107,6 +107,7 @@ backends!(
     a_discarded_body_is_gone_and_can_be_kept_again,
     a_slot_is_set_by_whoever_knows_what_it_holds,
     slots_are_listed_in_the_order_of_their_names,
+    bodies_are_listed_in_the_order_of_their_addresses,
 );
 
 async fn what_was_appended_is_read_in_order(journal: &dyn Journal) {
@@ -426,6 +427,34 @@ async fn slots_are_listed_in_the_order_of_their_names(journal: &dyn Journal) {
     assert_eq!(journal.slots(Some(counted(1, count - 1)), 9).await, Ok(Vec::new()));
     assert_eq!(journal.slots(None, 0).await, Ok(Vec::new()));
     assert_eq!(journal.slots(None, u32::MAX).await.unwrap().len(), SLOTS_PAGE_MAX as usize);
+}
+
+async fn bodies_are_listed_in_the_order_of_their_addresses(journal: &dyn Journal) {
+    assert_eq!(journal.bodies(None, 10).await, Ok(Vec::new()));
+    let count = BODIES_PAGE_MAX + 2;
+    let bodies: Vec<Bytes> = (0..count).map(|number| Bytes::from(number.to_string())).collect();
+    let mut addresses: Vec<Digest> = bodies.iter().map(|body| body_address(body)).collect();
+    for some in bodies.chunks(100) {
+        journal.append(Change { fence: None, writes: Vec::new(), bodies: some.to_vec() }).await.unwrap();
+    }
+    // What is kept twice is there once, and what was discarded is not.
+    journal.keep(Bytes::from_static(b"7")).await.unwrap();
+    addresses.sort_unstable();
+    let gone = addresses.remove(3);
+    journal.discard(vec![gone]).await.unwrap();
+    assert_eq!(journal.bodies(None, 4).await.unwrap(), addresses[..4]);
+    assert_eq!(journal.bodies(Some(gone), 2).await.unwrap(), addresses[3..5]);
+    assert_eq!(journal.bodies(None, 0).await, Ok(Vec::new()));
+    let mut listed = Vec::new();
+    loop {
+        let page = journal.bodies(listed.last().copied(), u32::MAX).await.unwrap();
+        assert!(page.len() <= BODIES_PAGE_MAX as usize);
+        match page.is_empty() {
+            true => break,
+            false => listed.extend(page),
+        }
+    }
+    assert_eq!(listed, addresses);
 }
 
 /// Every error reads as a sentence.

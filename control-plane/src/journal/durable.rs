@@ -253,6 +253,26 @@ impl Durable {
         }
     }
 
+    /// The addresses after `after` under which a body is kept, in their order.
+    pub(super) fn addresses(&self, mut after: Option<Digest>, limit: usize) -> Result<Vec<Digest>, ReadError> {
+        let mut kept = Vec::new();
+        while kept.len() < limit {
+            // The overlay first: what leaves it is in the index already.
+            let newest = locked(&self.overlay).addresses(after, limit);
+            let indexed = self.asked(|index| index.addresses(after, limit))?;
+            let both: std::collections::BTreeSet<Digest> = newest.into_iter().chain(indexed).collect();
+            let page: Vec<Digest> = both.into_iter().take(limit).collect();
+            let Some(last) = page.last() else { break };
+            after = Some(*last);
+            for address in page {
+                if kept.len() < limit && self.is_kept(&address)? {
+                    kept.push(address);
+                }
+            }
+        }
+        Ok(kept)
+    }
+
     /// Whether a body is there, and was not discarded.
     pub(super) fn is_kept(&self, address: &Digest) -> Result<bool, ReadError> {
         let Some(location) = self.body_location(address)? else { return Ok(false) };

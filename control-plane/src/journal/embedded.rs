@@ -15,8 +15,8 @@ use super::scan::{self, Walked, walk};
 use super::segments::{Layout, SEGMENT_BYTES_MIN, Segments};
 use super::slots::Slots;
 use super::{
-    AppendError, Appended, BoxFuture, CHANGE_BYTES_MAX, Change, FRAME_BYTES, Health, Journal, Position, ReadError, Record,
-    Sequence, Slot, Stream, Version, body_address,
+    AppendError, Appended, BODIES_PAGE_MAX, BoxFuture, CHANGE_BYTES_MAX, Change, FRAME_BYTES, Health, Journal, Position,
+    ReadError, Record, Sequence, Slot, Stream, Version, body_address,
 };
 use crate::telemetry::Counted;
 use agentgate_core::digest::Digest;
@@ -248,6 +248,10 @@ impl Journal for Embedded {
 
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
         self.reading(move |durable| durable.fetch(&address))
+    }
+
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
+        self.reading(move |durable| durable.addresses(after, limit.min(BODIES_PAGE_MAX) as usize))
     }
 
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {

@@ -77,6 +77,10 @@ impl Journal for Halting {
         self.journal.fetch(address)
     }
 
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
+        self.journal.bodies(after, limit)
+    }
+
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
         self.unless_halted(|journal| journal.discard(addresses))
     }

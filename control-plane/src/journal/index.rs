@@ -194,6 +194,26 @@ impl Index {
         })
     }
 
+    /// Where there are bodies, after `after`, each once.
+    pub(super) fn addresses(&self, after: Option<Digest>, limit: usize) -> Result<Vec<Digest>, IndexError> {
+        // Behind every place of that address.
+        let from = after.map_or_else(|| vec![BODY], |after| [&key(BODY, &[after.as_bytes()])[..], &[u8::MAX; 9]].concat());
+        caught(|| {
+            let mut found: Vec<Digest> = Vec::new();
+            for entry in self.db.range(from..vec![BODY + 1]) {
+                let (key, _) = entry?;
+                let address = key.get(1..33).and_then(|address| Digest::try_from(address).ok()).ok_or(IndexError::Form)?;
+                if found.last() != Some(&address) {
+                    if found.len() == limit {
+                        break;
+                    }
+                    found.push(address);
+                }
+            }
+            Ok(found)
+        })
+    }
+
     pub(super) fn version(&self, stream: Stream) -> Result<Version, IndexError> {
         caught(|| match self.db.scan_prefix(key(RECORD, &[stream.0.as_bytes()])).next_back().transpose()? {
             Some((key, _)) => key.len().checked_sub(8).and_then(|at| be64(key.get(at..)?)).ok_or(IndexError::Form),

@@ -2,8 +2,9 @@
 //! long as it lives, and it refuses to say otherwise: `health` names the backend.
 
 use super::{
-    AppendError, Appended, BoxFuture, CHANGE_BYTES_MAX, CONFLICT_RECORDS_MAX, Change, Epochs, Expected, Health, Journal,
-    PAGE_BYTES_MAX, Position, ReadError, Record, SLOT_BYTES_MAX, SLOTS_PAGE_MAX, Sequence, Slot, Stream, Version, body_address,
+    AppendError, Appended, BODIES_PAGE_MAX, BoxFuture, CHANGE_BYTES_MAX, CONFLICT_RECORDS_MAX, Change, Epochs, Expected, Health,
+    Journal, PAGE_BYTES_MAX, Position, ReadError, Record, SLOT_BYTES_MAX, SLOTS_PAGE_MAX, Sequence, Slot, Stream, Version,
+    body_address,
 };
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
@@ -26,7 +27,7 @@ struct State {
     /// Index into `records`, by stream: version v stands at v - 1.
     streams: HashMap<Stream, Vec<usize>>,
     ids: HashMap<Digest, Position>,
-    bodies: HashMap<Digest, Bytes>,
+    bodies: BTreeMap<Digest, Bytes>,
     slots: BTreeMap<Digest, Bytes>,
     bytes: u64,
     refusing: Option<String>,
@@ -100,6 +101,13 @@ impl Journal for Memory {
 
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
         Box::pin(ready(Ok(self.state().bodies.get(&address).cloned())))
+    }
+
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        let bodies = state.bodies.range((from, Bound::Unbounded)).take(limit.min(BODIES_PAGE_MAX) as usize);
+        Box::pin(ready(Ok(bodies.map(|(address, _)| *address).collect())))
     }
 
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {

@@ -55,6 +55,9 @@ pub const SLOT_BYTES_MAX: usize = 8 << 10;
 /// The most slots in one answer of `slots`.
 pub const SLOTS_PAGE_MAX: u32 = 1_024;
 
+/// The most addresses in one answer of `bodies`.
+pub const BODIES_PAGE_MAX: u32 = 1_024;
+
 /// How many missing records a `Conflict` carries. Whoever lags further behind reads the stream.
 pub const CONFLICT_RECORDS_MAX: u32 = 128;
 
@@ -187,6 +190,10 @@ pub trait Journal: Send + Sync + fmt::Debug {
 
     /// The bytes kept under `address`, compared with it.
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>>;
+
+    /// The addresses after `after` under which bytes are kept, in their order, at most `limit` and `BODIES_PAGE_MAX`; fewer
+    /// does not mean that there are no more, none does. What is kept or discarded meanwhile may be among them or not.
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>>;
 
     /// Forgets bodies: `fetch` gives None for them from here on, and the space that they took is used again. Those that are
     /// not there are forgotten already. Durable when it resolves; records never change.

@@ -7,6 +7,7 @@ use super::segments::Tail;
 use super::{Position, Sequence, Version};
 use agentgate_core::digest::Digest;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Records and bodies that may wait for the index: some 3 MB, and half a second of a busy disk's work.
@@ -130,6 +131,21 @@ impl Overlay {
     pub(super) fn bodies(&self, address: &Digest) -> Vec<Location> {
         let range = (*address, Place::FIRST)..=(*address, Place::LAST);
         self.bodies.range(range).map(|((_, place), length)| Location { place: *place, length: *length }).collect()
+    }
+
+    /// Where there are bodies, after `after`, each once.
+    pub(super) fn addresses(&self, after: Option<Digest>, limit: usize) -> Vec<Digest> {
+        let mut found: Vec<Digest> = Vec::new();
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded((after, Place::LAST)));
+        for (address, _) in self.bodies.range((from, Bound::Unbounded)).map(|(key, _)| key) {
+            if found.last() != Some(address) {
+                if found.len() == limit {
+                    break;
+                }
+                found.push(*address);
+            }
+        }
+        found
     }
 
     pub(super) fn version(&self, stream: Stream) -> Option<Version> {

@@ -32,7 +32,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 pub use keys::{LogKeyError, LogKeys, log_keys};
-pub use leaf::entry;
+pub use leaf::{Unknown, entry};
 pub use log::LogError;
 
 /// A checkpoint as it was published.
@@ -182,7 +182,8 @@ impl Transparency {
 }
 
 /// Where the newest signed checkpoint is, for every replica.
-fn checkpoint_slot() -> Digest {
+#[must_use]
+pub fn checkpoint_slot() -> Digest {
     Digest::of("agentgate/slot/checkpoint/1", b"")
 }
 

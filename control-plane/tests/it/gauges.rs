@@ -110,6 +110,7 @@ const CONSTS: &[(&str, Behind)] = &[
     ("journal/mod.rs CHANGE_BYTES_MAX", Nothing),
     ("journal/mod.rs CONFLICT_RECORDS_MAX", Nothing),
     ("journal/mod.rs PAGE_BYTES_MAX", Nothing),
+    ("journal/mod.rs BODIES_PAGE_MAX", Nothing),
     ("journal/mod.rs SLOTS_PAGE_MAX", Nothing),
     ("journal/mod.rs SLOT_BYTES_MAX", Nothing),
     ("journal/overlay.rs OVERLAY_ENTRIES_MAX", Gauge("agentgate_journal_overlay_entries")),

@@ -10,6 +10,7 @@
 
 mod authz;
 mod conversation;
+mod copy;
 mod drain;
 mod gauges;
 mod history;

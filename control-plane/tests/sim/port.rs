@@ -270,6 +270,10 @@ impl Journal for Port {
         self.look("fetch", None, move |depot| now(depot.memory.fetch(address)))
     }
 
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
+        self.look("bodies", None, move |depot| now(depot.memory.bodies(after, limit)))
+    }
+
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
         self.change(move |depot| now(depot.memory.discard(addresses)))
     }

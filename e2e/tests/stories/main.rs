@@ -23,6 +23,7 @@ mod mesh;
 mod observe;
 mod origin;
 mod policy;
+mod replicas;
 mod rest;
 mod rust_sdk;
 mod session;

@@ -112,6 +112,15 @@ impl std::fmt::Debug for Settings {
 
 // === impl Postgres ===
 
+/// The schema that a database has now; 0: none.
+///
+/// # Errors
+/// The database cannot be reached, or its steps are not this program's.
+pub async fn schema_of(settings: &Settings) -> Result<i32, OpenError> {
+    let link = Connector::new(settings)?.connect().await?;
+    Ok(schema::found(&link).await?)
+}
+
 /// Brings the schema of a database forward or back to `to`; 0 removes everything. No control plane may run on it meanwhile.
 ///
 /// # Errors
@@ -223,6 +232,10 @@ impl Journal for Postgres {
 
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
         Box::pin(self.readers.fetch(address))
+    }
+
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
+        Box::pin(self.readers.bodies(after, limit))
     }
 
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {

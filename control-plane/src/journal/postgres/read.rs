@@ -4,7 +4,9 @@
 use super::link::{Connector, FLEETING, Failure, Link, in_time};
 use super::pen::signed;
 use super::standing::{Standing, record_digest};
-use crate::journal::{PAGE_BYTES_MAX, Position, ReadError, Record, SLOTS_PAGE_MAX, Sequence, Stream, Version, body_address};
+use crate::journal::{
+    BODIES_PAGE_MAX, PAGE_BYTES_MAX, Position, ReadError, Record, SLOTS_PAGE_MAX, Sequence, Stream, Version, body_address,
+};
 use crate::telemetry::Counted;
 use agentgate_core::digest::Digest;
 use agentgate_core::error::chain;
@@ -47,6 +49,7 @@ const FIND: &str = "SELECT sequence, version FROM agentgate.records WHERE id = $
 /// Waits until nobody writes. Whoever was about to has committed then, or never will.
 const SETTLE: &str = "SELECT sequence FROM agentgate.head FOR SHARE";
 const FETCH: &str = "SELECT bytes FROM agentgate.bodies WHERE address = $1";
+const BODIES: &str = "SELECT address FROM agentgate.bodies WHERE address > $1 ORDER BY address LIMIT $2";
 const SLOT: &str = "SELECT value FROM agentgate.slots WHERE name = $1";
 const SLOTS: &str = "SELECT name, value FROM agentgate.slots WHERE name > $1 ORDER BY name LIMIT $2";
 
@@ -69,6 +72,7 @@ struct Reader {
     find: Statement,
     settle: Statement,
     fetch: Statement,
+    bodies: Statement,
     slot: Statement,
     slots: Statement,
 }
@@ -128,6 +132,14 @@ impl Readers {
             return Ok(Some(body));
         }
         Err(ReadError::Damaged(format!("the body {address} is not what was kept")))
+    }
+
+    pub(super) async fn bodies(&self, after: Option<Digest>, limit: u32) -> Result<Vec<Digest>, ReadError> {
+        // No address is empty: every one stands after that.
+        let after = after.as_ref().map_or(&[][..], name);
+        let limit = i64::from(limit.min(BODIES_PAGE_MAX));
+        let rows = self.query(|reader| &reader.bodies, &[&after, &limit]).await?;
+        rows.iter().map(|row| digest(row, 0).map_err(failed)).collect()
     }
 
     pub(super) async fn slot(&self, slot: Digest) -> Result<Option<Bytes>, ReadError> {
@@ -205,17 +217,18 @@ impl Reader {
     async fn new(link: Link) -> Result<Self, Failure> {
         link.run(FLEETING).await?;
         let client = &link.client;
-        let (read, follow, version, find, settle, fetch, slot, slots) = try_join!(
+        let (read, follow, version, find, settle, fetch, bodies, slot, slots) = try_join!(
             client.prepare(READ),
             client.prepare(FOLLOW),
             client.prepare(VERSION),
             client.prepare(FIND),
             client.prepare(SETTLE),
             client.prepare(FETCH),
+            client.prepare(BODIES),
             client.prepare(SLOT),
             client.prepare(SLOTS)
         )?;
-        Ok(Self { read, follow, version, find, settle, fetch, slot, slots, link })
+        Ok(Self { read, follow, version, find, settle, fetch, bodies, slot, slots, link })
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) async fn migrate(link: &Link, to: i32) -> Result<(), SchemaError> {
 }
 
 /// The schema that the database has, by the steps that were taken.
-async fn found(link: &Link) -> Result<i32, SchemaError> {
+pub(super) async fn found(link: &Link) -> Result<i32, SchemaError> {
     let made = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'agentgate' AND table_name = 'migrations'";
     if link.client.query_opt(made, &[]).await.map_err(failed)?.is_none() {
         return Ok(0);
