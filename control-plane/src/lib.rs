@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod decide;
 pub mod error;
+pub mod evidence;
 pub mod follow;
 pub mod history;
 pub mod identity;
