@@ -5,9 +5,10 @@ use std::{env, error::Error, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "agentgate/v1/approval.proto",
     "agentgate/v1/control.proto",
+    "agentgate/v1/evidence.proto",
     "agentgate/v1/gate.proto",
     "agentgate/v1/policy.proto",
     "agentgate/v1/record.proto",

@@ -2,6 +2,7 @@
 
 use crate::approval::ApprovalError;
 use crate::control::OrderError;
+use crate::evidence::EvidenceError;
 use crate::history::HistoryError;
 use crate::identity;
 use crate::session::TraceError;
@@ -83,6 +84,20 @@ impl From<TransparencyError> for Status {
             | TransparencyError::Sign(_) => Code::Unavailable,
             TransparencyError::Stranger(_) | TransparencyError::Leaf(_) => Code::FailedPrecondition,
             TransparencyError::Contradiction(_) => Code::DataLoss,
+        };
+        Self::new(code, agentgate_core::error::chain(&error))
+    }
+}
+
+impl From<EvidenceError> for Status {
+    fn from(error: EvidenceError) -> Self {
+        let code = match error {
+            EvidenceError::Log(error) => return error.into(),
+            EvidenceError::Read(_) => Code::Unavailable,
+            EvidenceError::Another(_) => Code::DataLoss,
+            EvidenceError::Files { .. } => Code::InvalidArgument,
+            EvidenceError::NoFile(_) => Code::NotFound,
+            EvidenceError::Failed => Code::Internal,
         };
         Self::new(code, agentgate_core::error::chain(&error))
     }

@@ -13,6 +13,7 @@ pub mod control;
 pub mod copy;
 pub mod decide;
 pub mod error;
+pub mod evidence;
 pub mod follow;
 pub mod history;
 pub mod identity;

@@ -13,6 +13,8 @@ use crate::copy::{CopyError, copying_slot};
 use crate::decide::authz::rpc::AuthzRpc;
 use crate::decide::rpc::GateRpc;
 use crate::decide::{Decide, Rooms};
+use crate::evidence::Evidence;
+use crate::evidence::rpc::EvidenceRpc;
 use crate::follow::Follow;
 use crate::history::rpc::PolicyRpc;
 use crate::history::{self, History};
@@ -266,7 +268,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         replica: replica.clone(),
         started_at: clock.now(),
         clock: clock.clone(),
-        journal,
+        journal: Arc::clone(&journal),
         identity: Arc::clone(&identity),
         control: Arc::clone(&control),
         policy: Arc::clone(&policy),
@@ -309,6 +311,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity) },
         policy: PolicyRpc { history, leaving: leaving.clone() },
         transparency: TransparencyRpc(Arc::clone(&log)),
+        evidence: EvidenceRpc { evidence: Arc::new(Evidence::new(journal, Arc::clone(&log))) },
     };
 
     let mut listeners = JoinSet::new();

@@ -10,6 +10,7 @@ use crate::config::Limits;
 use crate::control::rpc::ControlRpc;
 use crate::decide::authz::rpc::AuthzRpc;
 use crate::decide::rpc::GateRpc;
+use crate::evidence::rpc::EvidenceRpc;
 use crate::history::{REQUEST_BYTES_MAX, rpc::PolicyRpc};
 use crate::identity::{Identity, Peer, rpc as gate};
 use crate::rarely::Rarely;
@@ -19,6 +20,7 @@ use crate::telemetry::Counted;
 use crate::transparency::rpc::TransparencyRpc;
 use agentgate_proto::v1::approvals_server::ApprovalsServer;
 use agentgate_proto::v1::control_server::ControlServer;
+use agentgate_proto::v1::evidence_server::EvidenceServer;
 use agentgate_proto::v1::gate_server::GateServer;
 use agentgate_proto::v1::policy_server::PolicyServer;
 use agentgate_proto::v1::status_server::StatusServer;
@@ -73,6 +75,7 @@ pub struct Services {
     pub approvals: ApprovalsRpc,
     pub policy: PolicyRpc,
     pub transparency: TransparencyRpc,
+    pub evidence: EvidenceRpc,
 }
 
 /// A connection whose other end was verified.
@@ -126,6 +129,7 @@ impl Listening {
         health.set_serving::<ApprovalsServer<ApprovalsRpc>>().await;
         health.set_serving::<PolicyServer<PolicyRpc>>().await;
         health.set_serving::<TransparencyServer<TransparencyRpc>>().await;
+        health.set_serving::<EvidenceServer<EvidenceRpc>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(agentgate_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -143,6 +147,7 @@ impl Listening {
             .add_service(ApprovalsServer::new(services.approvals))
             .add_service(PolicyServer::new(services.policy).max_decoding_message_size(REQUEST_BYTES_MAX))
             .add_service(TransparencyServer::new(services.transparency))
+            .add_service(EvidenceServer::new(services.evidence))
             .add_service(health_rpc)
             .add_optional_service(reflection)
             .serve_with_incoming_shutdown(incoming, left(leaving))

@@ -6,9 +6,11 @@ use crate::failure::{Exit, Failure};
 use agentgate_proto::v1;
 use agentgate_proto::v1::approvals_client::ApprovalsClient;
 use agentgate_proto::v1::control_client::ControlClient;
+use agentgate_proto::v1::evidence_client::EvidenceClient;
 use agentgate_proto::v1::policy_client::PolicyClient;
 use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::trace_client::TraceClient;
+use agentgate_proto::v1::transparency_client::TransparencyClient;
 use clap::Args;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -185,6 +187,21 @@ impl Client {
         Ok(self.reading(stream))
     }
 
+    pub async fn show_log(&self) -> Result<v1::ShowLogResponse, Failure> {
+        let mut client = TransparencyClient::new(self.channel.clone());
+        self.unary(client.show_log(v1::ShowLogRequest {})).await
+    }
+
+    pub async fn prove_record(&self, sequence: u64) -> Result<v1::ProveRecordResponse, Failure> {
+        let mut client = self.evidence();
+        self.unary(client.prove_record(v1::ProveRecordRequest { sequence })).await
+    }
+
+    pub async fn read_log_files(&self, paths: Vec<String>) -> Result<v1::ReadLogFilesResponse, Failure> {
+        let mut client = self.evidence();
+        self.unary(client.read_log_files(v1::ReadLogFilesRequest { paths })).await
+    }
+
     fn reading<T>(&self, stream: Streaming<T>) -> Messages<T> {
         Messages { stream, endpoint: self.endpoint.clone(), patience: Some(Duration::from_secs(PROGRESS_S_MAX)) }
     }
@@ -195,6 +212,10 @@ impl Client {
 
     fn control(&self) -> ControlClient<Channel> {
         ControlClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    fn evidence(&self) -> EvidenceClient<Channel> {
+        EvidenceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     fn policy(&self) -> PolicyClient<Channel> {

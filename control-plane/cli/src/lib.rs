@@ -15,6 +15,7 @@ pub mod failure;
 pub mod journal;
 pub mod kill;
 pub mod known;
+pub mod log;
 pub mod mode;
 pub mod moment;
 pub mod openapi;
@@ -27,6 +28,7 @@ pub mod status;
 pub mod table;
 pub mod text;
 pub mod trace;
+pub mod verify;
 
 use arguments::{Arguments, Verb};
 use clap::FromArgMatches as _;
@@ -81,6 +83,8 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Observe(verb) => wait(async { mode::observe(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Mode(verb) => wait(async { mode::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Journal(verb) => journal::run(verb, desk),
+        Verb::Log(verb) => wait(async { log::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Verify(verb) => verify::run(verb, desk),
         Verb::Kill(verb) => wait(async { kill::kill(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Resume(verb) => wait(async { kill::resume(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Openapi(verb) => openapi::run(verb, desk),

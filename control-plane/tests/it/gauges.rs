@@ -78,6 +78,7 @@ const CONSTS: &[(&str, Behind)] = &[
     ("decide/mod.rs ATTEMPTS_MAX", Nothing),
     ("decide/once.rs JOINED_MAX", Gauge("agentgate_calls_joined")),
     ("decide/rpc.rs SAID_MAX", Gauge("agentgate_messages_said")),
+    ("evidence/mod.rs LOG_FILES_MAX", Nothing),
     ("identity/users.rs SHOWN_CHARS_MAX", Nothing),
     ("history/explain.rs LISTS_READ_MAX", Nothing),
     ("history/explain.rs LOOKED_BACK_MAX", Nothing),

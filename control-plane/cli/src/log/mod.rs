@@ -1,0 +1,38 @@
+//! `agentgate log show | prove | export`: the transparency log as the control plane gives it, for whoever checks it elsewhere.
+//!
+//! It checks what it writes only as far as it takes to write it: `agentgate verify` judges, with keys of one's own.
+
+mod export;
+mod prove;
+mod show;
+
+use crate::client::{Client, Connection};
+use crate::failure::Failure;
+use crate::output::Desk;
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show how far the log is, its root, and the keys to check it with
+    Show,
+    /// Write a file that shows that one record is in the log
+    Prove(prove::Arguments),
+    /// Copy the whole log into files; goes on where an earlier copy stopped
+    Export(export::Arguments),
+}
+
+pub async fn run(verb: &Verb, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    match verb {
+        Verb::Show => show::run(client, desk).await,
+        Verb::Prove(arguments) => prove::run(arguments, client, desk).await,
+        Verb::Export(arguments) => export::run(arguments, client, desk).await,
+    }
+}

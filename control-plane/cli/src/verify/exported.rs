@@ -1,0 +1,89 @@
+//! An exported log: its checkpoint, all its entries and all its tiles, against the one root that was signed.
+
+use super::report::Report;
+use super::unreadable::{Unreadable, read};
+use agentgate_core::transparency::bundle::Bundle;
+use agentgate_core::transparency::edge::Edge;
+use agentgate_core::transparency::tile::Tile;
+use agentgate_core::transparency::tree::Frontier;
+use agentgate_core::transparency::verify::Audit;
+use std::io;
+use std::path::Path;
+
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+
+/// The largest file of a log: a full bundle of entries, with room.
+const LOG_FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// Reads all of it.
+pub(crate) fn judge(directory: &Path, mut audit: Audit<'_>) -> Result<Report, Unreadable> {
+    let size = audit.signed().checkpoint().size;
+    let mut tiles = Tiles { directory, edge: Edge::default(), other: Vec::new() };
+    let mut order = None;
+    // An empty frontier is every log's beginning.
+    let run = audit.run(Frontier::default()).ok();
+    if let Some(mut run) = run {
+        'log: for bundle in (0_u64..).map_while(|index| Bundle::at(index, size)) {
+            let path = bundle.path();
+            let decoded = bundle.decode(&file(directory, &path)?);
+            let entries = decoded.map_err(|source| Unreadable::Bundle { path: directory.join(&path), source })?;
+            for entry in entries {
+                if let Err(wrong) = run.entry(&entry) {
+                    order = Some(wrong);
+                    break 'log;
+                }
+                tiles.push(entry.leaf_hash())?;
+            }
+        }
+        audit.end(run);
+    }
+    tiles.end()?;
+    let mut report = Report::of("log", audit.conclude());
+    if let Some(wrong) = order {
+        report.wrong(wrong.to_string());
+    }
+    for path in tiles.other {
+        report.wrong(format!("the tile `{path}` is not made of the log's entries"));
+    }
+    Ok(report)
+}
+
+/// The tiles as they must be, beside those that were given.
+struct Tiles<'a> {
+    directory: &'a Path,
+    edge: Edge,
+    other: Vec<String>,
+}
+
+// === impl Tiles ===
+
+impl Tiles<'_> {
+    fn push(&mut self, leaf: agentgate_core::transparency::tree::Hash) -> Result<(), Unreadable> {
+        let mut full = Vec::new();
+        // Beyond what can be counted there is no bundle that an entry could have come from.
+        let _ = self.edge.push(leaf, |tile, bytes| full.push((tile, bytes)));
+        full.into_iter().try_for_each(|(tile, bytes)| self.compare(tile, &bytes))
+    }
+
+    fn end(&mut self) -> Result<(), Unreadable> {
+        let partial: Vec<_> = self.edge.partial().collect();
+        partial.into_iter().try_for_each(|(tile, bytes)| self.compare(tile, &bytes))
+    }
+
+    fn compare(&mut self, tile: Tile, wanted: &[u8]) -> Result<(), Unreadable> {
+        let path = tile.path();
+        if file(self.directory, &path)? != wanted {
+            self.other.push(path);
+        }
+        Ok(())
+    }
+}
+
+fn file(directory: &Path, path: &str) -> Result<Vec<u8>, Unreadable> {
+    read(&directory.join(path), LOG_FILE_BYTES_MAX).map_err(|error| match error {
+        Unreadable::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Unreadable::Missing { path: directory.into(), file: path.into() }
+        }
+        other => other,
+    })
+}

@@ -1,0 +1,75 @@
+//! The fields of a JSON file of ours, read by name. What is missing or of another kind is named with the way to it.
+
+use super::unreadable::Unreadable;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use std::path::Path;
+
+/// An object, and the way to it.
+#[derive(Clone, Debug)]
+pub(crate) struct Fields<'a> {
+    path: &'a Path,
+    way: String,
+    value: &'a Value,
+}
+
+/// The value in a file's bytes.
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Value, Unreadable> {
+    serde_json::from_slice(bytes).map_err(|source| {
+        let path = path.to_path_buf();
+        if source.is_eof() { Unreadable::Cut { path } } else { Unreadable::Json { path, source } }
+    })
+}
+
+/// As it stands in a file of ours.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+// === impl Fields ===
+
+impl<'a> Fields<'a> {
+    /// The whole file, which says of itself that it is of this form, and of a version up to `known`.
+    pub(crate) fn of(path: &'a Path, value: &'a Value, form: &str, known: u64) -> Result<Self, Unreadable> {
+        let fields = Self { path, way: String::new(), value };
+        if value.get("form").and_then(Value::as_str) != Some(form) {
+            return Err(Unreadable::Form { path: path.into() });
+        }
+        let found = fields.number("version")?;
+        if found == 0 || found > known {
+            return Err(Unreadable::Newer { path: path.into(), found, known });
+        }
+        Ok(fields)
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<u64, Unreadable> {
+        self.field(name).as_u64().ok_or_else(|| self.wrong(name, "a number"))
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Result<&'a str, Unreadable> {
+        self.field(name).as_str().ok_or_else(|| self.wrong(name, "text"))
+    }
+
+    pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, Unreadable> {
+        self.decode(name, self.field(name))
+    }
+
+    pub(crate) fn all_bytes(&self, name: &str) -> Result<Vec<Vec<u8>>, Unreadable> {
+        let values = self.field(name).as_array().ok_or_else(|| self.wrong(name, "a list"))?;
+        values.iter().zip(0_usize..).map(|(value, at)| self.decode(&format!("{name}[{at}]"), value)).collect()
+    }
+
+    pub(crate) fn wrong(&self, name: &str, wanted: &'static str) -> Unreadable {
+        Unreadable::Field { path: self.path.into(), field: format!("{}{name}", self.way), wanted }
+    }
+
+    fn decode(&self, name: &str, value: &Value) -> Result<Vec<u8>, Unreadable> {
+        let decoded = value.as_str().and_then(|text| STANDARD.decode(text).ok());
+        decoded.ok_or_else(|| self.wrong(name, "bytes in base64"))
+    }
+
+    fn field(&self, name: &str) -> &'a Value {
+        self.value.get(name).unwrap_or(&Value::Null)
+    }
+}

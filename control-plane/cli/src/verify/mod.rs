@@ -1,0 +1,138 @@
+//! `agentgate verify`: what somebody may conclude who has public keys and files, and asks nobody.
+//!
+//! It opens no connection and believes no name in a file: keys come from the command line. It says what was shown, what was
+//! wrong, and what nothing shows; it never turns the last into the first.
+
+mod exported;
+mod fields;
+mod proof;
+mod report;
+mod stored;
+mod unreadable;
+
+#[cfg(test)]
+mod tests;
+
+use crate::failure::{Exit, Failure};
+use crate::output::Desk;
+use agentgate_core::error::chain;
+use agentgate_core::transparency::key::VerifierKey;
+use agentgate_core::transparency::note::{NOTE_BYTES_MAX, NoteError};
+use agentgate_core::transparency::trust::{Trust, TrustError};
+use agentgate_core::transparency::verify::Audit;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+pub use proof::ProofFile;
+pub use report::Report;
+pub use unreadable::Unreadable;
+
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A proof file, or the directory of an exported log
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// A verifier key of the log, as `agentgate log show` prints it; several where the log changed its key
+    #[arg(long, required = true, value_name = "VERIFIER")]
+    key: Vec<String>,
+    /// A witness's verifier key, which counts towards the quorum
+    #[arg(long, value_name = "VERIFIER")]
+    witness: Vec<String>,
+    /// How many of the witnesses must have seen the checkpoint; without it all of them
+    #[arg(long, value_name = "N", requires = "witness")]
+    quorum: Option<usize>,
+    /// A checkpoint that was kept earlier: has the log only grown since?
+    #[arg(long, value_name = "CHECKPOINT")]
+    older: Vec<PathBuf>,
+}
+
+pub fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    let trust = trust(arguments)?;
+    let older = arguments.older.iter().map(|path| note(path)).collect::<Result<Vec<_>, _>>().map_err(unjudged)?;
+    let report = judge(&arguments.path, &trust, &older).map_err(unjudged)?;
+    report.say(&arguments.path, desk)
+}
+
+/// What can be said of what lies there.
+///
+/// # Errors
+/// Where it cannot be read as anything that this program knows.
+pub fn judge(path: &Path, trust: &Trust, older: &[Vec<u8>]) -> Result<Report, Unreadable> {
+    if path.is_dir() {
+        let checkpoint = path.join(exported::CHECKPOINT);
+        if !checkpoint.exists() {
+            return Err(Unreadable::Form { path: path.into() });
+        }
+        let note = note(&checkpoint)?;
+        return audited("log", &checkpoint, trust, &note, older, |audit| exported::judge(path, audit));
+    }
+    let proof = ProofFile::read(path)?;
+    audited("proof", path, trust, &proof.checkpoint, older, |audit| Ok(proof.judge(audit)))
+}
+
+/// An audit of what this checkpoint is of; without one there is nothing to stand on.
+fn audited(
+    what: &'static str,
+    path: &Path,
+    trust: &Trust,
+    note: &[u8],
+    older: &[Vec<u8>],
+    judge: impl FnOnce(Audit<'_>) -> Result<Report, Unreadable>,
+) -> Result<Report, Unreadable> {
+    let mut audit = match Audit::of(trust, note) {
+        Ok(audit) => audit,
+        Err(TrustError::Note(source)) if !is_forged(&source) => {
+            return Err(Unreadable::Checkpoint { path: path.into(), source });
+        }
+        Err(error) => {
+            let mut report = Report::new(what);
+            report.wrong(format!("nothing in it can be believed: {}", chain(&error)));
+            return Ok(report);
+        }
+    };
+    older.iter().for_each(|older| audit.older(older, None));
+    judge(audit)
+}
+
+fn is_forged(error: &NoteError) -> bool {
+    match error {
+        NoteError::Forged(_) => true,
+        NoteError::Length(_)
+        | NoteError::Encoding
+        | NoteError::Control(_)
+        | NoteError::Text
+        | NoteError::Separator
+        | NoteError::Unsigned
+        | NoteError::Signatures
+        | NoteError::Signature { .. }
+        | NoteError::Name { .. }
+        | NoteError::Algorithm(_)
+        | NoteError::Time(_) => false,
+    }
+}
+
+fn note(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    unreadable::read(path, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))
+}
+
+fn trust(arguments: &Arguments) -> Result<Trust, Failure> {
+    let trust = Trust::new(keys(&arguments.key)?).map_err(|error| Failure::new(Exit::Usage, error))?;
+    if arguments.witness.is_empty() {
+        return Ok(trust);
+    }
+    let quorum = arguments.quorum.unwrap_or(arguments.witness.len());
+    trust.witnessed_by(keys(&arguments.witness)?, quorum).map_err(|error| Failure::new(Exit::Usage, error))
+}
+
+fn keys(written: &[String]) -> Result<Vec<VerifierKey>, Failure> {
+    let read = |text: &String| {
+        VerifierKey::parse(text).map_err(|error| {
+            Failure::new(Exit::Usage, format!("`{text}` is no verifier key")).because(error).then("agentgate log show prints it")
+        })
+    };
+    written.iter().map(read).collect()
+}
+
+fn unjudged(error: Unreadable) -> Failure {
+    Failure::new(Exit::Local, error)
+}

@@ -1,0 +1,49 @@
+//! Why something that was given cannot be judged at all. Each has a name, so that nobody takes a torn file for a forged one.
+
+use agentgate_core::transparency::bundle::BundleError;
+use agentgate_core::transparency::leaf::EntryError;
+use agentgate_core::transparency::note::NoteError;
+use agentgate_core::transparency::proof::ProofError;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    #[error("cannot read `{}`", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("`{}` has more than {max} bytes, which no such file has", path.display())]
+    Large { path: PathBuf, max: u64 },
+    #[error("`{}` is cut short", path.display())]
+    Cut { path: PathBuf },
+    #[error("`{}` is corrupt: it is no JSON", path.display())]
+    Json { path: PathBuf, source: serde_json::Error },
+    #[error("`{}` is neither a proof, nor an exported log, nor an evidence pack", path.display())]
+    Form { path: PathBuf },
+    #[error("`{}` is of version {found} of its form, and this program reads up to {known}; use a newer `agentgate`", path.display())]
+    Newer { path: PathBuf, found: u64, known: u64 },
+    #[error("`{}` is corrupt: `{field}` is not {wanted}", path.display())]
+    Field { path: PathBuf, field: String, wanted: &'static str },
+    #[error("`{}` is corrupt: its checkpoint is no signed note", path.display())]
+    Checkpoint { path: PathBuf, source: NoteError },
+    #[error("`{}` is corrupt: its entry is none", path.display())]
+    Entry { path: PathBuf, source: EntryError },
+    #[error("`{}` is corrupt: its proof is none", path.display())]
+    Proof { path: PathBuf, source: ProofError },
+    #[error("`{}` is corrupt", path.display())]
+    Bundle { path: PathBuf, source: BundleError },
+    #[error("the log in `{}` is cut short: `{file}` is missing; `agentgate log export` goes on where it stopped", path.display())]
+    Missing { path: PathBuf, file: String },
+}
+
+/// The bytes of a file that is not larger than it may be.
+pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, Unreadable> {
+    let failed = |source| Unreadable::File { path: path.into(), source };
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, max.saturating_add(1)), &mut bytes).map_err(failed)?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max {
+        return Err(Unreadable::Large { path: path.into(), max });
+    }
+    Ok(bytes)
+}
