@@ -89,7 +89,9 @@ pub enum FetchError {
     Body(#[from] BodyError),
     #[error("its record names no body")]
     Unnamed,
-    #[error("its record does not say where its body is and which key opens it; a journal from before there were keys is not read, begin with an empty directory")]
+    #[error(
+        "its record does not say where its body is and which key opens it; a journal from before there were keys is not read, begin with an empty directory"
+    )]
     Address,
 }
 
