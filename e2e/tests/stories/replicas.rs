@@ -2,6 +2,7 @@
 //! killed under load, and one that came back older than it was.
 
 use crate::wire::{HEADERS, RESULT};
+use agentgate_core::digest::Digest;
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::note::Note;
 use agentgate_core::transparency::proof::Plan as Proof;
@@ -416,9 +417,10 @@ fn a_journal_is_copied_to_postgresql_and_back_and_nothing_of_it_changes() {
 }
 
 #[test]
-fn a_schema_goes_a_step_back_and_forward_again() {
+fn a_schema_goes_a_step_back_and_forward_again_and_nobody_starts_on_half_a_copy() {
     let postgres = Postgres::shared().unwrap();
-    let mut world = plan(postgres.url(&postgres.database().unwrap()), &[]).start().unwrap();
+    let database = postgres.database().unwrap();
+    let mut world = plan(postgres.url(&database), &[]).start().unwrap();
     assert!(passes(world.stack.gate, "before"));
     let config = world.directory().join("control-plane/control-plane.toml").display().to_string();
     world.stack.control_plane.end().unwrap();
@@ -428,6 +430,12 @@ fn a_schema_goes_a_step_back_and_forward_again() {
     assert!(removing.contains("would remove the journal"), "{removing}");
     assert_eq!(migrate(&world, &[]).unwrap(), json!({"before": 1, "after": 2}));
     assert_eq!(migrate(&world, &[]).unwrap(), json!({"before": 2, "after": 2}));
+    let unfinished = Digest::of("agentgate/slot/copying/1", b"");
+    let mark = format!("INSERT INTO agentgate.slots (name, value) VALUES ('\\x{unfinished}', '\\x00')");
+    postgres.sql(&database, &mark).unwrap();
+    let refused = world.stack.control_plane.begin().unwrap_err();
+    assert!(refused.to_string().contains("an unfinished copy"), "{refused}");
+    postgres.sql(&database, &format!("DELETE FROM agentgate.slots WHERE name = '\\x{unfinished}'")).unwrap();
     world.stack.control_plane.begin().unwrap();
     eventually("calls go on", || passes(world.stack.gate, "after").then_some(())).unwrap();
     assert_eq!(world.newest_trace("before").unwrap()["verdict"], "allow");

@@ -120,7 +120,7 @@ impl Connector {
             let read = std::fs::read_to_string(path).map_err(|source| OpenError::Password { path: path.clone(), source })?;
             config.password(read.trim_end_matches(['\r', '\n']));
         }
-        let connecting = async { config.connect(self.tls.clone()).await.map_err(|error| unreachable(&error)) };
+        let connecting = async { config.connect(self.tls.clone()).await.map_err(unreachable) };
         let late = || OpenError::Unreachable(format!("it did not answer within {} s", ANSWER_WITHIN.as_secs()));
         let (client, connection) = tokio::time::timeout(ANSWER_WITHIN, connecting).await.unwrap_or_else(|_| Err(late()))?;
         let heard = Arc::new(Heard::default());
@@ -132,13 +132,13 @@ impl Connector {
     }
 }
 
-fn unreachable(error: &tokio_postgres::Error) -> OpenError {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+fn unreachable(error: tokio_postgres::Error) -> OpenError {
+    let source = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
     // So says the client where no host lets it write.
     if source.is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied && source.raw_os_error().is_none()) {
         return OpenError::ReadOnly;
     }
-    OpenError::Unreachable(chain(error))
+    OpenError::from(Failure::from(error))
 }
 
 fn tls(authority: Option<&Path>, clock: &Clock) -> Result<ClientConfig, OpenError> {
