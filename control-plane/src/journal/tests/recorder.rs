@@ -358,7 +358,16 @@ fn directories(log: &[Op], ended: &BTreeSet<u64>, draw: &mut dyn FnMut(usize) ->
     for changes in changes.into_values() {
         let is_durable = |op: &&Op| match op {
             Op::Rename { name, .. } => ended.contains(name),
-            op => matches!(op, Op::NamesSynced { .. }),
+            Op::NamesSynced { .. } => true,
+            Op::Create { .. }
+            | Op::Renamed { .. }
+            | Op::Remove { .. }
+            | Op::Write { .. }
+            | Op::SyncBegan { .. }
+            | Op::SyncEnded { .. }
+            | Op::Told { .. }
+            | Op::Slot { .. }
+            | Op::Forgotten { .. } => false,
         };
         let durable = changes.iter().rposition(is_durable).map_or(0, |last| last + 1);
         let count = durable + draw(changes.len() - durable + 1);
