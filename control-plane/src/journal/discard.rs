@@ -253,8 +253,16 @@ impl Worker {
         chosen.map_or(Ok(None), |segment| self.read(segment))
     }
 
-    fn read(&self, segment: u32) -> io::Result<Option<Emptying>> {
+    fn read(&mut self, segment: u32) -> io::Result<Option<Emptying>> {
         let bytes = self.durable.bodies.layout.read_from(segment, 0)?;
+        if Gone::parse(segment, &bytes).is_some() {
+            // Before the index knew, a crash came, or an older index was taken up.
+            self.durable.gone(segment, &[]).map_err(io::Error::other)?;
+            if let Some(forgotten) = &mut self.forgotten {
+                forgotten.remove(&segment);
+            }
+            return Ok(None);
+        }
         let (mut all, mut rest, mut gone, mut at) = (Vec::new(), VecDeque::new(), None::<Gone>, 0_u32);
         while let Some(left) = bytes.get(at as usize..).filter(|left| left.iter().any(|byte| *byte != 0)) {
             let place = Place { segment, offset: at };

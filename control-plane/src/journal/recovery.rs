@@ -187,16 +187,29 @@ pub(super) fn settle(
             cuts.extend(damage.map(|damage| (Kind::Bodies, damage)));
             bodies.tail = before;
         } else {
+            records.damage.extend(bodies.last[0].and_then(|head| lost_before(&head, records)));
             bodies.damage.extend(damage);
         }
     }
     cuts
 }
 
+/// Whatever a group of bodies stands behind was durable when it was begun, also where nothing is left of it.
+fn lost_before(bodies: &GroupHead, records: &Walked) -> Option<Damage> {
+    let Place { segment, offset } = records.tail.place;
+    let last = bodies.first.checked_sub(1).filter(|last| *last >= records.next)?;
+    let what = "the records before these bodies are missing";
+    Some(Damage { kind: Kind::Records, segment, offset, end: offset, first: records.next, last: Some(last), what })
+}
+
 /// `head` is the newest group of records that has bodies: they must be there, unless it was never acknowledged.
 fn settle_bodies_of(head: &GroupHead, records: &mut Walked, bodies: &mut Walked, from: &Mark, cuts: &mut Vec<(Kind, Damage)>) {
     let newest = bodies.last.iter().flatten().find(|found| found.group <= head.group);
     if newest.is_some_and(|found| found.group == head.group && Some(found.checksum) == head.bodies) {
+        return;
+    }
+    // Its bodies stand before these, and each of those follows the one before it.
+    if bodies.last.iter().all(|found| found.is_some_and(|found| found.group > head.group)) {
         return;
     }
     let is_last = records.tail.group == head.group && cuts.is_empty() && records.damage.is_empty();

@@ -364,7 +364,15 @@ impl Known {
                     self.asked.remove(number);
                     self.forgotten.insert(*number);
                 }
-                _ => {}
+                Op::Create { .. }
+                | Op::Rename { .. }
+                | Op::Renamed { .. }
+                | Op::Remove { .. }
+                | Op::Write { .. }
+                | Op::SyncBegan { .. }
+                | Op::SyncEnded { .. }
+                | Op::NamesSynced { .. }
+                | Op::Told { .. } => {}
             }
         }
     }

@@ -14,6 +14,7 @@ mod loss;
 mod model;
 mod recorder;
 mod slots;
+mod spoiled;
 
 use super::contract::{id, one, stream};
 use super::embedded::{Embedded, Settings};
