@@ -85,7 +85,7 @@ impl Filter {
         }
     }
 
-    pub(super) fn from_us(&self) -> u64 {
+    pub(super) fn since_us(&self) -> u64 {
         self.0.from_us
     }
 

@@ -125,7 +125,7 @@ impl Page<'_> {
         for (from, to) in past::windows(1, before) {
             for record in past::range(&self.session.bodies, from, to).await?.iter().rev() {
                 let (at, what) = past::parse(record)?;
-                if at.micros().saturating_add(past::SLACK_US) < self.filter.from_us() && is_of_a_subject(&what) {
+                if at.micros().saturating_add(past::SLACK_US) < self.filter.since_us() && is_of_a_subject(&what) {
                     return Ok(None);
                 }
                 self.read(record, None).await?;
@@ -153,7 +153,7 @@ impl Page<'_> {
                 Then::Out { floor } => floor,
                 Then::End => return Ok(None),
             };
-            if self.session.index().begins_before(self.filter.from_us()) {
+            if self.session.index().begins_before(self.filter.since_us()) {
                 cursor = floor;
                 continue;
             }
