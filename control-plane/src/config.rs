@@ -44,6 +44,7 @@ pub struct Config {
     pub journal: Backend,
     pub data_key: DataKeys,
     pub transparency: Transparency,
+    pub traces: Traces,
     pub policy: PolicyFolder,
     pub filter: BTreeMap<Asker, Filter>,
     pub operator: BTreeMap<SpiffeId, BTreeSet<Role>>,
@@ -79,6 +80,13 @@ pub struct Database {
 pub struct PolicyFolder {
     pub directory: PathBuf,
     pub poll: Duration,
+}
+
+/// What is kept of traces beside the journal.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// The index, for the next start.
+    pub snapshot: PathBuf,
 }
 
 /// What one filter's certificate may ask.
@@ -159,6 +167,7 @@ limits! {
     flood_interval_s = 10,
     recent_calls_max = 8_192,
     recent_traces_max = 4_096,
+    indexed_traces_max = 1_000_000,
     subjects_max = 10_000,
     open_calls_max = 100_000,
     recovered_records_max = 400_000,
@@ -167,7 +176,6 @@ limits! {
     kills_max = 1_024,
     modes_max = 4_096,
     tails_max = 16,
-    tail_behind_max = 1_024,
     drain_s = 10,
 }
 
@@ -189,6 +197,8 @@ struct File {
     data_key: DataKeyFile,
     #[serde(default)]
     transparency: TransparencyFile,
+    #[serde(default)]
+    traces: TracesFile,
     #[serde(default)]
     policy: PolicyFile,
     #[serde(default)]
@@ -225,6 +235,12 @@ struct JournalFile {
     password: Option<PathBuf>,
     authority: Option<PathBuf>,
     migrate: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TracesFile {
+    snapshot: PathBuf,
 }
 
 #[derive(Debug, Deserialize)]
@@ -288,6 +304,7 @@ impl Config {
             journal: journal(file.journal, base)?,
             data_key: DataKeys::check(file.data_key, base)?,
             transparency: Transparency::check(file.transparency, base)?,
+            traces: Traces { snapshot: base.join(file.traces.snapshot) },
             policy: PolicyFolder {
                 directory: base.join(file.policy.directory),
                 poll: positive("policy.poll_ms", file.policy.poll_ms, Duration::from_millis)?,
@@ -406,7 +423,7 @@ impl std::fmt::Debug for Database {
     }
 }
 
-// === impl TlsFile, JournalFile, PolicyFile ===
+// === impl TlsFile, JournalFile, TracesFile, PolicyFile ===
 
 impl Default for TlsFile {
     fn default() -> Self {
@@ -429,6 +446,12 @@ impl Default for JournalFile {
             authority: None,
             migrate: true,
         }
+    }
+}
+
+impl Default for TracesFile {
+    fn default() -> Self {
+        Self { snapshot: "traces.snapshot".into() }
     }
 }
 

@@ -21,7 +21,7 @@ impl From<TraceError> for Status {
             TraceError::Malformed(_) => Code::InvalidArgument,
             TraceError::Absent(_) | TraceError::NotAmongNewest { .. } => Code::NotFound,
             TraceError::Ambiguous { .. } => Code::FailedPrecondition,
-            TraceError::Behind { .. } | TraceError::Crowded { .. } => Code::ResourceExhausted,
+            TraceError::Crowded { .. } => Code::ResourceExhausted,
             TraceError::Unavailable(_) => Code::Unavailable,
             TraceError::Damaged(_) => Code::DataLoss,
         };

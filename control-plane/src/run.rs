@@ -144,6 +144,8 @@ pub struct Running {
     pub status: Arc<Status>,
     pub decide: Arc<Decide>,
     pub session: Arc<Session>,
+    /// Where the index of traces is kept for the next start.
+    snapshot: Option<PathBuf>,
     leave: watch::Sender<bool>,
     listeners: JoinSet<Result<(), String>>,
     chores: JoinSet<()>,
@@ -342,6 +344,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         let cursor = follow.session.follow();
         chores.spawn(follow.following(cursor));
     }
+    let snapshot = lasting.map(|_| config.traces.snapshot.clone());
+    chores.spawn(Arc::clone(&session).indexing(snapshot.clone()));
     chores.spawn(policy.watch());
     chores.spawn(webhook.telling(told));
     chores.spawn(Arc::clone(&decide).sweeping());
@@ -352,7 +356,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(log.integrating());
     chores.spawn(Arc::clone(&status).measuring());
     let drain = config.limits.drain();
-    Ok(Running { filters, operators, metrics, status, decide, session, leave, listeners, chores, drain })
+    Ok(Running { filters, operators, metrics, status, decide, session, snapshot, leave, listeners, chores, drain })
 }
 
 /// How often the metrics' histograms are drained, so that they do not grow while nobody scrapes.
@@ -437,10 +441,15 @@ impl Running {
         tracing::info!("leaving");
         self.leave.send_replace(true);
         let ended = async { while self.listeners.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.drain, ended).await.is_err() {
+        let drained = tokio::time::timeout(self.drain, ended).await.is_ok();
+        if !drained {
             tracing::warn!("some conversations did not end in time");
         }
         self.chores.shutdown().await;
         self.decide.sweep(true).await;
+        // Every call was answered: whatever is durable is folded.
+        if let Some(file) = self.snapshot.filter(|_| drained) {
+            self.session.save(&file, self.session.folded()).await;
+        }
     }
 }

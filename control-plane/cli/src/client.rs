@@ -124,9 +124,9 @@ impl Client {
         self.unary(client.show_trace(v1::ShowTraceRequest { id })).await
     }
 
-    pub async fn tail_traces(&self) -> Result<Messages<v1::TailTracesResponse>, Failure> {
+    pub async fn tail_traces(&self, request: v1::TailTracesRequest) -> Result<Messages<v1::TailTracesResponse>, Failure> {
         let mut client = self.traces();
-        let stream = self.unary(client.tail_traces(v1::TailTracesRequest {})).await?;
+        let stream = self.unary(client.tail_traces(request)).await?;
         Ok(Messages { stream, endpoint: self.endpoint.clone(), patience: None })
     }
 

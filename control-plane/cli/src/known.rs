@@ -63,7 +63,13 @@ fn ends_with(principal: &Principal, ending: &str) -> Option<String> {
 
 /// Its newest call may be older than the newest of all. Where that is not known nothing is doubted.
 async fn was_called(server: &str, tool: &str, client: &Client) -> bool {
-    let request = v1::ListTracesRequest { page_size: NEWEST, tool: tool.to_owned(), ..Default::default() };
+    let filter = v1::TraceFilter {
+        server: server.to_owned(),
+        tool: tool.to_owned(),
+        method: "tools/call".to_owned(),
+        ..v1::TraceFilter::default()
+    };
+    let request = v1::ListTracesRequest { page_size: 1, filter: Some(filter), ..Default::default() };
     client.list_traces(request).await.map_or(true, |found| found.traces.iter().any(|trace| tool_of(trace, server) == Some(tool)))
 }
 

@@ -6,6 +6,7 @@
 //! read is damaged, and neither is ever taken for the other.
 
 mod data_key;
+mod derived;
 mod known;
 mod seal;
 mod source;

@@ -5,7 +5,6 @@ use super::past::{self, PastError};
 use super::{Session, line};
 use crate::journal::{Record, Sequence};
 use agentgate_core::time::Time;
-use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 
 // === impl Session ===
@@ -32,20 +31,22 @@ impl Session {
         match what {
             What::Decision(decision) if !is_ours => {
                 let found = past::found(&self.bodies, record, at, decision).await?;
-                // An erased body names no VM that could still report: nothing is open behind it.
-                if let Some(recorded) = found.recorded() {
-                    let (trace, mut view) = (line::of(&recorded), self.view());
-                    if view.reach(sequence) {
-                        self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
-                        view.decided_elsewhere(&recorded, trace);
+                let trace = line::of_found(&found);
+                self.remember(&trace);
+                let mut view = self.view();
+                if view.reach(sequence) {
+                    match found.recorded() {
+                        Some(recorded) => view.decided_elsewhere(&recorded, trace),
+                        // An erased body names no VM that could still report: nothing is open behind it.
+                        None => view.recover(trace),
                     }
                 }
             }
             What::Flood(flood) if !is_ours => {
                 let trace = past::flooded(&self.bodies, sequence, at, &flood).await?;
+                self.remember(&trace);
                 let mut view = self.view();
                 if view.reach(sequence) {
-                    self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
                     view.flooded(trace);
                 }
             }

@@ -1,6 +1,7 @@
 //! One call, or one flood, in one line: what lists, tails and memory hold of it. It reads nothing, and its size is bounded.
 
-use super::{Ended, Recorded};
+use super::{Ended, Found, Recorded};
+use crate::body::SessionId;
 use crate::journal::Sequence;
 use agentgate_core::approval::id_text;
 use agentgate_core::digest::Digest;
@@ -34,7 +35,28 @@ pub(super) fn of(recorded: &Recorded) -> v1::CallTrace {
         observed: !recorded.record.enforced,
         approval: Digest::try_from(recorded.record.approval.as_ref()).map(|id| id_text(&id)).unwrap_or_default(),
         no_outcome: recorded.record.no_outcome,
+        session: session_of(recorded.record.body.as_ref()),
     }
+}
+
+/// The line of a call whose body may be gone: then it says when and what, and no more.
+pub(super) fn of_found(found: &Found) -> v1::CallTrace {
+    match found.clone().recorded() {
+        Some(recorded) => of(&recorded),
+        None => v1::CallTrace {
+            sequence: found.sequence,
+            at_us: found.at.micros(),
+            verdict: found.record.verdict,
+            observed: !found.record.enforced,
+            no_outcome: found.record.no_outcome,
+            session: session_of(found.record.body.as_ref()),
+            ..v1::CallTrace::default()
+        },
+    }
+}
+
+fn session_of(reference: Option<&v1::BodyRef>) -> String {
+    reference.and_then(SessionId::of).map(|session| session.to_string()).unwrap_or_default()
 }
 
 /// The text, or what of it fits before an ellipsis.
@@ -56,21 +78,39 @@ pub(super) fn flood(sequence: Sequence, at: Time, flood: &v1::FloodRecord, names
         verdict: v1::Verdict::Deny.into(),
         rule: format!("gate.{}", flood.reason),
         reason: "unreadable calls beyond the rate up to which each has a record of its own".into(),
+        session: session_of(flood.body.as_ref()),
         flood: Some(v1::Flood { count: flood.count, from_us: flood.from_us, to_us: flood.to_us }),
         ..v1::CallTrace::default()
     }
 }
 
-/// A report amends the unknown, and never the other way round. True: the line says something else now.
-pub(super) fn amend(trace: &mut v1::CallTrace, ended: &Ended) -> bool {
-    if ended.kind == v1::OutcomeKind::Unknown && trace.outcome() != v1::OutcomeKind::Unspecified {
-        return false;
+/// What is left of a line when its body is erased.
+pub(super) fn erase(trace: &mut v1::CallTrace) {
+    *trace = v1::CallTrace {
+        sequence: trace.sequence,
+        at_us: trace.at_us,
+        verdict: trace.verdict,
+        outcome: trace.outcome,
+        duration_us: trace.duration_us,
+        flood: trace.flood.take(),
+        observed: trace.observed,
+        no_outcome: trace.no_outcome,
+        session: std::mem::take(&mut trace.session),
+        ..v1::CallTrace::default()
+    };
+}
+
+/// A report amends the unknown, and never the other way round.
+pub(super) fn amend(trace: &mut v1::CallTrace, ended: &Ended) {
+    if ended.kind != v1::OutcomeKind::Unknown || trace.outcome() == v1::OutcomeKind::Unspecified {
+        end(trace, ended);
     }
-    let duration_us = known(ended.duration_us);
-    let changed = trace.outcome() != ended.kind || trace.duration_us != duration_us;
+}
+
+/// The line of a call that ended so.
+pub(super) fn end(trace: &mut v1::CallTrace, ended: &Ended) {
     trace.set_outcome(ended.kind);
-    trace.duration_us = duration_us;
-    changed
+    trace.duration_us = known(ended.duration_us);
 }
 
 /// A duration as people read it. Records write zero where there is none to know: nothing was released, or nobody reported.

@@ -3,15 +3,21 @@
 //!
 //! It judges nothing, and it never holds more than its named bounds: what is older is read from the journal.
 
+mod build;
+mod columns;
+mod filter;
 mod heard;
 mod line;
 mod past;
+mod query;
 pub mod rpc;
+mod snapshot;
+mod tail;
 mod trace;
 mod turn;
 mod view;
 
-use crate::body::{Bodies, KeyError};
+use crate::body::{Bodies, KeyError, SessionId};
 use crate::clock::{Clock, Moments};
 use crate::config::Limits;
 use crate::identity::Subject;
@@ -26,6 +32,8 @@ use std::time::Duration;
 pub(crate) use line::beginning;
 pub use past::{Found, PastError};
 pub(crate) use past::{SLACK_US, body_of, parse};
+pub use query::Looked;
+pub use tail::Tail;
 pub use trace::TraceError;
 pub use turn::{Also, Draft, Setback, Standstill, Turn};
 pub use view::OpenCall;
@@ -40,7 +48,9 @@ pub struct Session {
     moments: Moments,
     subjects: Mutex<turn::Subjects>,
     view: Mutex<view::View>,
-    tails: tokio::sync::broadcast::Sender<v1::TailTracesResponse>,
+    index: Mutex<columns::Index>,
+    /// Held where the index changes by what was read a while ago, and where it forgets.
+    changing: tokio::sync::Mutex<()>,
     tailing: Arc<tokio::sync::Semaphore>,
 }
 
@@ -86,13 +96,17 @@ impl Session {
         if recent.last_at.micros_since(clock.now()) > 1_000_000 {
             tracing::warn!(journal = %recent.last_at, clock = %clock.now(), "the clock is behind the journal; records keep the journal's time until it has caught up");
         }
+        let mut index = columns::Index::new(limits.indexed_traces_max as usize, recent.floor, recent.ended);
+        let namer = columns::Namer(&bodies);
+        recent.decisions.iter().chain(&recent.floods).for_each(|trace| index.add(namer.row(trace)));
         let mut view = view::View::new(&limits, recent.floor, recent.head);
         recent.open.into_iter().for_each(|open| view.wait_for(open));
         recent.decisions.into_iter().chain(recent.floods).for_each(|trace| view.recover(trace));
         tracing::info!(head = bodies.journal().health().head, open_calls = view.open_calls(), "the journal was read");
         Ok(Self {
             subjects: Mutex::new(turn::Subjects::new(limits.subjects_max as usize)),
-            tails: tokio::sync::broadcast::Sender::new(limits.tail_behind_max as usize),
+            index: Mutex::new(index),
+            changing: tokio::sync::Mutex::default(),
             tailing: Arc::new(tokio::sync::Semaphore::new(limits.tails_max as usize)),
             view: Mutex::new(view),
             bodies,
@@ -127,9 +141,9 @@ impl Session {
     /// A decision is durable.
     pub fn decided(&self, recorded: &Recorded) {
         let trace = line::of(recorded);
+        self.remember(&trace);
         let mut view = self.view();
         if view.is_new(recorded.sequence) {
-            self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
             view.decided(recorded, trace);
         }
     }
@@ -137,19 +151,30 @@ impl Session {
     /// The record of a flood is durable.
     pub fn flooded(&self, sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) {
         let trace = line::flood(sequence, at, flood, names);
+        self.remember(&trace);
         let mut view = self.view();
         if view.is_new(sequence) {
-            self.tell(v1::TailTracesResponse { trace: Some(trace.clone()), ended: None });
             view.flooded(trace);
         }
     }
 
     /// An outcome is durable.
     pub fn ended(&self, ended: &Ended) {
-        let changed = self.view().ended(ended);
-        if let Some(trace) = changed {
-            self.tell(v1::TailTracesResponse { trace: None, ended: Some(trace) });
-        }
+        self.index().ended(ended);
+        self.view().ended(ended);
+    }
+
+    /// A session's key was erased: nothing here, and no file of ours, knows its names any longer.
+    ///
+    /// # Errors
+    /// When the key of snapshots cannot be erased; those that there are can then still be read.
+    pub async fn forget(&self, session: SessionId) -> Result<(), KeyError> {
+        let _changing = self.changing.lock().await;
+        let text = session.to_string();
+        self.view().forget(&text);
+        let name = columns::Namer(&self.bodies).name(columns::Name::Session, &text);
+        self.index().forget(name);
+        self.bodies.forget_derived_key().await
     }
 
     /// The allowed call that still waits for its outcome.
@@ -192,10 +217,13 @@ impl Session {
         self.limits.outcome_deadline()
     }
 
-    fn tell(&self, news: v1::TailTracesResponse) {
-        // An error says that nobody follows.
-        let _ = self.tails.send(news);
-        trace::behind(self.tails.len());
+    fn remember(&self, trace: &v1::CallTrace) {
+        let row = columns::Namer(&self.bodies).row(trace);
+        self.index().add(row);
+    }
+
+    fn index(&self) -> MutexGuard<'_, columns::Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn view(&self) -> MutexGuard<'_, view::View> {

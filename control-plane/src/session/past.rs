@@ -16,7 +16,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// Records read at once when going backwards.
-const WINDOW: u64 = 256;
+pub(super) const WINDOW: u64 = 256;
 
 /// Of the records that may be read at start, the part that is read even when the outcome deadline is covered by fewer.
 const READ_ANYWAY_PART: u64 = 8;
@@ -61,6 +61,8 @@ pub(super) struct Recent {
     pub(super) floods: Vec<v1::CallTrace>,
     /// At most as many as may be open; they are the newest ones.
     pub(super) open: Vec<OpenCall>,
+    /// Outcomes of decisions before `floor`.
+    pub(super) ended: Vec<Ended>,
 }
 
 /// Recovery on its way backwards.
@@ -216,7 +218,10 @@ pub(super) async fn recent(bodies: &Bodies, limits: &Limits) -> Result<Recent, P
         let (left_out, open_max) = (reading.open_left_out, limits.open_calls_max);
         tracing::warn!(left_out, open_max, "not all open calls were taken up; limits.open_calls_max bounds them");
     }
-    Ok(reading.recent)
+    let Reading { mut recent, ended, .. } = reading;
+    recent.ended.extend(ended.into_values());
+    recent.ended.retain(|ended| ended.decision <= recent.floor);
+    Ok(recent)
 }
 
 /// The outcome at `sequence`.
@@ -253,7 +258,7 @@ fn digest(bytes: &[u8]) -> Digest {
 impl<'a> Reading<'a> {
     fn new(bodies: &'a Bodies, limits: &'a Limits) -> Self {
         let (decisions, floods, open) = (Vec::new(), Vec::new(), Vec::new());
-        let recent = Recent { last_at: Time::from_micros(0), head: 0, floor: 0, decisions, floods, open };
+        let recent = Recent { last_at: Time::from_micros(0), head: 0, floor: 0, decisions, floods, open, ended: Vec::new() };
         Self { bodies, limits, recent, ended: HashMap::new(), left_out: 0, open_left_out: 0 }
     }
 
@@ -275,6 +280,7 @@ impl<'a> Reading<'a> {
     async fn decision(&mut self, record: &Record, at: Time, decision: v1::DecisionRecord) -> Result<(), PastError> {
         let traced = self.recent.decisions.len() < self.limits.recent_traces_max as usize;
         let ended = self.ended.remove(&digest(&decision.call_id));
+        self.recent.ended.extend(ended.clone());
         let mut open = awaits_outcome(&decision) && ended.is_none();
         if !traced {
             self.left_out = self.left_out.max(record.sequence);
@@ -286,17 +292,17 @@ impl<'a> Reading<'a> {
         if !traced && !open {
             return Ok(());
         }
-        // An erased body names no VM that could still report: nothing is open behind it.
-        let Some(recorded) = found(self.bodies, record, at, decision).await?.recorded() else { return Ok(()) };
-        if open {
-            self.recent.open.push(OpenCall::of(&recorded, self.limits.outcome_deadline()));
-        }
+        let found = found(self.bodies, record, at, decision).await?;
         if traced {
-            let mut trace = line::of(&recorded);
+            let mut trace = line::of_found(&found);
             if let Some(ended) = &ended {
                 line::amend(&mut trace, ended);
             }
             self.recent.decisions.push(trace);
+        }
+        // An erased body names no VM that could still report: nothing is open behind it.
+        if open && let Some(recorded) = found.recorded() {
+            self.recent.open.push(OpenCall::of(&recorded, self.limits.outcome_deadline()));
         }
         Ok(())
     }

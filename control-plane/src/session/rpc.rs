@@ -37,10 +37,10 @@ impl Trace for TraceRpc {
 
     type TailTracesStream = Pin<Box<dyn Stream<Item = Result<v1::TailTracesResponse, Status>> + Send>>;
 
-    async fn tail_traces(&self, _: Request<v1::TailTracesRequest>) -> Result<Response<Self::TailTracesStream>, Status> {
-        let mut tail = self.session.tail()?;
+    async fn tail_traces(&self, request: Request<v1::TailTracesRequest>) -> Result<Response<Self::TailTracesStream>, Status> {
+        let mut tail = self.session.tail(request.into_inner())?;
         let mut leaving = self.leaving.clone();
-        // From hand to hand: what waits is with the tail, which is bounded and counted.
+        // From hand to hand: what waits is in the journal.
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
@@ -49,7 +49,6 @@ impl Trace for TraceRpc {
                     _ = leaving.wait_for(|leaving| *leaving) => return,
                     () = sender.closed() => return,
                 };
-                let Some(next) = next else { return };
                 let last = next.is_err();
                 if sender.send(next.map_err(|error: TraceError| error.into())).await.is_err() || last {
                     return;

@@ -251,3 +251,119 @@ async fn a_line_says_of_a_long_target_how_it_begins() {
         assert_eq!(newest.target, line, "{} bytes", target.len());
     }
 }
+
+fn asked(filter: v1::TraceFilter) -> v1::ListTracesRequest {
+    v1::ListTracesRequest { page_size: 5, filter: Some(filter), ..v1::ListTracesRequest::default() }
+}
+
+/// Every page, and what all of them took.
+async fn pages(session: &Session, mut request: v1::ListTracesRequest) -> (Vec<u64>, usize, usize) {
+    let (mut sequences, mut rows, mut lines) = (Vec::new(), 0, 0);
+    loop {
+        let (page, looked) = session.list_counted(&request).await.unwrap();
+        sequences.extend(page.traces.iter().map(|trace| trace.sequence));
+        (rows, lines) = (rows + looked.rows, lines + looked.lines);
+        if page.next_page_token.is_empty() {
+            return (sequences, rows, lines);
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// The index is built from the journal, from a snapshot and what came after it, or not at all: the answers are the same, and
+/// only the lines that are shown are read.
+#[tokio::test]
+async fn a_query_reads_the_lines_that_it_shows_and_no_others() {
+    const CALLS: u64 = 600;
+    let limits = Limits { recent_traces_max: 2, outcome_deadline_s: 1, recovered_records_max: 8, ..Limits::default() };
+    let (journal, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+    let file = folder.path().join("traces.snapshot");
+    let before = session(&journal, limits.clone()).await.unwrap();
+    for counter in 1..=CALLS {
+        let target = if counter % 100 == 0 { "drop_note" } else { "read_note" };
+        decide(&before, counter, v1::Verdict::Allow, target, 1).await;
+        end(&before, counter, if counter % 100 == 50 { Source::Unknown } else { Source::Reported }).await;
+        if counter == CALLS / 2 {
+            before.save(&file, before.folded()).await;
+        }
+    }
+    end(&before, 50, Source::Reported).await;
+    let filter = v1::TraceFilter::default;
+    let unknown = Some(v1::OutcomeKind::Unknown.into());
+    let cases = [
+        (v1::TraceFilter { tool: "drop_note".into(), ..filter() }, 6),
+        (v1::TraceFilter { outcome: unknown, ..filter() }, 5),
+        (v1::TraceFilter { outcome: unknown, tool: "drop_note".into(), ..filter() }, 0),
+        (v1::TraceFilter { server: "notes".into(), tool: "drop_note".into(), ..filter() }, 6),
+        (v1::TraceFilter { principal: "nobody".into(), ..filter() }, 0),
+        (filter(), CALLS as usize),
+    ];
+    for (what, file) in [("not at all", None), ("from the journal", Some(None)), ("from a snapshot", Some(Some(file.as_path())))]
+    {
+        let session = session(&journal, limits.clone()).await.unwrap();
+        if let Some(file) = file {
+            session.build(file).await;
+            assert_eq!(session.index().floor(), 0, "{what}");
+        }
+        for (filter, found) in &cases {
+            let (down, rows, lines) = pages(&session, asked(filter.clone())).await;
+            assert_eq!(down.len(), *found, "{what}: {filter:?}");
+            let (mut up, _, _) = pages(&session, v1::ListTracesRequest { oldest_first: true, ..asked(filter.clone()) }).await;
+            up.reverse();
+            assert_eq!(up, down, "{what}, oldest first: {filter:?}");
+            if file.is_some() {
+                assert!(lines <= *found && rows <= CALLS as usize, "{what}: {rows} rows, {lines} lines: {filter:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_whole_or_of_another_journal_is_none() {
+    let (journal, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+    let file = folder.path().join("traces.snapshot");
+    let one = session(&journal, Limits::default()).await.unwrap();
+    for counter in 1..=3 {
+        decide(&one, counter, v1::Verdict::Deny, "read_note", 1).await;
+    }
+    one.save(&file, one.folded()).await;
+    let whole = std::fs::read(&file).unwrap();
+    let read = async || super::snapshot::read(&one, &file).await;
+    assert_eq!(read().await.unwrap().unwrap().rows.len(), 3);
+    for at in [0, 20, whole.len() / 2, whole.len() - 1] {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        std::fs::write(&file, &changed).unwrap();
+        assert!(read().await.is_err(), "byte {at}");
+        std::fs::write(&file, &whole[..at]).unwrap();
+        assert!(read().await.is_err(), "cut at {at}");
+    }
+    std::fs::write(&file, &whole).unwrap();
+    let other = session(&Arc::new(Memory::new()), Limits::default()).await.unwrap();
+    assert!(super::snapshot::read(&other, &file).await.is_err(), "another journal");
+    std::fs::remove_file(&file).unwrap();
+    assert!(read().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_erased_session_is_known_by_its_number_alone_and_no_snapshot_tells_more() {
+    let (journal, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+    let file = folder.path().join("traces.snapshot");
+    let session = session(&journal, Limits::default()).await.unwrap();
+    decide(&session, 1, v1::Verdict::Deny, "read_note", 1).await;
+    session.save(&file, session.folded()).await;
+    let id = {
+        let view = session.view();
+        view.recent(u64::MAX).0.next().unwrap().session.clone()
+    };
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&u128::from_str_radix(&id, 16).unwrap().to_be_bytes());
+    let by_name = asked(v1::TraceFilter { tool: "read_note".into(), ..v1::TraceFilter::default() });
+    let by_session = asked(v1::TraceFilter { session: id, ..v1::TraceFilter::default() });
+    assert_eq!(pages(&session, by_name.clone()).await.0.len(), 1);
+    session.bodies.erase(body::SessionId(bytes)).await.unwrap();
+    session.forget(body::SessionId(bytes)).await.unwrap();
+    assert_eq!(pages(&session, by_name).await, (Vec::new(), 1, 0));
+    assert_eq!(pages(&session, by_session).await.0.len(), 1);
+    assert!(super::snapshot::read(&session, &file).await.is_err(), "its key is gone");
+}

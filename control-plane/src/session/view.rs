@@ -1,6 +1,6 @@
 //! What is kept in memory of calls: the newest traces, and the allowed calls that have no outcome yet.
 
-use super::line::amend;
+use super::line::{amend, erase};
 use super::past::awaits_outcome;
 use super::{Ended, Recorded};
 use crate::body::SessionId;
@@ -72,6 +72,11 @@ impl View {
     /// From now on what others write is heard too, from the record after this one on.
     pub(super) fn follow(&mut self) -> Sequence {
         self.follows = true;
+        self.head
+    }
+
+    /// Up to where the journal was heard.
+    pub(super) fn head(&self) -> Sequence {
         self.head
     }
 
@@ -153,23 +158,14 @@ impl View {
         }
     }
 
-    /// The call's line as it is now, if this is news.
-    pub(super) fn ended(&mut self, ended: &Ended) -> Option<v1::CallTrace> {
-        let open = self.open.remove(&ended.call);
-        if let Some(open) = &open {
+    pub(super) fn ended(&mut self, ended: &Ended) {
+        if let Some(open) = self.open.remove(&ended.call) {
             self.oldest.remove(&open.sequence);
         }
-        let changed = match self.recent.get_mut(&ended.decision) {
-            Some(trace) => amend(trace, ended).then(|| trace.clone()),
-            None => open.map(|open| {
-                let mut trace = v1::CallTrace { sequence: open.sequence, ..v1::CallTrace::default() };
-                trace.set_verdict(v1::Verdict::Allow);
-                amend(&mut trace, ended);
-                trace
-            }),
-        };
+        if let Some(trace) = self.recent.get_mut(&ended.decision) {
+            amend(trace, ended);
+        }
         self.say();
-        changed
     }
 
     pub(super) fn open_call(&self, call: &Digest) -> Option<&OpenCall> {
@@ -194,6 +190,15 @@ impl View {
     /// The newest traces before `before`, newest first, and below which sequence the journal has to be asked.
     pub(super) fn recent(&self, before: Sequence) -> (impl Iterator<Item = &v1::CallTrace>, Sequence) {
         (self.recent.range(..before).rev().map(|(_, trace)| trace), self.floor.saturating_add(1).min(before))
+    }
+
+    pub(super) fn line(&self, sequence: Sequence) -> Option<&v1::CallTrace> {
+        self.recent.get(&sequence)
+    }
+
+    /// The lines of a session lose what only its bodies say.
+    pub(super) fn forget(&mut self, session: &str) {
+        self.recent.values_mut().filter(|trace| trace.session == session).for_each(erase);
     }
 
     fn say(&self) {

@@ -46,6 +46,7 @@ const LIMITS: &[(&str, Behind)] = &[
     ("flood_interval_s", Nothing),
     ("recent_calls_max", Gauge("agentgate_recent_calls")),
     ("recent_traces_max", Gauge("agentgate_recent_traces")),
+    ("indexed_traces_max", Gauge("agentgate_indexed_traces")),
     ("subjects_max", Gauge("agentgate_subjects")),
     ("open_calls_max", Gauge("agentgate_open_calls")),
     ("recovered_records_max", Nothing),
@@ -54,7 +55,6 @@ const LIMITS: &[(&str, Behind)] = &[
     ("kills_max", Gauge("agentgate_kills")),
     ("modes_max", Gauge("agentgate_modes")),
     ("tails_max", Gauge("agentgate_tails")),
-    ("tail_behind_max", Gauge("agentgate_tail_behind")),
     ("drain_s", Nothing),
 ];
 
@@ -129,8 +129,10 @@ const CONSTS: &[(&str, Behind)] = &[
     ("journal/slots.rs QUEUE_SETS_MAX", Gauge("agentgate_journal_queued_slots")),
     ("policy/mod.rs LOADED_MAX", Nothing),
     ("server.rs HEADERS_BYTES_MAX", Nothing),
-    ("session/trace.rs LOOKED_AT_MAX", Nothing),
-    ("session/trace.rs PAGE_MAX", Nothing),
+    ("session/columns.rs EARLY_MAX", Gauge("agentgate_early_outcomes")),
+    ("session/query.rs LOOKED_AT_MAX", Nothing),
+    ("session/query.rs PAGE_MAX", Nothing),
+    ("session/query.rs SLICE_MAX", Nothing),
     ("session/line.rs REASON_BYTES_MAX", Nothing),
     ("session/line.rs TARGET_BYTES_MAX", Nothing),
     ("session/view.rs AHEAD_MAX", Gauge("agentgate_records_ahead")),
@@ -175,7 +177,7 @@ async fn whatever_piles_up_has_a_gauge() {
     let world = World::with(Setup { embedded: true, ..Setup::default() }).await;
     let mut vm = world.vm().await;
     let mut operator = world.operator(TraceClient::new).await;
-    let _tail = operator.tail_traces(v1::TailTracesRequest {}).await.unwrap();
+    let _tail = operator.tail_traces(v1::TailTracesRequest::default()).await.unwrap();
     vm.decided(call(1, "read_note")).await;
     vm.decided(ask(2, "[]")).await;
     vm.decided(call(3, "add_note")).await;

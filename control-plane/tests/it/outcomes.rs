@@ -216,7 +216,8 @@ fn malformed_counted() -> u64 {
 }
 
 async fn flood_line(world: &World) -> v1::CallTrace {
-    let request = v1::ListTracesRequest { rule: "gate.batch".into(), ..v1::ListTracesRequest::default() };
+    let filter = v1::TraceFilter { rule: "gate.batch".into(), ..v1::TraceFilter::default() };
+    let request = v1::ListTracesRequest { filter: Some(filter), ..v1::ListTracesRequest::default() };
     let listed = world.operator(TraceClient::new).await.list_traces(request).await.unwrap().into_inner();
     listed.traces.into_iter().find(|trace| trace.flood.is_some()).unwrap()
 }

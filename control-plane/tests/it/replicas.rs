@@ -285,8 +285,10 @@ async fn calls_and_their_outcomes_are_in_the_lists_and_tails_of_every_replica() 
     let mut vms = pair.vms().await;
     let mut tails = Vec::new();
     for world in &pair.0 {
-        let tail = world.operator(TraceClient::new).await.tail_traces(v1::TailTracesRequest {}).await.unwrap();
-        tails.push(tail.into_inner());
+        let tail = world.operator(TraceClient::new).await.tail_traces(v1::TailTracesRequest::default()).await.unwrap();
+        let mut tail = tail.into_inner();
+        assert!(tail.message().await.unwrap().unwrap().trace.is_none(), "it says where it begins");
+        tails.push(tail);
     }
     for (counter, at) in (1..=20).zip([0, 1].into_iter().cycle()) {
         let decided = vms[at].decided(call(counter, "read_note")).await;

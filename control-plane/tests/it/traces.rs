@@ -1,11 +1,10 @@
 //! What operators read: pages, one call by its names, and what happens from now on.
 
-use crate::world::{EPOCH, Setup, World, call, outcome};
+use crate::world::{EPOCH, PATIENCE, Setup, World, call, outcome};
 use agentgate_control_plane::config::Limits;
 use agentgate_proto::v1::trace_client::TraceClient;
 use agentgate_proto::v1::{self, OutcomeKind, Verdict};
-use std::time::Duration;
-use tonic::Code;
+use tonic::{Code, Streaming};
 
 async fn pages(world: &World, request: v1::ListTracesRequest) -> Vec<Vec<u64>> {
     let mut client = world.operator(TraceClient::new).await;
@@ -40,12 +39,12 @@ async fn pages_go_from_memory_into_the_journal_without_a_seam() {
         assert_eq!(pages.concat(), sequences, "pages of {page_size}");
     }
     let allowed =
-        v1::ListTracesRequest { verdict: Verdict::Allow.into(), tool: "read_note".into(), ..v1::ListTracesRequest::default() };
+        asking(v1::TraceFilter { verdict: Verdict::Allow.into(), tool: "read_note".into(), ..v1::TraceFilter::default() });
     assert_eq!(pages(&world, allowed.clone()).await.concat().len(), 10);
     let mut client = world.operator(TraceClient::new).await;
     let traces = client.list_traces(allowed).await.unwrap().into_inner().traces;
     assert!(traces.iter().all(|trace| trace.outcome() == OutcomeKind::Completed), "old ones and new ones have their outcome");
-    let nobody = v1::ListTracesRequest { principal: "spiffe://x/y".into(), ..v1::ListTracesRequest::default() };
+    let nobody = asking(v1::TraceFilter { principal: "spiffe://x/y".into(), ..v1::TraceFilter::default() });
     assert_eq!(pages(&world, nobody).await.concat(), Vec::<u64>::new());
 }
 
@@ -80,41 +79,117 @@ async fn a_call_is_found_by_each_of_its_names() {
     }
 }
 
+fn asking(filter: v1::TraceFilter) -> v1::ListTracesRequest {
+    v1::ListTracesRequest { filter: Some(filter), ..v1::ListTracesRequest::default() }
+}
+
+/// What a follower is told next of a call.
+async fn news(tail: &mut Streaming<v1::TailTracesResponse>) -> v1::TailTracesResponse {
+    let told = async {
+        loop {
+            let news = tail.message().await.unwrap().expect("the tail goes on");
+            if news.trace.is_some() || news.ended.is_some() {
+                return news;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, told).await.expect("something is told")
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_follower_sees_each_call_and_a_slow_one_is_told_what_it_missed() {
-    let limits = Limits { tails_max: 2, tail_behind_max: 4, ..Limits::default() };
+async fn a_follower_sees_each_call_as_it_was_decided_and_as_it_ended() {
+    let limits = Limits { tails_max: 2, ..Limits::default() };
     let world = World::with(Setup { limits, ..Setup::default() }).await;
     let mut vm = world.vm().await;
     let mut client = world.operator(TraceClient::new).await;
-    let mut tail = client.tail_traces(v1::TailTracesRequest {}).await.unwrap().into_inner();
-    let _second = client.tail_traces(v1::TailTracesRequest {}).await.unwrap();
-    let third = client.tail_traces(v1::TailTracesRequest {}).await;
+    let mut tail = client.tail_traces(v1::TailTracesRequest::default()).await.unwrap().into_inner();
+    let _second = client.tail_traces(v1::TailTracesRequest::default()).await.unwrap();
+    let third = client.tail_traces(v1::TailTracesRequest::default()).await;
     assert_eq!(third.unwrap_err().code(), Code::ResourceExhausted, "one more than may follow");
+    let begun = tail.message().await.unwrap().unwrap();
+    assert!(begun.trace.is_none() && begun.ended.is_none() && begun.sequence > 0, "it says where it begins: {begun:?}");
     let decided = vm.decided(call(1, "read_note")).await;
-    let seen = tail.message().await.unwrap().unwrap().trace.unwrap();
-    assert_eq!((seen.sequence, seen.target.as_str()), (decided.sequence, "read_note"));
+    let told = news(&mut tail).await;
+    let seen = told.trace.unwrap();
+    assert_eq!((seen.sequence, seen.target.as_str(), told.sequence), (decided.sequence, "read_note", decided.sequence));
     vm.report(vec![outcome(1, OutcomeKind::Completed)]).await;
-    let ended = tail.message().await.unwrap().unwrap().ended.unwrap();
-    assert_eq!(ended.outcome(), OutcomeKind::Completed);
+    let told = news(&mut tail).await;
+    let ended = told.ended.unwrap();
+    assert_eq!((ended.outcome(), told.sequence), (OutcomeKind::Completed, decided.sequence + 1));
     assert_eq!(
         v1::CallTrace { outcome: 0, duration_us: ended.duration_us, ..ended },
         v1::CallTrace { duration_us: ended.duration_us, ..seen }
     );
+}
 
-    // Nobody reads while so much happens that no window holds it.
+/// The reader stops while so much happens that no window holds it, and while the control plane is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_was_slow_or_away_goes_on_where_it_was_and_misses_nothing() {
+    const CALLS: u64 = 600;
+    let setup = Setup { limits: Limits { recent_traces_max: 16, ..Limits::default() }, embedded: true, ..Setup::default() };
+    let world = World::with(Setup { limits: setup.limits.clone(), embedded: true, ..Setup::default() }).await;
+    let mut vm = world.vm().await;
+    let mut client = world.operator(TraceClient::new).await;
+    let mut tail = client.tail_traces(v1::TailTracesRequest::default()).await.unwrap().into_inner();
     let filler = "x".repeat(4_000);
-    for counter in 2..=2_000 {
+    let mut decided = Vec::new();
+    for counter in 1..=CALLS {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{filler}{counter}"}}}}"#);
-        vm.decided(crate::world::ask(counter, &body)).await;
+        decided.push(vm.decided(crate::world::ask(counter, &body)).await.sequence);
     }
-    let cut = tokio::time::timeout(Duration::from_secs(20), async {
-        loop {
-            if let Err(status) = tail.message().await {
-                return status;
-            }
-        }
-    });
-    let cut = cut.await.unwrap();
-    assert_eq!(cut.code(), Code::ResourceExhausted);
-    assert!(cut.message().contains("missed"), "{}", cut.message());
+    let mut seen = Vec::new();
+    for _ in 0..CALLS / 3 {
+        seen.push(news(&mut tail).await.trace.unwrap().sequence);
+    }
+    drop((tail, client, vm));
+    let world = world.killed_and_restarted(&setup).await;
+    let mut client = world.operator(TraceClient::new).await;
+    let after_sequence = seen.last().copied();
+    let mut tail = client.tail_traces(v1::TailTracesRequest { filter: None, after_sequence }).await.unwrap().into_inner();
+    for _ in CALLS / 3..CALLS {
+        seen.push(news(&mut tail).await.trace.unwrap().sequence);
+    }
+    assert_eq!(seen, decided);
+    let beyond = v1::TailTracesRequest { filter: None, after_sequence: Some(u64::MAX) };
+    let refused = client.tail_traces(beyond).await.unwrap_err();
+    assert!(refused.code() == Code::InvalidArgument && refused.message().contains("the journal ends at"), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_is_told_of_what_it_asked_for_alone() {
+    let world = World::new().await;
+    let mut vm = world.vm().await;
+    let mut client = world.operator(TraceClient::new).await;
+    let mut follow = async |filter: v1::TraceFilter| {
+        let request = v1::TailTracesRequest { filter: Some(filter), after_sequence: Some(0) };
+        client.tail_traces(request).await.unwrap().into_inner()
+    };
+    let mut denied = follow(v1::TraceFilter { verdict: Verdict::Deny.into(), ..v1::TraceFilter::default() }).await;
+    let failed = Some(OutcomeKind::Failed.into());
+    let mut failed = follow(v1::TraceFilter { outcome: failed, ..v1::TraceFilter::default() }).await;
+    vm.decided(call(1, "read_note")).await;
+    let refused = vm.decided(call(2, "delete_note")).await;
+    let last = vm.decided(call(3, "read_note")).await;
+    vm.report(vec![outcome(1, OutcomeKind::Completed), outcome(3, OutcomeKind::Failed)]).await;
+    assert_eq!(news(&mut denied).await.trace.unwrap().sequence, refused.sequence);
+    assert_eq!(news(&mut failed).await.ended.unwrap().sequence, last.sequence);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_wrongly_is_refused_and_says_why() {
+    let world = World::new().await;
+    let mut client = world.operator(TraceClient::new).await;
+    let filter = v1::TraceFilter::default;
+    for (request, says) in [
+        (v1::ListTracesRequest { page_token: "x".into(), ..Default::default() }, "`x` is no page token"),
+        (v1::ListTracesRequest { page_token: "+7".into(), ..Default::default() }, "of the other order"),
+        (v1::ListTracesRequest { page_token: "7".into(), oldest_first: true, ..Default::default() }, "of the other order"),
+        (asking(v1::TraceFilter { session: "session-1".into(), ..filter() }), "is a handle"),
+        (asking(v1::TraceFilter { verdict: 9, ..filter() }), "9 is no verdict"),
+        (asking(v1::TraceFilter { outcome: Some(99), ..filter() }), "99 is no outcome"),
+        (asking(v1::TraceFilter { from_us: 7, until_us: 7, ..filter() }), "ends before it begins"),
+    ] {
+        let refused = client.list_traces(request).await.unwrap_err();
+        assert!(refused.code() == Code::InvalidArgument && refused.message().contains(says), "{says}: {refused:?}");
+    }
 }

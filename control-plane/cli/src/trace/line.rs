@@ -75,6 +75,7 @@ pub fn to_json(trace: &CallTrace) -> Value {
         "observed": trace.observed,
         "approval": absent(&trace.approval),
         "no_outcome": trace.no_outcome,
+        "session": absent(&trace.session),
     })
 }
 

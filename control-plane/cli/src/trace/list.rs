@@ -1,116 +1,81 @@
-//! `agentgate trace list`: calls that match, newest first, fetched page by page up to a limit.
+//! `agentgate trace list`: calls that match, newest or oldest first, fetched page by page up to a limit.
 
 use super::line;
-use super::sieve::Sieve;
+use super::wanted::Wanted;
 use crate::client::Client;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::moment::grouped;
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
+use crate::span::{Moment, Span, SpanError};
 use crate::table::Table;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 
 /// So many calls are asked for at once; the control plane gives at most 1,000.
 const PAGE_SIZE_MAX: u32 = 500;
-
-/// Among so many of the newest calls a principal is looked for by an end of its name; more is no page.
-const NEWEST: u32 = 1_000;
 
 /// More than this belongs into a file of its own, page by page.
 const LIMIT_MAX: u32 = 100_000;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Only calls of this principal: its whole name, or an end of it that only one of the newest calls' principals has
-    #[arg(long, value_name = "ID")]
-    principal: Option<String>,
-    /// Only calls of this session (the handle that the agent wrote)
-    #[arg(long, value_name = "HANDLE")]
-    session: Option<String>,
-    /// Only calls of this tool
-    #[arg(long, value_name = "NAME")]
-    tool: Option<String>,
-    /// Only calls with this verdict
-    #[arg(long, value_enum, value_name = "VERDICT")]
-    verdict: Option<VerdictName>,
-    /// Only calls decided by this rule
-    #[arg(long, value_name = "RULE")]
-    rule: Option<String>,
-    /// Only calls whose verdict was not enforced
-    #[arg(long, conflicts_with = "enforced")]
-    observed: bool,
-    /// Only calls whose verdict was enforced
-    #[arg(long)]
-    enforced: bool,
     #[command(flatten)]
-    sieve: Sieve,
+    wanted: Wanted,
+    /// Only calls since then: `2h` (ago), or `2026-11-22T10:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    since: Option<Moment>,
+    /// Only calls before then
+    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    until: Option<Moment>,
+    /// Oldest first
+    #[arg(long)]
+    oldest: bool,
     /// At most so many calls
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_MAX)))]
     limit: u32,
+    /// Every call that matches: as many as --limit may be
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
     /// Go on after the last call of an earlier answer (its `next_page_token`)
-    #[arg(long, value_name = "TOKEN")]
-    after: Option<String>,
+    #[arg(long, value_name = "TOKEN", alias = "after")]
+    page: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum VerdictName {
-    Allow,
-    Pending,
-    Deny,
+/// A span is one that is over.
+fn moment(text: &str) -> Result<Moment, SpanError> {
+    Span::parse(text).map(Moment::Before).or_else(|_| Moment::parse(text))
 }
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let principal = match &arguments.principal {
-        Some(named) => whole_name(named, client).await?,
-        None => String::new(),
-    };
-    let (mut traces, mut next) = (Vec::new(), arguments.after.clone().unwrap_or_default());
-    let limit = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    let resolve = |moment: Option<Moment>| moment.map(|moment| moment.resolve(desk.now).micros()).unwrap_or_default();
+    let (from_us, until_us) = (resolve(arguments.since), resolve(arguments.until));
+    let filter = v1::TraceFilter { from_us, until_us, ..arguments.wanted.filter(client).await? };
+    let is_filtered = filter != v1::TraceFilter::default();
+    let limit = usize::try_from(if arguments.all { LIMIT_MAX } else { arguments.limit }).unwrap_or(usize::MAX);
+    let (mut traces, mut next) = (Vec::new(), arguments.page.clone().unwrap_or_default());
     loop {
-        let missing = limit - traces.len();
-        let page_size = u32::try_from(arguments.page(missing, limit)).unwrap_or(PAGE_SIZE_MAX);
-        let mut answer = client.list_traces(arguments.request(page_size, next.clone(), &principal)).await?;
-        let nothing = answer.traces.is_empty();
-        if let Some(enough) = arguments.enough(&answer.traces, missing) {
-            // The token that follows exactly these is known to the control plane alone.
-            answer = client.list_traces(arguments.request(enough, next, &principal)).await?;
-        }
-        traces.extend(answer.traces.into_iter().filter(|trace| arguments.wants(trace)));
+        let page_size = u32::try_from(limit - traces.len()).unwrap_or(PAGE_SIZE_MAX).min(PAGE_SIZE_MAX);
+        let request = v1::ListTracesRequest {
+            page_size,
+            page_token: next.clone(),
+            filter: Some(filter.clone()),
+            oldest_first: arguments.oldest,
+        };
+        let answer = client.list_traces(request).await?;
+        traces.extend(answer.traces);
         traces.truncate(limit);
+        let stands = answer.next_page_token == next;
         next = answer.next_page_token;
-        // A page may be empty and not the last; one without progress and without a token is.
-        if next.is_empty() || nothing || traces.len() == limit {
+        // A page may be empty and not the last; one without progress is.
+        if next.is_empty() || stands || traces.len() == limit {
             break;
         }
     }
     let now = desk.now;
-    desk.answer(|screen| render(&traces, &next, arguments.filtered(), now, screen), || to_json(&traces, &next))
-}
-
-/// A principal by the end of its name: tables leave out a trust domain that all of their lines share.
-async fn whole_name(named: &str, client: &Client) -> Result<String, Failure> {
-    if named.starts_with("spiffe://") || named.starts_with("user:") {
-        return Ok(named.to_owned());
-    }
-    let newest = v1::ListTracesRequest { page_size: NEWEST, ..Default::default() };
-    let end = format!("/{}", named.trim_start_matches('/'));
-    let traces = client.list_traces(newest).await?.traces;
-    let found: BTreeSet<&str> = traces.iter().map(|trace| trace.principal.as_str()).filter(|name| name.ends_with(&end)).collect();
-    let mut found = found.into_iter();
-    match (found.next(), found.next()) {
-        (Some(only), None) => Ok(only.to_owned()),
-        (None, _) => {
-            Err(Failure::new(Exit::Refused, format!("none of the newest calls is of a principal that ends with `{end}`"))
-                .then("pass its whole name, like `spiffe://agentgate.local/agent/laptop`"))
-        }
-        (Some(one), Some(other)) => {
-            Err(Failure::new(Exit::Refused, format!("`{named}` may be `{one}` or `{other}`")).then("pass its whole name"))
-        }
-    }
+    desk.answer(|screen| render(&traces, &next, is_filtered, now, screen), || to_json(&traces, &next))
 }
 
 fn render(traces: &[v1::CallTrace], next: &str, filtered: bool, now: Time, screen: &Screen) -> String {
@@ -153,49 +118,6 @@ fn render(traces: &[v1::CallTrace], next: &str, filtered: bool, now: Time, scree
 fn to_json(traces: &[v1::CallTrace], next: &str) -> Value {
     let traces: Vec<Value> = traces.iter().map(line::to_json).collect();
     json!({ "traces": traces, "next_page_token": line::absent(next) })
-}
-
-// === impl Arguments ===
-
-impl Arguments {
-    fn wants(&self, trace: &v1::CallTrace) -> bool {
-        self.sieve.wants(trace) && !(self.observed && !trace.observed || self.enforced && trace.observed)
-    }
-
-    /// How many are asked for at once. Where some of them are left out here, not only as many as are still missing.
-    fn page(&self, missing: usize, limit: usize) -> usize {
-        let wished = if self.observed || self.enforced || self.sieve.is_set() { limit } else { missing };
-        wished.min(usize::try_from(PAGE_SIZE_MAX).unwrap_or(usize::MAX))
-    }
-
-    /// How much of a page is enough, where that is not all of it.
-    fn enough(&self, page: &[v1::CallTrace], missing: usize) -> Option<u32> {
-        let last = page.iter().enumerate().filter(|(_, trace)| self.wants(trace)).nth(missing.checked_sub(1)?)?.0;
-        u32::try_from(last + 1).ok().filter(|_| last + 1 < page.len())
-    }
-
-    fn request(&self, page_size: u32, page_token: String, principal: &str) -> v1::ListTracesRequest {
-        let verdict = match self.verdict {
-            None => v1::Verdict::Unspecified,
-            Some(VerdictName::Allow) => v1::Verdict::Allow,
-            Some(VerdictName::Pending) => v1::Verdict::Pending,
-            Some(VerdictName::Deny) => v1::Verdict::Deny,
-        };
-        v1::ListTracesRequest {
-            page_size,
-            page_token,
-            principal: principal.to_owned(),
-            handle: self.session.clone().unwrap_or_default(),
-            tool: self.tool.clone().unwrap_or_default(),
-            verdict: verdict.into(),
-            rule: self.rule.clone().unwrap_or_default(),
-        }
-    }
-
-    fn filtered(&self) -> bool {
-        let names = [&self.principal, &self.session, &self.tool, &self.rule];
-        names.iter().any(|name| name.is_some()) || self.verdict.is_some() || self.observed || self.enforced || self.sieve.is_set()
-    }
 }
 
 #[cfg(test)]

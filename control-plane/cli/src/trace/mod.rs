@@ -6,8 +6,8 @@ pub(crate) mod arguments;
 pub mod line;
 mod list;
 mod show;
-mod sieve;
 mod tail;
+mod wanted;
 
 use crate::client::{Client, Connection};
 use crate::failure::Failure;

@@ -1,17 +1,20 @@
-//! `agentgate trace tail`: calls as they are decided and outcomes as they arrive, one a line, until ctrl-C or until the control
-//! plane leaves.
+//! `agentgate trace tail`: calls as they are decided and outcomes as they arrive, one a line, until ctrl-C. When the control
+//! plane leaves it waits for another one, and goes on where it was: nothing is told twice, and nothing is left out.
 
 use super::line;
-use super::sieve::Sieve;
+use super::wanted::Wanted;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::moment::{absolute, span};
-use crate::output::{Desk, Output};
+use crate::output::Desk;
 use crate::screen::{Palette, Screen};
+use crate::span::Span;
 use crate::text::shorten;
-use agentgate_proto::v1::{CallTrace, TailTracesResponse};
+use agentgate_proto::v1::{CallTrace, TailTracesRequest, TailTracesResponse};
 use clap::Args;
 use serde_json::Value;
+use std::convert::Infallible;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use unicode_width::UnicodeWidthStr as _;
 
@@ -22,10 +25,20 @@ const CALL_COLUMNS_MAX: usize = 32;
 const CLOCK_FROM_COLUMNS: u16 = 72;
 const MILLIS_FROM_COLUMNS: u16 = 100;
 
+/// The wait before the control plane is asked again: the first one, and the longest, which it grows to.
+const AGAIN: Duration = Duration::from_millis(200);
+const AGAIN_MAX: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    sieve: Sieve,
+    wanted: Wanted,
+    /// Begin after this record, and not now: a `SEQ`
+    #[arg(long, value_name = "SEQ")]
+    after: Option<u64>,
+    /// How long a control plane that left is waited for
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = Span::parse)]
+    patience: Span,
 }
 
 /// What one line tells of a call.
@@ -37,17 +50,51 @@ enum Event {
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     leave_at_ctrl_c().map_err(|error| Failure::new(Exit::Local, error))?;
-    let mut tail = client.tail_traces().await?;
-    if desk.output == Output::Table && desk.screen.terminal {
+    let filter = arguments.wanted.filter(client).await?;
+    let mut request = TailTracesRequest { filter: Some(filter), after_sequence: arguments.after };
+    let (mut waited, mut wait) = (Duration::ZERO, AGAIN);
+    let mut is_first = true;
+    loop {
+        let before = request.after_sequence;
+        let Err(failure) = follow(&mut request, is_first, client, desk).await;
+        // Nobody was there as yet, or nobody can help it.
+        if failure.exit != Exit::Unreachable || is_first && request.after_sequence == before {
+            return Err(failure);
+        }
+        if request.after_sequence != before {
+            (waited, wait) = (Duration::ZERO, AGAIN);
+        }
+        is_first = false;
+        if waited >= Duration::from_micros(arguments.patience.micros()) {
+            return Err(failure);
+        }
+        desk.progress("the control plane is away; waiting for it")?;
+        tokio::time::sleep(wait).await;
+        waited += wait;
+        wait = AGAIN_MAX.min(wait * 2);
+    }
+}
+
+/// Shows what comes, and keeps where it is in the request, until it fails.
+async fn follow(
+    request: &mut TailTracesRequest,
+    is_first: bool,
+    client: &Client,
+    desk: &mut Desk<'_>,
+) -> Result<Infallible, Failure> {
+    let mut tail = client.tail_traces(request.clone()).await?;
+    if is_first && desk.is_live() {
         desk.write(&format!(
             "{}\n",
             desk.screen.paint(Palette::Dim, &format!("waiting for calls; ctrl-C ends this; {}", line::OBSERVED))
         ))?;
     }
+    desk.progress_over()?;
     while let Some(news) = tail.next().await? {
-        for (event, trace) in told(&news).filter(|(_, trace)| arguments.sieve.wants(trace)) {
+        for (event, trace) in told(&news) {
             desk.answer(|screen| render(event, trace, screen), || to_json(event, trace))?;
         }
+        request.after_sequence = Some(news.sequence);
     }
     Err(Failure::new(Exit::Unreachable, "the control plane ended the tail")
         .then("it is probably restarting; run `agentgate trace tail` again"))

@@ -44,6 +44,9 @@ pub(crate) struct Answers {
     /// Every rpc is refused with this.
     pub(crate) refusal: Option<(tonic::Code, &'static str)>,
     pub(crate) asked: Arc<Mutex<Vec<v1::ListTracesRequest>>>,
+    pub(crate) followed: Arc<Mutex<Vec<v1::TailTracesRequest>>>,
+    /// So many calls are told in one tail; none: all.
+    pub(crate) told_at_once: Option<usize>,
 }
 
 /// One order, decision or question that came.
@@ -62,6 +65,7 @@ pub(crate) struct Double {
     pub(crate) endpoint: String,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) asked: Arc<Mutex<Vec<v1::ListTracesRequest>>>,
+    pub(crate) followed: Arc<Mutex<Vec<v1::TailTracesRequest>>>,
     pub(crate) said: Arc<Mutex<Vec<Said>>>,
     _runtime: tokio::runtime::Runtime,
 }
@@ -92,7 +96,7 @@ impl Answers {
         let directory = tempfile::tempdir().expect("a directory");
         certificates(directory.path());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let (asked, said) = (self.asked.clone(), self.said.clone());
+        let (asked, followed, said) = (self.asked.clone(), self.followed.clone(), self.said.clone());
         let config = tls(directory.path(), name);
         let address = runtime.block_on(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -109,16 +113,17 @@ impl Answers {
             tokio::spawn(server);
             address
         });
-        Double { endpoint: format!("https://{address}"), directory, asked, said, _runtime: runtime }
+        Double { endpoint: format!("https://{address}"), directory, asked, followed, said, _runtime: runtime }
     }
 }
 
 /// A call that has its outcome is told twice: as it was decided, and as it ended.
 fn news(trace: v1::CallTrace) -> impl Iterator<Item = v1::TailTracesResponse> {
     let ended = Some(trace.clone()).filter(|trace| trace.outcome() != v1::OutcomeKind::Unspecified);
+    let sequence = trace.sequence;
     let decided = v1::CallTrace { outcome: 0, duration_us: None, ..trace };
-    let ended = ended.map(|trace| v1::TailTracesResponse { trace: None, ended: Some(trace) });
-    [v1::TailTracesResponse { trace: Some(decided), ended: None }].into_iter().chain(ended)
+    let ended = ended.map(|trace| v1::TailTracesResponse { trace: None, ended: Some(trace), sequence });
+    [v1::TailTracesResponse { trace: Some(decided), ended: None, sequence }].into_iter().chain(ended)
 }
 
 fn tls(directory: &Path, name: &str) -> rustls::ServerConfig {
@@ -220,7 +225,7 @@ impl Trace for Answers {
         let traces: Vec<_> = self.traces.iter().skip(from).take(size).cloned().collect();
         let end = from + traces.len();
         let next_page_token = if end < self.traces.len() { end.to_string() } else { String::new() };
-        self.refused(v1::ListTracesResponse { traces, next_page_token })
+        self.refused(v1::ListTracesResponse { traces, next_page_token, indexed_from: 0 })
     }
 
     async fn show_trace(&self, request: Request<v1::ShowTraceRequest>) -> Result<v1::ShowTraceResponse> {
@@ -233,8 +238,13 @@ impl Trace for Answers {
 
     type TailTracesStream = Pin<Box<dyn Stream<Item = std::result::Result<v1::TailTracesResponse, tonic::Status>> + Send>>;
 
-    async fn tail_traces(&self, _: Request<v1::TailTracesRequest>) -> Result<Self::TailTracesStream> {
-        let answers = self.traces.clone().into_iter().flat_map(news).map(Ok);
+    async fn tail_traces(&self, request: Request<v1::TailTracesRequest>) -> Result<Self::TailTracesStream> {
+        let request = request.into_inner();
+        let told = |trace: &v1::CallTrace| Some(trace.sequence) == request.after_sequence;
+        let begin = self.traces.iter().position(told).map_or(0, |at| at + 1);
+        self.followed.lock().expect("unpoisoned").push(request);
+        let traces: Vec<_> = self.traces.iter().skip(begin).take(self.told_at_once.unwrap_or(usize::MAX)).cloned().collect();
+        let answers = traces.into_iter().flat_map(news).map(Ok);
         let stream: Self::TailTracesStream = if self.endless {
             Box::pin(tokio_stream::iter(answers.collect::<Vec<_>>().into_iter().cycle()))
         } else {

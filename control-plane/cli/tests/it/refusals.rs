@@ -150,7 +150,10 @@ fn a_principal_is_asked_for_by_its_whole_name_or_by_an_end_that_only_one_has() {
         let output = double.agentgate(&["trace", "list", "--principal", named]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let asked = double.asked.lock().expect("unpoisoned");
-        assert_eq!(asked.last().map(|request| request.principal.as_str()), Some(asked_for));
+        assert_eq!(
+            asked.last().and_then(|request| request.filter.as_ref()).map(|filter| filter.principal.as_str()),
+            Some(asked_for)
+        );
     }
 }
 

@@ -84,24 +84,7 @@ fn a_list_shows_calls_in_a_table() {
 fn a_list_asks_for_what_its_filters_say_and_page_by_page() {
     let many: Vec<_> = (0..1_200).map(|at| v1::CallTrace { sequence: at, ..Default::default() }).collect();
     let double = Answers { traces: many, ..Default::default() }.serve();
-    let output = double.agentgate(&[
-        "trace",
-        "list",
-        "--principal",
-        "spiffe://a/b",
-        "--session",
-        "s",
-        "--tool",
-        "t",
-        "--verdict",
-        "deny",
-        "--rule",
-        "r",
-        "--limit",
-        "1100",
-        "--output",
-        "json",
-    ]);
+    let output = double.agentgate(&[&["trace", "list", "--limit", "1100", "--output", "json"], FILTERS].concat());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let answer = json(&output);
     assert_eq!(answer["traces"].as_array().map(Vec::len), Some(1_100));
@@ -109,64 +92,101 @@ fn a_list_asks_for_what_its_filters_say_and_page_by_page() {
     let asked = double.asked.lock().expect("unpoisoned");
     let pages: Vec<_> = asked.iter().map(|request| (request.page_size, request.page_token.as_str())).collect();
     assert_eq!(pages, [(500, ""), (500, "500"), (100, "1000")]);
-    let first = &asked[0];
-    let filters = [&first.principal, &first.handle, &first.tool, &first.rule];
-    assert_eq!(filters, ["spiffe://a/b", "s", "t", "r"]);
-    assert_eq!(first.verdict(), v1::Verdict::Deny);
+    assert!(asked.iter().all(|request| request.filter == Some(filter()) && !request.oldest_first));
+}
+
+/// Every filter that list and tail share, and what the control plane is asked.
+const FILTERS: &[&str] = &[
+    "--tenant",
+    "acme",
+    "--principal",
+    "spiffe://a/b",
+    "--handle",
+    "h",
+    "--session",
+    "s",
+    "--server",
+    "notes",
+    "--tool",
+    "t",
+    "--method",
+    "tools/call",
+    "--verdict",
+    "deny",
+    "--rule",
+    "r",
+    "--outcome",
+    "not_released",
+    "--observed",
+    "--calls",
+];
+
+fn filter() -> v1::TraceFilter {
+    v1::TraceFilter {
+        tenant: "acme".into(),
+        principal: "spiffe://a/b".into(),
+        handle: "h".into(),
+        session: "s".into(),
+        server: "notes".into(),
+        tool: "t".into(),
+        method: "tools/call".into(),
+        verdict: v1::Verdict::Deny.into(),
+        rule: "r".into(),
+        outcome: Some(v1::OutcomeKind::NotReleased.into()),
+        observed: Some(true),
+        calls: true,
+        ..v1::TraceFilter::default()
+    }
 }
 
 #[test]
-fn observed_calls_are_told_apart_and_a_page_of_them_ends_where_it_ends() {
-    let call = |at: u64| v1::CallTrace { sequence: at, observed: at.is_multiple_of(3), verdict: 3, ..Default::default() };
-    let double = Answers { traces: (0..40).map(call).collect(), ..Default::default() }.serve();
-    let sequences = |answer: &serde_json::Value| -> Vec<u64> {
-        let traces = answer["traces"].as_array().expect("traces");
-        traces.iter().map(|trace| trace["sequence"].as_u64().expect("a sequence")).collect()
+fn a_list_asks_for_a_time_an_order_and_a_page() {
+    let many: Vec<_> = (0..1_200).map(|at| v1::CallTrace { sequence: at, ..Default::default() }).collect();
+    let double = Answers { traces: many, ..Default::default() }.serve();
+    let asked = |more: &[&str]| {
+        let output = double.agentgate(&[&["trace", "list", "--output", "json"], more].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let mut asked = double.asked.lock().expect("unpoisoned");
+        (json(&output), asked.drain(..).collect::<Vec<_>>())
     };
-    let list = |more: &[&str]| json(&double.agentgate(&[&["trace", "list", "--limit", "4", "--output", "json"], more].concat()));
-    let first = list(&["--observed"]);
-    assert_eq!(sequences(&first), [0, 3, 6, 9]);
-    assert_eq!(first["traces"][0]["observed"], true);
-    let rest = list(&["--observed", "--after", first["next_page_token"].as_str().expect("a token")]);
-    assert_eq!(sequences(&rest), [12, 15, 18, 21], "nothing twice, nothing left out");
-    assert_eq!(sequences(&list(&["--enforced"])), [1, 2, 4, 5]);
-    assert_eq!(double.agentgate(&["trace", "list", "--observed", "--enforced"]).status.code(), Some(2));
+    let (_, at) = asked(&["--since", "2026-11-22T10:00:00Z", "--until", "2026-11-22T11:00:00Z", "--oldest", "--page", "7"]);
+    let wanted =
+        v1::TraceFilter { from_us: 1_795_341_600_000_000, until_us: 1_795_345_200_000_000, ..v1::TraceFilter::default() };
+    assert_eq!((at[0].filter.as_ref(), at[0].oldest_first, at[0].page_token.as_str()), (Some(&wanted), true, "7"));
+    let (_, ago) = asked(&["--since", "2h", "--until", "-1h"]);
+    let ago = ago[0].filter.clone().expect("a filter");
+    assert_eq!(ago.until_us - ago.from_us, 3_600_000_000);
+    assert_eq!(
+        asked(&["--enforced", "--outcome", "none"]).1[0].filter,
+        Some(v1::TraceFilter { observed: Some(false), outcome: Some(0), ..v1::TraceFilter::default() })
+    );
+    assert_eq!(asked(&["--all"]).0["traces"].as_array().map(Vec::len), Some(1_200));
+    for wrong in [&["--since", "yesterday"][..], &["--all", "--limit", "3"], &["--observed", "--enforced"], &["--limit", "0"]] {
+        assert_eq!(double.agentgate(&[&["trace", "list"], wrong].concat()).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn observed_calls_are_told_apart() {
+    let call = |at: u64| v1::CallTrace { sequence: at, observed: at.is_multiple_of(3), verdict: 3, ..Default::default() };
+    let double = Answers { traces: (0..4).map(call).collect(), ..Default::default() }.serve();
     let table = text(&double.agentgate(&["trace", "list"]).stdout);
     assert!(table.contains("(deny)") && table.contains("in parentheses: observed, not enforced"), "{table}");
 }
 
 #[test]
-fn sessions_and_other_servers_are_left_out_where_nobody_wants_them() {
-    let call = |sequence: u64, server: &str, method: &str| v1::CallTrace {
-        sequence,
-        server: server.into(),
-        method: method.into(),
-        target: "t".into(),
-        ..Default::default()
-    };
-    let traces = vec![
-        call(5, "notes", "ping"),
-        call(4, "files", "tools/call"),
-        call(3, "notes", "tools/call"),
-        call(2, "notes", "tools/list"),
-        call(1, "notes", "tools/call"),
-    ];
-    let double = Answers { traces, ..Default::default() }.serve();
-    for (more, wanted) in [
-        (&["--calls"][..], &[4, 3, 1][..]),
-        (&["--server", "notes"], &[5, 3, 2, 1]),
-        (&["--server", "notes", "--calls"], &[3, 1]),
-        (&["--server", "nowhere"], &[]),
-    ] {
-        let of = |line: &serde_json::Value| line["sequence"].as_u64().expect("a sequence");
-        let answer = json(&double.agentgate(&[&["trace", "list", "--output", "json"], more].concat()));
-        assert_eq!(answer["traces"].as_array().expect("traces").iter().map(of).collect::<Vec<_>>(), wanted, "{more:?}");
-        let tail = text(&double.agentgate(&[&["trace", "tail", "--output", "json"], more].concat()).stdout);
-        let lines = tail.lines().map(|line| of(&serde_json::from_str(line).expect("JSON")));
-        assert_eq!(lines.collect::<Vec<_>>(), wanted, "{more:?}");
-    }
-    let first = json(&double.agentgate(&["trace", "list", "--calls", "--limit", "2", "--output", "json"]));
-    assert_eq!(first["next_page_token"], "3", "nothing twice, nothing left out");
+fn a_tail_asks_for_what_its_filters_say_and_goes_on_where_it_was() {
+    let double = Answers { traces: calls(), told_at_once: Some(1), ..Default::default() }.serve();
+    let output =
+        double.agentgate(&[&["trace", "tail", "--patience", "1s", "--after", "9", "--output", "json"], FILTERS].concat());
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let of = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["sequence"].as_u64();
+    let told: Vec<_> = text(&output.stdout).lines().filter_map(of).collect();
+    assert_eq!(told, [4, 3, 2, 1, 1], "each once, and the one that ended once more");
+    let followed = double.followed.lock().expect("unpoisoned");
+    let after: Vec<_> = followed.iter().take(5).filter_map(|request| request.after_sequence).collect();
+    assert_eq!(after, [9, 4, 3, 2, 1]);
+    assert!(followed.iter().all(|request| request.filter == Some(filter())));
 }
 
 #[test]
@@ -179,7 +199,10 @@ fn a_call_that_waits_is_listed_with_its_approval() {
     let list = text(&double.agentgate(&["trace", "list"]).stdout);
     assert!(list.contains("tools.gated [0f1e2d3c]") && list.contains("agentgate approve show ID"), "{list}");
     assert!(!list.contains("[ffffffff]"), "{list}");
-    assert!(text(&double.agentgate(&["trace", "tail"]).stdout).contains("tools.gated [0f1e2d3c]: send_note needs approval"));
+    assert!(
+        text(&double.agentgate(&["trace", "tail", "--patience", "1s"]).stdout)
+            .contains("tools.gated [0f1e2d3c]: send_note needs approval")
+    );
 }
 
 #[test]
@@ -266,7 +289,7 @@ fn an_erased_body_is_said_and_not_guessed() {
 #[test]
 fn a_tail_writes_one_line_a_call_and_says_when_the_other_side_leaves() {
     let double = Answers { traces: calls(), ..Default::default() }.serve();
-    let output = double.agentgate(&["trace", "tail"]);
+    let output = double.agentgate(&["trace", "tail", "--patience", "1s"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let lines = text(&output.stdout);
     assert_eq!(lines.lines().count(), 5, "{lines}");
@@ -275,7 +298,7 @@ fn a_tail_writes_one_line_a_call_and_says_when_the_other_side_leaves() {
     assert!(!lines.contains('\x1b'), "{lines}");
     assert!(text(&output.stderr).contains("the control plane ended the tail"), "{output:?}");
 
-    let output = double.agentgate(&["trace", "tail", "--output", "json"]);
+    let output = double.agentgate(&["trace", "tail", "--patience", "1s", "--output", "json"]);
     let lines: Vec<serde_json::Value> =
         text(&output.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     for (line, call) in lines.iter().zip(calls()) {

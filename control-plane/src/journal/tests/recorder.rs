@@ -365,7 +365,9 @@ fn directories(log: &[Op], ended: &BTreeSet<u64>, draw: &mut dyn FnMut(usize) ->
             | Op::Write { .. }
             | Op::SyncBegan { .. }
             | Op::SyncEnded { .. }
-            | Op::Told { .. } => false,
+            | Op::Told { .. }
+            | Op::Slot { .. }
+            | Op::Forgotten { .. } => false,
         };
         let durable = changes.iter().rposition(is_durable).map_or(0, |last| last + 1);
         let count = durable + draw(changes.len() - durable + 1);
