@@ -2,8 +2,7 @@
 
 use super::{Evidence, EvidenceError, Scope};
 use crate::config::Role;
-use crate::identity::Identity;
-use crate::identity::rpc::operator;
+use crate::identity::{Identity, rpc::operator};
 use agentgate_core::transparency::proof::Proof;
 use agentgate_proto::v1;
 use agentgate_proto::v1::evidence_server;

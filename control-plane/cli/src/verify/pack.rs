@@ -123,7 +123,7 @@ impl Opened {
             match packed.proof.includes(entry.leaf_hash(), entry.index(), size, root) {
                 Ok(()) => included = included.saturating_add(1),
                 Err(error) => {
-                    report.wrong(format!("the proof that record {} is in the log does not hold: {error}", entry.sequence))
+                    report.wrong(format!("the proof that record {} is in the log does not hold: {error}", entry.sequence));
                 }
             }
         }
@@ -215,7 +215,7 @@ fn bodies(pack: &Pack, report: &mut Report) {
             (Body::None, Some(_)) => report.wrong(format!("record {sequence} has a body, and the pack says nothing of it")),
             (Body::Erased, Some(_)) => report.not_shown(format!("what the body of record {sequence} said: it was erased")),
             (Body::Erased | Body::Open { .. }, None) => {
-                report.wrong(format!("record {sequence} has no body, and the pack has one"))
+                report.wrong(format!("record {sequence} has no body, and the pack has one"));
             }
             (Body::Open { salt, plain }, Some(reference)) => {
                 open = open.saturating_add(1);
