@@ -93,9 +93,14 @@ impl From<EvidenceError> for Status {
     fn from(error: EvidenceError) -> Self {
         let code = match error {
             EvidenceError::Log(error) => return error.into(),
-            EvidenceError::Read(_) => Code::Unavailable,
+            EvidenceError::Past(past) => return TraceError::from(past).into(),
+            EvidenceError::Read(_) | EvidenceError::Body(_) | EvidenceError::Key(_) => Code::Unavailable,
             EvidenceError::Another(_) => Code::DataLoss,
-            EvidenceError::Files { .. } => Code::InvalidArgument,
+            EvidenceError::Crowded { .. } => Code::ResourceExhausted,
+            EvidenceError::Everything | EvidenceError::Names | EvidenceError::Files { .. } => Code::InvalidArgument,
+            EvidenceError::TooMany { .. } | EvidenceError::Unsigned => Code::FailedPrecondition,
+            EvidenceError::Leaving => Code::Unavailable,
+            EvidenceError::Left => Code::Cancelled,
             EvidenceError::NoFile(_) => Code::NotFound,
             EvidenceError::Failed => Code::Internal,
         };

@@ -270,7 +270,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         replica: replica.clone(),
         started_at: clock.now(),
         clock: clock.clone(),
-        journal: Arc::clone(&journal),
+        journal,
         identity: Arc::clone(&identity),
         control: Arc::clone(&control),
         policy: Arc::clone(&policy),
@@ -306,6 +306,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let authz =
         AuthzRpc { decide: Arc::clone(&decide), identity: Arc::clone(&identity), epoch: epoch(keys)?, asked: Arc::default() };
     let told = Arc::clone(&approvals);
+    let evidence = Arc::new(Evidence::new(Arc::clone(&bodies), clock.clone(), Arc::clone(&log), config.limits.body_bytes_max));
     let services = Services {
         trace: TraceRpc::new(Arc::clone(&session), leaving.clone()),
         status: Arc::clone(&status),
@@ -313,7 +314,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity) },
         policy: PolicyRpc { history, leaving: leaving.clone() },
         transparency: TransparencyRpc(Arc::clone(&log)),
-        evidence: EvidenceRpc { evidence: Arc::new(Evidence::new(journal, Arc::clone(&log))) },
+        evidence: EvidenceRpc { evidence, identity: Arc::clone(&identity), leaving: leaving.clone() },
     };
 
     let mut listeners = JoinSet::new();

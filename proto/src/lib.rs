@@ -3,7 +3,9 @@
 //! It refuses to decide anything: what cannot be converted is an error that names the field.
 
 pub mod ask;
+pub mod facts;
 pub mod order;
+pub mod reading;
 pub mod verdict;
 
 /// The generated messages, clients and servers.

@@ -4,7 +4,9 @@ use crate::client::Connection;
 use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
-use crate::{approve, authority, check, envoy, explain, journal, kill, log, mode, openapi, policy, status, trace, verify};
+use crate::{
+    approve, authority, check, envoy, evidence, explain, journal, kill, log, mode, openapi, policy, status, trace, verify,
+};
 use clap::{Arg, Command, CommandFactory as _, Parser, Subcommand};
 
 /// What [`Connection`] is made of. Given before the verb they are for the verbs that take them; the others show none of them.
@@ -58,6 +60,8 @@ pub enum Verb {
     Journal(journal::Verb),
     /// Show, prove and export the transparency log over the journal
     Log(log::Arguments),
+    /// Pack everything about a session, a subject or a time for an auditor
+    Evidence(evidence::Arguments),
     /// Check a proof, an exported log or an evidence pack, with public keys alone
     Verify(verify::Arguments),
     /// Stop calls at once, above every policy: all, or those of a tenant, server, tool, agent or session

@@ -202,6 +202,20 @@ impl Client {
         self.unary(client.read_log_files(v1::ReadLogFilesRequest { paths })).await
     }
 
+    pub async fn gather_evidence(
+        &self,
+        request: v1::GatherEvidenceRequest,
+    ) -> Result<Messages<v1::GatherEvidenceResponse>, Failure> {
+        let mut client = self.evidence();
+        let stream = self.unary(client.gather_evidence(request)).await?;
+        Ok(self.reading(stream))
+    }
+
+    pub async fn sign_evidence(&self, files: Vec<v1::EvidenceFile>) -> Result<v1::SignEvidenceResponse, Failure> {
+        let mut client = self.evidence();
+        self.unary(client.sign_evidence(v1::SignEvidenceRequest { files })).await
+    }
+
     fn reading<T>(&self, stream: Streaming<T>) -> Messages<T> {
         Messages { stream, endpoint: self.endpoint.clone(), patience: Some(Duration::from_secs(PROGRESS_S_MAX)) }
     }

@@ -236,6 +236,35 @@ impl Bodies {
         }
     }
 
+    /// As `open_body`, byte for byte as it was committed to: for whoever checks the commitment elsewhere.
+    ///
+    /// # Errors
+    /// As `fetch`.
+    pub async fn open_plain(&self, reference: &v1::BodyRef) -> Result<Option<Opened<Bytes>>, FetchError> {
+        let address = Digest::try_from(reference.address.as_ref()).map_err(|_| FetchError::Address)?;
+        let Some(seal) = self.seal_of(reference).await? else { return Ok(None) };
+        match self.journal.fetch(address).await? {
+            Some(stored) => Ok(Some(seal.plain(&stored, reference)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whose bodies a session's key opens. None: it was erased.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub async fn whose(&self, session: SessionId) -> Result<Option<Scope>, KeyError> {
+        let name = slot_of(session);
+        let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
+        let What::Session(secret) = self.unwrap(&name, &kept)? else { return Err(KeyError::Unreadable) };
+        if secret.tenant.is_empty() {
+            return Ok(Some(Scope::Orders));
+        }
+        let tenant = Tenant::try_from(secret.tenant.as_str()).map_err(|_| KeyError::Unreadable)?;
+        let principal = Principal::try_from(secret.principal.as_str()).map_err(|_| KeyError::Unreadable)?;
+        Ok(Some(Scope::Calls { tenant, principal, handle: secret.handle }))
+    }
+
     /// Erases a session's key: nothing opens its bodies from here on. False: it was erased already.
     ///
     /// # Errors
@@ -336,6 +365,15 @@ fn slot_of(session: SessionId) -> Digest {
 // === impl Scope ===
 
 impl Scope {
+    /// The same subject's calls under this handle.
+    #[must_use]
+    pub fn with_handle(self, named: &str) -> Self {
+        match self {
+            Scope::Calls { tenant, principal, .. } => Scope::Calls { tenant, principal, handle: named.into() },
+            Scope::Orders => Scope::Orders,
+        }
+    }
+
     fn words(&self) -> (String, String, String) {
         match self {
             Scope::Calls { tenant, principal, handle } => (tenant.to_string(), principal.to_string(), handle.clone()),

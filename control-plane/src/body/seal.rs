@@ -130,14 +130,21 @@ impl Seal {
 
     /// The body, if it is the one that the record committed to.
     pub(super) fn open<M: Message + Default>(&self, stored: &Bytes, expected: &v1::BodyRef) -> Result<Opened<M>, BodyError> {
+        let Opened { body: plain, salt } = self.plain(stored, expected)?;
+        let body = M::decode(plain).map_err(|error| BodyError::Unreadable(error.to_string()))?;
+        Ok(Opened { body, salt })
+    }
+
+    /// As `open`, byte for byte as it was committed to.
+    pub(super) fn plain(&self, stored: &Bytes, expected: &v1::BodyRef) -> Result<Opened<Bytes>, BodyError> {
         let (nonce, ciphertext) = stored.split_at_checked(NONCE_BYTES).ok_or(BodyError::Short)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| BodyError::Short)?;
         let payload = Payload { msg: ciphertext, aad: &self.session.0 };
         let plain = self.cipher.decrypt(&Nonce::from(nonce), payload).map_err(|_| BodyError::Changed)?;
         let (salt, plaintext) = plain.split_at_checked(KEY_BYTES).ok_or(BodyError::Short)?;
         mac(salt, plaintext).verify_slice(&expected.commitment).map_err(|_| BodyError::Changed)?;
-        let body = M::decode(plaintext).map_err(|error| BodyError::Unreadable(error.to_string()))?;
-        Ok(Opened { body, salt: Salt(salt.try_into().map_err(|_| BodyError::Short)?) })
+        let salt = Salt(salt.try_into().map_err(|_| BodyError::Short)?);
+        Ok(Opened { body: Bytes::copy_from_slice(plaintext), salt })
     }
 }
 

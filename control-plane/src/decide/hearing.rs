@@ -11,16 +11,13 @@ use agentgate_core::approval::Use;
 use agentgate_core::canonical::call_digest;
 use agentgate_core::decide::{Decision, Denial, Facts, Opinion, Verdict, settle};
 use agentgate_core::digest::Digest;
-use agentgate_core::endpoint::Endpoint;
-use agentgate_core::id::RuleName;
 use agentgate_core::mcp::{Malformed, Message, Method};
 use agentgate_core::mode::Mode;
 use agentgate_policies::Trouble;
-use agentgate_proto::ask;
-use agentgate_proto::v1::{self, ApprovalUse};
+use agentgate_proto::facts::{REFUSED_BY_FILTER, refused_by_filter};
+use agentgate_proto::reading::endpoint_of;
+use agentgate_proto::v1::ApprovalUse;
 use std::sync::OnceLock;
-
-const REFUSED_BY_FILTER: &str = "refused_by_filter";
 
 /// How the call came here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,11 +177,6 @@ impl<'a> Hearing<'a> {
     }
 }
 
-/// Where the request goes.
-pub(crate) fn endpoint_of(ask: &v1::Ask) -> Endpoint {
-    ask.head.as_ref().map(|head| Endpoint::of(&ask::head_from_wire(head))).unwrap_or_default()
-}
-
 /// The tool that is called, where one is.
 pub(super) fn tool(facts: &Facts) -> Option<&str> {
     let message = facts.reading.as_ref().ok()?;
@@ -201,17 +193,6 @@ pub(crate) fn consult(policy: Option<&InForce>, facts: &Facts) -> Result<Decisio
         Ok(opinion) => Ok(settle(facts, Ok(&opinion))),
         Err(Trouble::Evaluation(error)) => Ok(settle(facts, Err(&error))),
         Err(Trouble::Unavailable(why)) => Err(Undecided::Policy(why)),
-    }
-}
-
-/// It did not reach the tool, so it stays a denial, whatever could be read of it here.
-pub(crate) fn refused_by_filter() -> Decision {
-    Decision {
-        verdict: Verdict::Deny(Denial::Malformed),
-        rule: RuleName::of_gate(REFUSED_BY_FILTER),
-        reason: "the filter could not read this call, though the control plane can; are both of one release?".into(),
-        scope: None,
-        approval: None,
     }
 }
 

@@ -48,7 +48,7 @@ impl Decide {
             principal: Principal::try_from(body.principal.as_str()).map_err(|_| unreadable())?,
             asker: reporter.filter.identity.clone(),
             server: Server::try_from(ask.server.as_str()).map_err(|_| unreadable())?,
-            endpoint: super::hearing::endpoint_of(ask),
+            endpoint: agentgate_proto::reading::endpoint_of(ask),
             reading: Ok(message),
             kill: None,
             grant: None,

@@ -42,7 +42,7 @@ use thiserror::Error;
 
 pub use admission::Admission;
 pub use flood::Flood;
-pub(crate) use hearing::{consult, endpoint_of, refused_by_filter};
+pub(crate) use hearing::consult;
 pub(crate) use reading::read_refused;
 pub use report::Reporter;
 
@@ -130,7 +130,7 @@ impl Question {
     }
 
     fn request(&self) -> Digest {
-        *self.request.get_or_init(|| reading::request_digest(&self.ask))
+        *self.request.get_or_init(|| agentgate_proto::reading::request_digest(&self.ask))
     }
 }
 

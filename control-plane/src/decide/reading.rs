@@ -2,68 +2,28 @@
 
 use super::Undecided;
 use crate::config::Limits;
-use agentgate_core::digest::{Digest, Digester};
-use agentgate_core::mcp::{self, Head, Malformed, Message, Rules};
-use agentgate_core::rest;
-use agentgate_proto::{ask, v1};
-use prost::Message as _;
+use agentgate_core::mcp::{Malformed, Message};
+use agentgate_proto::reading::{self, NoAsk};
+use agentgate_proto::v1;
 
 /// What the call says, or why it cannot be read.
 ///
 /// # Errors
 /// When the ask itself, which the filter wrote, is none.
 pub(super) fn read(ask: &v1::Ask, limits: &Limits) -> Result<Result<Message, Malformed>, Undecided> {
-    let head: Head = ask.head.as_ref().map(ask::head_from_wire).ok_or(Undecided::Unreadable("it has no head"))?;
-    let limits = mcp::Limits { body_bytes_max: limits.body_bytes_max as usize, ..mcp::Limits::default() };
-    if let Some(rest) = &ask.rest {
-        let rule = ask::rest_from_wire(rest).map_err(|_| Undecided::Unreadable("the rule of its REST route is none"))?;
-        return Ok(rest::read(&head, &ask.body, rule.as_slice(), &limits).message);
-    }
-    let versions = ask::versions_from_wire(&ask.versions).ok_or(Undecided::Unreadable("it names an unknown protocol version"))?;
-    let rules = Rules { versions, query_keys: ask.query_keys.clone(), limits };
-    Ok(mcp::read(&head, &ask.body, &rules).map_err(|unread| unread.reason))
+    Ok(reading::read(ask, limits.body_bytes_max as usize)?)
 }
 
-/// As `read`, of a call that the filter refused for the reason that it `said`. Its word counts where the body is left out,
-/// since only the filter saw that body; it never makes a call readable.
+/// As `read`, of a call that the filter refused for the reason that it `said`.
 ///
 /// # Errors
 /// As `read`.
 pub(crate) fn read_refused(ask: &v1::Ask, said: &str, limits: &Limits) -> Result<Result<Message, Malformed>, Undecided> {
-    if ask.body.is_empty()
-        && let Some(malformed) = Malformed::all().find(|malformed| malformed.reason() == said)
-    {
-        return Ok(Err(malformed));
-    }
-    read(ask, limits)
+    Ok(reading::read_refused(ask, said, limits.body_bytes_max as usize)?)
 }
 
-/// What a repeated ask must have in common with the first: everything but how long its asker waits.
-pub(super) fn request_digest(ask: &v1::Ask) -> Digest {
-    let mut digester = Digester::new("agentgate/request/3");
-    digester.part(ask.server.as_bytes());
-    digester.part(ask.peer.as_bytes());
-    digester.part(&ask.body);
-    if let Some(head) = &ask.head {
-        digester.part(&head.method);
-        digester.part(&head.path);
-        list(&mut digester, head.headers.iter().flat_map(|header| [header.name.as_ref(), header.value.as_ref()]));
+impl From<NoAsk> for Undecided {
+    fn from(NoAsk(why): NoAsk) -> Self {
+        Self::Unreadable(why)
     }
-    list(&mut digester, ask.versions.iter().map(String::as_bytes));
-    list(&mut digester, ask.query_keys.iter().map(String::as_bytes));
-    let unreadable = |claim: &v1::Claim| -> &[u8] { if claim.unreadable { b"unreadable" } else { b"" } };
-    list(&mut digester, ask.claims.iter().flat_map(|claim| [claim.name.as_bytes(), claim.value.as_bytes(), unreadable(claim)]));
-    digester.part(&[u8::from(ask.observe)]);
-    digester.part(&ask.rest.as_ref().map(v1::Rest::encode_to_vec).unwrap_or_default());
-    digester.finish()
-}
-
-/// A list's length stands behind it, so that no part can move from one list to the next.
-fn list<'a>(digester: &mut Digester, parts: impl Iterator<Item = &'a [u8]>) {
-    let mut count: u64 = 0;
-    for part in parts {
-        digester.part(part);
-        count += 1;
-    }
-    digester.part(&count.to_be_bytes());
 }

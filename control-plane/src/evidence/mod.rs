@@ -2,23 +2,78 @@
 //!
 //! It changes nothing, and it judges nothing: whoever checks it needs public keys and nobody's word.
 
+mod gather;
 pub mod rpc;
+mod statement;
 #[cfg(test)]
 mod tests;
 
+use crate::body::{self, Bodies, FetchError, KeyError, SessionId};
+use crate::clock::Clock;
 use crate::journal::{Journal, ReadError, Sequence};
+use crate::session::PastError;
+use crate::telemetry::Counted;
 use crate::transparency::{Published, Transparency, TransparencyError};
+use agentgate_core::id::SpiffeId;
+use agentgate_core::time::Time;
 use agentgate_core::transparency::leaf::Entry;
 use agentgate_core::transparency::proof::Proof;
+use agentgate_proto::v1;
+use agentgate_proto::v1::gather_evidence_response::What as Told;
 use bytes::Bytes;
 use std::sync::Arc;
 use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Files of the log in one answer: together some megabyte.
 pub const LOG_FILES_MAX: usize = 64;
 
+/// Gathered at once: it reads the whole journal, and one core of the smallest machine always stays with the calls.
+const GATHERED_AT_ONCE_MAX: usize = 1;
+
+/// Records of one gathering: what a person can still go through, and what fits into one signed list.
+const GATHERED_RECORDS_MAX: usize = 10_000;
+
+/// Bytes of records and bodies of one gathering: whoever packs them holds them in memory.
+const GATHERED_BYTES_MAX: usize = 64 << 20;
+
+/// Policies of one gathering.
+const BUNDLES_MAX: usize = 64;
+
+/// Sessions whose subject is remembered while a gathering goes on; the others are looked up again.
+const WHOSE_MAX: usize = 16_384;
+
+/// Files that one statement names.
+const FILES_MAX: usize = 16;
+
+/// How often it is told how far the reading is, in pages.
+const PAGES_TOLD: u32 = 16;
+
+/// How much of a gathering may be told before somebody listens.
+const TOLD_AHEAD: usize = 4;
+
 #[derive(Debug, Error)]
 pub enum EvidenceError {
+    #[error("evidence is gathered for {max} already; try again when that has ended")]
+    Crowded { max: usize },
+    #[error("name a session, a principal or a time: evidence is not gathered of everything")]
+    Everything,
+    #[error("there are more than {max} {what}; name a shorter time with `since` and `until`, or one session")]
+    TooMany { what: &'static str, max: usize },
+    #[error("nothing is signed as yet; try again in a second")]
+    Unsigned,
+    #[error("a statement names 1 to {FILES_MAX} files once each, by lower-case names and digests of 32 bytes")]
+    Names,
+    #[error(transparent)]
+    Past(PastError),
+    #[error(transparent)]
+    Body(#[from] FetchError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("this replica leaves; ask the next one")]
+    Leaving,
+    #[error("nobody waits for it any longer")]
+    Left,
     #[error(transparent)]
     Log(#[from] TransparencyError),
     #[error("the journal cannot be read")]
@@ -42,18 +97,83 @@ pub struct Proved {
     pub record: Bytes,
 }
 
+/// What evidence is asked about. All that is named must agree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    session: String,
+    principal: String,
+    since_us: u64,
+    until_us: u64,
+}
+
+/// What one gathering may take.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    records: usize,
+    bytes: usize,
+}
+
+/// What is heard of a gathering until it ends.
+pub type Heeded = mpsc::Receiver<Result<v1::GatherEvidenceResponse, EvidenceError>>;
+
 #[derive(Debug)]
 pub struct Evidence {
     journal: Arc<dyn Journal>,
+    bodies: Arc<Bodies>,
+    clock: Clock,
     log: Arc<Transparency>,
+    /// As it is now: what was decided is read again by it.
+    body_bytes_max: u32,
+    bounds: Bounds,
+    gathering: Arc<Semaphore>,
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// # Errors
+    /// Where nothing is named.
+    pub fn read(request: v1::GatherEvidenceRequest) -> Result<Self, EvidenceError> {
+        let v1::GatherEvidenceRequest { session, principal, since_us, until_us } = request;
+        if session.is_empty() && principal.is_empty() && since_us == 0 && until_us == 0 {
+            return Err(EvidenceError::Everything);
+        }
+        Ok(Self { session, principal, since_us, until_us })
+    }
+
+    fn covers(&self, at: Time) -> bool {
+        at.micros() >= self.since_us && (self.until_us == 0 || at.micros() < self.until_us)
+    }
+
+    fn is_of_everybody(&self) -> bool {
+        self.session.is_empty() && self.principal.is_empty()
+    }
+
+    /// Whether it names this session as records do.
+    fn names(&self, session: SessionId) -> bool {
+        self.session == session.to_string()
+    }
+
+    fn is_of(&self, session: SessionId, whose: &body::Scope) -> bool {
+        match whose {
+            body::Scope::Calls { principal, handle, .. } => {
+                let session = self.session.is_empty() || self.names(session) || *handle == self.session;
+                session && (self.principal.is_empty() || principal.as_str() == self.principal)
+            }
+            // They are to everybody, and about nobody.
+            body::Scope::Orders => self.is_of_everybody(),
+        }
+    }
 }
 
 // === impl Evidence ===
 
 impl Evidence {
     #[must_use]
-    pub fn new(journal: Arc<dyn Journal>, log: Arc<Transparency>) -> Self {
-        Self { journal, log }
+    pub fn new(bodies: Arc<Bodies>, clock: Clock, log: Arc<Transparency>, body_bytes_max: u32) -> Self {
+        let bounds = Bounds { records: GATHERED_RECORDS_MAX, bytes: GATHERED_BYTES_MAX };
+        let gathering = Arc::new(Semaphore::new(GATHERED_AT_ONCE_MAX));
+        Self { journal: Arc::clone(bodies.journal()), bodies, clock, log, body_bytes_max, bounds, gathering }
     }
 
     /// One record of the newest checkpoint.
@@ -61,14 +181,102 @@ impl Evidence {
     /// # Errors
     /// When it is not in the log as yet, or cannot be read.
     pub async fn prove(&self, sequence: Sequence) -> Result<Proved, EvidenceError> {
-        let log = Arc::clone(&self.log);
+        let newest = self.log.newest().ok_or(TransparencyError::Absent(sequence))?;
+        self.prove_in(newest, sequence).await
+    }
+
+    async fn prove_in(&self, checkpoint: Arc<Published>, sequence: Sequence) -> Result<Proved, EvidenceError> {
+        let (log, signed) = (Arc::clone(&self.log), Arc::clone(&checkpoint));
         // Tiles are read from a disk.
-        let proved = tokio::task::spawn_blocking(move || log.inclusion(sequence)).await;
-        let (checkpoint, entry, proof) = proved.map_err(|_| EvidenceError::Failed)??;
+        let proved = tokio::task::spawn_blocking(move || log.inclusion_in(&signed, sequence)).await;
+        let (entry, proof) = proved.map_err(|_| EvidenceError::Failed)??;
         let page = self.journal.follow(sequence.saturating_sub(1), 1).await?;
         let record = page.into_iter().find(|record| record.sequence == sequence).map(|record| record.bytes);
         let record = record.filter(|record| entry.covers(record)).ok_or(EvidenceError::Another(sequence))?;
         Ok(Proved { checkpoint, entry, proof, record })
+    }
+
+    /// All that there is about this, for an operator, one after the other.
+    ///
+    /// # Errors
+    /// When it is gathered for somebody already.
+    pub fn gather(self: &Arc<Self>, scope: Scope, by: SpiffeId, leaving: watch::Receiver<bool>) -> Result<Heeded, EvidenceError> {
+        let crowded = |_| EvidenceError::Crowded { max: GATHERED_AT_ONCE_MAX };
+        let turn = Arc::clone(&self.gathering).try_acquire_owned().map_err(crowded)?;
+        let turn = (turn, Counted::by(metrics::gauge!("agentgate_evidence_gatherings")));
+        let (said, heeded) = mpsc::channel(TOLD_AHEAD);
+        let evidence = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut leaving = leaving;
+            let gathered = tokio::select! {
+                gathered = evidence.tell(&scope, &by, &said) => gathered,
+                _ = leaving.wait_for(|leaving| *leaving) => Err(EvidenceError::Leaving),
+                () = said.closed() => Err(EvidenceError::Left),
+            };
+            drop(turn);
+            if let Err(error) = gathered {
+                // Whoever left has nobody to tell.
+                let _ = said.send(Err(error)).await;
+            }
+        });
+        Ok(heeded)
+    }
+
+    async fn tell(
+        &self,
+        scope: &Scope,
+        by: &SpiffeId,
+        said: &mpsc::Sender<Result<v1::GatherEvidenceResponse, EvidenceError>>,
+    ) -> Result<(), EvidenceError> {
+        let tell =
+            async |what| said.send(Ok(v1::GatherEvidenceResponse { what: Some(what) })).await.map_err(|_| EvidenceError::Left);
+        let checkpoint = self.log.newest().ok_or(EvidenceError::Unsigned)?;
+        let (mut choosing, mut cursor) = (gather::Choosing::new(self, scope), 0);
+        let mut pages = 0_u32;
+        while choosing.page(&mut cursor, checkpoint.size).await? {
+            // Calls are decided first.
+            tokio::task::yield_now().await;
+            if pages.is_multiple_of(PAGES_TOLD) {
+                tell(Told::Progress(v1::Progress { records_read: cursor, records: checkpoint.size })).await?;
+            }
+            pages = pages.wrapping_add(1);
+        }
+        let bundles = choosing.bundles();
+        let chosen = choosing.chosen;
+        let mut bytes = 0_usize;
+        let mut weigh = |more: usize| {
+            bytes = bytes.saturating_add(more);
+            let what = "bytes of records and bodies";
+            if bytes > self.bounds.bytes { Err(EvidenceError::TooMany { what, max: self.bounds.bytes }) } else { Ok(()) }
+        };
+        for sequence in &chosen {
+            let gather::Given { proved, body } = self.give(&checkpoint, *sequence).await?;
+            weigh(proved.record.len().saturating_add(body.as_ref().map_or(0, |body| body.plain.len())))?;
+            tell(Told::Record(v1::EvidenceRecord {
+                entry: Bytes::copy_from_slice(&proved.entry.encode()),
+                hashes: rpc::hashes(&proved.proof),
+                record: proved.record,
+                body,
+            }))
+            .await?;
+        }
+        for (digest, address) in bundles {
+            if let Some(bundle) = self.bundle(digest, &address).await? {
+                weigh(bundle.content.len())?;
+                tell(Told::Bundle(bundle)).await?;
+            }
+        }
+        let manifest = statement::manifest(scope, by, self.clock.now(), checkpoint.size, self.body_bytes_max, &chosen);
+        let (manifest, keys) = (self.log.sign_statement(&manifest)?, self.log.verifier_keys());
+        tell(Told::End(v1::EvidenceEnd { checkpoint: checkpoint.note.clone(), manifest, keys })).await
+    }
+
+    /// A signed statement about files that were made of evidence.
+    ///
+    /// # Errors
+    /// When they are not named as files are.
+    pub fn sign(&self, files: &[v1::EvidenceFile], by: &SpiffeId) -> Result<Bytes, EvidenceError> {
+        Ok(self.log.sign_statement(&statement::files(by, self.clock.now(), files)?)?)
     }
 
     /// # Errors

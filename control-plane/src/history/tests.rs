@@ -21,6 +21,7 @@ use agentgate_core::digest::Digest;
 use agentgate_core::id::{CallId, Epoch, SpiffeId};
 use agentgate_core::kill::KillTarget;
 use agentgate_core::time::Time;
+use agentgate_proto::facts;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use bytes::Bytes;
@@ -256,14 +257,14 @@ async fn what_is_not_there_any_more_is_not_guessed() {
     let (at, record, body) = scene.decisions().await.remove(0);
     let check = |record: &v1::DecisionRecord, body: Option<&v1::DecisionBody>| Case::of(at, record, body, &Limits::default());
     assert!(check(&record, Some(&body)).is_ok());
-    assert!(matches!(check(&record, None), Err(NotAgain::Erased)));
+    assert!(matches!(check(&record, None), Err(NotAgain::Facts(facts::NotAgain::Erased))));
     let older = v1::DecisionRecord { settle_version: 1, ..record.clone() };
-    assert!(matches!(check(&older, Some(&body)), Err(NotAgain::Law { theirs: 1, .. })));
+    assert!(matches!(check(&older, Some(&body)), Err(NotAgain::Facts(facts::NotAgain::Law { theirs: 1, .. }))));
     let nobody = v1::DecisionBody { principal: String::new(), ..body.clone() };
-    assert!(matches!(check(&record, Some(&nobody)), Err(NotAgain::Name(_))));
+    assert!(matches!(check(&record, Some(&nobody)), Err(NotAgain::Facts(facts::NotAgain::Name(_)))));
     let no_call = v1::DecisionBody { ask: None, ..body.clone() };
-    assert!(matches!(check(&record, Some(&no_call)), Err(NotAgain::Record { what: "a call" })));
+    assert!(matches!(check(&record, Some(&no_call)), Err(NotAgain::Facts(facts::NotAgain::Record { what: "a call" }))));
     let half = v1::GrantFact { approval: Bytes::from_static(b"short"), ..v1::GrantFact::default() };
     let half = v1::DecisionBody { grant: Some(half), ..body };
-    assert!(matches!(check(&record, Some(&half)), Err(NotAgain::Record { what: "a digest" })));
+    assert!(matches!(check(&record, Some(&half)), Err(NotAgain::Facts(facts::NotAgain::Record { what: "a digest" }))));
 }

@@ -19,8 +19,10 @@ use crate::config;
 use crate::journal::{Halting, Journal as _, ReadError, Sequence};
 use crate::rarely::Rarely;
 use agentgate_core::digest::Digest;
+use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::key::SignerKey;
 use agentgate_core::transparency::leaf::Entry;
+use agentgate_core::transparency::note::{Note, NoteError};
 use agentgate_core::transparency::proof::Proof;
 use agentgate_core::transparency::tree::Hash;
 use agentgate_core::transparency::trust::Trust;
@@ -140,15 +142,41 @@ impl Transparency {
     /// When it is not as yet, or its tiles cannot be read.
     pub fn inclusion(&self, sequence: Sequence) -> Result<(Arc<Published>, Entry, Proof), TransparencyError> {
         let absent = || TransparencyError::Absent(sequence);
-        let newest = self.newest().filter(|newest| (1..=newest.size).contains(&sequence)).ok_or_else(absent)?;
+        let newest = self.newest().ok_or_else(absent)?;
+        let (entry, proof) = self.inclusion_in(&newest, sequence)?;
+        Ok((newest, entry, proof))
+    }
+
+    /// That the record is in the tree of this checkpoint.
+    ///
+    /// # Errors
+    /// As `inclusion`.
+    pub fn inclusion_in(&self, checkpoint: &Published, sequence: Sequence) -> Result<(Entry, Proof), TransparencyError> {
+        let absent = || TransparencyError::Absent(sequence);
         let log = self.log();
-        if log.size() < newest.size {
-            // Signed by an earlier life, and not read again as yet.
+        // What an earlier life signed may not have been read again as yet.
+        if !(1..=checkpoint.size).contains(&sequence) || log.size() < checkpoint.size {
             return Err(absent());
         }
         let entry = log.entry(sequence - 1).ok_or_else(absent)?;
-        let proof = log.inclusion(sequence - 1, newest.size)?;
-        Ok((newest, entry, proof))
+        let proof = log.inclusion(sequence - 1, checkpoint.size)?;
+        Ok((entry, proof))
+    }
+
+    /// Signs a statement about the log with its keys. It refuses whatever could be taken for a checkpoint.
+    ///
+    /// # Errors
+    /// When the statement is one, or is no note.
+    pub fn sign_statement(&self, statement: &str) -> Result<Bytes, TransparencyError> {
+        if Checkpoint::parse(statement).is_ok() {
+            return Err(TransparencyError::Sign("a statement is no checkpoint".into()));
+        }
+        let sign = || {
+            let mut note = Note::new(statement)?;
+            self.keys.iter().try_for_each(|key| note.sign(key))?;
+            Ok(Bytes::from(note.to_string()))
+        };
+        sign().map_err(|error: NoteError| TransparencyError::Sign(error.to_string()))
     }
 
     /// That the log only grew from `old` to `new` entries.

@@ -6,6 +6,7 @@ use crate::world::{Setup, World, ask, call, outcome, visit};
 use agentgate_control_plane::config::DOCUMENTED;
 use agentgate_proto::v1::converse_request::Message as Said;
 use agentgate_proto::v1::converse_response::Message as Heard;
+use agentgate_proto::v1::evidence_client::EvidenceClient;
 use agentgate_proto::v1::policy_client::PolicyClient;
 use agentgate_proto::v1::trace_client::TraceClient;
 use agentgate_proto::v1::{self, OutcomeKind};
@@ -78,7 +79,13 @@ const CONSTS: &[(&str, Behind)] = &[
     ("decide/mod.rs ATTEMPTS_MAX", Nothing),
     ("decide/once.rs JOINED_MAX", Gauge("agentgate_calls_joined")),
     ("decide/rpc.rs SAID_MAX", Gauge("agentgate_messages_said")),
+    ("evidence/mod.rs BUNDLES_MAX", Nothing),
+    ("evidence/mod.rs FILES_MAX", Nothing),
+    ("evidence/mod.rs GATHERED_AT_ONCE_MAX", Gauge("agentgate_evidence_gatherings")),
+    ("evidence/mod.rs GATHERED_BYTES_MAX", Nothing),
+    ("evidence/mod.rs GATHERED_RECORDS_MAX", Nothing),
     ("evidence/mod.rs LOG_FILES_MAX", Nothing),
+    ("evidence/mod.rs WHOSE_MAX", Gauge("agentgate_evidence_gatherings")),
     ("identity/users.rs SHOWN_CHARS_MAX", Nothing),
     ("history/explain.rs LISTS_READ_MAX", Nothing),
     ("history/explain.rs LOOKED_BACK_MAX", Nothing),
@@ -200,6 +207,8 @@ async fn whatever_piles_up_has_a_gauge() {
     let mut past = world.operator(PolicyClient::new).await;
     past.explain_call(v1::ExplainCallRequest { id: "2".into() }).await.unwrap();
     past.learn_tools(v1::LearnToolsRequest::default()).await.unwrap();
+    let about = v1::GatherEvidenceRequest { since_us: 1, ..v1::GatherEvidenceRequest::default() };
+    world.operator(EvidenceClient::new).await.gather_evidence(about).await.unwrap();
 
     let (_, shown) = visit(world.running.metrics, "/metrics").await;
     let is_there = |gauge: &str| {

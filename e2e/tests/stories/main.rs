@@ -15,6 +15,7 @@ mod certificates;
 mod check;
 mod documents;
 mod envoy_config;
+mod evidence;
 mod ext_authz;
 mod failures;
 mod framing;

@@ -16,7 +16,7 @@ pub struct Arguments {
     #[arg(value_name = "SEQUENCE")]
     sequence: u64,
     /// Where to write the proof; a file that is there is replaced
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", num_args = 1)]
     out: PathBuf,
 }
 

@@ -80,10 +80,11 @@ impl Tiles<'_> {
 }
 
 fn file(directory: &Path, path: &str) -> Result<Vec<u8>, Unreadable> {
-    read(&directory.join(path), LOG_FILE_BYTES_MAX).map_err(|error| match error {
-        Unreadable::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            Unreadable::Missing { path: directory.into(), file: path.into() }
-        }
-        other => other,
-    })
+    let found = read(&directory.join(path), LOG_FILE_BYTES_MAX);
+    if let Err(Unreadable::File { source, .. }) = &found
+        && source.kind() == io::ErrorKind::NotFound
+    {
+        return Err(Unreadable::Missing { path: directory.into(), file: path.into() });
+    }
+    found
 }

@@ -60,6 +60,37 @@ impl<'a> Fields<'a> {
         values.iter().zip(0_usize..).map(|(value, at)| self.decode(&format!("{name}[{at}]"), value)).collect()
     }
 
+    pub(crate) fn hex(&self, name: &str) -> Result<Vec<u8>, Unreadable> {
+        let text = self.text(name)?;
+        let pair = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(pair).collect();
+        bytes.filter(|bytes| crate::text::hex(bytes) == text).ok_or_else(|| self.wrong(name, "bytes in hexadecimal digits"))
+    }
+
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Unreadable> {
+        self.field(name).as_bool().ok_or_else(|| self.wrong(name, "true or false"))
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> Result<Vec<String>, Unreadable> {
+        let texts = self.field(name).as_array().map(|all| all.iter().map(|text| text.as_str().map(str::to_owned)).collect());
+        texts.flatten().ok_or_else(|| self.wrong(name, "a list of texts"))
+    }
+
+    /// The object of this name; none where it is null.
+    pub(crate) fn object(&self, name: &str) -> Result<Option<Fields<'a>>, Unreadable> {
+        match self.value.get(name) {
+            Some(Value::Null) => Ok(None),
+            Some(value @ Value::Object(_)) => Ok(Some(Self { path: self.path, way: format!("{}{name}.", self.way), value })),
+            Some(_) | None => Err(self.wrong(name, "an object or null")),
+        }
+    }
+
+    pub(crate) fn objects(&self, name: &str) -> Result<Vec<Fields<'a>>, Unreadable> {
+        let values = self.field(name).as_array().ok_or_else(|| self.wrong(name, "a list"))?;
+        let object = |(value, at)| Self { path: self.path, way: format!("{}{name}[{at}].", self.way), value };
+        Ok(values.iter().zip(0_usize..).map(object).collect())
+    }
+
     pub(crate) fn wrong(&self, name: &str, wanted: &'static str) -> Unreadable {
         Unreadable::Field { path: self.path.into(), field: format!("{}{name}", self.way), wanted }
     }
@@ -70,6 +101,7 @@ impl<'a> Fields<'a> {
     }
 
     fn field(&self, name: &str) -> &'a Value {
-        self.value.get(name).unwrap_or(&Value::Null)
+        static NULL: Value = Value::Null;
+        self.value.get(name).unwrap_or(&NULL)
     }
 }

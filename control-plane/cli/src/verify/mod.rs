@@ -4,8 +4,10 @@
 //! wrong, and what nothing shows; it never turns the last into the first.
 
 mod exported;
-mod fields;
-mod proof;
+pub(crate) mod fields;
+mod pack;
+pub(crate) mod proof;
+mod redecide;
 mod report;
 mod stored;
 mod unreadable;
@@ -13,6 +15,7 @@ mod unreadable;
 #[cfg(test)]
 mod tests;
 
+use crate::evidence::pack::{NOTE_FILE, PACK_FILE};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use agentgate_core::error::chain;
@@ -29,7 +32,7 @@ pub use unreadable::Unreadable;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A proof file, or the directory of an exported log
+    /// A proof file, or the directory of an exported log or of an evidence pack
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// A verifier key of the log, as `agentgate log show` prints it; several where the log changed its key
@@ -44,12 +47,24 @@ pub struct Arguments {
     /// A checkpoint that was kept earlier: has the log only grown since?
     #[arg(long, value_name = "CHECKPOINT")]
     older: Vec<PathBuf>,
+    /// Settle each decision of a pack again, from its recorded facts and its policy
+    #[arg(long)]
+    redecide: bool,
+}
+
+/// Whom an auditor believes, and what he asks.
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub trust: Trust,
+    /// The log's keys, which sign packs as well.
+    pub keys: Vec<VerifierKey>,
+    pub redecide: bool,
 }
 
 pub fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let trust = trust(arguments)?;
+    let question = Question { trust: trust(arguments)?, keys: keys(&arguments.key)?, redecide: arguments.redecide };
     let older = arguments.older.iter().map(|path| note(path)).collect::<Result<Vec<_>, _>>().map_err(unjudged)?;
-    let report = judge(&arguments.path, &trust, &older).map_err(unjudged)?;
+    let report = judge(&arguments.path, &question, &older).map_err(unjudged)?;
     report.say(&arguments.path, desk)
 }
 
@@ -57,7 +72,14 @@ pub fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
 ///
 /// # Errors
 /// Where it cannot be read as anything that this program knows.
-pub fn judge(path: &Path, trust: &Trust, older: &[Vec<u8>]) -> Result<Report, Unreadable> {
+pub fn judge(path: &Path, question: &Question, older: &[Vec<u8>]) -> Result<Report, Unreadable> {
+    let trust = &question.trust;
+    if path.is_dir() && [NOTE_FILE, PACK_FILE].iter().any(|file| path.join(file).exists()) {
+        let opened = pack::open(path, &question.keys)?;
+        let Some(note) = opened.checkpoint().map(<[u8]>::to_vec) else { return Ok(opened.into_report()) };
+        let judge = |audit: Audit<'_>| Ok(opened.judge(audit, &question.keys, question.redecide));
+        return audited("pack", &path.join(PACK_FILE), trust, &note, older, judge);
+    }
     if path.is_dir() {
         let checkpoint = path.join(exported::CHECKPOINT);
         if !checkpoint.exists() {

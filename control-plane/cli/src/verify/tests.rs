@@ -2,12 +2,16 @@
 
 pub(crate) mod book;
 
-use super::{Report, Unreadable, judge};
+use super::{Question, Report, Unreadable, judge};
 use agentgate_core::error::chain;
 use agentgate_core::transparency::trust::Trust;
 use book::{Book, signer, trust, witness};
 use serde_json::{Value, json};
 use std::path::Path;
+
+fn question(trust: Trust) -> Question {
+    Question { trust, keys: vec![signer(1).verifier().clone()], redecide: true }
+}
 
 /// What is expected of one file.
 enum Said<'a> {
@@ -85,10 +89,10 @@ fn a_proof_says_what_it_shows_and_bad_ones_have_names() {
     let path = directory.path().join("proof.json");
     for (case, text, said) in &cases {
         std::fs::write(&path, text).expect("written");
-        check(case, judge(&path, &trust(), &[]), said);
+        check(case, judge(&path, &question(trust()), &[]), said);
     }
-    check("absent", judge(&directory.path().join("none"), &trust(), &[]), &Not("cannot read"));
-    check("an empty folder", judge(directory.path(), &trust(), &[]), &Not("neither a proof"));
+    check("absent", judge(&directory.path().join("none"), &question(trust()), &[]), &Not("cannot read"));
+    check("an empty folder", judge(directory.path(), &question(trust()), &[]), &Not("neither a proof"));
 }
 
 /// An exported log, after something was done to it.
@@ -96,7 +100,7 @@ fn exported(case: &str, older: &[Vec<u8>], spoil: impl FnOnce(&Path), said: &Sai
     let directory = tempfile::tempdir().expect("a directory");
     Book::calls(600).export(directory.path());
     spoil(directory.path());
-    check(case, judge(directory.path(), &trust(), older), said);
+    check(case, judge(directory.path(), &question(trust()), older), said);
 }
 
 fn flip(file: &Path, at: usize) {
@@ -149,7 +153,7 @@ fn a_call_that_was_left_out_of_a_log_shows_by_its_number() {
     let mut book = Book::calls(9);
     book.decision(7, 12);
     book.export(directory.path());
-    let report = judge(directory.path(), &trust(), &[]).expect("read");
+    let report = judge(directory.path(), &question(trust()), &[]).expect("read");
     assert!(report.not_shown.iter().any(|not| not.contains("have no decision in the log: 10-11")), "{report:#?}");
 }
 
@@ -164,7 +168,7 @@ fn witnesses_count_when_they_were_asked_for() {
         let keys = witnesses.iter().map(|seed| witness(*seed).verifier().clone()).collect();
         trust().witnessed_by(keys, quorum).expect("witnesses")
     };
-    let said = |trust: &Trust| format!("{:?}", judge(directory.path(), trust, &[]).expect("read"));
+    let said = |trust: &Trust| format!("{:?}", judge(directory.path(), &question(trust.clone()), &[]).expect("read"));
     assert!(said(&asked(&[9], 1)).contains("witnessed by witness.example+"));
     assert!(said(&asked(&[9, 8], 1)).contains("\"witnessed by witness.example+"));
     assert!(said(&asked(&[9, 8], 2)).contains("not witnessed: 1 of 2"));

@@ -1,0 +1,155 @@
+//! A pack: records as they were stored, their bodies, proofs to one checkpoint, and the policies that decided them. JSON, with
+//! bytes in base64; docs/evidence.md says each field.
+
+use super::reading::Reading;
+use crate::text::hex;
+use crate::verify::Unreadable;
+use crate::verify::fields::{Fields, base64, parse};
+use crate::verify::proof::proof;
+use agentgate_core::transparency::leaf::Entry;
+use agentgate_core::transparency::proof::Proof;
+use agentgate_core::transparency::tree::Hash;
+use agentgate_proto::v1;
+use prost::Message as _;
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub const PACK_FILE: &str = "pack.json";
+pub const REPORT_FILE: &str = "report.html";
+pub const NOTE_FILE: &str = "pack.note";
+
+const FORM: &str = "agentgate evidence pack";
+const VERSION: u64 = 1;
+
+/// All that was gathered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pack {
+    /// A signed note: what was asked for, and every record that was given.
+    pub manifest: Vec<u8>,
+    pub checkpoint: Vec<u8>,
+    /// As the control plane named them; nobody is to believe them.
+    pub keys: Vec<String>,
+    pub records: Vec<Packed>,
+    /// By the digest that decisions name.
+    pub bundles: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    pub entry: Entry,
+    pub proof: Proof,
+    pub record: Vec<u8>,
+    pub body: Body,
+}
+
+/// What is known of a record's body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    None,
+    Erased,
+    Open { salt: Vec<u8>, plain: Vec<u8> },
+}
+
+// === impl Packed ===
+
+impl Packed {
+    /// # Errors
+    /// Where it is not what the contract says.
+    pub fn of_wire(given: v1::EvidenceRecord) -> Result<Self, String> {
+        let entry = Entry::decode(&given.entry).map_err(|error| error.to_string())?;
+        let proof = Proof::decode(&given.hashes.concat()).map_err(|error| error.to_string())?;
+        let body = match given.body {
+            None => Body::None,
+            Some(body) if body.erased => Body::Erased,
+            Some(body) => Body::Open { salt: body.salt.to_vec(), plain: body.plain.to_vec() },
+        };
+        Ok(Self { entry, proof, record: given.record.to_vec(), body })
+    }
+
+    /// What the record says; none where this program cannot read it.
+    #[must_use]
+    pub fn what(&self) -> Option<(u64, v1::record::What)> {
+        let record = v1::Record::decode(self.record.as_slice()).ok()?;
+        Some((record.at_us, record.what?))
+    }
+
+    /// Its body, where it was not erased and is one.
+    #[must_use]
+    pub fn opened<M: prost::Message + Default>(&self) -> Option<M> {
+        match &self.body {
+            Body::Open { plain, .. } => M::decode(plain.as_slice()).ok(),
+            Body::None | Body::Erased => None,
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let body = match &self.body {
+            Body::None => Value::Null,
+            Body::Erased => json!({ "erased": true }),
+            Body::Open { salt, plain } => json!({ "erased": false, "salt": base64(salt), "plain": base64(plain) }),
+        };
+        json!({
+            "sequence": self.entry.sequence,
+            "entry": base64(&self.entry.encode()),
+            "hashes": self.proof.hashes().iter().map(Hash::to_string).collect::<Vec<_>>(),
+            "record": base64(&self.record),
+            "body": body,
+        })
+    }
+
+    fn read(path: &Path, fields: &Fields<'_>) -> Result<Self, Unreadable> {
+        let entry = fields.bytes("entry")?;
+        let entry = Entry::decode(&entry).map_err(|source| Unreadable::Entry { path: path.into(), source })?;
+        if fields.number("sequence")? != entry.sequence {
+            return Err(fields.wrong("sequence", "what its entry says"));
+        }
+        let body = match fields.object("body")? {
+            None => Body::None,
+            Some(body) if body.flag("erased")? => Body::Erased,
+            Some(body) => Body::Open { salt: body.bytes("salt")?, plain: body.bytes("plain")? },
+        };
+        let proof = proof(&fields.all_bytes("hashes")?).map_err(|source| Unreadable::Proof { path: path.into(), source })?;
+        Ok(Self { entry, proof, record: fields.bytes("record")?, body })
+    }
+}
+
+// === impl Pack ===
+
+impl Pack {
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let bundle = |(digest, content): &(Vec<u8>, Vec<u8>)| json!({ "digest": hex(digest), "content": base64(content) });
+        json!({
+            "form": FORM,
+            "version": VERSION,
+            "manifest": String::from_utf8_lossy(&self.manifest),
+            "checkpoint": String::from_utf8_lossy(&self.checkpoint),
+            "keys": self.keys,
+            "records": self.records.iter().map(Packed::to_json).collect::<Vec<_>>(),
+            "bundles": self.bundles.iter().map(bundle).collect::<Vec<_>>(),
+            "reading": Reading::of(self).to_json(),
+        })
+    }
+
+    /// The pack in these bytes, and the reading that stands beside it.
+    ///
+    /// # Errors
+    /// Where it is none, or one of a later version.
+    pub fn read(path: &Path, bytes: &[u8]) -> Result<(Self, Value), Unreadable> {
+        let value = parse(path, bytes)?;
+        let fields = Fields::of(path, &value, FORM, VERSION)?;
+        let records = fields.objects("records")?;
+        let records = records.iter().map(|record| Packed::read(path, record)).collect::<Result<_, _>>()?;
+        let bundles = fields.objects("bundles")?;
+        let bundle = |bundle: &Fields<'_>| Ok((bundle.hex("digest")?, bundle.bytes("content")?));
+        let pack = Self {
+            manifest: fields.text("manifest")?.as_bytes().to_vec(),
+            checkpoint: fields.text("checkpoint")?.as_bytes().to_vec(),
+            keys: fields.texts("keys")?,
+            records,
+            bundles: bundles.iter().map(bundle).collect::<Result<_, Unreadable>>()?,
+        };
+        Ok((pack, value.get("reading").cloned().unwrap_or_default()))
+    }
+}

@@ -1,0 +1,329 @@
+//! An evidence pack: the signature over its files, the list of its records, each record's place in the log, and each body
+//! against what its record committed to.
+
+use super::redecide;
+use super::report::Report;
+use super::stored;
+use super::unreadable::{Unreadable, read};
+use crate::evidence::pack::{Body, NOTE_FILE, PACK_FILE, Pack, Packed};
+use crate::evidence::reading::Reading;
+use crate::text::hex;
+use agentgate_core::transparency::gaps::Counters;
+use agentgate_core::transparency::key::VerifierKey;
+use agentgate_core::transparency::note::{NOTE_BYTES_MAX, Note, NoteError};
+use agentgate_core::transparency::verify::Audit;
+use agentgate_policies::Bundle;
+use agentgate_proto::v1;
+use agentgate_proto::v1::record::What;
+use hmac::{Hmac, Mac as _};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+/// The largest file of a pack: what is gathered at once, in base64, with proofs and their reading.
+const PACK_FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// What the control plane signed of what it gave.
+#[derive(Debug)]
+struct Manifest {
+    size: u64,
+    body_bytes_max: usize,
+    records: Vec<RangeInclusive<u64>>,
+}
+
+/// A pack that was read, before anything is said of it.
+pub(super) struct Opened {
+    pub(super) pack: Pack,
+    reading: Value,
+    report: Report,
+}
+
+/// Reads the files that the note names, and says which are others.
+pub(super) fn open(directory: &Path, keys: &[VerifierKey]) -> Result<Opened, Unreadable> {
+    let mut report = Report::new("pack");
+    let path = directory.join(NOTE_FILE);
+    let note = read(&path, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))?;
+    let note = Note::parse(&note).map_err(|source| Unreadable::Checkpoint { path: path.clone(), source })?;
+    signed(&note, keys, "the files of the pack", &mut report);
+    let mut lines = note.text().lines();
+    if lines.next() != Some("agentgate evidence pack 1") {
+        return Err(Unreadable::Form { path });
+    }
+    let mut names = BTreeSet::from([NOTE_FILE.to_owned()]);
+    let mut whole = 0_usize;
+    for (digest, name) in lines.skip(2).filter_map(|line| line.split_once(' ')) {
+        names.insert(name.to_owned());
+        let bytes = read(&directory.join(name), PACK_FILE_BYTES_MAX)?;
+        if hex(&Sha256::digest(&bytes)) == digest {
+            whole = whole.saturating_add(1);
+        } else {
+            report.wrong(format!("`{name}` is not the file that was signed"));
+        }
+    }
+    if !names.contains(PACK_FILE) {
+        report.wrong(format!("`{PACK_FILE}` is not among the files that were signed"));
+    }
+    if report.holds() {
+        report.shown(format!("{whole} files are, byte for byte, those that were signed"));
+    }
+    for file in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        if !names.contains(&name) {
+            report.not_shown(format!("anything about `{name}`, which is no file of the pack"));
+        }
+    }
+    let path = directory.join(PACK_FILE);
+    let parsed = Pack::read(&path, &read(&path, PACK_FILE_BYTES_MAX)?);
+    match parsed {
+        Ok((pack, reading)) => Ok(Opened { pack, reading, report }),
+        // What was changed so that it cannot be read any more is not the file that was signed, and that is all to be said.
+        Err(_) if !report.holds() => Ok(Opened { pack: Pack::default(), reading: Value::Null, report }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Says who signed a note; a note that nobody known signed is wrong.
+fn signed(note: &Note, keys: &[VerifierKey], what: &str, report: &mut Report) {
+    let signed: Result<Vec<bool>, NoteError> = keys.iter().map(|key| note.signed_by(key)).collect();
+    match signed {
+        Ok(signed) if signed.contains(&true) => report.shown(format!("the log's key signed {what}")),
+        Ok(_) => report.wrong(format!("no key that was given signed {what}")),
+        Err(error) => report.wrong(format!("what is signed of {what} does not hold: {error}")),
+    }
+}
+
+// === impl Opened ===
+
+impl Opened {
+    /// Its checkpoint, unless it cannot be read at all.
+    pub(super) fn checkpoint(&self) -> Option<&[u8]> {
+        (self.report.holds() || !self.pack.checkpoint.is_empty()).then_some(self.pack.checkpoint.as_slice())
+    }
+
+    pub(super) fn into_report(self) -> Report {
+        self.report
+    }
+
+    pub(super) fn judge(self, audit: Audit<'_>, keys: &[VerifierKey], again: bool) -> Report {
+        let Self { pack, reading, mut report } = self;
+        let (size, root) = (audit.signed().checkpoint().size, audit.signed().checkpoint().root);
+        let manifest = manifest(&pack, keys, &mut report);
+        if let Some(manifest) = &manifest {
+            if manifest.size != size {
+                report
+                    .wrong(format!("the list of records is of a log of {} records, and the checkpoint of {size}", manifest.size));
+            }
+            complete(&pack, &manifest.records, &mut report);
+        }
+        let mut included = 0_usize;
+        for packed in &pack.records {
+            let entry = &packed.entry;
+            match packed.proof.includes(entry.leaf_hash(), entry.index(), size, root) {
+                Ok(()) => included = included.saturating_add(1),
+                Err(error) => {
+                    report.wrong(format!("the proof that record {} is in the log does not hold: {error}", entry.sequence));
+                }
+            }
+        }
+        if included == pack.records.len() {
+            report.shown(format!("each of {included} records is in the log that the checkpoint is of"));
+        }
+        as_stored(&pack, &mut report);
+        bodies(&pack, &mut report);
+        bundles(&pack, &mut report);
+        gaps(&pack, &mut report);
+        if Reading::of(&pack).to_json() == reading {
+            report.shown("its reading (summary, timeline, rules, writes, anomalies) follows from its records".into());
+        } else {
+            report.wrong("its reading does not follow from its records".into());
+        }
+        if again {
+            let body_bytes_max = manifest.as_ref().map(|manifest| manifest.body_bytes_max);
+            redecide::judge(&pack, body_bytes_max, &mut report);
+        } else {
+            report.not_shown("that its decisions follow from their facts and policies: --redecide was not asked for".into());
+        }
+        report.conclude(audit.conclude());
+        report
+    }
+}
+
+fn manifest(pack: &Pack, keys: &[VerifierKey], report: &mut Report) -> Option<Manifest> {
+    let note = match Note::parse(&pack.manifest) {
+        Ok(note) => note,
+        Err(error) => {
+            report.wrong(format!("the list of its records is no signed note: {error}"));
+            return None;
+        }
+    };
+    signed(&note, keys, "the list of the records that it gave", report);
+    let manifest = Manifest::read(note.text());
+    if manifest.is_none() {
+        report.wrong("the list of its records is none that this program knows".into());
+    }
+    if let Some(scope) = note.text().lines().nth(1) {
+        report.shown(format!("what was asked for: {}", scope.strip_prefix("scope ").unwrap_or(scope)));
+    }
+    manifest
+}
+
+/// Whether these are the records that were given: none left out, none added, none twice.
+fn complete(pack: &Pack, given: &[RangeInclusive<u64>], report: &mut Report) {
+    let sequences: BTreeSet<u64> = pack.records.iter().map(|packed| packed.entry.sequence).collect();
+    let listed = |sequence: &u64| given.iter().any(|range| range.contains(sequence));
+    // A list is as long as a note may be, and says more than can be counted one by one only where it is forged.
+    let wanted: u64 =
+        given.iter().map(|range| range.end().saturating_sub(*range.start()).saturating_add(1)).fold(0, u64::saturating_add);
+    let missing: Vec<u64> =
+        given.iter().flat_map(Clone::clone).filter(|sequence| !sequences.contains(sequence)).take(LISTED).collect();
+    let added: Vec<&u64> = sequences.iter().filter(|sequence| !listed(sequence)).collect();
+    if !missing.is_empty() {
+        report.wrong(format!("records were left out of it: {missing:?}"));
+    }
+    if !added.is_empty() {
+        report.wrong(format!("records were added to it: {added:?}"));
+    }
+    if sequences.len() != pack.records.len() {
+        report.wrong("a record is in it twice".into());
+    }
+    if missing.is_empty() && added.is_empty() && u64::try_from(sequences.len()) == Ok(wanted) {
+        report.shown(format!("it holds the {wanted} records that the control plane gave, each and no other"));
+    }
+}
+
+/// Sequences that one sentence names.
+const LISTED: usize = 20;
+
+fn as_stored(pack: &Pack, report: &mut Report) {
+    let mut all = Report::new("pack");
+    pack.records.iter().for_each(|packed| stored::judge(&packed.entry, &packed.record, &mut all));
+    if all.wrong.is_empty() && all.not_shown.is_empty() {
+        report.shown("each record is, byte for byte, the one that the log has".into());
+    }
+    all.wrong.into_iter().for_each(|wrong| report.wrong(wrong));
+    all.not_shown.into_iter().for_each(|not| report.not_shown(not));
+}
+
+fn bodies(pack: &Pack, report: &mut Report) {
+    let (mut open, mut held) = (0_usize, 0_usize);
+    for packed in &pack.records {
+        let (sequence, reference) = (packed.entry.sequence, reference(packed));
+        match (&packed.body, reference) {
+            (Body::None, None) => {}
+            (Body::None, Some(_)) => report.wrong(format!("record {sequence} has a body, and the pack says nothing of it")),
+            (Body::Erased, Some(_)) => report.not_shown(format!("what the body of record {sequence} said: it was erased")),
+            (Body::Erased | Body::Open { .. }, None) => {
+                report.wrong(format!("record {sequence} has no body, and the pack has one"));
+            }
+            (Body::Open { salt, plain }, Some(reference)) => {
+                open = open.saturating_add(1);
+                if is_committed(salt, plain, &reference.commitment) && commitments(packed, salt) {
+                    held = held.saturating_add(1);
+                } else {
+                    report.wrong(format!("the body of record {sequence} is not what the record committed to"));
+                }
+            }
+        }
+    }
+    if open == held {
+        report.shown(format!("each of {open} bodies is what its record committed to"));
+    }
+}
+
+/// What a record says of the call, and of its result, beside its body.
+fn commitments(packed: &Packed, salt: &[u8]) -> bool {
+    match packed.what().map(|(_, what)| what) {
+        Some(What::Decision(decision)) => {
+            let ask = packed.opened::<v1::DecisionBody>().and_then(|body| body.ask);
+            let request = ask.map(|ask| agentgate_proto::reading::request_digest(&ask));
+            request.is_some_and(|request| is_committed(salt, request.as_bytes(), &decision.request_commitment))
+        }
+        Some(What::Outcome(outcome)) if !outcome.result_commitment.is_empty() => {
+            let result = packed.opened::<v1::OutcomeBody>().unwrap_or_default().result_digest;
+            is_committed(salt, &result, &outcome.result_commitment)
+        }
+        Some(What::Outcome(_) | What::Policy(_) | What::Flood(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) | None => {
+            true
+        }
+    }
+}
+
+fn is_committed(salt: &[u8], bytes: &[u8], commitment: &[u8]) -> bool {
+    <Hmac<Sha256> as hmac::Mac>::new_from_slice(salt).is_ok_and(|mac| mac.chain_update(bytes).verify_slice(commitment).is_ok())
+}
+
+fn reference(packed: &Packed) -> Option<v1::BodyRef> {
+    match packed.what()?.1 {
+        What::Decision(decision) => decision.body,
+        What::Outcome(outcome) => outcome.body,
+        What::Flood(flood) => flood.body,
+        What::Approval(approval) => approval.body,
+        What::Kill(kill) => kill.body,
+        What::Mode(mode) => mode.body,
+        What::Policy(_) => None,
+    }
+}
+
+fn bundles(pack: &Pack, report: &mut Report) {
+    for (digest, content) in &pack.bundles {
+        match Bundle::from_bytes(content) {
+            Ok(bundle) if bundle.digest().as_bytes().as_slice() == digest => {}
+            Ok(_) => report.wrong(format!("the policy {} is another one", hex(digest))),
+            Err(error) => report.not_shown(format!("what the policy {} says: {error}", hex(digest))),
+        }
+    }
+}
+
+/// Counters of the pack's own decisions. Calls between them may be of other sessions: only the log says which there are.
+fn gaps(pack: &Pack, report: &mut Report) {
+    let mut counters = Counters::default();
+    if pack.records.iter().try_for_each(|packed| counters.see(&packed.entry)).is_err() {
+        return;
+    }
+    for counted in counters.counted() {
+        let (source, missing) = (counted.source, &counted.missing);
+        if !counted.twice.is_empty() {
+            report.wrong(format!("calls of source {source} were decided more than once: {:?}", counted.twice));
+        }
+        if missing.is_empty() {
+            report.shown(format!("no call of source {source} is missing between {} and {}", counted.begins, counted.ends));
+        } else {
+            report
+                .not_shown(format!("what the calls {missing:?} of source {source} were: they are not among what was asked for"));
+        }
+    }
+}
+
+// === impl Manifest ===
+
+impl Manifest {
+    fn read(text: &str) -> Option<Self> {
+        let mut lines = text.lines();
+        if lines.next()? != "agentgate evidence 1" {
+            return None;
+        }
+        let (mut size, mut body_bytes_max, mut records) = (None, None, None);
+        for (name, value) in lines.filter_map(|line| line.split_once(' ')) {
+            match name {
+                "size" => size = value.parse().ok(),
+                "body_bytes_max" => body_bytes_max = value.parse().ok(),
+                "records" => records = ranges(value),
+                _ => {}
+            }
+        }
+        Some(Self { size: size?, body_bytes_max: body_bytes_max?, records: records? })
+    }
+}
+
+fn ranges(text: &str) -> Option<Vec<RangeInclusive<u64>>> {
+    if text == "none" {
+        return Some(Vec::new());
+    }
+    let range = |range: &str| {
+        let (start, end) = range.split_once('-').unwrap_or((range, range));
+        Some(start.parse().ok()?..=end.parse().ok()?)
+    };
+    text.split(',').map(range).collect()
+}

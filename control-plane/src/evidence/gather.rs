@@ -1,0 +1,189 @@
+//! What there is about a session, a subject or a time. It reads the journal once, and says more than it can carry by name
+//! instead of leaving anything out.
+
+use super::{BUNDLES_MAX, Evidence, EvidenceError, Proved, Scope, WHOSE_MAX};
+use crate::body::{self, SessionId};
+use crate::bounded::Bounded;
+use crate::journal::{Record, Sequence};
+use crate::session::parse;
+use crate::transparency::Published;
+use agentgate_core::digest::Digest;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use agentgate_proto::v1::record::What;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// Records read at once.
+const PAGE: u32 = 256;
+
+/// Which records are given, found in one pass.
+#[derive(Debug)]
+pub(super) struct Choosing<'a> {
+    evidence: &'a Evidence,
+    scope: &'a Scope,
+    pub(super) chosen: BTreeSet<Sequence>,
+    /// Calls among them, and approvals that these name: what became of them belongs to them.
+    decisions: HashSet<Sequence>,
+    approvals: HashSet<Bytes>,
+    /// Each policy as it came into force last, and where its bundle is.
+    policies: BTreeMap<Bytes, (Sequence, Bytes)>,
+    decided_by: BTreeSet<Bytes>,
+    whose: Bounded<SessionId, Option<body::Scope>>,
+}
+
+/// A record and its body.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) proved: Proved,
+    pub(super) body: Option<v1::EvidenceBody>,
+}
+
+// === impl Choosing ===
+
+impl<'a> Choosing<'a> {
+    pub(super) fn new(evidence: &'a Evidence, scope: &'a Scope) -> Self {
+        Self {
+            evidence,
+            scope,
+            chosen: BTreeSet::new(),
+            decisions: HashSet::new(),
+            approvals: HashSet::new(),
+            policies: BTreeMap::new(),
+            decided_by: BTreeSet::new(),
+            whose: Bounded::new(WHOSE_MAX),
+        }
+    }
+
+    /// Reads the next records up to `size`; false: there are none.
+    pub(super) async fn page(&mut self, cursor: &mut Sequence, size: u64) -> Result<bool, EvidenceError> {
+        let left = u32::try_from(size.saturating_sub(*cursor)).unwrap_or(u32::MAX);
+        if left == 0 {
+            return Ok(false);
+        }
+        let page = self.evidence.journal.follow(*cursor, left.min(PAGE)).await?;
+        for record in &page {
+            *cursor = record.sequence;
+            let (at, what) = parse(record).map_err(EvidenceError::Past)?;
+            self.look(record, at, &what).await?;
+        }
+        Ok(!page.is_empty())
+    }
+
+    async fn look(&mut self, record: &Record, at: Time, what: &What) -> Result<(), EvidenceError> {
+        if let What::Policy(policy) = what {
+            self.policies.insert(policy.digest.clone(), (record.sequence, policy.address.clone()));
+        }
+        let linked = match what {
+            What::Outcome(outcome) => self.decisions.contains(&outcome.decision),
+            What::Approval(approval) => self.approvals.contains(&approval.approval),
+            What::Decision(_) | What::Policy(_) | What::Flood(_) | What::Kill(_) | What::Mode(_) => false,
+        };
+        // What became of a call belongs to it, whenever it was.
+        if !linked && !(self.scope.covers(at) && self.is_about(what).await?) {
+            return Ok(());
+        }
+        self.chosen.insert(record.sequence);
+        if let What::Decision(decision) = what {
+            self.decisions.insert(record.sequence);
+            if !decision.approval.is_empty() {
+                self.approvals.insert(decision.approval.clone());
+            }
+            if !decision.policy_digest.is_empty() {
+                self.decided_by.insert(decision.policy_digest.clone());
+            }
+        }
+        self.bounded()
+    }
+
+    fn bounded(&self) -> Result<(), EvidenceError> {
+        let records_max = self.evidence.bounds.records;
+        if self.chosen.len() > records_max {
+            return Err(EvidenceError::TooMany { what: "records", max: records_max });
+        }
+        if self.decided_by.len() > BUNDLES_MAX {
+            return Err(EvidenceError::TooMany { what: "policies", max: BUNDLES_MAX });
+        }
+        Ok(())
+    }
+
+    /// Whether it is of the subject and the session that are asked for.
+    async fn is_about(&mut self, what: &What) -> Result<bool, EvidenceError> {
+        if self.scope.is_of_everybody() {
+            return Ok(true);
+        }
+        let Some(session) = reference(what).and_then(SessionId::of) else { return Ok(false) };
+        if self.scope.names(session) && self.scope.principal.is_empty() {
+            return Ok(true);
+        }
+        let whose = match self.whose.get(&session) {
+            Some(whose) => whose.clone(),
+            None => {
+                let whose = self.evidence.bodies.whose(session).await?;
+                self.whose.put(session, whose.clone());
+                whose
+            }
+        };
+        let Some(whose) = whose else { return Ok(false) };
+        // Handles beyond the bound of a subject share the key of calls without one: then the call itself says.
+        if let (body::Scope::Calls { handle, .. }, What::Decision(decision)) = (&whose, what)
+            && handle.is_empty()
+            && self.scope.is_of(session, &whose.clone().with_handle(&self.scope.session))
+        {
+            let body: Option<v1::DecisionBody> = self.evidence.bodies.fetch(decision.body.as_ref()).await?;
+            return Ok(self.scope.names(session) || body.is_some_and(|body| body.handle == self.scope.session));
+        }
+        Ok(self.scope.is_of(session, &whose))
+    }
+
+    /// The bundles that decided what was chosen, and where they came into force: those records are given as well.
+    pub(super) fn bundles(&mut self) -> Vec<(Bytes, Bytes)> {
+        let decided_by = std::mem::take(&mut self.decided_by);
+        let mut bundles = Vec::new();
+        for digest in decided_by {
+            if let Some((sequence, address)) = self.policies.get(&digest) {
+                self.chosen.insert(*sequence);
+                bundles.push((digest, address.clone()));
+            }
+        }
+        bundles
+    }
+}
+
+impl Evidence {
+    /// One record, its proof to this checkpoint, and its body.
+    pub(super) async fn give(&self, checkpoint: &Arc<Published>, sequence: Sequence) -> Result<Given, EvidenceError> {
+        let proved = self.prove_in(Arc::clone(checkpoint), sequence).await?;
+        let record =
+            <v1::Record as prost::Message>::decode(proved.record.clone()).map_err(|_| EvidenceError::Another(sequence))?;
+        let body = match record.what.as_ref().and_then(reference) {
+            Some(reference) => Some(match self.bodies.open_plain(reference).await? {
+                Some(opened) => {
+                    v1::EvidenceBody { erased: false, salt: Bytes::copy_from_slice(&opened.salt.0), plain: opened.body }
+                }
+                None => v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() },
+            }),
+            None => None,
+        };
+        Ok(Given { proved, body })
+    }
+
+    pub(super) async fn bundle(&self, digest: Bytes, address: &Bytes) -> Result<Option<v1::EvidenceBundle>, EvidenceError> {
+        let Ok(address) = Digest::try_from(address.as_ref()) else { return Ok(None) };
+        Ok(self.journal.fetch(address).await?.map(|content| v1::EvidenceBundle { digest, content }))
+    }
+}
+
+/// Where a record's body is.
+fn reference(what: &What) -> Option<&v1::BodyRef> {
+    match what {
+        What::Decision(decision) => decision.body.as_ref(),
+        What::Outcome(outcome) => outcome.body.as_ref(),
+        What::Flood(flood) => flood.body.as_ref(),
+        What::Approval(approval) => approval.body.as_ref(),
+        What::Kill(kill) => kill.body.as_ref(),
+        What::Mode(mode) => mode.body.as_ref(),
+        What::Policy(_) => None,
+    }
+}

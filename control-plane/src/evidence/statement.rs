@@ -1,0 +1,70 @@
+//! What is said of evidence and signed with the log's keys: which records were given, and which files were made of them.
+//!
+//! Its first line is no name of a log, so that nobody can take a statement for a checkpoint.
+
+use super::{EvidenceError, FILES_MAX, Scope};
+use agentgate_core::id::SpiffeId;
+use agentgate_core::time::Time;
+use agentgate_proto::v1;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// The records that were given, out of a log of `size`.
+pub(super) fn manifest(
+    scope: &Scope,
+    by: &SpiffeId,
+    at: Time,
+    size: u64,
+    body_bytes_max: u32,
+    records: &BTreeSet<u64>,
+) -> String {
+    let asked = json!({
+        "session": scope.session,
+        "principal": scope.principal,
+        "since_us": scope.since_us,
+        "until_us": scope.until_us,
+    });
+    let records = ranges(records);
+    format!(
+        "agentgate evidence 1\nscope {asked}\nby {by}\nat {at}\nsize {size}\nbody_bytes_max {body_bytes_max}\nrecords {records}\n"
+    )
+}
+
+/// The files that were made of it.
+pub(super) fn files(by: &SpiffeId, at: Time, files: &[v1::EvidenceFile]) -> Result<String, EvidenceError> {
+    if files.is_empty() || files.len() > FILES_MAX {
+        return Err(EvidenceError::Names);
+    }
+    let mut text = format!("agentgate evidence pack 1\nby {by}\nat {at}\n");
+    let mut names = BTreeSet::new();
+    for file in files {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+        let is_name = (1..=64).contains(&file.name.len()) && file.name.bytes().all(plain) && names.insert(&file.name);
+        if !is_name || file.sha256.len() != 32 {
+            return Err(EvidenceError::Names);
+        }
+        file.sha256.iter().for_each(|byte| {
+            // Text grows, and growing cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        });
+        let _ = writeln!(text, " {}", file.name);
+    }
+    Ok(text)
+}
+
+/// `3-5,9`; `none` of none.
+fn ranges(sequences: &BTreeSet<u64>) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for sequence in sequences {
+        match ranges.last_mut() {
+            Some((_, end)) if end.checked_add(1) == Some(*sequence) => *end = *sequence,
+            Some(_) | None => ranges.push((*sequence, *sequence)),
+        }
+    }
+    if ranges.is_empty() {
+        return "none".into();
+    }
+    let range = |(start, end): &(u64, u64)| if start == end { start.to_string() } else { format!("{start}-{end}") };
+    ranges.iter().map(range).collect::<Vec<_>>().join(",")
+}

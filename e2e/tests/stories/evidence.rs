@@ -1,0 +1,100 @@
+//! What an auditor is given, and what he finds with a public key alone: calls of several kinds through a real gate, packed,
+//! verified, decided again, and spoiled.
+
+use crate::wire::{RESULT, post};
+use agentgate_e2e::upstream::{Protocol, Reply};
+use agentgate_e2e::{World, WorldPlan, eventually};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Bytes of each file that are flipped, one at a time.
+const FLIPPED: usize = 12;
+
+fn call(world: &World, id: u32, tool: &str, arguments: &Value) -> Value {
+    let params = json!({"name": tool, "arguments": arguments});
+    let call = post(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
+    world.http1(&call).unwrap().json()
+}
+
+/// As an auditor has it: the program and a key; no endpoint, no certificate.
+fn verify(world: &World, path: &Path, key: &str, more: &[&str]) -> Output {
+    let mut command = Command::new(&world.places.agentgate);
+    command.arg("verify").arg(path).args(["--key", key, "--output", "json"]).args(more).env_clear();
+    command.output().unwrap()
+}
+
+fn said(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn contains(list: &Value, words: &str) -> bool {
+    list.as_array().unwrap().iter().any(|line| line.as_str().unwrap().contains(words))
+}
+
+#[test]
+fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
+    let world = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap().start().unwrap();
+    let cli = &world.stack.cli;
+    call(&world, 1, "read_note", &json!({"title": "x"}));
+    call(&world, 2, "delete_everything", &json!({}));
+    let note = json!({"title": "<b>x</b>", "text": "y"});
+    let waits = call(&world, 3, "add_note", &note);
+    let approval = waits["result"]["_meta"]["agentgate/verdict"]["approval"].as_str().unwrap().to_owned();
+    cli.text(&["approve", "grant", &approval, "--yes", "--reason", "agreed"]).unwrap();
+    call(&world, 4, "add_note", &note);
+    let traces = || {
+        let traces = world.traces().ok()?;
+        let ended = traces.iter().filter(|trace| trace["verdict"] == "allow").all(|trace| !trace["outcome"].is_null());
+        (traces.len() >= 4 && ended).then_some(traces)
+    };
+    let principal = eventually("each call has its outcome", traces).unwrap()[0]["principal"].as_str().unwrap().to_owned();
+    let key = eventually("all of it is signed", || {
+        let log = cli.json(&["log", "show"]).ok()?;
+        (log["size"] == log["head"]).then(|| log["keys"][0].as_str().unwrap().to_owned())
+    })
+    .unwrap();
+
+    let pack = world.directory().join("pack");
+    cli.text(&["evidence", "pack", "--principal", &principal, "--out", pack.to_str().unwrap()]).unwrap();
+    let output = verify(&world, &pack, &key, &["--redecide"]);
+    let report = said(&output);
+    assert!(output.status.success() && report["holds"] == true, "{report:#}");
+    assert!(contains(&report["shown"], "4 decisions come to the same verdict again"), "{report:#}");
+    assert!(contains(&report["not_shown"], "not witnessed"), "{report:#}");
+    let packed: Value = serde_json::from_slice(&fs::read(pack.join("pack.json")).unwrap()).unwrap();
+    let summary = &packed["reading"]["summary"];
+    assert_eq!((&summary["allow"], &summary["pending"], &summary["deny"]), (&json!(2), &json!(1), &json!(1)), "{summary}");
+    assert!(packed["reading"]["writes"][0]["agreed"][0].as_str().unwrap().contains("operator/me"), "{packed:#}");
+    let html = fs::read_to_string(pack.join("report.html")).unwrap();
+    assert!(html.contains("add_note") && !html.contains("<script") && !html.contains("<b>x</b>"));
+
+    let other = "log.example/other+c1d5ba97+AZ+2uhAHGPB+RnAzJmzNZAYK0ZxhHzfOnDxuvFmP4jTN";
+    assert!(!verify(&world, &pack, other, &[]).status.success());
+    for file in ["pack.json", "report.html", "pack.note"] {
+        let (path, whole) = (pack.join(file), fs::read(pack.join(file)).unwrap());
+        for at in (0..FLIPPED).map(|at| at * (whole.len() - 1) / (FLIPPED - 1)) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            fs::write(&path, flipped).unwrap();
+            assert!(!verify(&world, &pack, &key, &[]).status.success(), "byte {at} of {file}");
+        }
+        fs::write(&path, whole).unwrap();
+    }
+    let mut less = packed.clone();
+    let left_out = less["records"].as_array_mut().unwrap().remove(1)["sequence"].clone();
+    fs::write(pack.join("pack.json"), format!("{less:#}\n")).unwrap();
+    let report = said(&verify(&world, &pack, &key, &[]));
+    assert!(contains(&report["wrong"], &format!("records were left out of it: [{left_out}]")), "{report:#}");
+
+    let (proof, log) = (world.directory().join("proof.json"), world.directory().join("log-copy"));
+    cli.text(&["log", "prove", "2", "--out", proof.to_str().unwrap()]).unwrap();
+    cli.text(&["log", "export", log.to_str().unwrap()]).unwrap();
+    for path in [&proof, &log] {
+        let output = verify(&world, path, &key, &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let again = cli.json(&["log", "export", log.to_str().unwrap()]).unwrap();
+    assert_eq!(again["files_written"], 0, "what is there is not fetched again");
+}
