@@ -81,7 +81,8 @@ impl<'a> Choosing<'a> {
             What::Decision(_) | What::Policy(_) | What::Flood(_) | What::Kill(_) | What::Mode(_) => false,
         };
         // What became of a call belongs to it, whenever it was.
-        if !linked && !(self.scope.covers(at) && self.is_about(what).await?) {
+        let wanted = linked || self.scope.covers(at) && self.is_about(what).await?;
+        if !wanted {
             return Ok(());
         }
         self.chosen.insert(record.sequence);

@@ -274,16 +274,16 @@ async fn pages(session: &Session, mut request: v1::ListTracesRequest) -> (Vec<u6
 /// only the lines that are shown are read.
 #[tokio::test]
 async fn a_query_reads_the_lines_that_it_shows_and_no_others() {
-    const CALLS: u64 = 600;
+    const CALLS: u32 = 600;
     let limits = Limits { recent_traces_max: 2, outcome_deadline_s: 1, recovered_records_max: 8, ..Limits::default() };
     let (journal, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
     let file = folder.path().join("traces.snapshot");
     let before = session(&journal, limits.clone()).await.unwrap();
-    for counter in 1..=CALLS {
+    for counter in 1..=u64::from(CALLS) {
         let target = if counter % 100 == 0 { "drop_note" } else { "read_note" };
         decide(&before, counter, v1::Verdict::Allow, target, 1).await;
         end(&before, counter, if counter % 100 == 50 { Source::Unknown } else { Source::Reported }).await;
-        if counter == CALLS / 2 {
+        if counter == u64::from(CALLS / 2) {
             before.save(&file, before.folded()).await;
         }
     }
