@@ -30,8 +30,12 @@ pub(crate) fn signed(records: &[Record], slots: &Slots, keys: &Keys) -> Result<u
 }
 
 fn entry(record: &Record) -> Option<Entry> {
+    let mut counter = 0;
     let (kind, call) = match v1::Record::decode(record.bytes.as_slice()).ok()?.what? {
-        What::Decision(decision) => (Kind::Decision, Some(decision.call_id)),
+        What::Decision(decision) => {
+            counter = decision.number;
+            (Kind::Decision, Some(decision.call_id))
+        }
         What::Outcome(outcome) => (Kind::Outcome, Some(outcome.call_id)),
         What::Policy(_) => (Kind::Policy, None),
         What::Flood(_) => (Kind::Flood, None),
@@ -40,5 +44,5 @@ fn entry(record: &Record) -> Option<Entry> {
         What::Mode(_) => (Kind::Mode, None),
     };
     let call = call.map(|call| Digest::try_from(call.as_ref())).transpose().ok()?;
-    Some(Entry::of(kind, record.sequence, call.as_ref(), &record.bytes))
+    Some(Entry { counter, ..Entry::of(kind, record.sequence, call.as_ref(), &record.bytes) })
 }

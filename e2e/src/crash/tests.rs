@@ -101,7 +101,7 @@ fn checkpoint_slot() -> Digest {
 fn checkpoint(numbers: impl Iterator<Item = u64>, signer: &SignerKey) -> Vec<u8> {
     let mut frontier = Frontier::default();
     for (number, sequence) in numbers.zip(1..) {
-        let entry = Entry::of(Kind::Decision, sequence, Some(&id(number)), &call(number).0);
+        let entry = Entry { counter: 0, ..Entry::of(Kind::Decision, sequence, Some(&id(number)), &call(number).0) };
         frontier.push(entry.leaf_hash()).unwrap();
     }
     let origin = signer.verifier().id().name.clone();

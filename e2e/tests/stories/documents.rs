@@ -94,6 +94,7 @@ impl Line {
             ["source", ".run/env"] => Some(Self::Source),
             ["agentgate", "trace", "tail", ..] => Some(Self::Follows(command.to_owned())),
             ["mkdir" | "cp", ..] => Some(Self::Runs(command.to_owned())),
+            ["agentgate", "journal", ..] => Some(Self::Runs(command.to_owned())),
             ["agentgate", "enforce", ..] => Some(Self::Runs(format!("{command} --yes"))),
             ["agentgate", "authority" | "check" | "envoy" | "openapi" | "policy" | "status" | "trace", ..] => {
                 Some(Self::Runs(command.to_owned()))
@@ -135,9 +136,17 @@ impl Desk {
             Line::Up => self.up(),
             Line::Down => good(&self.laptop(&["down"])),
             Line::Source => self.exists(".run/env"),
-            Line::Runs(command) => good(&self.shell(command)),
+            Line::Runs(command) => good(&self.shell(&self.here(command))),
             Line::Follows(command) => self.follows(command),
         }
+    }
+
+    /// With the directories of this desk: the journal is that of `./justw up`.
+    fn here(&self, command: &str) -> String {
+        let backup = self.directory.path().join("monday");
+        command
+            .replace("--from journal ", "--from .run/control-plane/journal ")
+            .replace("/backup/monday", &backup.display().to_string())
     }
 
     /// A command that only text names must be one, and a file of `.run/` must lie there.

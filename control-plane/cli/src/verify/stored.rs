@@ -9,7 +9,8 @@ use prost::Message as _;
 
 /// What a record of ours says it is; none where this program knows no such record.
 pub(crate) fn entry(sequence: u64, record: &v1::Record, stored: &[u8]) -> Option<Entry> {
-    let (kind, call) = match record.what.as_ref()? {
+    let what = record.what.as_ref()?;
+    let (kind, call) = match what {
         What::Decision(decision) => (Kind::Decision, Some(&decision.call_id)),
         What::Outcome(outcome) => (Kind::Outcome, Some(&outcome.call_id)),
         What::Policy(_) => (Kind::Policy, None),
@@ -22,7 +23,9 @@ pub(crate) fn entry(sequence: u64, record: &v1::Record, stored: &[u8]) -> Option
         Some(call) => Some(Digest::try_from(call.as_ref()).ok()?),
         None => None,
     };
-    Some(Entry::of(kind, sequence, call.as_ref(), stored))
+    // A call's counter counts whatever its filter met; the number, what the filter asked about.
+    let counter = if let What::Decision(decision) = what { decision.number } else { 0 };
+    Some(Entry { counter, ..Entry::of(kind, sequence, call.as_ref(), stored) })
 }
 
 /// Says whether these bytes are the record that the log has there, and of the call that it says.
