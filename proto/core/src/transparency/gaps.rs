@@ -76,12 +76,13 @@ impl Counters {
         Self { sources: BTreeMap::new(), stretches: 0, stretches_max }
     }
 
-    /// Takes the next entry. Only decisions count: each call has one, and what follows from it bears the same counter.
+    /// Takes the next entry. Only decisions count: each call has one. One whose filter does not number its asks says nothing of
+    /// the others.
     ///
     /// # Errors
     /// `TooScattered`, and from then on nothing can be said.
     pub fn see(&mut self, entry: &Entry) -> Result<(), TooScattered> {
-        if entry.kind != Kind::Decision || entry.source == Source::NONE {
+        if entry.kind != Kind::Decision || entry.source == Source::NONE || entry.counter < COUNTER_FIRST {
             return Ok(());
         }
         let seen = self.sources.entry(entry.source).or_default();

@@ -55,7 +55,7 @@ impl Book {
 
     pub(crate) fn decision(&mut self, source: u8, counter: u64) {
         let call_id = call(source, counter).as_bytes().to_vec().into();
-        let decision = v1::DecisionRecord { call_id, ..v1::DecisionRecord::default() };
+        let decision = v1::DecisionRecord { call_id, number: counter, ..v1::DecisionRecord::default() };
         self.record(&v1::Record { at_us: counter, what: Some(v1::record::What::Decision(decision)) });
     }
 

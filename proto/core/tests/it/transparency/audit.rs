@@ -373,7 +373,7 @@ fn check(counters: &[u64], floods: Ranges<'_>, wanted: (u64, u64, Ranges<'_>, Ra
     let (begins, ends, missing, accounted, twice, overtaken) = wanted;
     let counted = Counted {
         source: SOURCE,
-        calls: counters.len() as u64,
+        calls: counters.iter().filter(|counter| **counter > 0).count() as u64,
         begins,
         ends,
         missing: ranges(missing),
@@ -393,7 +393,9 @@ fn what_is_missing_among_a_sources_calls_is_named() {
     check(&[3, 1, 2], &[], (1, 3, &[], &[], &[], 2));
     check(&[5, 1], &[], (1, 5, &[(2, 4)], &[], &[], 1));
     check(&[1, 2, 2, 3, 1, 2], &[], (1, 3, &[], &[], &[1, 2], 0));
-    check(&[0, MAX], &[], (0, MAX, &[(1, MAX - 1)], &[], &[], 0));
+    check(&[1, MAX], &[], (1, MAX, &[(2, MAX - 1)], &[], &[], 0));
+    // Those that were never numbered say nothing.
+    check(&[0, 1, 0, 2, 0], &[], (1, 2, &[], &[], &[], 0));
     check(&[MAX, MAX - 1], &[(0, MAX)], (0, MAX, &[], &[(0, MAX - 2)], &[], 1));
     check(&[1, 9], &[(3, 4), (6, 6)], (1, 9, &[(2, 2), (5, 5), (7, 8)], &[(3, 4), (6, 6)], &[], 0));
     check(&[1, 9], &[(2, 8)], (1, 9, &[], &[(2, 8)], &[], 0));
