@@ -6,6 +6,8 @@ pub mod ask;
 pub mod facts;
 pub mod order;
 pub mod reading;
+#[cfg(feature = "transparency")]
+pub mod transparency;
 pub mod verdict;
 
 /// The generated messages, clients and servers.
@@ -19,6 +21,22 @@ pub mod verdict;
 )]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/agentgate.v1.rs"));
+}
+
+impl v1::record::What {
+    /// Where the record's body is, if it has one.
+    #[must_use]
+    pub fn body_ref(&self) -> Option<&v1::BodyRef> {
+        match self {
+            Self::Decision(decision) => decision.body.as_ref(),
+            Self::Outcome(outcome) => outcome.body.as_ref(),
+            Self::Flood(flood) => flood.body.as_ref(),
+            Self::Approval(approval) => approval.body.as_ref(),
+            Self::Kill(kill) => kill.body.as_ref(),
+            Self::Mode(mode) => mode.body.as_ref(),
+            Self::Policy(_) => None,
+        }
+    }
 }
 
 /// The descriptors of all files, for gRPC reflection.

@@ -114,7 +114,7 @@ impl<'a> Choosing<'a> {
         if self.scope.is_of_everybody() {
             return Ok(true);
         }
-        let Some(session) = reference(what).and_then(SessionId::of) else { return Ok(false) };
+        let Some(session) = what.body_ref().and_then(SessionId::of) else { return Ok(false) };
         if self.scope.names(session) && self.scope.principal.is_empty() {
             return Ok(true);
         }
@@ -158,7 +158,7 @@ impl Evidence {
         let proved = self.prove_in(Arc::clone(checkpoint), sequence).await?;
         let record =
             <v1::Record as prost::Message>::decode(proved.record.clone()).map_err(|_| EvidenceError::Another(sequence))?;
-        let body = match record.what.as_ref().and_then(reference) {
+        let body = match record.what.as_ref().and_then(What::body_ref) {
             Some(reference) => Some(match self.bodies.open_plain(reference).await? {
                 Some(opened) => {
                     v1::EvidenceBody { erased: false, salt: Bytes::copy_from_slice(&opened.salt.0), plain: opened.body }
@@ -173,18 +173,5 @@ impl Evidence {
     pub(super) async fn bundle(&self, digest: Bytes, address: &Bytes) -> Result<Option<v1::EvidenceBundle>, EvidenceError> {
         let Ok(address) = Digest::try_from(address.as_ref()) else { return Ok(None) };
         Ok(self.journal.fetch(address).await?.map(|content| v1::EvidenceBundle { digest, content }))
-    }
-}
-
-/// Where a record's body is.
-fn reference(what: &What) -> Option<&v1::BodyRef> {
-    match what {
-        What::Decision(decision) => decision.body.as_ref(),
-        What::Outcome(outcome) => outcome.body.as_ref(),
-        What::Flood(flood) => flood.body.as_ref(),
-        What::Approval(approval) => approval.body.as_ref(),
-        What::Kill(kill) => kill.body.as_ref(),
-        What::Mode(mode) => mode.body.as_ref(),
-        What::Policy(_) => None,
     }
 }

@@ -18,6 +18,7 @@ use agentgate_core::id::SpiffeId;
 use agentgate_core::time::Time;
 use agentgate_core::transparency::leaf::Entry;
 use agentgate_core::transparency::proof::Proof;
+use agentgate_proto::transparency::hashes_to_wire;
 use agentgate_proto::v1;
 use agentgate_proto::v1::gather_evidence_response::What as Told;
 use bytes::Bytes;
@@ -254,7 +255,7 @@ impl Evidence {
             weigh(proved.record.len().saturating_add(body.as_ref().map_or(0, |body| body.plain.len())))?;
             tell(Told::Record(v1::EvidenceRecord {
                 entry: Bytes::copy_from_slice(&proved.entry.encode()),
-                hashes: rpc::hashes(&proved.proof),
+                hashes: hashes_to_wire(&proved.proof),
                 record: proved.record,
                 body,
             }))

@@ -3,7 +3,7 @@
 use super::{Evidence, EvidenceError, Scope};
 use crate::config::Role;
 use crate::identity::{Identity, rpc::operator};
-use agentgate_core::transparency::proof::Proof;
+use agentgate_proto::transparency::hashes_to_wire;
 use agentgate_proto::v1;
 use agentgate_proto::v1::evidence_server;
 use bytes::Bytes;
@@ -28,7 +28,7 @@ impl evidence_server::Evidence for EvidenceRpc {
         Ok(Response::new(v1::ProveRecordResponse {
             checkpoint: proved.checkpoint.note.clone(),
             entry: Bytes::copy_from_slice(&proved.entry.encode()),
-            hashes: hashes(&proved.proof),
+            hashes: hashes_to_wire(&proved.proof),
             record: proved.record,
         }))
     }
@@ -61,8 +61,4 @@ impl evidence_server::Evidence for EvidenceRpc {
         let note = self.evidence.sign(&request.get_ref().files, &by)?;
         Ok(Response::new(v1::SignEvidenceResponse { note }))
     }
-}
-
-pub(super) fn hashes(proof: &Proof) -> Vec<Bytes> {
-    proof.hashes().iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::Transparency;
 use crate::journal::Journal as _;
-use agentgate_core::transparency::proof::Proof;
+use agentgate_proto::transparency::hashes_to_wire;
 use agentgate_proto::v1;
 use agentgate_proto::v1::transparency_server;
 use bytes::Bytes;
@@ -37,7 +37,7 @@ impl transparency_server::Transparency for TransparencyRpc {
         // Tiles are read from a disk.
         let (newest, entry, proof) = proving(move || log.inclusion(sequence)).await?;
         let (checkpoint, entry) = (newest.note.clone(), Bytes::copy_from_slice(&entry.encode()));
-        Ok(Response::new(v1::ProveInclusionResponse { checkpoint, entry, hashes: hashes(&proof) }))
+        Ok(Response::new(v1::ProveInclusionResponse { checkpoint, entry, hashes: hashes_to_wire(&proof) }))
     }
 
     async fn prove_consistency(
@@ -50,7 +50,7 @@ impl transparency_server::Transparency for TransparencyRpc {
         let log = Arc::clone(&self.0);
         let proof = proving(move || log.consistency(old_size, new_size)).await?;
         let checkpoint = newest.map(|newest| newest.note.clone()).unwrap_or_default();
-        Ok(Response::new(v1::ProveConsistencyResponse { checkpoint, new_size, hashes: hashes(&proof) }))
+        Ok(Response::new(v1::ProveConsistencyResponse { checkpoint, new_size, hashes: hashes_to_wire(&proof) }))
     }
 }
 
@@ -59,8 +59,4 @@ async fn proving<T: Send + 'static>(
 ) -> Result<T, Status> {
     let proved = tokio::task::spawn_blocking(prove).await;
     Ok(proved.map_err(|_| Status::internal("the proof failed; the log of this replica says more"))??)
-}
-
-fn hashes(proof: &Proof) -> Vec<Bytes> {
-    proof.hashes().iter().map(|hash| Bytes::copy_from_slice(hash.as_bytes())).collect()
 }

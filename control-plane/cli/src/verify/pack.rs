@@ -209,7 +209,8 @@ fn as_stored(pack: &Pack, report: &mut Report) {
 fn bodies(pack: &Pack, report: &mut Report) {
     let (mut open, mut held) = (0_usize, 0_usize);
     for packed in &pack.records {
-        let (sequence, reference) = (packed.entry.sequence, reference(packed));
+        let what = packed.what().map(|(_, what)| what);
+        let (sequence, reference) = (packed.entry.sequence, what.as_ref().and_then(What::body_ref));
         match (&packed.body, reference) {
             (Body::None, None) => {}
             (Body::None, Some(_)) => report.wrong(format!("record {sequence} has a body, and the pack says nothing of it")),
@@ -252,18 +253,6 @@ fn commitments(packed: &Packed, salt: &[u8]) -> bool {
 
 fn is_committed(salt: &[u8], bytes: &[u8], commitment: &[u8]) -> bool {
     <Hmac<Sha256> as hmac::Mac>::new_from_slice(salt).is_ok_and(|mac| mac.chain_update(bytes).verify_slice(commitment).is_ok())
-}
-
-fn reference(packed: &Packed) -> Option<v1::BodyRef> {
-    match packed.what()?.1 {
-        What::Decision(decision) => decision.body,
-        What::Outcome(outcome) => outcome.body,
-        What::Flood(flood) => flood.body,
-        What::Approval(approval) => approval.body,
-        What::Kill(kill) => kill.body,
-        What::Mode(mode) => mode.body,
-        What::Policy(_) => None,
-    }
 }
 
 fn bundles(pack: &Pack, report: &mut Report) {

@@ -61,7 +61,7 @@ impl Book {
 
     pub(crate) fn record(&mut self, record: &v1::Record) {
         let (sequence, stored) = (self.entries.len() as u64 + 1, record.encode_to_vec());
-        let entry = super::super::stored::entry(sequence, record, &stored).expect("a record of ours");
+        let entry = agentgate_proto::transparency::entry(sequence, record, &stored).expect("a record of ours");
         let mut full = Vec::new();
         self.edge.push(entry.leaf_hash(), |tile, bytes| full.push((tile.path(), bytes))).expect("room");
         self.files.extend(full);
