@@ -28,6 +28,14 @@ impl<K: Hash + Eq + Clone, V> Bounded<K, V> {
         self.entries.get_mut(key)
     }
 
+    /// The value of `key`, made when there is none; then the oldest may have to leave.
+    pub fn get_or_put(&mut self, key: K, make: impl Fn() -> V) -> &mut V {
+        if !self.entries.contains_key(&key) {
+            self.put(key.clone(), make());
+        }
+        self.entries.entry(key).or_insert_with(make)
+    }
+
     /// Puts `value` in, and returns what had to leave for it.
     pub fn put(&mut self, key: K, value: V) -> Option<(K, V)> {
         if self.entries.insert(key.clone(), value).is_some() {
@@ -81,6 +89,7 @@ mod tests {
         assert_eq!(map.put("a", 3), None, "a known key takes no new place");
         assert_eq!(map.put("c", 4), Some(("a", 3)));
         assert_eq!((map.get(&"a"), map.get(&"b"), map.get(&"c")), (None, Some(&2), Some(&4)));
-        assert_eq!(map.len(), 2);
+        assert_eq!((map.len(), *map.get_or_put("b", || 9)), (2, 2));
+        assert_eq!((*map.get_or_put("d", || 4), map.get(&"b"), map.len()), (4, None, 2));
     }
 }

@@ -71,16 +71,7 @@ impl Known {
             return scope.clone();
         }
         let subject = (tenant.clone(), principal.clone());
-        let handles = match self.handles.get_mut(&subject) {
-            Some(handles) => handles,
-            None => {
-                self.handles.put(subject.clone(), Handles { since: at, count: 0 });
-                match self.handles.get_mut(&subject) {
-                    Some(handles) => handles,
-                    None => return scope.clone(),
-                }
-            }
-        };
+        let handles = self.handles.get_or_put(subject, || Handles { since: at, count: 0 });
         if at.micros_since(handles.since) >= SESSION_KEY_US {
             *handles = Handles { since: at, count: 0 };
         }

@@ -14,7 +14,7 @@ mod source;
 pub(crate) mod tests;
 
 use crate::journal::{AppendError, Journal, ReadError, SLOTS_PAGE_MAX, Slot, Stream};
-use agentgate_core::digest::{Digest, Digester};
+use agentgate_core::digest::Digest;
 use agentgate_core::id::{Principal, Tenant};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -163,12 +163,9 @@ impl Bodies {
         if let Some(stream) = self.known().stream(&subject) {
             return Ok(stream);
         }
-        let mut name = Digester::new("agentgate/slot/stream/1");
-        for part in [&self.naming[..], tenant.as_str().as_bytes(), principal.as_str().as_bytes()] {
-            name.part(part);
-        }
+        let name = self.secret_digest("agentgate/slot/stream/1", &[tenant.as_str().as_bytes(), principal.as_str().as_bytes()]);
         let fresh = self.random().map_err(KeyError::Random)?;
-        let kept = self.keep(name.finish(), What::Stream(Bytes::copy_from_slice(&fresh))).await?;
+        let kept = self.keep(name, What::Stream(Bytes::copy_from_slice(&fresh))).await?;
         let What::Stream(stream) = kept else { return Err(KeyError::Unreadable) };
         let stream = Stream(Digest::try_from(stream.as_ref()).map_err(|_| KeyError::Unreadable)?);
         self.known().streams(subject, stream);
@@ -188,8 +185,7 @@ impl Bodies {
         if let Some(seal) = self.known().seal(&scope, at) {
             return Ok(seal);
         }
-        let random = self.random().map_err(KeyError::Random)?;
-        let session = SessionId(std::array::from_fn(|at| random.get(at).copied().unwrap_or_default()));
+        let session = SessionId(self.drawn()?);
         let key = self.random().map_err(KeyError::Random)?;
         let (tenant, principal, handle) = scope.words();
         let secret = v1::SessionKey { key: Bytes::copy_from_slice(&key), tenant, principal, handle, since_us: at.micros() };
@@ -228,12 +224,8 @@ impl Bodies {
         reference: Option<&v1::BodyRef>,
     ) -> Result<Option<Opened<M>>, FetchError> {
         let reference = reference.ok_or(FetchError::Unnamed)?;
-        let address = Digest::try_from(reference.address.as_ref()).map_err(|_| FetchError::Address)?;
-        let Some(seal) = self.seal_of(reference).await? else { return Ok(None) };
-        match self.journal.fetch(address).await? {
-            Some(stored) => Ok(Some(seal.open(&stored, reference)?)),
-            None => Ok(None),
-        }
+        let Some((seal, stored)) = self.stored(reference).await? else { return Ok(None) };
+        Ok(Some(seal.open(&stored, reference)?))
     }
 
     /// As `open_body`, byte for byte as it was committed to: for whoever checks the commitment elsewhere.
@@ -241,12 +233,15 @@ impl Bodies {
     /// # Errors
     /// As `fetch`.
     pub async fn open_plain(&self, reference: &v1::BodyRef) -> Result<Option<Opened<Bytes>>, FetchError> {
+        let Some((seal, stored)) = self.stored(reference).await? else { return Ok(None) };
+        Ok(Some(seal.plain(&stored, reference)?))
+    }
+
+    /// A body as it is kept, and what opens it. None: one of both was erased.
+    async fn stored(&self, reference: &v1::BodyRef) -> Result<Option<(Arc<Seal>, Bytes)>, FetchError> {
         let address = Digest::try_from(reference.address.as_ref()).map_err(|_| FetchError::Address)?;
         let Some(seal) = self.seal_of(reference).await? else { return Ok(None) };
-        match self.journal.fetch(address).await? {
-            Some(stored) => Ok(Some(seal.plain(&stored, reference)?)),
-            None => Ok(None),
-        }
+        Ok(self.journal.fetch(address).await?.map(|stored| (seal, stored)))
     }
 
     /// Whose bodies a session's key opens. None: it was erased.
@@ -254,9 +249,7 @@ impl Bodies {
     /// # Errors
     /// When the key cannot be read.
     pub async fn whose(&self, session: SessionId) -> Result<Option<Scope>, KeyError> {
-        let name = slot_of(session);
-        let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
-        let What::Session(secret) = self.unwrap(&name, &kept)? else { return Err(KeyError::Unreadable) };
+        let Some(secret) = self.session_key(session).await? else { return Ok(None) };
         if secret.tenant.is_empty() {
             return Ok(Some(Scope::Orders));
         }
@@ -289,7 +282,7 @@ impl Bodies {
             after = Some(*last);
             for (name, kept) in page.into_iter().filter(|(_, kept)| self.is_outdated(kept)) {
                 let secret = self.data_key.unwrap(&name, &kept)?;
-                let wrapped = self.data_key.wrap(&name, &secret, self.nonce()?)?;
+                let wrapped = self.data_key.wrap(&name, &secret, self.drawn()?)?;
                 let told = self.journal.set(name, Some(kept), Some(wrapped)).await.map_err(KeyError::Keep)?;
                 // Held: somebody else was first, or it was erased meanwhile.
                 count += u64::from(told == Slot::Set);
@@ -309,13 +302,19 @@ impl Bodies {
         if let Some(seal) = self.known().seal_by(session) {
             return Ok(Some(seal));
         }
-        let name = slot_of(session);
-        let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
-        let What::Session(secret) = self.unwrap(&name, &kept)? else { return Err(KeyError::Unreadable) };
+        let Some(secret) = self.session_key(session).await? else { return Ok(None) };
         let key: [u8; KEY_BYTES] = secret.key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?;
         let seal = Arc::new(Seal::new(session, Time::from_micros(secret.since_us), &key, self.keys));
         self.known().opened(Arc::clone(&seal));
         Ok(Some(seal))
+    }
+
+    /// None: it was erased.
+    async fn session_key(&self, session: SessionId) -> Result<Option<v1::SessionKey>, KeyError> {
+        let name = slot_of(session);
+        let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
+        let What::Session(secret) = self.unwrap(&name, &kept)? else { return Err(KeyError::Unreadable) };
+        Ok(Some(secret))
     }
 
     /// Keeps the secret, unless the slot has one; gives the one that it has then.
@@ -324,7 +323,7 @@ impl Bodies {
             return self.unwrap(&name, &kept);
         }
         let encoded = v1::SlotSecret { what: Some(secret.clone()) }.encode_to_vec();
-        let wrapped = self.data_key.wrap(&name, &encoded, self.nonce()?)?;
+        let wrapped = self.data_key.wrap(&name, &encoded, self.drawn()?)?;
         match self.journal.set(name, None, Some(wrapped)).await.map_err(KeyError::Keep)? {
             Slot::Set => Ok(secret),
             Slot::Held(Some(kept)) => self.unwrap(&name, &kept),
@@ -337,7 +336,8 @@ impl Bodies {
         v1::SlotSecret::decode(secret.as_slice()).ok().and_then(|secret| secret.what).ok_or(KeyError::Unreadable)
     }
 
-    fn nonce<const N: usize>(&self) -> Result<[u8; N], KeyError> {
+    /// So many random bytes; no more than a key has.
+    fn drawn<const N: usize>(&self) -> Result<[u8; N], KeyError> {
         let random = self.random().map_err(KeyError::Random)?;
         Ok(std::array::from_fn(|at| random.get(at).copied().unwrap_or_default()))
     }

@@ -140,11 +140,11 @@ impl Seal {
         let (nonce, ciphertext) = stored.split_at_checked(NONCE_BYTES).ok_or(BodyError::Short)?;
         let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| BodyError::Short)?;
         let payload = Payload { msg: ciphertext, aad: &self.session.0 };
-        let plain = self.cipher.decrypt(&Nonce::from(nonce), payload).map_err(|_| BodyError::Changed)?;
+        let plain: Bytes = self.cipher.decrypt(&Nonce::from(nonce), payload).map_err(|_| BodyError::Changed)?.into();
         let (salt, plaintext) = plain.split_at_checked(KEY_BYTES).ok_or(BodyError::Short)?;
         mac(salt, plaintext).verify_slice(&expected.commitment).map_err(|_| BodyError::Changed)?;
         let salt = Salt(salt.try_into().map_err(|_| BodyError::Short)?);
-        Ok(Opened { body: Bytes::copy_from_slice(plaintext), salt })
+        Ok(Opened { body: plain.slice(KEY_BYTES..), salt })
     }
 }
 
