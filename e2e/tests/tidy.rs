@@ -20,7 +20,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["control-plane/src/journal/postgres/"]),
     ("rcgen::", &["control-plane/cli/src/authority.rs"]),
     ("ed25519_dalek::", &["proto/core/src/transparency/key.rs"]),
-    ("aes_gcm_siv::", &["control-plane/src/body/", "control-plane/src/session/snapshot.rs"]),
+    ("aes_gcm_siv::", &["control-plane/src/body/cipher.rs"]),
     (
         "tonic::",
         &[

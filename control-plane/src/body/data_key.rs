@@ -3,8 +3,7 @@
 //! It comes from a file, the environment or a command, and it never reaches the journal. An older one still unwraps, so
 //! that it can be replaced while everything runs. It refuses whatever was wrapped under a key that it was not given.
 
-use aes_gcm_siv::aead::{Aead as _, Payload};
-use aes_gcm_siv::{Aes256GcmSiv, KeyInit as _, Nonce};
+use super::cipher::{Cipher, NONCE_BYTES, Unsealed};
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::fmt;
@@ -16,8 +15,6 @@ pub const KEY_BYTES: usize = 32;
 /// Raised when what is wrapped changes its form. No signed note begins with it, so a slot shows what it holds.
 const FORM: u8 = 1;
 const NAME_BYTES: usize = 8;
-const NONCE_BYTES: usize = 12;
-const HEAD_BYTES: usize = 1 + NAME_BYTES + NONCE_BYTES;
 
 /// The data key in use, and those that were in use before.
 pub struct DataKey {
@@ -28,7 +25,7 @@ pub struct DataKey {
 struct Wrapping {
     /// The beginning of a digest of the key: it tells keys apart, and nothing else.
     name: [u8; NAME_BYTES],
-    cipher: Aes256GcmSiv,
+    cipher: Cipher,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -67,9 +64,8 @@ impl DataKey {
     /// # Errors
     /// When it is longer than the cipher takes, which no key is.
     pub(super) fn wrap(&self, name: &Digest, secret: &[u8], nonce: [u8; NONCE_BYTES]) -> Result<Bytes, UnwrapError> {
-        let payload = Payload { msg: secret, aad: name.as_bytes() };
-        let sealed = self.current.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| UnwrapError::Form)?;
-        Ok([&[FORM][..], &self.current.name, &nonce, &sealed].concat().into())
+        let sealed = self.current.cipher.seal(nonce, name.as_bytes(), secret).ok_or(UnwrapError::Form)?;
+        Ok([&[FORM][..], &self.current.name, &sealed].concat().into())
     }
 
     /// The secret that the slot `name` keeps.
@@ -77,17 +73,17 @@ impl DataKey {
     /// # Errors
     /// When it was wrapped under an unknown key, or for another slot.
     pub(super) fn unwrap(&self, name: &Digest, wrapped: &[u8]) -> Result<Vec<u8>, UnwrapError> {
-        let (head, sealed) = wrapped.split_at_checked(HEAD_BYTES).ok_or(UnwrapError::Form)?;
-        let (form, head) = head.split_first().ok_or(UnwrapError::Form)?;
-        let (key, nonce) = head.split_at_checked(NAME_BYTES).ok_or(UnwrapError::Form)?;
-        let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| UnwrapError::Form)?;
-        if *form != FORM {
+        let (form, rest) = wrapped.split_first().ok_or(UnwrapError::Form)?;
+        let (key, sealed) = rest.split_at_checked(NAME_BYTES).ok_or(UnwrapError::Form)?;
+        if *form != FORM || sealed.len() < NONCE_BYTES {
             return Err(UnwrapError::Form);
         }
         let known = std::iter::once(&self.current).chain(&self.previous).find(|known| known.name == key);
         let known = known.ok_or_else(|| UnwrapError::Key(hex(key)))?;
-        let payload = Payload { msg: sealed, aad: name.as_bytes() };
-        known.cipher.decrypt(&Nonce::from(nonce), payload).map_err(|_| UnwrapError::Changed)
+        known.cipher.open(name.as_bytes(), sealed).map_err(|why| match why {
+            Unsealed::Short => UnwrapError::Form,
+            Unsealed::Changed => UnwrapError::Changed,
+        })
     }
 
     /// Whether the data key in use wrapped it.
@@ -115,7 +111,7 @@ impl Wrapping {
         let digest = Digest::of("agentgate/data-key/1", key);
         let mut name = [0; NAME_BYTES];
         name.iter_mut().zip(digest.as_bytes()).for_each(|(byte, of_digest)| *byte = *of_digest);
-        Self { name, cipher: Aes256GcmSiv::new(&(*key).into()) }
+        Self { name, cipher: Cipher::new(key) }
     }
 }
 

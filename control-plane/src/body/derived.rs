@@ -1,7 +1,7 @@
 //! What files that are derived from the journal are made with: a key of their own, which can be forgotten, and digests that
 //! nobody else can make.
 
-use super::{Bodies, KEY_BYTES, KeyError};
+use super::{Bodies, Cipher, KEY_BYTES, KeyError};
 use crate::journal::Slot;
 use agentgate_core::digest::{Digest, Digester};
 use agentgate_proto::v1::slot_secret::What;
@@ -14,11 +14,12 @@ impl Bodies {
     ///
     /// # Errors
     /// When it cannot be read, or not be kept.
-    pub async fn derived_key(&self) -> Result<[u8; KEY_BYTES], KeyError> {
+    pub async fn derived_cipher(&self) -> Result<Cipher, KeyError> {
         let fresh = self.random().map_err(KeyError::Random)?;
         let kept = self.keep(derived_slot(), What::Derived(Bytes::copy_from_slice(&fresh))).await?;
         let What::Derived(key) = kept else { return Err(KeyError::Unreadable) };
-        key.as_ref().try_into().map_err(|_| KeyError::Unreadable)
+        let key: &[u8; KEY_BYTES] = key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?;
+        Ok(Cipher::new(key))
     }
 
     /// Nothing opens those files from here on.

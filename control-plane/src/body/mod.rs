@@ -5,6 +5,7 @@
 //! is erased, in every copy of the journal. The room refuses to guess: a body whose key is gone is erased, one that cannot be
 //! read is damaged, and neither is ever taken for the other.
 
+mod cipher;
 mod data_key;
 mod derived;
 mod known;
@@ -26,6 +27,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
+pub use cipher::{Cipher, NONCE_BYTES, TAG_BYTES, Unsealed};
 pub use data_key::{DataKey, KEY_BYTES, UnwrapError};
 pub use seal::{Opened, SEALED_BYTES, SESSION_BYTES, Salt, Seal, Sealed, SessionId, digest_bytes};
 pub use source::{DataKeyError, data_key};

@@ -3,11 +3,10 @@
 //! A body is kept as nonce and ciphertext of (salt, plaintext). The record holds where it lies and an HMAC of the plaintext
 //! under that salt. The key erased, nothing is left that could confirm a guess.
 
+use super::cipher::{Cipher, NONCE_BYTES, TAG_BYTES, Unsealed};
 use super::data_key::KEY_BYTES;
 use super::{BodyError, Keys};
 use crate::journal::body_address;
-use aes_gcm_siv::aead::{Aead as _, Payload};
-use aes_gcm_siv::{Aes256GcmSiv, KeyInit as _, Nonce};
 use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -18,9 +17,6 @@ use sha2::Sha256;
 use std::fmt;
 
 pub const SESSION_BYTES: usize = 16;
-const NONCE_BYTES: usize = 12;
-/// The cipher's tag.
-const TAG_BYTES: usize = 16;
 
 /// A session, as records name it: random, so that it says nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +26,7 @@ pub struct SessionId(pub [u8; SESSION_BYTES]);
 pub struct Seal {
     pub(super) session: SessionId,
     pub(super) since: Time,
-    cipher: Aes256GcmSiv,
+    cipher: Cipher,
     keys: Keys,
 }
 
@@ -95,7 +91,7 @@ impl fmt::Debug for SessionId {
 
 impl Seal {
     pub(super) fn new(session: SessionId, since: Time, key: &[u8; KEY_BYTES], keys: Keys) -> Self {
-        Self { session, since, cipher: Aes256GcmSiv::new(&(*key).into()), keys }
+        Self { session, since, cipher: Cipher::new(key), keys }
     }
 
     #[must_use]
@@ -119,10 +115,8 @@ impl Seal {
         plain.put_slice(&salt);
         body.encode(&mut plain).map_err(|error| error.to_string())?;
         let commitment = commit(&salt, plain.get(KEY_BYTES..).unwrap_or_default());
-        let nonce = nonce(&salt);
-        let payload = Payload { msg: &plain, aad: &self.session.0 };
-        let ciphertext = self.cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| "a body is too long".to_owned())?;
-        let stored: Bytes = [&nonce[..], &ciphertext].concat().into();
+        let stored = self.cipher.seal(nonce(&salt), &self.session.0, &plain).ok_or("a body is too long")?;
+        let stored = Bytes::from(stored);
         let address = digest_bytes(&body_address(&stored));
         let session = Bytes::copy_from_slice(&self.session.0);
         Ok(Sealed { reference: v1::BodyRef { address, commitment, session }, stored, salt: Salt(salt) })
@@ -137,10 +131,11 @@ impl Seal {
 
     /// As `open`, byte for byte as it was committed to.
     pub(super) fn plain(&self, stored: &Bytes, expected: &v1::BodyRef) -> Result<Opened<Bytes>, BodyError> {
-        let (nonce, ciphertext) = stored.split_at_checked(NONCE_BYTES).ok_or(BodyError::Short)?;
-        let nonce: [u8; NONCE_BYTES] = nonce.try_into().map_err(|_| BodyError::Short)?;
-        let payload = Payload { msg: ciphertext, aad: &self.session.0 };
-        let plain: Bytes = self.cipher.decrypt(&Nonce::from(nonce), payload).map_err(|_| BodyError::Changed)?.into();
+        let plain = self.cipher.open(&self.session.0, stored).map_err(|why| match why {
+            Unsealed::Short => BodyError::Short,
+            Unsealed::Changed => BodyError::Changed,
+        })?;
+        let plain = Bytes::from(plain);
         let (salt, plaintext) = plain.split_at_checked(KEY_BYTES).ok_or(BodyError::Short)?;
         mac(salt, plaintext).verify_slice(&expected.commitment).map_err(|_| BodyError::Changed)?;
         let salt = Salt(salt.try_into().map_err(|_| BodyError::Short)?);

@@ -7,17 +7,14 @@
 use super::Session;
 use super::columns::{NAMES, Row};
 use super::past::{self, PastError};
-use crate::body::{KEY_BYTES, KeyError};
+use crate::body::{Cipher, KEY_BYTES, KeyError, NONCE_BYTES, TAG_BYTES, Unsealed};
 use crate::journal::Sequence;
-use aes_gcm_siv::aead::{Aead as _, Payload};
-use aes_gcm_siv::{Aes256GcmSiv, KeyInit as _, Nonce};
 use agentgate_core::digest::Digest;
 use std::path::Path;
 use thiserror::Error;
 
 /// Raised when rows, or what they are made of, change: an older file is then not read.
 const FORM: &[u8] = b"agentgate traces 1\n";
-const NONCE_BYTES: usize = 12;
 const DIGEST_BYTES: usize = 32;
 const HEAD_BYTES: usize = 8 + DIGEST_BYTES + 8;
 const ROW_BYTES: usize = 8 + 8 + 4 * NAMES + 4 + 1 + 1;
@@ -53,18 +50,18 @@ pub(super) enum SnapshotError {
 
 /// None: there is none, or there is nothing to know.
 pub(super) async fn read(session: &Session, file: &Path) -> Result<Option<Snapshot>, SnapshotError> {
-    let key = session.bodies.derived_key().await?;
+    let cipher = session.bodies.derived_cipher().await?;
     let path = file.to_owned();
     let rows_max = session.limits.indexed_traces_max as usize;
     let opened = tokio::task::spawn_blocking(move || {
-        let longest = FORM.len() + NONCE_BYTES + HEAD_BYTES + rows_max.saturating_mul(ROW_BYTES) + 16;
+        let longest = FORM.len() + NONCE_BYTES + HEAD_BYTES + rows_max.saturating_mul(ROW_BYTES) + TAG_BYTES;
         match std::fs::metadata(&path) {
             Ok(found) if found.len() > longest as u64 => return Err(SnapshotError::Form),
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         }
-        open(&key, &std::fs::read(&path)?).map(Some)
+        open(&cipher, &std::fs::read(&path)?).map(Some)
     });
     let Some((snapshot, last)) = opened.await.map_err(|error| SnapshotError::Failed(error.to_string()))?? else {
         return Ok(None);
@@ -79,7 +76,7 @@ pub(super) async fn read(session: &Session, file: &Path) -> Result<Option<Snapsh
 pub(super) async fn write(session: &Session, file: &Path, reaches: Sequence) -> Result<(), SnapshotError> {
     let _changing = session.changing.lock().await;
     let Some(last) = record_digest(session, reaches).await? else { return Ok(()) };
-    let key = session.bodies.derived_key().await?;
+    let cipher = session.bodies.derived_cipher().await?;
     let random = session.bodies.random().map_err(SnapshotError::Failed)?;
     let mut floor = session.index().floor();
     let (mut rows, mut cursor) = (Vec::new(), floor);
@@ -95,7 +92,7 @@ pub(super) async fn write(session: &Session, file: &Path, reaches: Sequence) -> 
     rows.retain(|row| row.sequence > floor);
     let path = file.to_owned();
     let written = tokio::task::spawn_blocking(move || {
-        let sealed = seal(&key, &random, &Snapshot { reaches, floor, rows }, &last).ok_or(SnapshotError::Form)?;
+        let sealed = seal(&cipher, &random, &Snapshot { reaches, floor, rows }, &last).ok_or(SnapshotError::Form)?;
         let partial = path.with_extension("partial");
         std::fs::write(&partial, sealed)?;
         Ok(std::fs::rename(&partial, &path)?)
@@ -112,7 +109,7 @@ async fn record_digest(session: &Session, sequence: Sequence) -> Result<Option<D
     Ok(record.first().map(|record| Digest::of("agentgate/trace-snapshot/1", &record.bytes)))
 }
 
-fn seal(key: &[u8; KEY_BYTES], random: &[u8; KEY_BYTES], snapshot: &Snapshot, last: &Digest) -> Option<Vec<u8>> {
+fn seal(cipher: &Cipher, random: &[u8; KEY_BYTES], snapshot: &Snapshot, last: &Digest) -> Option<Vec<u8>> {
     let mut plain = Vec::with_capacity(HEAD_BYTES + snapshot.rows.len() * ROW_BYTES);
     plain.extend(snapshot.reaches.to_le_bytes());
     plain.extend(last.as_bytes());
@@ -124,18 +121,16 @@ fn seal(key: &[u8; KEY_BYTES], random: &[u8; KEY_BYTES], snapshot: &Snapshot, la
         plain.extend(row.took_us.to_le_bytes());
         plain.extend([row.outcome, row.marks]);
     }
-    let nonce: [u8; NONCE_BYTES] = random.first_chunk().copied()?;
-    let payload = Payload { msg: &plain, aad: FORM };
-    let ciphertext = Aes256GcmSiv::new(&(*key).into()).encrypt(&Nonce::from(nonce), payload).ok()?;
-    Some([FORM, &nonce, &ciphertext].concat())
+    let sealed = cipher.seal(random.first_chunk().copied()?, FORM, &plain)?;
+    Some([FORM, &sealed].concat())
 }
 
-fn open(key: &[u8; KEY_BYTES], sealed: &[u8]) -> Result<(Snapshot, Digest), SnapshotError> {
+fn open(cipher: &Cipher, sealed: &[u8]) -> Result<(Snapshot, Digest), SnapshotError> {
     let sealed = sealed.strip_prefix(FORM).ok_or(SnapshotError::Form)?;
-    let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SnapshotError::Form)?;
-    let payload = Payload { msg: ciphertext, aad: FORM };
-    let cipher = Aes256GcmSiv::new(&(*key).into());
-    let plain = cipher.decrypt(&Nonce::from(*nonce), payload).map_err(|_| SnapshotError::Changed)?;
+    let plain = cipher.open(FORM, sealed).map_err(|why| match why {
+        Unsealed::Short => SnapshotError::Form,
+        Unsealed::Changed => SnapshotError::Changed,
+    })?;
     let mut rest = plain.as_slice();
     let reaches = u64::from_le_bytes(take(&mut rest)?);
     let last: [u8; DIGEST_BYTES] = take(&mut rest)?;
