@@ -8,6 +8,7 @@ use super::{Session, TraceError, line};
 use crate::journal::{Record, Sequence};
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 /// Traces on a page when nothing is said, and at most.
 const PAGE_DEFAULT: u32 = 50;
@@ -20,6 +21,9 @@ const SLICE_MAX: usize = 16_384;
 /// whole journal. The answer then holds what was found, and a token to look further.
 const LOOKED_AT_MAX: u64 = 20_000;
 
+/// Lines that are read side by side: each is two waits for a thread that reads.
+const READ_AHEAD: usize = 8;
+
 /// What a token of pages that go on upwards begins with.
 const UPWARDS: char = '+';
 
@@ -30,6 +34,14 @@ pub struct Looked {
     pub rows: usize,
     /// Records of the journal that were read for their lines.
     pub lines: usize,
+}
+
+/// What became of a record that was looked at.
+struct Line {
+    /// None: it has no line.
+    trace: Option<v1::CallTrace>,
+    /// It came from the journal.
+    is_read: bool,
 }
 
 /// An answer on its way.
@@ -128,7 +140,8 @@ impl Page<'_> {
                 if at.micros().saturating_add(past::SLACK_US) < self.filter.since_us() && is_of_a_subject(&what) {
                     return Ok(None);
                 }
-                self.read(record, None).await?;
+                let line = self.read(record, None).await?;
+                self.add(line);
                 if self.is_full() {
                     return Ok(Some(record.sequence).filter(|next| *next > 1));
                 }
@@ -163,7 +176,8 @@ impl Page<'_> {
                 if at.micros() > self.filter.until_us().saturating_add(past::SLACK_US) && is_of_a_subject(&what) {
                     return Ok(None);
                 }
-                self.read(&record, None).await?;
+                let line = self.read(&record, None).await?;
+                self.add(line);
                 if self.is_full() {
                     return Ok(Some(record.sequence));
                 }
@@ -180,42 +194,52 @@ impl Page<'_> {
         let wanted = self.size - self.traces.len();
         let Look { found, looked_at, then } = self.session.index().look(&self.sieve, order, cursor, wanted, SLICE_MAX);
         self.looked.rows += looked_at;
-        for row in found {
-            match self.session.recent_line(row.sequence) {
-                Some(trace) => self.traces.extend(self.filter.wants(&trace).then_some(trace)),
-                None => {
-                    let sequence = row.sequence;
-                    for record in past::range(&self.session.bodies, sequence, sequence.saturating_add(1)).await? {
-                        self.read(&record, Some(&row)).await?;
-                    }
-                }
-            }
+        let this = &*self;
+        let mut lines = stream::iter(found).map(|row| this.line_of(row)).buffered(READ_AHEAD);
+        let mut read = Vec::new();
+        while let Some(line) = lines.try_next().await? {
+            read.push(line);
         }
+        drop(lines);
+        read.into_iter().for_each(|line| self.add(line));
         tokio::task::yield_now().await;
         Ok(then)
     }
 
-    /// A record's line, if it has one and it is wanted. The row of the index knows its outcome; without one it is looked for.
-    async fn read(&mut self, record: &Record, row: Option<&Row>) -> Result<(), TraceError> {
+    /// The line that a row points to.
+    async fn line_of(&self, row: Row) -> Result<Line, TraceError> {
+        if let Some(trace) = self.session.recent_line(row.sequence) {
+            return Ok(Line { trace: Some(trace), is_read: false });
+        }
+        let records = past::range(&self.session.bodies, row.sequence, row.sequence.saturating_add(1)).await?;
+        match records.first() {
+            Some(record) => self.read(record, Some(&row)).await,
+            None => Ok(Line { trace: None, is_read: false }),
+        }
+    }
+
+    /// A record's line, if it has one. The row of the index knows its outcome; without one it is looked for.
+    async fn read(&self, record: &Record, row: Option<&Row>) -> Result<Line, TraceError> {
         let bodies = &self.session.bodies;
         let trace = match past::parse(record)? {
             (at, What::Decision(decision)) => {
-                self.looked.lines += 1;
                 let found = past::found(bodies, record, at, decision).await?;
                 let mut trace = line::of_found(&found);
                 if !row.is_some_and(|row| row.tell(&mut trace)) {
                     self.session.add_outcome(&found, &mut trace).await?;
                 }
-                trace
+                Some(trace)
             }
-            (at, What::Flood(flood)) => {
-                self.looked.lines += 1;
-                past::flooded(bodies, record.sequence, at, &flood).await?
-            }
-            (_, What::Outcome(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => return Ok(()),
+            (at, What::Flood(flood)) => Some(past::flooded(bodies, record.sequence, at, &flood).await?),
+            (_, What::Outcome(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => None,
         };
-        self.traces.extend(self.filter.wants(&trace).then_some(trace));
-        Ok(())
+        Ok(Line { is_read: trace.is_some(), trace })
+    }
+
+    /// Shows the line, if it is wanted.
+    fn add(&mut self, line: Line) {
+        self.looked.lines += usize::from(line.is_read);
+        self.traces.extend(line.trace.filter(|trace| self.filter.wants(trace)));
     }
 }
 
