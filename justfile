@@ -51,6 +51,13 @@ bench *OPTIONS:
     @cargo build --quiet -p agentgate-filter -p agentgate-pass-filter --profile wasm --target wasm32-wasip1
     @target/release/bench "$@"
 
+# Measure both journals, and what a long one costs, as on a disk whose syncs take so many microseconds more: `just journals WAIT_US`
+journals WAIT_US="0":
+    @cargo bench --quiet -p agentgate-control-plane --bench journal --bench postgres --bench long --no-run
+    @cc -shared -fPIC -O2 -o target/slow_sync.so control-plane/benches/slow_sync.c
+    @for bench in journal postgres long; do \
+      SYNC_WAIT_US={{ WAIT_US }} LD_PRELOAD="$PWD/target/slow_sync.so" cargo bench --quiet -p agentgate-control-plane --bench "$bench"; done
+
 # Live through worlds of several replicas on one journal, and hold the laws of consistency against every record: `just sim SEED [COUNT]`
 sim SEED COUNT="1":
     @cargo test --quiet --release -p agentgate-control-plane --test sim -- "$1" "{{ COUNT }}"
