@@ -373,6 +373,9 @@ impl Durable {
         let start = Place { offset: place.offset.saturating_add(HEAD_LENGTH), ..place };
         let entries = Location { place: start, length: head.entries_bytes };
         let entries = self.bytes_at(&self.records, entries)?.unwrap_or_default();
+        if let Some(found) = scan::records_from(&entries, head.first, expected, page.room()) {
+            return Ok(found);
+        }
         let found: Vec<_> = scan::records(&entries, &(head.first..head.next()))
             .into_iter()
             .map(|(_, _, record)| record)

@@ -13,7 +13,7 @@ pub(super) const HEAD_LENGTH: u32 = 64;
 pub(super) const HEAD_BYTES: usize = HEAD_LENGTH as usize;
 const TRAILER: [u8; 8] = *b"\xA5AGend\r\n";
 pub(super) const GROUP_FRAME_BYTES: usize = HEAD_BYTES + TRAILER.len();
-const RECORD_FRAME_BYTES: usize = 4 + 4 + 8 + 8 + 32 + 32;
+pub(super) const RECORD_FRAME_BYTES: usize = 4 + 4 + 8 + 8 + 32 + 32;
 const BODY_FRAME_BYTES: usize = 4 + 4 + 32;
 const HAS_BODIES: u32 = 1;
 

@@ -2,7 +2,8 @@
 //! and it refuses to skip: whatever is not a whole group in its place and chain is named.
 
 use super::frame::{
-    ALIGNMENT, GROUP_FRAME_BYTES, Gone, GroupHead, HEAD_BYTES, Kind, Place, aligned, parse_body, parse_discarded, parse_record,
+    ALIGNMENT, GROUP_FRAME_BYTES, Gone, GroupHead, HEAD_BYTES, Kind, Place, RECORD_FRAME_BYTES, aligned, parse_body,
+    parse_discarded, parse_record,
 };
 use super::record::Record;
 use super::segments::{Layout, SEGMENT_BYTES_MIN, Tail};
@@ -87,6 +88,24 @@ pub(super) fn records(bytes: &Bytes, sequences: &std::ops::Range<Sequence>) -> V
         }
     }
     found
+}
+
+/// At most `limit` of the records in `bytes` from `expected` on, where `bytes` begin with the record `first` and nothing is
+/// wrong up to them. Those before are stepped over by their lengths, and looked at no further.
+pub(super) fn records_from(bytes: &Bytes, first: Sequence, expected: Sequence, limit: usize) -> Option<Vec<Record>> {
+    let mut rest = bytes.clone();
+    for _ in first..expected {
+        let length = rest.first_chunk().map(|length| u32::from_le_bytes(*length))?;
+        let total = RECORD_FRAME_BYTES.checked_add(length as usize).filter(|total| *total <= rest.len())?;
+        rest = rest.slice(total..);
+    }
+    let mut found = Vec::new();
+    for expected in (expected..).take(limit.max(1)) {
+        let Some((record, length)) = parse_record(&rest).filter(|(record, _)| record.sequence == expected) else { break };
+        found.push(record);
+        rest = rest.slice(length..);
+    }
+    (!found.is_empty()).then_some(found)
 }
 
 /// A body, or what stands where one was discarded, at an offset.
