@@ -32,7 +32,9 @@ async fn evidence(records: u64) -> Arc<Evidence> {
     let whole = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size == records));
     tokio::time::timeout(Duration::from_secs(20), whole).await.unwrap().unwrap();
     let bodies = Bodies::open(journal, DataKey::new(&[7; 32]), counting).await.unwrap();
-    Arc::new(Evidence::new(Arc::new(bodies), Clock::system(), log, 1_000))
+    let bodies = Arc::new(bodies);
+    let privacy = Privacy::new(crate::config::Privacy::default(), Arc::clone(&bodies));
+    Arc::new(Evidence::new((bodies, Arc::new(privacy)), Clock::system(), log, 1_000))
 }
 
 #[tokio::test]

@@ -67,6 +67,7 @@ const CONSTS: &[(&str, Behind)] = &[
     ("approval/view.rs OVER_MAX", Gauge("agentgate_approvals")),
     ("body/known.rs SESSION_KEYS_MAX", Gauge("agentgate_session_keys")),
     ("body/known.rs SUBJECT_STREAMS_MAX", Gauge("agentgate_subject_streams")),
+    ("body/known.rs TENANT_TOKENS_MAX", Gauge("agentgate_tenant_token_keys")),
     ("body/mod.rs HANDLES_PER_SUBJECT_MAX", Gauge("agentgate_session_keys")),
     ("control/order.rs ORDER_ATTEMPTS_MAX", Nothing),
     ("control/order.rs ORDER_REASON_BYTES_MAX", Nothing),
