@@ -11,9 +11,9 @@ mod derived;
 mod known;
 mod seal;
 mod source;
-mod tokens;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tokens;
 
 use crate::journal::{AppendError, Journal, ReadError, SLOTS_PAGE_MAX, Slot, Stream};
 use agentgate_core::digest::Digest;

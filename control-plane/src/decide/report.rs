@@ -8,8 +8,8 @@ use super::{ATTEMPTS_MAX, Decide, Question, Undecided, reading};
 use crate::body::{self, Sealed, SessionId};
 use crate::config::Filter;
 use crate::identity;
-use crate::privacy::{self, left_out};
 use crate::journal::{Sequence, Stream};
+use crate::privacy::{self, left_out};
 use crate::session::{Draft, Ended, Setback, Source, outcome_id};
 use agentgate_core::id::{CallId, Epoch, Server};
 use agentgate_proto::v1;
@@ -135,7 +135,11 @@ impl Decide {
     }
 
     /// The words of an outcome, under the key of its call. None: that was erased meanwhile, and they are erased with it.
-    async fn sealed(&self, session: Option<SessionId>, outcome: &v1::Outcome) -> Result<Option<(Sealed, v1::OutcomeBody)>, Undecided> {
+    async fn sealed(
+        &self,
+        session: Option<SessionId>,
+        outcome: &v1::Outcome,
+    ) -> Result<Option<(Sealed, v1::OutcomeBody)>, Undecided> {
         let Some(session) = session else { return Ok(None) };
         let Some(seal) = self.bodies.seal_by(session).await.map_err(super::record::unavailable)? else { return Ok(None) };
         let mut words = v1::OutcomeBody {
@@ -150,7 +154,10 @@ impl Decide {
             Ok(altering) => altering.iter().for_each(|altering| altering.outcome(&mut words)),
             // The call has happened: that it ended is recorded, and nothing of what was said.
             Err(error) => {
-                tracing::warn!(error = agentgate_core::error::chain(&error), "the body of an outcome was left out: what is personal cannot be taken out of it");
+                tracing::warn!(
+                    error = agentgate_core::error::chain(&error),
+                    "the body of an outcome was left out: what is personal cannot be taken out of it"
+                );
                 words = v1::OutcomeBody { altered: Some(left_out(self.privacy.of(seal.tenant()))), ..v1::OutcomeBody::default() };
             }
         }

@@ -87,7 +87,9 @@ pub enum EvidenceError {
     Files { asked: usize },
     #[error("the log has no file `{0}` as yet")]
     NoFile(String),
-    #[error("a body cannot be read, so that nobody knows what is personal in it; `agentgate-control-plane journal check` says more")]
+    #[error(
+        "a body cannot be read, so that nobody knows what is personal in it; `agentgate-control-plane journal check` says more"
+    )]
     Unaltered,
     #[error("making the evidence failed; the log of this replica says more")]
     Failed,

@@ -49,9 +49,15 @@ pub struct Packed {
 pub enum Body {
     None,
     Erased,
-    Open { salt: Vec<u8>, plain: Vec<u8> },
+    Open {
+        salt: Vec<u8>,
+        plain: Vec<u8>,
+    },
     /// What is personal was taken out of it for the pack, so that nothing compares it with what its record committed to.
-    Altered { plain: Vec<u8>, pii: String },
+    Altered {
+        plain: Vec<u8>,
+        pii: String,
+    },
 }
 
 /// How bodies are asked for. What is none of its names is unspecified.

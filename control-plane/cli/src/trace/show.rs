@@ -205,8 +205,7 @@ fn altered(altered: &v1::Altered) -> String {
 }
 
 fn altered_json(altered: &v1::Altered) -> Value {
-    let kinds: serde_json::Map<String, Value> =
-        altered.kinds.iter().map(|kind| (kind.kind.clone(), kind.count.into())).collect();
+    let kinds: serde_json::Map<String, Value> = altered.kinds.iter().map(|kind| (kind.kind.clone(), kind.count.into())).collect();
     json!({ "how": agentgate_proto::facts::altered_word(altered), "kinds": kinds })
 }
 
