@@ -97,7 +97,9 @@ impl From<EvidenceError> for Status {
             EvidenceError::Read(_) | EvidenceError::Body(_) | EvidenceError::Key(_) => Code::Unavailable,
             EvidenceError::Another(_) | EvidenceError::Unaltered => Code::DataLoss,
             EvidenceError::Crowded { .. } => Code::ResourceExhausted,
-            EvidenceError::Everything | EvidenceError::Names | EvidenceError::Files { .. } => Code::InvalidArgument,
+            EvidenceError::Everything | EvidenceError::Pii | EvidenceError::Names | EvidenceError::Files { .. } => {
+                Code::InvalidArgument
+            }
             EvidenceError::TooMany { .. } | EvidenceError::Unsigned => Code::FailedPrecondition,
             EvidenceError::Leaving => Code::Unavailable,
             EvidenceError::Left => Code::Cancelled,

@@ -61,6 +61,8 @@ pub enum EvidenceError {
     Crowded { max: usize },
     #[error("name a session, a principal or a time: evidence is not gathered of everything")]
     Everything,
+    #[error("bodies are given as they are recorded, redacted or tokenised; this control plane knows no other way")]
+    Pii,
     #[error("there are more than {max} {what}; name a shorter time with `since` and `until`, or one session")]
     TooMany { what: &'static str, max: usize },
     #[error("nothing is signed as yet; try again in a second")]
@@ -142,9 +144,10 @@ pub struct Evidence {
 
 impl Scope {
     /// # Errors
-    /// Where nothing is named.
+    /// Where nothing is named, or a way to give bodies that is none here.
     pub fn read(request: v1::GatherEvidenceRequest) -> Result<Self, EvidenceError> {
-        let pii = pii_from_wire(request.pii());
+        // A way that a later release knows is not to be taken for none.
+        let pii = pii_from_wire(v1::Pii::try_from(request.pii).map_err(|_| EvidenceError::Pii)?);
         let v1::GatherEvidenceRequest { session, principal, since_us, until_us, pii: _ } = request;
         if session.is_empty() && principal.is_empty() && since_us == 0 && until_us == 0 {
             return Err(EvidenceError::Everything);

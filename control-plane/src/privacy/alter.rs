@@ -3,13 +3,17 @@
 //!
 //! A digest of what was altered would confirm a guess, so it is keyed.
 
-use super::{Altering, pii_to_wire};
+use super::{Altering, left_out, pii_to_wire};
 use crate::body::{Scope, Tokens};
 use agentgate_core::pii::{How, Kind, Pii, Rewriter};
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use bytes::Bytes;
 use prost::Message;
+
+/// Of what one body may have become: a token is longer than a short address, and a change of the journal holds 4 MiB. What would
+/// be longer is left out, or a call full of addresses could never be recorded.
+pub(super) const ALTERED_BYTES_MAX: usize = 3 << 20;
 
 // === impl Altering ===
 
@@ -41,7 +45,10 @@ impl Altering {
             }
             body.denied.iter_mut().for_each(|denied| text(rewriter, &mut denied.reason));
         });
-        let Some(altered) = altered else { return };
+        let Some(mut altered) = altered else { return };
+        if let Some(ask) = body.ask.as_mut().filter(|ask| ask.encoded_len() > ALTERED_BYTES_MAX) {
+            (ask.body, ask.head, altered.left_out) = (Bytes::new(), None, true);
+        }
         if body.altered.is_none() {
             let of_grant = body.grant.iter_mut().map(|grant| &mut grant.call_digest);
             let of_denial = body.denied.iter_mut().map(|denied| &mut denied.call_digest);
@@ -64,6 +71,9 @@ impl Altering {
         let has_digest = !body.result_digest.is_empty();
         self.key(&mut body.result_digest);
         body.altered = altered.or_else(|| has_digest.then(|| self.altered(Vec::new())));
+        if body.encoded_len() > ALTERED_BYTES_MAX {
+            *body = v1::OutcomeBody { altered: Some(left_out(self.pii)), ..v1::OutcomeBody::default() };
+        }
     }
 
     /// The body of a record as it is given away, and what was done; none where nothing was.

@@ -130,3 +130,20 @@ async fn nothing_personal_is_given_in_any_kind_of_body() {
     let flood = What::Flood(v1::FloodRecord::default());
     assert!(altering.given(&flood, b"\xff").unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_body_that_grows_beyond_a_change_is_left_out() {
+    let (privacy, _) = privacy().await;
+    let altering = privacy.recording("acme").await.unwrap().unwrap();
+    let fits = alter::ALTERED_BYTES_MAX / "[email:aaaaaaaaaaaaaaaaaaaa] ".len() - 1;
+    for (addresses, left_out) in [(fits, false), (fits + 2, true)] {
+        let ask = v1::Ask { body: "a@b.co ".repeat(addresses).into(), ..v1::Ask::default() };
+        let mut decision = v1::DecisionBody { ask: Some(ask.clone()), ..v1::DecisionBody::default() };
+        altering.decision(&mut decision);
+        let body = decision.ask.unwrap().body;
+        assert_eq!((body.is_empty(), decision.altered.unwrap().left_out), (left_out, left_out));
+        let mut outcome = v1::OutcomeBody { tools: vec![ask.body], ..v1::OutcomeBody::default() };
+        altering.outcome(&mut outcome);
+        assert_eq!((outcome.tools.is_empty(), outcome.altered.unwrap().left_out), (left_out, left_out));
+    }
+}
