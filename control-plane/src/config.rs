@@ -5,6 +5,7 @@
 mod approvals;
 mod data_key;
 mod operator;
+mod privacy;
 mod transparency;
 mod users;
 
@@ -22,6 +23,8 @@ use data_key::DataKeyFile;
 pub use data_key::{DataKeySource, DataKeys};
 use operator::OperatorFile;
 pub use operator::Role;
+pub use privacy::Privacy;
+use privacy::PrivacyFile;
 pub use transparency::Transparency;
 use transparency::TransparencyFile;
 use users::UsersFile;
@@ -43,6 +46,7 @@ pub struct Config {
     pub tls: Tls,
     pub journal: Backend,
     pub data_key: DataKeys,
+    pub privacy: Privacy,
     pub transparency: Transparency,
     pub traces: Traces,
     pub policy: PolicyFolder,
@@ -196,6 +200,8 @@ struct File {
     #[serde(default)]
     data_key: DataKeyFile,
     #[serde(default)]
+    privacy: PrivacyFile,
+    #[serde(default)]
     transparency: TransparencyFile,
     #[serde(default)]
     traces: TracesFile,
@@ -303,6 +309,7 @@ impl Config {
             },
             journal: journal(file.journal, base)?,
             data_key: DataKeys::check(file.data_key, base)?,
+            privacy: Privacy::check(&file.privacy)?,
             transparency: Transparency::check(file.transparency, base)?,
             traces: Traces { snapshot: base.join(file.traces.snapshot) },
             policy: PolicyFolder {

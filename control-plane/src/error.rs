@@ -95,9 +95,11 @@ impl From<EvidenceError> for Status {
             EvidenceError::Log(error) => return error.into(),
             EvidenceError::Past(past) => return TraceError::from(past).into(),
             EvidenceError::Read(_) | EvidenceError::Body(_) | EvidenceError::Key(_) => Code::Unavailable,
-            EvidenceError::Another(_) => Code::DataLoss,
+            EvidenceError::Another(_) | EvidenceError::Unaltered => Code::DataLoss,
             EvidenceError::Crowded { .. } => Code::ResourceExhausted,
-            EvidenceError::Everything | EvidenceError::Names | EvidenceError::Files { .. } => Code::InvalidArgument,
+            EvidenceError::Everything | EvidenceError::Pii | EvidenceError::Names | EvidenceError::Files { .. } => {
+                Code::InvalidArgument
+            }
             EvidenceError::TooMany { .. } | EvidenceError::Unsigned => Code::FailedPrecondition,
             EvidenceError::Leaving => Code::Unavailable,
             EvidenceError::Left => Code::Cancelled,

@@ -23,6 +23,7 @@ use crate::journal::embedded::{Embedded, OpenError, Settings};
 use crate::journal::postgres::{self, Postgres};
 use crate::journal::{Halting, Journal, Memory};
 use crate::policy::{Policy, PolicyError};
+use crate::privacy::Privacy;
 use crate::rarely::Rarely;
 use crate::server::{self, Listening, Services, Site};
 use crate::session::rpc::TraceRpc;
@@ -241,6 +242,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let waiting = (config.approvals.clone(), config.limits.clone());
     let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await?);
     let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys)?);
+    let privacy = Arc::new(Privacy::new(config.privacy.clone(), Arc::clone(&bodies)));
     let rooms = Rooms {
         heard: Arc::clone(&identity.heard),
         control: Arc::clone(&control),
@@ -248,6 +250,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         approvals: Arc::clone(&approvals),
         session: Arc::clone(&session),
         bodies: Arc::clone(&bodies),
+        privacy: Arc::clone(&privacy),
     };
     let known = history::Rooms {
         heard: Arc::clone(&identity.heard),
@@ -306,7 +309,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let authz =
         AuthzRpc { decide: Arc::clone(&decide), identity: Arc::clone(&identity), epoch: epoch(keys)?, asked: Arc::default() };
     let told = Arc::clone(&approvals);
-    let evidence = Arc::new(Evidence::new(Arc::clone(&bodies), clock.clone(), Arc::clone(&log), config.limits.body_bytes_max));
+    let given = (Arc::clone(&bodies), privacy);
+    let evidence = Arc::new(Evidence::new(given, clock.clone(), Arc::clone(&log), config.limits.body_bytes_max));
     let services = Services {
         trace: TraceRpc::new(Arc::clone(&session), leaving.clone()),
         status: Arc::clone(&status),

@@ -20,6 +20,8 @@ pub const REFUSED_BY_FILTER: &str = "refused_by_filter";
 pub enum NotAgain {
     #[error("what was asked has been erased")]
     Erased,
+    #[error("it is no longer re-decidable: {0}")]
+    Altered(&'static str),
     #[error("version {theirs} of the law decided it, and this release has version {ours}")]
     Law { theirs: u32, ours: u32 },
     #[error("its record holds {what} that is none")]
@@ -57,6 +59,9 @@ impl Case {
             return Err(NotAgain::Law { theirs: record.settle_version, ours: SETTLE_VERSION });
         }
         let body = body.ok_or(NotAgain::Erased)?;
+        if let Some(altered) = &body.altered {
+            return Err(NotAgain::Altered(altered_word(altered)));
+        }
         let ask = body.ask.as_ref().ok_or(NotAgain::Record { what: "a call" })?;
         let facts = Facts {
             at,
@@ -95,6 +100,16 @@ pub fn refused_by_filter() -> Decision {
         reason: "the filter could not read this call, though the control plane can; are both of one release?".into(),
         scope: None,
         approval: None,
+    }
+}
+
+/// What people call it.
+#[must_use]
+pub fn altered_word(altered: &v1::Altered) -> &'static str {
+    match altered.pii() {
+        _ if altered.left_out => "left out",
+        v1::Pii::Tokenise => "tokenised",
+        v1::Pii::Unspecified | v1::Pii::Off | v1::Pii::Redact => "redacted",
     }
 }
 

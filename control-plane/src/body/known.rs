@@ -1,7 +1,7 @@
 //! The keys at hand: what was used lately, so that a call waits for no slot. It refuses to grow beyond its named bounds; what
 //! it forgot is read again, or made anew.
 
-use super::{HANDLES_PER_SUBJECT_MAX, SESSION_KEY_US, Scope, Seal, SessionId};
+use super::{HANDLES_PER_SUBJECT_MAX, SESSION_KEY_US, Scope, Seal, SessionId, Tokens};
 use crate::bounded::Bounded;
 use crate::journal::Stream;
 use crate::telemetry::number;
@@ -16,6 +16,9 @@ pub(super) const SESSION_KEYS_MAX: usize = 16_384;
 /// Subjects whose stream, and whose number of handles, are at hand.
 pub(super) const SUBJECT_STREAMS_MAX: usize = 16_384;
 
+/// Tenants whose tokens' key is at hand.
+pub(super) const TENANT_TOKENS_MAX: usize = 1_024;
+
 type Subject = (Tenant, Principal);
 
 #[derive(Debug)]
@@ -25,6 +28,7 @@ pub(super) struct Known {
     by_session: Bounded<SessionId, Arc<Seal>>,
     streams: Bounded<Subject, Stream>,
     handles: Bounded<Subject, Handles>,
+    tokens: Bounded<String, Arc<Tokens>>,
 }
 
 /// The handles of a subject that got a key since then.
@@ -43,6 +47,7 @@ impl Known {
             by_session: Bounded::new(SESSION_KEYS_MAX),
             streams: Bounded::new(SUBJECT_STREAMS_MAX),
             handles: Bounded::new(SUBJECT_STREAMS_MAX),
+            tokens: Bounded::new(TENANT_TOKENS_MAX),
         }
     }
 
@@ -101,8 +106,23 @@ impl Known {
         self.say();
     }
 
+    pub(super) fn tokens(&self, tenant: &str) -> Option<Arc<Tokens>> {
+        self.tokens.get(&tenant.to_owned()).cloned()
+    }
+
+    pub(super) fn made_tokens(&mut self, tenant: &str, tokens: Arc<Tokens>) {
+        self.tokens.put(tenant.into(), tokens);
+        self.say();
+    }
+
+    pub(super) fn forget_tokens(&mut self, tenant: &str) {
+        self.tokens.retain(|known, _| known != tenant);
+        self.say();
+    }
+
     fn say(&self) {
         metrics::gauge!("agentgate_session_keys").set(number(self.by_session.len()));
         metrics::gauge!("agentgate_subject_streams").set(number(self.streams.len()));
+        metrics::gauge!("agentgate_tenant_token_keys").set(number(self.tokens.len()));
     }
 }

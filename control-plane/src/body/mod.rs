@@ -13,6 +13,7 @@ mod seal;
 mod source;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tokens;
 
 use crate::journal::{AppendError, Journal, ReadError, SLOTS_PAGE_MAX, Slot, Stream};
 use agentgate_core::digest::Digest;
@@ -31,6 +32,7 @@ pub use cipher::{Cipher, NONCE_BYTES, TAG_BYTES, Unsealed};
 pub use data_key::{DataKey, KEY_BYTES, UnwrapError};
 pub use seal::{Opened, SEALED_BYTES, SESSION_BYTES, Salt, Seal, Sealed, SessionId, digest_bytes};
 pub use source::{DataKeyError, data_key};
+pub use tokens::Tokens;
 
 /// Where keys come from: the system's randomness, or a test's.
 pub type Keys = fn() -> Result<[u8; KEY_BYTES], String>;
@@ -195,7 +197,7 @@ impl Bodies {
         if self.keep(slot_of(session), What::Session(secret.clone())).await? != What::Session(secret) {
             return Err(KeyError::Random("it gave what it had given before".into()));
         }
-        let seal = Arc::new(Seal::new(session, at, &key, self.keys));
+        let seal = Arc::new(Seal::new(session, (scope.tenant().into(), at), &key, self.keys));
         self.known().sealed(scope, Arc::clone(&seal));
         Ok(seal)
     }
@@ -306,7 +308,8 @@ impl Bodies {
         }
         let Some(secret) = self.session_key(session).await? else { return Ok(None) };
         let key: [u8; KEY_BYTES] = secret.key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?;
-        let seal = Arc::new(Seal::new(session, Time::from_micros(secret.since_us), &key, self.keys));
+        let of = (secret.tenant, Time::from_micros(secret.since_us));
+        let seal = Arc::new(Seal::new(session, of, &key, self.keys));
         self.known().opened(Arc::clone(&seal));
         Ok(Some(seal))
     }
@@ -373,6 +376,15 @@ impl Scope {
         match self {
             Scope::Calls { tenant, principal, .. } => Scope::Calls { tenant, principal, handle: named.into() },
             Scope::Orders => Scope::Orders,
+        }
+    }
+
+    /// Empty: of none.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        match self {
+            Scope::Calls { tenant, .. } => tenant.as_str(),
+            Scope::Orders => "",
         }
     }
 

@@ -26,6 +26,7 @@ pub struct SessionId(pub [u8; SESSION_BYTES]);
 pub struct Seal {
     pub(super) session: SessionId,
     pub(super) since: Time,
+    tenant: String,
     cipher: Cipher,
     keys: Keys,
 }
@@ -90,13 +91,19 @@ impl fmt::Debug for SessionId {
 // === impl Seal ===
 
 impl Seal {
-    pub(super) fn new(session: SessionId, since: Time, key: &[u8; KEY_BYTES], keys: Keys) -> Self {
-        Self { session, since, cipher: Cipher::new(key), keys }
+    pub(super) fn new(session: SessionId, (tenant, since): (String, Time), key: &[u8; KEY_BYTES], keys: Keys) -> Self {
+        Self { session, since, tenant, cipher: Cipher::new(key), keys }
     }
 
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
+    }
+
+    /// Whose session it is; empty: nobody's.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     /// 32 bytes that nobody can guess.

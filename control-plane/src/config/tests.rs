@@ -42,6 +42,25 @@ fn a_filter_has_one_kind_of_caller() {
     assert!(matches!(peers.filter.values().next().unwrap().callers, Callers::Peers { .. }));
 }
 
+#[test]
+fn what_is_personal_is_recorded_as_its_tenants_entry_says() {
+    use agentgate_core::pii::Pii::{Off, Redact, Tokenise};
+    assert_eq!(read("").unwrap().privacy.of("t"), Off);
+    let entry = "[[privacy.tenant]]\nname='acme'\npii='tokenise'\n";
+    let privacy = read(&format!("[privacy]\npii='redact'\n{entry}")).unwrap().privacy;
+    assert_eq!((privacy.of("acme"), privacy.of("acm"), privacy.of("")), (Tokenise, Redact, Redact));
+    let wrong = [
+        ("[privacy]\npii='on'".to_owned(), "`privacy.pii`: `on` is unknown"),
+        (entry.replace("tokenise", "Off"), "`privacy.tenant[0].pii`"),
+        (entry.replace("acme", ""), "`privacy.tenant[0].name`"),
+        (entry.repeat(2), "`privacy.tenant[1].name`: `acme` has an entry already"),
+    ];
+    for (text, expected) in wrong {
+        let told = read(&text).unwrap_err();
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
 const USERS: &str = "[[filter]]\nidentity='spiffe://a/filter/x'\ntenant='t'\nservers=['s']\n";
 
 #[test]

@@ -17,7 +17,7 @@ pub(super) fn undecided_to_wire(undecided: &Undecided) -> v1::Undecided {
         Undecided::Overloaded { .. } => Cause::Overloaded,
         Undecided::Expired => Cause::Expired,
         Undecided::Contended => Cause::Contended,
-        Undecided::Journal(_) => Cause::Journal,
+        Undecided::Journal(_) | Undecided::Privacy(_) => Cause::Journal,
         Undecided::Policy(_) => Cause::Policy,
         Undecided::Draining => Cause::Draining,
         Undecided::Identity(_) => Cause::Identity,
@@ -64,6 +64,7 @@ pub(super) const fn is_lasting(undecided: &Undecided) -> bool {
         | Undecided::Contended
         | Undecided::Journal(_)
         | Undecided::Policy(_)
+        | Undecided::Privacy(_)
         | Undecided::Draining
         | Undecided::Reused => false,
     }

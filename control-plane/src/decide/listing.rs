@@ -22,6 +22,9 @@ impl Decide {
             return Ok(Vec::new());
         }
         let body = found.and_then(|found| found.body).ok_or(Undecided::Unreadable("no call of this id was allowed"))?;
+        if body.altered.is_some() {
+            return Err(Undecided::Unreadable("what its list call said that is personal is not on record"));
+        }
         let facts = self.facts(reporter, &body)?;
         let now = self.control.now();
         let policy = self.policy.deciding(&now).await.map_err(record::unavailable)?;

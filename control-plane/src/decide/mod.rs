@@ -26,6 +26,7 @@ use crate::config::{Filter, Limits};
 use crate::control::Control;
 use crate::identity::{self, Heard, Served};
 use crate::policy::Policy;
+use crate::privacy::Privacy;
 use crate::rarely::Rarely;
 use crate::session::{Session, Setback};
 use agentgate_core::digest::Digest;
@@ -74,6 +75,7 @@ pub struct Rooms {
     pub approvals: Arc<Approvals>,
     pub session: Arc<Session>,
     pub bodies: Arc<Bodies>,
+    pub privacy: Arc<Privacy>,
 }
 
 /// A verdict that is on record.
@@ -92,6 +94,8 @@ pub enum Undecided {
     Journal(String),
     #[error("{0}")]
     Policy(String),
+    #[error("what is personal cannot be taken out of its record: {0}")]
+    Privacy(String),
     #[error("this replica leaves; ask the next one")]
     Draining,
     #[error(transparent)]
@@ -118,6 +122,7 @@ pub struct Decide {
     routes: Routes,
     turned_away: Rarely,
     bodies: Arc<Bodies>,
+    privacy: Arc<Privacy>,
     unconfigured: Rarely,
 }
 
@@ -139,7 +144,7 @@ impl Question {
 impl Decide {
     #[must_use]
     pub fn new(limits: &Limits, clock: Clock, rooms: Rooms) -> Self {
-        let Rooms { heard, control, policy, approvals, session, bodies } = rooms;
+        let Rooms { heard, control, policy, approvals, session, bodies, privacy } = rooms;
         metrics::gauge!("agentgate_ungranted_servers").set(0.0);
         Self {
             clock,
@@ -155,6 +160,7 @@ impl Decide {
             turned_away: Rarely::default(),
             once: Once::new(limits.recent_calls_max as usize),
             bodies,
+            privacy,
             unconfigured: Rarely::default(),
             limits: limits.clone(),
         }
@@ -224,7 +230,10 @@ impl Decide {
     async fn record(&self, hearing: &Hearing<'_>, work: Option<&heavy::Turn<'_>>) -> Result<Decided, Undecided> {
         let question = hearing.question;
         self.routes.called(&hearing.caller.server, question.ask.observe, self.clock.now());
-        let seal = self.before(question, self.bodies.seal(&hearing.scope(), self.clock.now())).await?;
+        let altering = self.before(question, self.privacy.recording(hearing.caller.subject.tenant.as_str())).await?;
+        let altering = altering.map_err(|error| Undecided::Privacy(agentgate_core::error::chain(&error)))?;
+        let scope = altering.iter().fold(hearing.scope(), |scope, altering| altering.scope(scope));
+        let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?;
         let seal = seal.map_err(record::unavailable)?;
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
@@ -243,7 +252,11 @@ impl Decide {
                     weighed = weigh()?;
                 }
             }
-            let recording = record::Recording::new(hearing, weighed, policy.as_deref(), &seal)?;
+            let make = || record::Recording::new(hearing, weighed, policy.as_deref(), (&seal, altering.as_ref()));
+            let recording = match work {
+                Some(work) => work.work(make),
+                None => make(),
+            }?;
             let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
             // What others fold from is told before anybody else has the turn.
             let written = if draft.also.is_empty() {
@@ -273,7 +286,17 @@ impl Decide {
     async fn recorded(&self, question: &Question) -> Result<Option<Decided>, Undecided> {
         let found = self.session.find(&question.call.digest()).await.map_err(record::unavailable)?;
         let Some(found) = found else { return Ok(None) };
-        if !found.was_asked(&question.request()) {
+        let request = question.request();
+        // Where what was asked was altered, its digest is keyed.
+        let tenant = found.body.as_ref().filter(|body| body.altered.is_some()).map(|body| body.tenant.as_str());
+        let is_same = match tenant {
+            Some(tenant) => {
+                let tokens = self.bodies.tokens(tenant).await.map_err(record::unavailable)?;
+                found.was_asked(&tokens.keyed(request.as_bytes()))
+            }
+            None => found.was_asked(request.as_bytes()),
+        };
+        if !is_same {
             return Err(Undecided::Reused);
         }
         Ok(Some(record::answer(&found.record, found.body.as_ref(), found.sequence)))

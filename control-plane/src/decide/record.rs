@@ -6,6 +6,7 @@ use crate::approval::{Step, scope};
 use crate::body::{Seal, digest_bytes};
 use crate::journal::{Epochs, Sequence, Stream};
 use crate::policy::InForce;
+use crate::privacy::{self, Altering};
 use crate::session::{Also, Draft, Recorded};
 use agentgate_core::approval::id_text;
 use agentgate_core::decide::{Denial, SETTLE_VERSION, Verdict};
@@ -34,16 +35,24 @@ pub(super) struct Recording {
 // === impl Recording ===
 
 impl Recording {
-    pub(super) fn new(hearing: &Hearing<'_>, weighed: Weighed, policy: Option<&InForce>, seal: &Seal) -> Result<Self, Undecided> {
+    pub(super) fn new(
+        hearing: &Hearing<'_>,
+        weighed: Weighed,
+        policy: Option<&InForce>,
+        (seal, altering): (&Seal, Option<&Altering>),
+    ) -> Result<Self, Undecided> {
         let (question, at) = (hearing.question, weighed.facts.at);
         let id = question.call.digest();
         let (verdict, step) = (weighed.decision.verdict.into(), step(&weighed.decision.verdict));
         let (enforced, approval, of_approval) = (weighed.enforced, weighed.approval, weighed.step.clone());
-        let body = decision_body(hearing, weighed);
+        let mut body = decision_body(hearing, weighed);
+        altering.iter().for_each(|altering| altering.decision(&mut body));
+        let request = question.request();
+        let keyed = altering.filter(|_| body.altered.is_some()).map(|altering| altering.keyed(request.as_bytes()));
         let sealed = seal.seal(&body).map_err(Undecided::Journal)?;
         let mut record = v1::DecisionRecord {
             call_id: digest_bytes(&id),
-            request_commitment: sealed.commit(question.request().as_bytes()),
+            request_commitment: sealed.commit(keyed.as_deref().unwrap_or(request.as_bytes())),
             verdict: 0,
             step: step.into(),
             settle_version: SETTLE_VERSION,
@@ -80,6 +89,7 @@ impl Recording {
         if let Some(step) = &self.step {
             decide.approvals.durable(step);
         }
+        privacy::count(body.altered.as_ref());
         decide.session.decided(&Recorded { sequence, at, stream, call, record, body });
         answer
     }

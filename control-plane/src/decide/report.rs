@@ -9,6 +9,7 @@ use crate::body::{self, Sealed, SessionId};
 use crate::config::Filter;
 use crate::identity;
 use crate::journal::{Sequence, Stream};
+use crate::privacy::{self, left_out};
 use crate::session::{Draft, Ended, Setback, Source, outcome_id};
 use agentgate_core::id::{CallId, Epoch, Server};
 use agentgate_proto::v1;
@@ -93,8 +94,10 @@ impl Decide {
         let id = call.digest();
         let ended = Ended { call: id, decision: decision.sequence, kind: outcome.kind(), duration_us: outcome.duration_us };
         let sealed = self.sealed(decision.session, outcome).await?;
-        let record = outcome_record(&ended, outcome, sealed.as_ref());
+        let (sealed, words) = sealed.unzip();
+        let record = outcome_record(&ended, outcome, (sealed.as_ref(), words.as_ref()));
         let stored = sealed.map(|sealed| sealed.stored);
+        let altered = words.and_then(|words| words.altered);
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.session.turn_of(decision.stream).await.map_err(super::record::unavailable)?;
             // Reported to another replica meanwhile: whatever is reported from here on moves the stream.
@@ -116,6 +119,7 @@ impl Decide {
             match turn.append(draft).await {
                 Ok(_) => {
                     metrics::counter!("agentgate_outcomes_total", "kind" => kind(ended.kind)).increment(1);
+                    privacy::count(altered.as_ref());
                     self.session.ended(&ended);
                     return Ok(());
                 }
@@ -131,17 +135,33 @@ impl Decide {
     }
 
     /// The words of an outcome, under the key of its call. None: that was erased meanwhile, and they are erased with it.
-    async fn sealed(&self, session: Option<SessionId>, outcome: &v1::Outcome) -> Result<Option<Sealed>, Undecided> {
+    async fn sealed(
+        &self,
+        session: Option<SessionId>,
+        outcome: &v1::Outcome,
+    ) -> Result<Option<(Sealed, v1::OutcomeBody)>, Undecided> {
         let Some(session) = session else { return Ok(None) };
         let Some(seal) = self.bodies.seal_by(session).await.map_err(super::record::unavailable)? else { return Ok(None) };
-        let words = v1::OutcomeBody {
+        let mut words = v1::OutcomeBody {
             detail: outcome.detail.clone(),
             hidden: outcome.hidden.clone(),
             result_digest: outcome.result_digest.clone(),
             tools: outcome.tools.clone(),
             tools_cut: outcome.tools_cut,
+            altered: None,
         };
-        seal.seal(&words).map(Some).map_err(Undecided::Journal)
+        match self.privacy.recording(seal.tenant()).await {
+            Ok(altering) => altering.iter().for_each(|altering| altering.outcome(&mut words)),
+            // The call has happened: that it ended is recorded, and nothing of what was said.
+            Err(error) => {
+                tracing::warn!(
+                    error = agentgate_core::error::chain(&error),
+                    "the body of an outcome was left out: what is personal cannot be taken out of it"
+                );
+                words = v1::OutcomeBody { altered: Some(left_out(self.privacy.of(seal.tenant()))), ..v1::OutcomeBody::default() };
+            }
+        }
+        seal.seal(&words).map(|sealed| Some((sealed, words))).map_err(Undecided::Journal)
     }
 
     /// Nothing is known of a call whose caller its filter may not name; but whoever wants to enforce has to know that there are some.
@@ -205,14 +225,18 @@ impl Decide {
     }
 }
 
-fn outcome_record(ended: &Ended, outcome: &v1::Outcome, sealed: Option<&Sealed>) -> v1::OutcomeRecord {
+fn outcome_record(
+    ended: &Ended,
+    outcome: &v1::Outcome,
+    (sealed, words): (Option<&Sealed>, Option<&v1::OutcomeBody>),
+) -> v1::OutcomeRecord {
     v1::OutcomeRecord {
         call_id: body::digest_bytes(&ended.call),
         decision: ended.decision,
         kind: outcome.kind,
         http_status: outcome.http_status,
         result_bytes: outcome.result_bytes,
-        result_commitment: sealed.map(|sealed| sealed.commit(&outcome.result_digest)).unwrap_or_default(),
+        result_commitment: sealed.zip(words).map(|(sealed, words)| sealed.commit(&words.result_digest)).unwrap_or_default(),
         duration_us: outcome.duration_us,
         shown: outcome.shown,
         body: sealed.map(|sealed| sealed.reference.clone()),

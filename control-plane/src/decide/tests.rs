@@ -2,6 +2,7 @@
 
 mod approvals;
 mod orders;
+mod privacy;
 mod rest;
 
 use super::heavy::LIGHT_BYTES_MAX;
@@ -19,6 +20,7 @@ use crate::journal::{
     Stream, Version, Write,
 };
 use crate::policy::Policy;
+use crate::privacy::Privacy;
 use crate::session::Session;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{CallId, Epoch, Principal, Tenant};
@@ -42,6 +44,8 @@ struct Scene {
     approvals: Arc<Approvals>,
     policy: Arc<Policy>,
     limits: Limits,
+    privacy: config::Privacy,
+    bodies: Arc<Bodies>,
 }
 
 /// A journal with a second writer, who is first to the subject's stream `busy` times.
@@ -148,15 +152,21 @@ impl Scene {
 
     async fn within(limits: Limits, journal: Arc<dyn Journal>) -> Self {
         let (clock, hands) = Clock::manual(Time::from_micros(1_000_000));
-        Self::after(limits, journal, clock, hands).await
+        Self::after((limits, config::Privacy::default()), journal, clock, hands).await
     }
 
     /// The next life of the process, on what the journal holds.
     async fn restarted(&self) -> Self {
-        Self::after(self.limits.clone(), Arc::clone(&self.journal), self.clock.clone(), Arc::clone(&self.hands)).await
+        let config = (self.limits.clone(), self.privacy.clone());
+        Self::after(config, Arc::clone(&self.journal), self.clock.clone(), Arc::clone(&self.hands)).await
     }
 
-    async fn after(limits: Limits, journal: Arc<dyn Journal>, clock: Clock, hands: Arc<Manual>) -> Self {
+    async fn after(
+        (limits, privacy): (Limits, config::Privacy),
+        journal: Arc<dyn Journal>,
+        clock: Clock,
+        hands: Arc<Manual>,
+    ) -> Self {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default");
         let folder = PolicyFolder { directory, poll: Duration::from_secs(1) };
         let bodies = Bodies::over(Arc::clone(&journal)).await;
@@ -175,9 +185,10 @@ impl Scene {
             approvals: Arc::clone(&approvals),
             session: Arc::new(session),
             bodies: Arc::clone(&bodies),
+            privacy: Arc::new(Privacy::new(privacy.clone(), Arc::clone(&bodies))),
         };
         let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));
-        Self { decide, hands, clock, journal, limits, control, approvals, policy }
+        Self { decide, hands, clock, journal, limits, control, approvals, policy, privacy, bodies }
     }
 
     fn question(&self, counter: u64) -> Question {

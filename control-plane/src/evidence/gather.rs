@@ -154,20 +154,33 @@ impl<'a> Choosing<'a> {
 
 impl Evidence {
     /// One record, its proof to this checkpoint, and its body.
-    pub(super) async fn give(&self, checkpoint: &Arc<Published>, sequence: Sequence) -> Result<Given, EvidenceError> {
+    pub(super) async fn give(
+        &self,
+        scope: &Scope,
+        checkpoint: &Arc<Published>,
+        sequence: Sequence,
+    ) -> Result<Given, EvidenceError> {
         let proved = self.prove_in(Arc::clone(checkpoint), sequence).await?;
         let record =
             <v1::Record as prost::Message>::decode(proved.record.clone()).map_err(|_| EvidenceError::Another(sequence))?;
-        let body = match record.what.as_ref().and_then(What::body_ref) {
-            Some(reference) => Some(match self.bodies.open_plain(reference).await? {
-                Some(opened) => {
-                    v1::EvidenceBody { erased: false, salt: Bytes::copy_from_slice(&opened.salt.0), plain: opened.body }
-                }
-                None => v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() },
-            }),
+        let body = match record.what.as_ref().and_then(|what| Some((what, what.body_ref()?))) {
+            Some((what, reference)) => Some(self.give_body(scope, what, reference).await?),
             None => None,
         };
         Ok(Given { proved, body })
+    }
+
+    /// A body as it was committed to, or as it may be given. Where it is altered its salt is not given: that would confirm a guess.
+    async fn give_body(&self, scope: &Scope, what: &What, reference: &v1::BodyRef) -> Result<v1::EvidenceBody, EvidenceError> {
+        let erased = v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() };
+        let Some(opened) = self.bodies.open_plain(reference).await? else { return Ok(erased) };
+        let Some(seal) = self.bodies.seal_of(reference).await? else { return Ok(erased) };
+        if let Some(altering) = self.privacy.giving(scope.pii, seal.tenant()).await?
+            && let Some((plain, altered)) = altering.given(what, &opened.body).map_err(|_| EvidenceError::Unaltered)?
+        {
+            return Ok(v1::EvidenceBody { plain, altered: Some(altered), ..v1::EvidenceBody::default() });
+        }
+        Ok(v1::EvidenceBody { salt: Bytes::copy_from_slice(&opened.salt.0), plain: opened.body, ..v1::EvidenceBody::default() })
     }
 
     pub(super) async fn bundle(&self, digest: Bytes, address: &Bytes) -> Result<Option<v1::EvidenceBundle>, EvidenceError> {

@@ -11,10 +11,12 @@ mod tests;
 use crate::body::{self, Bodies, FetchError, KeyError, SessionId};
 use crate::clock::Clock;
 use crate::journal::{Journal, ReadError, Sequence};
+use crate::privacy::{Privacy, pii_from_wire};
 use crate::session::PastError;
 use crate::telemetry::Counted;
 use crate::transparency::{Published, Transparency, TransparencyError};
 use agentgate_core::id::SpiffeId;
+use agentgate_core::pii::Pii;
 use agentgate_core::time::Time;
 use agentgate_core::transparency::leaf::Entry;
 use agentgate_core::transparency::proof::Proof;
@@ -59,6 +61,8 @@ pub enum EvidenceError {
     Crowded { max: usize },
     #[error("name a session, a principal or a time: evidence is not gathered of everything")]
     Everything,
+    #[error("bodies are given as they are recorded, redacted or tokenised; this control plane knows no other way")]
+    Pii,
     #[error("there are more than {max} {what}; name a shorter time with `since` and `until`, or one session")]
     TooMany { what: &'static str, max: usize },
     #[error("nothing is signed as yet; try again in a second")]
@@ -85,6 +89,10 @@ pub enum EvidenceError {
     Files { asked: usize },
     #[error("the log has no file `{0}` as yet")]
     NoFile(String),
+    #[error(
+        "a body cannot be read, so that nobody knows what is personal in it; `agentgate-control-plane journal check` says more"
+    )]
+    Unaltered,
     #[error("making the evidence failed; the log of this replica says more")]
     Failed,
 }
@@ -105,6 +113,8 @@ pub struct Scope {
     principal: String,
     since_us: u64,
     until_us: u64,
+    /// How bodies are given; off: as each tenant's are recorded.
+    pii: Pii,
 }
 
 /// What one gathering may take.
@@ -121,6 +131,7 @@ pub type Heeded = mpsc::Receiver<Result<v1::GatherEvidenceResponse, EvidenceErro
 pub struct Evidence {
     journal: Arc<dyn Journal>,
     bodies: Arc<Bodies>,
+    privacy: Arc<Privacy>,
     clock: Clock,
     log: Arc<Transparency>,
     /// As it is now: what was decided is read again by it.
@@ -133,13 +144,15 @@ pub struct Evidence {
 
 impl Scope {
     /// # Errors
-    /// Where nothing is named.
+    /// Where nothing is named, or a way to give bodies that is none here.
     pub fn read(request: v1::GatherEvidenceRequest) -> Result<Self, EvidenceError> {
-        let v1::GatherEvidenceRequest { session, principal, since_us, until_us } = request;
+        // A way that a later release knows is not to be taken for none.
+        let pii = pii_from_wire(v1::Pii::try_from(request.pii).map_err(|_| EvidenceError::Pii)?);
+        let v1::GatherEvidenceRequest { session, principal, since_us, until_us, pii: _ } = request;
         if session.is_empty() && principal.is_empty() && since_us == 0 && until_us == 0 {
             return Err(EvidenceError::Everything);
         }
-        Ok(Self { session, principal, since_us, until_us })
+        Ok(Self { session, principal, since_us, until_us, pii })
     }
 
     fn covers(&self, at: Time) -> bool {
@@ -171,10 +184,15 @@ impl Scope {
 
 impl Evidence {
     #[must_use]
-    pub fn new(bodies: Arc<Bodies>, clock: Clock, log: Arc<Transparency>, body_bytes_max: u32) -> Self {
+    pub fn new(
+        (bodies, privacy): (Arc<Bodies>, Arc<Privacy>),
+        clock: Clock,
+        log: Arc<Transparency>,
+        body_bytes_max: u32,
+    ) -> Self {
         let bounds = Bounds { records: GATHERED_RECORDS_MAX, bytes: GATHERED_BYTES_MAX };
         let gathering = Arc::new(Semaphore::new(GATHERED_AT_ONCE_MAX));
-        Self { journal: Arc::clone(bodies.journal()), bodies, clock, log, body_bytes_max, bounds, gathering }
+        Self { journal: Arc::clone(bodies.journal()), bodies, privacy, clock, log, body_bytes_max, bounds, gathering }
     }
 
     /// One record of the newest checkpoint.
@@ -251,7 +269,7 @@ impl Evidence {
             if bytes > self.bounds.bytes { Err(EvidenceError::TooMany { what, max: self.bounds.bytes }) } else { Ok(()) }
         };
         for sequence in &chosen {
-            let gather::Given { proved, body } = self.give(&checkpoint, *sequence).await?;
+            let gather::Given { proved, body } = self.give(scope, &checkpoint, *sequence).await?;
             weigh(proved.record.len().saturating_add(body.as_ref().map_or(0, |body| body.plain.len())))?;
             tell(Told::Record(v1::EvidenceRecord {
                 entry: Bytes::copy_from_slice(&proved.entry.encode()),

@@ -25,9 +25,9 @@ pub(super) fn manifest(
         "since_us": scope.since_us,
         "until_us": scope.until_us,
     });
-    let records = ranges(records);
+    let (records, pii) = (ranges(records), scope.pii.name());
     format!(
-        "agentgate evidence 1\nscope {asked}\nby {by}\nat {at}\nsize {size}\nbody_bytes_max {body_bytes_max}\nrecords {records}\n"
+        "agentgate evidence 1\nscope {asked}\nby {by}\nat {at}\nsize {size}\nbody_bytes_max {body_bytes_max}\npii {pii}\nrecords {records}\n"
     )
 }
 

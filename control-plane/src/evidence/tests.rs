@@ -32,7 +32,9 @@ async fn evidence(records: u64) -> Arc<Evidence> {
     let whole = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size == records));
     tokio::time::timeout(Duration::from_secs(20), whole).await.unwrap().unwrap();
     let bodies = Bodies::open(journal, DataKey::new(&[7; 32]), counting).await.unwrap();
-    Arc::new(Evidence::new(Arc::new(bodies), Clock::system(), log, 1_000))
+    let bodies = Arc::new(bodies);
+    let privacy = Privacy::new(crate::config::Privacy::default(), Arc::clone(&bodies));
+    Arc::new(Evidence::new((bodies, Arc::new(privacy)), Clock::system(), log, 1_000))
 }
 
 #[tokio::test]
@@ -100,6 +102,8 @@ async fn what_is_of_a_time_is_given_up_to_a_bound() {
     assert_eq!(gathered(&evidence, since(301, 0)).await.unwrap(), [0_u64; 0]);
     assert!(gathered(&evidence, since(260, 0)).await.unwrap_err().contains("more than 40 records"));
     assert!(gathered(&evidence, v1::GatherEvidenceRequest::default()).await.unwrap_err().contains("name a session"));
+    let later = v1::GatherEvidenceRequest { pii: 4, ..since(1, 0) };
+    assert!(gathered(&evidence, later).await.unwrap_err().contains("knows no other way"));
     let weight: usize = 3 * evidence.prove(3).await.unwrap().record.len();
     for (bytes, fits) in [(weight, true), (weight - 1, false)] {
         Arc::get_mut(&mut evidence).unwrap().bounds = Bounds { records: 40, bytes };

@@ -150,9 +150,13 @@ impl Seen {
         }
         // A body that cannot be read any more, by stricter limits perhaps, is still a call.
         let message = read_refused(ask, &body.malformed, limits).ok().and_then(Result::ok);
-        let arguments = message.as_ref().and_then(|message| message.arguments());
+        // Names and types that were altered are not the tool's.
+        let arguments = message.as_ref().and_then(|message| message.arguments()).filter(|_| body.altered.is_none());
         let key = (ask.server.clone(), body.target.clone());
         if let Some(tool) = self.call(&key, at, arguments) {
+            if body.altered.is_some() {
+                self.tools.get_mut(&tool).into_iter().for_each(|tool| tool.arguments_left_out = true);
+            }
             self.awaited.put(sequence, Awaited::Call(tool));
         }
     }

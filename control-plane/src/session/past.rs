@@ -332,8 +332,8 @@ impl PastError {
 impl Found {
     /// Whether it decided this very request. Once its body is erased nobody can say.
     #[must_use]
-    pub fn was_asked(&self, request: &Digest) -> bool {
-        self.salt.as_ref().is_some_and(|salt| salt.committed(&self.record.request_commitment, request.as_bytes()))
+    pub fn was_asked(&self, request: &[u8]) -> bool {
+        self.salt.as_ref().is_some_and(|salt| salt.committed(&self.record.request_commitment, request))
     }
 
     /// Who called, if the body is still there.

@@ -14,6 +14,7 @@ use agentgate_control_plane::decide::{Decide, Question, Reporter, Rooms};
 use agentgate_control_plane::follow::Follow;
 use agentgate_control_plane::journal::{Change, Expected, Journal, Stream, Write};
 use agentgate_control_plane::policy::Policy;
+use agentgate_control_plane::privacy::Privacy;
 use agentgate_control_plane::session::Session;
 use agentgate_core::approval::{Order, shown_digest};
 use agentgate_core::digest::Digest;
@@ -531,6 +532,7 @@ async fn open(depot: Arc<Depot>, replica: usize, clock: Clock) -> Option<(Life, 
         policy: Arc::clone(&policy),
         approvals: Arc::clone(&approvals),
         session: Arc::clone(&session),
+        privacy: Arc::new(Privacy::new(config::Privacy::default(), Arc::clone(&bodies))),
         bodies,
     };
     let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));

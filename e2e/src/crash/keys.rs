@@ -77,7 +77,9 @@ fn session_key(keys: &Keys, slots: &Slots, session: &[u8]) -> Result<LessSafeKey
     let wrapped = slots.value(&name).ok_or("the key of its session is lost")?;
     match keys.unwrap(&name, wrapped) {
         Some(What::Session(secret)) => key_of(&secret.key).ok_or("the key of its session is none"),
-        Some(What::Naming(_) | What::Stream(_) | What::Derived(_)) | None => Err("the key of its session cannot be unwrapped"),
+        Some(What::Naming(_) | What::Stream(_) | What::Derived(_) | What::Tokens(_)) | None => {
+            Err("the key of its session cannot be unwrapped")
+        }
     }
 }
 

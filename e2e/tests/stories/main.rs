@@ -24,6 +24,7 @@ mod mesh;
 mod observe;
 mod origin;
 mod policy;
+mod privacy;
 mod replicas;
 mod rest;
 mod rust_sdk;

@@ -19,6 +19,7 @@ pub mod json;
 pub mod kill;
 pub mod mcp;
 pub mod mode;
+pub mod pii;
 pub mod principal;
 pub mod reply;
 pub mod rest;

@@ -49,6 +49,9 @@ pub struct PackArguments {
     /// Until so long ago
     #[arg(long, value_name = "SPAN", value_parser = Span::parse, group = "about")]
     until: Option<Span>,
+    /// Take out what is personal: redact or tokenise; without it bodies are given as their tenant's are recorded
+    #[arg(long, value_name = "HOW", value_parser = ["redact", "tokenise"])]
+    pii: Option<String>,
     /// Where to; a new or empty directory
     #[arg(long, value_name = "DIR", num_args = 1)]
     out: PathBuf,
@@ -72,6 +75,7 @@ async fn write(arguments: &PackArguments, client: &Client, desk: &mut Desk<'_>) 
         principal: arguments.principal.clone().unwrap_or_default(),
         since_us: ago(&arguments.since),
         until_us: ago(&arguments.until),
+        pii: arguments.pii.as_deref().map_or(v1::Pii::Unspecified, pack::pii).into(),
     };
     let pack = gather(client, request, desk).await?;
     let files = [(PACK_FILE, format!("{:#}\n", pack.to_json()).into_bytes()), (REPORT_FILE, report::html(&pack)?.into_bytes())];

@@ -19,7 +19,8 @@ pub const REPORT_FILE: &str = "report.html";
 pub const NOTE_FILE: &str = "pack.note";
 
 const FORM: &str = "agentgate evidence pack";
-const VERSION: u64 = 1;
+/// 2: bodies may be altered.
+const VERSION: u64 = 2;
 
 /// All that was gathered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +49,30 @@ pub struct Packed {
 pub enum Body {
     None,
     Erased,
-    Open { salt: Vec<u8>, plain: Vec<u8> },
+    Open {
+        salt: Vec<u8>,
+        plain: Vec<u8>,
+    },
+    /// What is personal was taken out of it for the pack, so that nothing compares it with what its record committed to.
+    Altered {
+        plain: Vec<u8>,
+        pii: String,
+    },
+}
+
+/// How bodies are asked for. What is none of its names is unspecified.
+pub(crate) fn pii(name: &str) -> v1::Pii {
+    let all = [v1::Pii::Off, v1::Pii::Redact, v1::Pii::Tokenise];
+    all.into_iter().find(|pii| word(*pii) == name).unwrap_or_default()
+}
+
+pub(crate) const fn word(pii: v1::Pii) -> &'static str {
+    match pii {
+        v1::Pii::Unspecified => "",
+        v1::Pii::Off => "off",
+        v1::Pii::Redact => "redact",
+        v1::Pii::Tokenise => "tokenise",
+    }
 }
 
 // === impl Packed ===
@@ -62,6 +86,9 @@ impl Packed {
         let body = match given.body {
             None => Body::None,
             Some(body) if body.erased => Body::Erased,
+            Some(v1::EvidenceBody { altered: Some(altered), plain, .. }) => {
+                Body::Altered { plain: plain.to_vec(), pii: word(altered.pii()).into() }
+            }
             Some(body) => Body::Open { salt: body.salt.to_vec(), plain: body.plain.to_vec() },
         };
         Ok(Self { entry, proof, record: given.record.to_vec(), body })
@@ -78,7 +105,7 @@ impl Packed {
     #[must_use]
     pub fn opened<M: prost::Message + Default>(&self) -> Option<M> {
         match &self.body {
-            Body::Open { plain, .. } => M::decode(plain.as_slice()).ok(),
+            Body::Open { plain, .. } | Body::Altered { plain, .. } => M::decode(plain.as_slice()).ok(),
             Body::None | Body::Erased => None,
         }
     }
@@ -88,6 +115,7 @@ impl Packed {
             Body::None => Value::Null,
             Body::Erased => json!({ "erased": true }),
             Body::Open { salt, plain } => json!({ "erased": false, "salt": base64(salt), "plain": base64(plain) }),
+            Body::Altered { plain, pii } => json!({ "erased": false, "altered": pii, "plain": base64(plain) }),
         };
         json!({
             "sequence": self.entry.sequence,
@@ -107,6 +135,7 @@ impl Packed {
         let body = match fields.object("body")? {
             None => Body::None,
             Some(body) if body.flag("erased")? => Body::Erased,
+            Some(body) if body.has("altered") => Body::Altered { plain: body.bytes("plain")?, pii: body.text("altered")?.into() },
             Some(body) => Body::Open { salt: body.bytes("salt")?, plain: body.bytes("plain")? },
         };
         let proof = proof(&fields.all_bytes("hashes")?).map_err(|source| Unreadable::Proof { path: path.into(), source })?;

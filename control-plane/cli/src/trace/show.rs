@@ -105,6 +105,7 @@ fn call(trace: &v1::CallTrace, body: Option<&v1::DecisionBody>, now: Time, pairs
     plain(pairs, "version", &body.version);
     plain(pairs, "asker", &body.asker);
     plain(pairs, "call digest", &hex(&body.call_digest));
+    pairs.pair("altered", Palette::Waiting, &body.altered.as_ref().map(altered).unwrap_or_default());
     if let Some(ask) = &body.ask {
         plain(pairs, "peer", &ask.peer);
         let head = ask.head.clone().unwrap_or_default();
@@ -191,8 +192,21 @@ fn body_json(body: &v1::DecisionBody) -> Value {
         "handle": line::absent(&body.handle),
         "version": line::absent(&body.version),
         "call_digest": line::absent(&hex(&body.call_digest)),
+        "altered": body.altered.as_ref().map(altered_json),
         "ask": body.ask.as_ref().map(ask_json),
     })
+}
+
+/// What was taken out of what is shown.
+fn altered(altered: &v1::Altered) -> String {
+    let kinds: Vec<String> = altered.kinds.iter().map(|kind| format!("{} {}", kind.count, kind.kind)).collect();
+    let word = agentgate_proto::facts::altered_word(altered);
+    if kinds.is_empty() { word.to_owned() } else { format!("{word}: {}", kinds.join(", ")) }
+}
+
+fn altered_json(altered: &v1::Altered) -> Value {
+    let kinds: serde_json::Map<String, Value> = altered.kinds.iter().map(|kind| (kind.kind.clone(), kind.count.into())).collect();
+    json!({ "how": agentgate_proto::facts::altered_word(altered), "kinds": kinds })
 }
 
 /// Bytes are text where they are UTF-8; the hexadecimal is always exact.
@@ -230,5 +244,6 @@ fn outcome_json(event: &v1::OutcomeEvent) -> Value {
         "detail": event.body.as_ref().and_then(|body| line::absent(&body.detail)),
         "hidden": event.body.as_ref().map(|body| body.hidden.clone()),
         "result_digest": event.body.as_ref().and_then(|body| Some(hex(&body.result_digest)).filter(|hex| !hex.is_empty())),
+        "altered": event.body.as_ref().and_then(|body| body.altered.as_ref()).map(altered_json),
     })
 }

@@ -91,6 +91,11 @@ impl<'a> Fields<'a> {
         Ok(values.iter().zip(0_usize..).map(object).collect())
     }
 
+    /// Whether there is such a field.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.value.get(name).is_some()
+    }
+
     pub(crate) fn wrong(&self, name: &str, wanted: &'static str) -> Unreadable {
         Unreadable::Field { path: self.path.into(), field: format!("{}{name}", self.way), wanted }
     }

@@ -163,6 +163,9 @@ fn manifest(pack: &Pack, keys: &[VerifierKey], report: &mut Report) -> Option<Ma
     if manifest.is_none() {
         report.wrong("the list of its records is none that this program knows".into());
     }
+    if let Some(pii) = note.text().lines().find_map(|line| line.strip_prefix("pii ")).filter(|pii| *pii != "off") {
+        report.shown(format!("what was asked of bodies: {pii}"));
+    }
     if let Some(scope) = note.text().lines().nth(1) {
         report.shown(format!("what was asked for: {}", scope.strip_prefix("scope ").unwrap_or(scope)));
     }
@@ -215,11 +218,19 @@ fn bodies(pack: &Pack, report: &mut Report) {
             (Body::None, None) => {}
             (Body::None, Some(_)) => report.wrong(format!("record {sequence} has a body, and the pack says nothing of it")),
             (Body::Erased, Some(_)) => report.not_shown(format!("what the body of record {sequence} said: it was erased")),
-            (Body::Erased | Body::Open { .. }, None) => {
+            (Body::Altered { .. }, Some(_)) => report.not_shown(format!(
+                "that the body of record {sequence} is what the record committed to: what is personal was taken out of it for the pack"
+            )),
+            (Body::Erased | Body::Open { .. } | Body::Altered { .. }, None) => {
                 report.wrong(format!("record {sequence} has no body, and the pack has one"));
             }
             (Body::Open { salt, plain }, Some(reference)) => {
                 open = open.saturating_add(1);
+                if is_altered(packed) {
+                    report.not_shown(format!(
+                        "what the call of record {sequence} said: what is personal was taken out of it when it was recorded"
+                    ));
+                }
                 if is_committed(salt, plain, &reference.commitment) && commitments(packed, salt) {
                     held = held.saturating_add(1);
                 } else {
@@ -236,6 +247,8 @@ fn bodies(pack: &Pack, report: &mut Report) {
 /// What a record says of the call, and of its result, beside its body.
 fn commitments(packed: &Packed, salt: &[u8]) -> bool {
     match packed.what().map(|(_, what)| what) {
+        // Its commitment to the request is under the tenant's key as well.
+        Some(What::Decision(_)) if is_altered(packed) => true,
         Some(What::Decision(decision)) => {
             let ask = packed.opened::<v1::DecisionBody>().and_then(|body| body.ask);
             let request = ask.map(|ask| agentgate_proto::reading::request_digest(&ask));
@@ -249,6 +262,12 @@ fn commitments(packed: &Packed, salt: &[u8]) -> bool {
             true
         }
     }
+}
+
+/// Whether it says of itself that it is not what was asked.
+fn is_altered(packed: &Packed) -> bool {
+    let is_decision = packed.what().is_some_and(|(_, what)| matches!(what, What::Decision(_)));
+    is_decision && packed.opened::<v1::DecisionBody>().is_some_and(|body| body.altered.is_some())
 }
 
 fn is_committed(salt: &[u8], bytes: &[u8], commitment: &[u8]) -> bool {

@@ -1,0 +1,134 @@
+//! What is personal, or secret, in a text: where it stands, of which kind it is, and one spelling of it. And what is written in
+//! its place.
+//!
+//! It finds forms and knows no names: a form that is not listed here is not found. Each kind is looked for in one pass, so that
+//! a hostile text costs no more than any other of its length.
+
+mod email;
+mod iban;
+mod number;
+mod place;
+mod rewrite;
+mod secret;
+mod text;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+pub use rewrite::{How, Rewriter};
+use text::Text;
+
+/// What is done with what is personal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pii {
+    #[default]
+    Off,
+    /// `[redacted:email]`
+    Redact,
+    /// `[email:TOKEN]`: the same for the same.
+    Tokenise,
+}
+
+/// Kinds, those that win first: of two that begin and end at the same place the first one names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    PrivateKey,
+    Jwt,
+    Bearer,
+    ApiKey,
+    Email,
+    Iban,
+    Card,
+    Ssn,
+    Phone,
+}
+
+/// Where something personal stands, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    pub kind: Kind,
+    pub start: usize,
+    pub end: usize,
+    /// The same for each way to write the same.
+    pub normal: String,
+}
+
+/// Everything personal in `text`, in order; no two of them overlap.
+#[must_use]
+pub fn find(text: &str) -> Vec<Hit> {
+    find_in(&Text::new(text))
+}
+
+fn find_in(text: &Text<'_>) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    email::find(text, &mut hits);
+    number::find(text, &mut hits);
+    iban::find(text, &mut hits);
+    secret::find(text, &mut hits);
+    apart(text, hits)
+}
+
+/// What stands within another is part of it, and what overlaps becomes one: nothing of either is left over.
+fn apart(text: &Text<'_>, mut hits: Vec<Hit>) -> Vec<Hit> {
+    hits.sort_by(|one, other| (one.start, other.end, one.kind).cmp(&(other.start, one.end, other.kind)));
+    let mut apart: Vec<Hit> = Vec::with_capacity(hits.len());
+    for hit in hits {
+        match apart.last_mut().filter(|last| hit.start < last.end) {
+            Some(last) if hit.end > last.end => {
+                last.end = hit.end;
+                last.normal = text.slice(last.start, last.end).into();
+            }
+            Some(_) => {}
+            None => apart.push(hit),
+        }
+    }
+    apart
+}
+
+// === impl Pii ===
+
+impl Pii {
+    pub const ALL: [Self; 3] = [Self::Off, Self::Redact, Self::Tokenise];
+
+    /// The one spelling, in configuration, on the command line and in what is signed.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Redact => "redact",
+            Self::Tokenise => "tokenise",
+        }
+    }
+
+    /// None: it is none of them.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|pii| pii.name() == name)
+    }
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub const ALL: [Self; 9] =
+        [Self::PrivateKey, Self::Jwt, Self::Bearer, Self::ApiKey, Self::Email, Self::Iban, Self::Card, Self::Ssn, Self::Phone];
+
+    /// The one spelling, in records, metrics and what is written in its place.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PrivateKey => "private_key",
+            Self::Jwt => "jwt",
+            Self::Bearer => "bearer",
+            Self::ApiKey => "api_key",
+            Self::Email => "email",
+            Self::Iban => "iban",
+            Self::Card => "card",
+            Self::Ssn => "ssn",
+            Self::Phone => "phone",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
