@@ -5,6 +5,7 @@
 mod approvals;
 mod data_key;
 mod operator;
+mod quota;
 mod transparency;
 mod users;
 
@@ -22,6 +23,8 @@ use data_key::DataKeyFile;
 pub use data_key::{DataKeySource, DataKeys};
 use operator::OperatorFile;
 pub use operator::Role;
+use quota::QuotaFile;
+pub use quota::Quotas;
 pub use transparency::Transparency;
 use transparency::TransparencyFile;
 use users::UsersFile;
@@ -49,6 +52,7 @@ pub struct Config {
     pub filter: BTreeMap<Asker, Filter>,
     pub operator: BTreeMap<SpiffeId, BTreeSet<Role>>,
     pub approvals: Approvals,
+    pub quotas: Quotas,
     pub limits: Limits,
 }
 
@@ -208,6 +212,8 @@ struct File {
     #[serde(default)]
     approvals: ApprovalsFile,
     #[serde(default)]
+    quota: QuotaFile,
+    #[serde(default)]
     limits: Limits,
 }
 
@@ -309,6 +315,7 @@ impl Config {
                 directory: base.join(file.policy.directory),
                 poll: positive("policy.poll_ms", file.policy.poll_ms, Duration::from_millis)?,
             },
+            quotas: Quotas::check(&file.quota, &filter)?,
             filter,
             operator,
             approvals: Approvals::check(file.approvals, base)?,

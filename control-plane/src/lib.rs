@@ -19,6 +19,7 @@ pub mod history;
 pub mod identity;
 pub mod journal;
 pub mod policy;
+pub mod quota;
 pub mod rarely;
 pub mod run;
 mod secret_file;

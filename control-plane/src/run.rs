@@ -23,6 +23,7 @@ use crate::journal::embedded::{Embedded, OpenError, Settings};
 use crate::journal::postgres::{self, Postgres};
 use crate::journal::{Halting, Journal, Memory};
 use crate::policy::{Policy, PolicyError};
+use crate::quota::Quota;
 use crate::rarely::Rarely;
 use crate::server::{self, Listening, Services, Site};
 use crate::session::rpc::TraceRpc;
@@ -144,6 +145,7 @@ pub struct Running {
     pub status: Arc<Status>,
     pub decide: Arc<Decide>,
     pub session: Arc<Session>,
+    quota: Arc<Quota>,
     /// Where the index of traces is kept for the next start.
     snapshot: Option<PathBuf>,
     leave: watch::Sender<bool>,
@@ -241,6 +243,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let waiting = (config.approvals.clone(), config.limits.clone());
     let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await?);
     let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys)?);
+    let quota = Arc::new(Quota::open(&bodies, clock.clone(), &config.quotas).await.map_err(PastError::Read)?);
     let rooms = Rooms {
         heard: Arc::clone(&identity.heard),
         control: Arc::clone(&control),
@@ -248,6 +251,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         approvals: Arc::clone(&approvals),
         session: Arc::clone(&session),
         bodies: Arc::clone(&bodies),
+        quota: Arc::clone(&quota),
     };
     let known = history::Rooms {
         heard: Arc::clone(&identity.heard),
@@ -277,6 +281,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         approvals: Arc::clone(&approvals),
         webhook: Arc::clone(&webhook),
         decide: Arc::clone(&decide),
+        quota: Arc::clone(&quota),
         growth: Mutex::default(),
     });
 
@@ -347,6 +352,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     }
     let snapshot = lasting.map(|_| config.traces.snapshot.clone());
     chores.spawn(Arc::clone(&session).indexing(snapshot.clone()));
+    chores.spawn(Arc::clone(&quota).watching());
     chores.spawn(policy.watch());
     chores.spawn(webhook.telling(told));
     chores.spawn(Arc::clone(&decide).sweeping());
@@ -357,7 +363,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(log.integrating());
     chores.spawn(Arc::clone(&status).measuring());
     let drain = config.limits.drain();
-    Ok(Running { filters, operators, metrics, status, decide, session, snapshot, leave, listeners, chores, drain })
+    Ok(Running { filters, operators, metrics, status, decide, session, quota, snapshot, leave, listeners, chores, drain })
 }
 
 /// How often the metrics' histograms are drained, so that they do not grow while nobody scrapes.
@@ -448,6 +454,7 @@ impl Running {
         }
         self.chores.shutdown().await;
         self.decide.sweep(true).await;
+        self.quota.leave().await;
         // Every call was answered: whatever is durable is folded.
         if let Some(file) = self.snapshot.filter(|_| drained) {
             self.session.save(&file, self.session.folded()).await;

@@ -80,6 +80,7 @@ fn render(status: &v1::ShowStatusResponse, verbose: bool, screen: &Screen) -> St
     orders(status, now, screen, &mut pairs);
     policy(&status.policy.clone().unwrap_or_default(), now, &mut pairs);
     journal(&status.journal.clone().unwrap_or_default(), &mut pairs);
+    quotas(&status.quotas, &mut pairs);
     let mut text = pairs.finish();
     text.push('\n');
     text += &filters(&status.filters, verbose, now, screen);
@@ -337,6 +338,24 @@ fn life(certificate: &v1::CertificateStatus, now: Time) -> (Life, Palette) {
     }
 }
 
+/// How much of its day's bytes each tenant took. Whoever has used up three quarters stands out, and all is too late to.
+fn quotas(quotas: &[v1::TenantQuota], pairs: &mut Pairs<'_>) {
+    for v1::TenantQuota { tenant, used_bytes, limit_bytes, day_us: _ } in quotas {
+        let palette = match used_bytes.saturating_mul(4) / limit_bytes.max(&1) {
+            0..=2 => Palette::Plain,
+            3 => Palette::Waiting,
+            _ => Palette::Bad,
+        };
+        let said = format!("tenant {tenant}: {} of {} today", size(*used_bytes), size(*limit_bytes));
+        pairs.pair("quota", palette, &said);
+    }
+}
+
+fn quota_json(quota: &v1::TenantQuota) -> Value {
+    let v1::TenantQuota { tenant, used_bytes, limit_bytes, day_us } = quota;
+    json!({ "tenant": tenant, "used_bytes": used_bytes, "limit_bytes": limit_bytes, "day": moment_json(*day_us) })
+}
+
 fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
@@ -380,6 +399,7 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
             "unavailable": absent(&journal.unavailable),
             "shared": journal.shared,
         },
+        "quotas": status.quotas.iter().map(quota_json).collect::<Vec<_>>(),
         "filters": status.filters.iter().map(filter_json).collect::<Vec<_>>(),
         "certificates": status.certificates.iter().map(|certificate| certificate_json(certificate, now)).collect::<Vec<_>>(),
     })

@@ -5,7 +5,7 @@
 
 use super::hearing::{Hearing, Treatment, refusal};
 use super::{ATTEMPTS_MAX, Decide, Question, Undecided, reading};
-use crate::body::{self, Sealed, SessionId};
+use crate::body::{self, Seal, Sealed, SessionId};
 use crate::config::Filter;
 use crate::identity;
 use crate::journal::{Sequence, Stream};
@@ -47,7 +47,8 @@ impl Decide {
             }
         };
         if let Err(error) = &result {
-            tracing::warn!(%error, "a report was not recorded; the filter will repeat it");
+            let detail = error.detail();
+            tracing::warn!(%error, detail, "a report was not recorded; the filter will repeat it");
             metrics::counter!("agentgate_reports_failed_total").increment(1);
         }
         result.is_ok()
@@ -92,7 +93,8 @@ impl Decide {
     async fn end(&self, call: &CallId, decision: &Awaited, outcome: &v1::Outcome, source: Source) -> Result<(), Undecided> {
         let id = call.digest();
         let ended = Ended { call: id, decision: decision.sequence, kind: outcome.kind(), duration_us: outcome.duration_us };
-        let sealed = self.sealed(decision.session, outcome).await?;
+        let seal = self.seal_of(decision.session).await?;
+        let sealed = seal.as_ref().map(|seal| seal.seal(&words(outcome))).transpose().map_err(Undecided::Journal)?;
         let record = outcome_record(&ended, outcome, sealed.as_ref());
         let stored = sealed.map(|sealed| sealed.stored);
         for _ in 0..ATTEMPTS_MAX {
@@ -104,8 +106,9 @@ impl Decide {
                 self.session.ended(&reported);
                 return Ok(());
             }
-            let at_us = self.session.moment().micros();
-            let encoded = v1::Record { at_us, what: Some(v1::record::What::Outcome(record.clone())) }.encode_to_vec();
+            let at = self.session.moment();
+            let encoded =
+                v1::Record { at_us: at.micros(), what: Some(v1::record::What::Outcome(record.clone())) }.encode_to_vec();
             let draft = Draft {
                 id: outcome_id(&id, source),
                 record: encoded.into(),
@@ -113,8 +116,12 @@ impl Decide {
                 fence: None,
                 also: Vec::new(),
             };
+            let bytes = draft.bytes();
             match turn.append(draft).await {
                 Ok(_) => {
+                    if let Some(tenant) = seal.as_ref().and_then(|seal| seal.tenant()) {
+                        self.quota.write_off(tenant, bytes, at);
+                    }
                     metrics::counter!("agentgate_outcomes_total", "kind" => kind(ended.kind)).increment(1);
                     self.session.ended(&ended);
                     return Ok(());
@@ -124,24 +131,16 @@ impl Decide {
                     return Ok(());
                 }
                 Err(Setback::Moved | Setback::Fenced(_)) => {}
-                Err(Setback::Journal(why)) => return Err(Undecided::Journal(why)),
+                Err(Setback::Journal(why) | Setback::Unknown(why)) => return Err(Undecided::Journal(why)),
             }
         }
         Err(Undecided::Contended)
     }
 
-    /// The words of an outcome, under the key of its call. None: that was erased meanwhile, and they are erased with it.
-    async fn sealed(&self, session: Option<SessionId>, outcome: &v1::Outcome) -> Result<Option<Sealed>, Undecided> {
+    /// The key of an outcome's call. None: that was erased meanwhile, and the outcome's words are erased with it.
+    async fn seal_of(&self, session: Option<SessionId>) -> Result<Option<Arc<Seal>>, Undecided> {
         let Some(session) = session else { return Ok(None) };
-        let Some(seal) = self.bodies.seal_by(session).await.map_err(super::record::unavailable)? else { return Ok(None) };
-        let words = v1::OutcomeBody {
-            detail: outcome.detail.clone(),
-            hidden: outcome.hidden.clone(),
-            result_digest: outcome.result_digest.clone(),
-            tools: outcome.tools.clone(),
-            tools_cut: outcome.tools_cut,
-        };
-        seal.seal(&words).map(Some).map_err(Undecided::Journal)
+        self.bodies.seal_by(session).await.map_err(super::record::unavailable)
     }
 
     /// Nothing is known of a call whose caller its filter may not name; but whoever wants to enforce has to know that there are some.
@@ -174,6 +173,10 @@ impl Decide {
                 return Ok(());
             }
         };
+        if self.quota.admit(&caller.subject.tenant, self.session.moment()).is_err() {
+            beyond_quota(treatment);
+            return Ok(());
+        }
         let read = if said.is_empty() && treatment == Treatment::Observed {
             reading::read(&ask, &self.limits)
         } else {
@@ -200,8 +203,22 @@ impl Decide {
                 unmatched("reused");
                 Ok(())
             }
+            Err(Undecided::QuotaExceeded) => {
+                beyond_quota(treatment);
+                Ok(())
+            }
             Err(error) => Err(error),
         }
+    }
+}
+
+fn words(outcome: &v1::Outcome) -> v1::OutcomeBody {
+    v1::OutcomeBody {
+        detail: outcome.detail.clone(),
+        hidden: outcome.hidden.clone(),
+        result_digest: outcome.result_digest.clone(),
+        tools: outcome.tools.clone(),
+        tools_cut: outcome.tools_cut,
     }
 }
 
@@ -216,6 +233,15 @@ fn outcome_record(ended: &Ended, outcome: &v1::Outcome, sealed: Option<&Sealed>)
         duration_us: outcome.duration_us,
         shown: outcome.shown,
         body: sealed.map(|sealed| sealed.reference.clone()),
+    }
+}
+
+/// A call that its filter decided by itself, and for which its tenant has no room on record today. It is acknowledged, or the
+/// filter would keep it until the next day and lose others.
+fn beyond_quota(treatment: Treatment) {
+    match treatment {
+        Treatment::Observed => metrics::counter!("agentgate_observations_lost_total").increment(1),
+        Treatment::Asked | Treatment::Refused => unmatched("quota"),
     }
 }
 

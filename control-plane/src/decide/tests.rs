@@ -19,6 +19,7 @@ use crate::journal::{
     Stream, Version, Write,
 };
 use crate::policy::Policy;
+use crate::quota::Quota;
 use crate::session::Session;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{CallId, Epoch, Principal, Tenant};
@@ -175,6 +176,7 @@ impl Scene {
             approvals: Arc::clone(&approvals),
             session: Arc::new(session),
             bodies: Arc::clone(&bodies),
+            quota: Arc::new(Quota::none(clock.clone())),
         };
         let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));
         Self { decide, hands, clock, journal, limits, control, approvals, policy }

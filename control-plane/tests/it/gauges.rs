@@ -135,6 +135,7 @@ const CONSTS: &[(&str, Behind)] = &[
     ("journal/slots.rs GROUP_SETS_MAX", Nothing),
     ("journal/slots.rs QUEUE_SETS_MAX", Gauge("agentgate_journal_queued_slots")),
     ("policy/mod.rs LOADED_MAX", Nothing),
+    ("quota/mod.rs QUOTA_ATTEMPTS_MAX", Nothing),
     ("server.rs HEADERS_BYTES_MAX", Nothing),
     ("session/columns.rs EARLY_MAX", Gauge("agentgate_early_outcomes")),
     ("session/query.rs LOOKED_AT_MAX", Nothing),

@@ -61,6 +61,27 @@ fn a_healthy_control_plane_fits_on_one_screen() {
 }
 
 #[test]
+fn quotas_are_shown_where_there_are_some() {
+    let quota = |tenant: &str, used_bytes| v1::TenantQuota {
+        tenant: tenant.into(),
+        used_bytes,
+        limit_bytes: 1 << 30,
+        day_us: NOW / (24 * HOUR) * 24 * HOUR,
+    };
+    let status = v1::ShowStatusResponse { quotas: vec![quota("acme", 3 << 20), quota("globex", 1 << 30)], ..well() };
+    let double = Answers { status, ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["status"]).stdout);
+    for line in
+        ["  quota        tenant acme: 3.0 MiB of 1.0 GiB today\n", "  quota        tenant globex: 1.0 GiB of 1.0 GiB today\n"]
+    {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    let answer = json(&double.agentgate(&["status", "--output", "json"]));
+    assert_eq!(answer["quotas"][0]["used_bytes"], 3 << 20);
+    assert_eq!(answer["quotas"][1]["day"], "2026-11-22T00:00:00.000000Z", "{answer}");
+}
+
+#[test]
 fn the_vms_of_a_filter_are_one_line_and_each_is_told_of_who_asks() {
     let vm = |asker: &str, epoch: u8, node: &str, heard_us: u64| v1::FilterStatus {
         asker: format!("spiffe://agentgate.local/filter/{asker}"),
