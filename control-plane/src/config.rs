@@ -40,6 +40,8 @@ const STANDING_TOOLS: u32 = 8_192;
 /// The configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// None: named by its host.
+    pub replica: Option<String>,
     pub filters: SocketAddr,
     pub operators: SocketAddr,
     pub metrics: SocketAddr,
@@ -187,6 +189,7 @@ limits! {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    replica: Option<String>,
     #[serde(default)]
     filters: Listener,
     #[serde(default)]
@@ -298,6 +301,7 @@ impl Config {
             return Err(field("operator", &format!("`{both}` is a filter too; give operators certificates of their own")));
         }
         Ok(Self {
+            replica: file.replica.map(replica).transpose()?,
             filters: address("filters.listen", file.filters.listen, 9_443)?,
             operators: address("operators.listen", file.operators.listen, 9_444)?,
             metrics: address("metrics.listen", file.metrics.listen, 9_445)?,
@@ -322,6 +326,16 @@ impl Config {
             limits: file.limits,
         })
     }
+}
+
+/// Short enough that the names of all replicas fit into one slot, and a word on a line.
+pub(crate) const REPLICA_BYTES: usize = 64;
+
+fn replica(name: String) -> Result<String, ConfigError> {
+    if (1..=REPLICA_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(name);
+    }
+    Err(field("replica", &format!("`{}` is no name; write 1 to {REPLICA_BYTES} letters, digits or signs", name.escape_default())))
 }
 
 fn journal(file: JournalFile, base: &Path) -> Result<Backend, ConfigError> {

@@ -21,6 +21,7 @@ pub mod journal;
 pub mod policy;
 pub mod quota;
 pub mod rarely;
+pub mod replica;
 pub mod run;
 mod secret_file;
 pub mod server;

@@ -96,6 +96,9 @@ fn every_mistake_names_its_field() {
     let filter = "[[filter]]\nidentity='spiffe://a/filter/x'\ntenant='t'\nservers=['s']\n";
     for (text, named) in [
         ("colour = 1", "colour"),
+        ("replica = ''", "`replica`: `` is no name"),
+        ("replica = 'a b'", "`replica`: `a b` is no name"),
+        (&format!("replica = '{}'", "x".repeat(65)), "is no name; write 1 to 64"),
         ("[limits]\ncolour = 1", "colour"),
         ("[limits]\ndeciding_max = 0", "`limits.deciding_max`: must be at least 1"),
         ("[limits]\nmessage_bytes_max = 1048576", "`limits.message_bytes_max`"),

@@ -13,6 +13,7 @@ use crate::identity::{Identity, Served};
 use crate::journal::Journal;
 use crate::policy::Policy;
 use crate::quota::Quota;
+use crate::replica::Replicas;
 use crate::webhook::Webhook;
 use agentgate_core::id::Server;
 use agentgate_core::time::Time;
@@ -35,6 +36,7 @@ pub struct Status {
     pub webhook: Arc<Webhook>,
     pub decide: Arc<Decide>,
     pub quota: Arc<Quota>,
+    pub replicas: Arc<Replicas>,
     pub growth: Mutex<Growth>,
 }
 
@@ -63,6 +65,7 @@ impl Status {
             ungranted: self.decide.ungranted(&ungranted),
             webhook_trouble: self.webhook.trouble().unwrap_or_default(),
             quotas: self.quota.all(),
+            replicas: self.replicas.all(),
         }
     }
 

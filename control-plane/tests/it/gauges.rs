@@ -136,6 +136,8 @@ const CONSTS: &[(&str, Behind)] = &[
     ("journal/slots.rs QUEUE_SETS_MAX", Gauge("agentgate_journal_queued_slots")),
     ("policy/mod.rs LOADED_MAX", Nothing),
     ("quota/mod.rs QUOTA_ATTEMPTS_MAX", Nothing),
+    ("replica.rs REPLICAS_MAX", Gauge("agentgate_replicas")),
+    ("replica.rs REPLICA_ATTEMPTS_MAX", Nothing),
     ("server.rs HEADERS_BYTES_MAX", Nothing),
     ("session/columns.rs EARLY_MAX", Gauge("agentgate_early_outcomes")),
     ("session/query.rs LOOKED_AT_MAX", Nothing),
