@@ -245,7 +245,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let session = Arc::new(Session::open(Arc::clone(&bodies), clock.clone(), config.limits.clone(), askers).await?);
     let waiting = (config.approvals.clone(), config.limits.clone());
     let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await?);
-    let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys)?);
+    let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys, Arc::clone(&journal))?);
     let quota = Arc::new(Quota::open(&bodies, clock.clone(), &config.quotas).await.map_err(PastError::Read)?);
     let rooms = Rooms {
         heard: Arc::clone(&identity.heard),

@@ -149,6 +149,8 @@ const CONSTS: &[(&str, Behind)] = &[
     ("webhook/mod.rs AT_ONCE_MAX", Nothing),
     ("webhook/mod.rs BACKOFF_MAX", Nothing),
     ("webhook/send.rs ANSWER_HEAD_BYTES_MAX", Nothing),
+    ("webhook/told.rs TOLD_ATTEMPTS_MAX", Nothing),
+    ("webhook/told.rs TOLD_MAX", Nothing),
     ("webhook/waiting.rs WAITING_MAX", Gauge("agentgate_webhook_waiting")),
 ];
 
