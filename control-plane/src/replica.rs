@@ -22,6 +22,9 @@ const EVERY: Duration = Duration::from_secs(5);
 /// A replica that was not seen for this long is gone: four of its words are missing. `status.proto` names it too.
 const GONE_US: u64 = 20_000_000;
 
+/// A VM that was not heard for this long is not counted: it speaks every few seconds.
+const SILENT_US: u64 = 60_000_000;
+
 /// One that is gone is shown for this long.
 const FORGOTTEN_US: u64 = 600_000_000;
 
@@ -166,9 +169,10 @@ impl Replicas {
     }
 
     fn current(&self, now: Time) -> v1::ReplicaStatus {
+        let is_heard = |at: Time| now.micros_since(at) <= SILENT_US;
         v1::ReplicaStatus {
             last_seen_us: now.micros(),
-            filters: u32::try_from(self.heard.all().len()).unwrap_or(u32::MAX),
+            filters: u32::try_from(self.heard.all().iter().filter(|vm| is_heard(vm.heard_at())).count()).unwrap_or(u32::MAX),
             epoch: self.control.now().epochs.global,
             ..self.own.clone()
         }

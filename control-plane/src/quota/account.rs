@@ -180,9 +180,11 @@ impl Account {
         self.left.saturating_add(self.limit.saturating_sub(self.reserved.bytes.saturating_add(self.owed)))
     }
 
-    /// The day, and what of it is written, or set aside elsewhere.
-    pub(super) fn used(&mut self, day: u64) -> Reserved {
-        self.turn(day);
+    /// The day, and what of it is written, or set aside elsewhere. Whoever looks ends no day: their clock is not the journal's.
+    pub(super) fn used(&self, day: u64) -> Reserved {
+        if day > self.reserved.day {
+            return Reserved { day, bytes: 0 };
+        }
         let bytes = self.reserved.bytes.saturating_add(self.owed).saturating_sub(self.left);
         Reserved { bytes, ..self.reserved }
     }

@@ -149,7 +149,7 @@ impl Quota {
     pub fn all(&self) -> Vec<v1::TenantQuota> {
         let today = day_of(self.clock.now().micros());
         let one = |(tenant, purse): (&Tenant, &Arc<Purse>)| {
-            let mut account = purse.account();
+            let account = purse.account();
             let Reserved { day, bytes } = account.used(today);
             let (day_us, limit_bytes) = (begin_of(day), account.limit);
             v1::TenantQuota { tenant: tenant.to_string(), used_bytes: bytes, limit_bytes, day_us }

@@ -150,10 +150,15 @@ async fn what_was_not_written_is_spent_again() {
     let quota = scene.replica().await;
     scene.spend(&quota, LIMIT).await.unwrap().back();
     assert_eq!(used(&quota).0, 0);
+    // Whoever looks with a clock that is ahead ends no day.
+    scene.hands.set(Time::from_micros(begin_of(DAY + 3)));
+    assert_eq!(used(&quota), (0, begin_of(DAY + 3)));
+    scene.hands.set(Time::from_micros(begin_of(DAY)));
     let late = scene.spend(&quota, LIMIT).await.unwrap();
     scene.hands.advance(Duration::from_micros(begin_of(1)));
     quota.admit(&tenant("a"), scene.clock.now()).unwrap();
     late.back();
+    assert_eq!(used(&quota), (0, begin_of(DAY + 1)));
     assert_eq!(scene.spend_all(&[&quota], 1_000).await, LIMIT / 1_000 * 1_000, "not to a day that it is not of");
 }
 
