@@ -111,7 +111,7 @@ fn quotas_are_shown_where_there_are_some() {
     }
     let answer = json(&double.agentgate(&["status", "--output", "json"]));
     assert_eq!(answer["quotas"][0]["used_bytes"], 3 << 20);
-    assert_eq!(answer["quotas"][1]["day"], "2026-11-22T00:00:00.000000Z", "{answer}");
+    assert_eq!(answer["quotas"][1]["day"], "2026-11-22T00:00:00.000Z", "{answer}");
 }
 
 #[test]
