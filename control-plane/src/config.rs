@@ -6,6 +6,7 @@ mod approvals;
 mod data_key;
 mod operator;
 mod privacy;
+mod quota;
 mod transparency;
 mod users;
 
@@ -25,6 +26,8 @@ use operator::OperatorFile;
 pub use operator::Role;
 pub use privacy::Privacy;
 use privacy::PrivacyFile;
+use quota::QuotaFile;
+pub use quota::Quotas;
 pub use transparency::Transparency;
 use transparency::TransparencyFile;
 use users::UsersFile;
@@ -40,6 +43,8 @@ const STANDING_TOOLS: u32 = 8_192;
 /// The configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// None: named by its host.
+    pub replica: Option<String>,
     pub filters: SocketAddr,
     pub operators: SocketAddr,
     pub metrics: SocketAddr,
@@ -53,6 +58,7 @@ pub struct Config {
     pub filter: BTreeMap<Asker, Filter>,
     pub operator: BTreeMap<SpiffeId, BTreeSet<Role>>,
     pub approvals: Approvals,
+    pub quotas: Quotas,
     pub limits: Limits,
 }
 
@@ -187,6 +193,7 @@ limits! {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    replica: Option<String>,
     #[serde(default)]
     filters: Listener,
     #[serde(default)]
@@ -213,6 +220,8 @@ struct File {
     operator: Vec<OperatorFile>,
     #[serde(default)]
     approvals: ApprovalsFile,
+    #[serde(default)]
+    quota: QuotaFile,
     #[serde(default)]
     limits: Limits,
 }
@@ -298,6 +307,7 @@ impl Config {
             return Err(field("operator", &format!("`{both}` is a filter too; give operators certificates of their own")));
         }
         Ok(Self {
+            replica: file.replica.map(replica).transpose()?,
             filters: address("filters.listen", file.filters.listen, 9_443)?,
             operators: address("operators.listen", file.operators.listen, 9_444)?,
             metrics: address("metrics.listen", file.metrics.listen, 9_445)?,
@@ -316,12 +326,23 @@ impl Config {
                 directory: base.join(file.policy.directory),
                 poll: positive("policy.poll_ms", file.policy.poll_ms, Duration::from_millis)?,
             },
+            quotas: Quotas::check(&file.quota, &filter)?,
             filter,
             operator,
             approvals: Approvals::check(file.approvals, base)?,
             limits: file.limits,
         })
     }
+}
+
+/// Short enough that the names of all replicas fit into one slot, and a word on a line.
+pub(crate) const REPLICA_BYTES: usize = 64;
+
+fn replica(name: String) -> Result<String, ConfigError> {
+    if (1..=REPLICA_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(name);
+    }
+    Err(field("replica", &format!("`{}` is no name; write 1 to {REPLICA_BYTES} letters, digits or signs", name.escape_default())))
 }
 
 fn journal(file: JournalFile, base: &Path) -> Result<Backend, ConfigError> {

@@ -24,7 +24,9 @@ use crate::journal::postgres::{self, Postgres};
 use crate::journal::{Halting, Journal, Memory};
 use crate::policy::{Policy, PolicyError};
 use crate::privacy::Privacy;
+use crate::quota::Quota;
 use crate::rarely::Rarely;
+use crate::replica::{self, Replicas};
 use crate::server::{self, Listening, Services, Site};
 use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
@@ -145,6 +147,8 @@ pub struct Running {
     pub status: Arc<Status>,
     pub decide: Arc<Decide>,
     pub session: Arc<Session>,
+    quota: Arc<Quota>,
+    replicas: Arc<Replicas>,
     /// Where the index of traces is kept for the next start.
     snapshot: Option<PathBuf>,
     leave: watch::Sender<bool>,
@@ -182,8 +186,9 @@ pub fn main() -> Result<(), RunError> {
     let ended = runtime.block_on(async {
         let clock = Clock::system();
         let journal = journal(&config, &clock).await?;
-        let replica = format!("{}", std::process::id());
         let keys: Keys = body::system_keys;
+        let host = rustix::system::uname();
+        let replica = replica::name(config.replica.clone(), &host.nodename().to_string_lossy(), random(keys)?);
         let data_key = match config.journal {
             // Nothing outlives it, so nothing has to be opened later.
             Backend::Memory => DataKey::new(&keys().map_err(RunError::Randomness)?),
@@ -241,8 +246,9 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let session = Arc::new(Session::open(Arc::clone(&bodies), clock.clone(), config.limits.clone(), askers).await?);
     let waiting = (config.approvals.clone(), config.limits.clone());
     let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await?);
-    let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys)?);
     let privacy = Arc::new(Privacy::new(config.privacy.clone(), Arc::clone(&bodies)));
+    let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys, Arc::clone(&journal))?);
+    let quota = Arc::new(Quota::open(&bodies, clock.clone(), &config.quotas).await.map_err(PastError::Read)?);
     let rooms = Rooms {
         heard: Arc::clone(&identity.heard),
         control: Arc::clone(&control),
@@ -251,6 +257,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         session: Arc::clone(&session),
         bodies: Arc::clone(&bodies),
         privacy: Arc::clone(&privacy),
+        quota: Arc::clone(&quota),
     };
     let known = history::Rooms {
         heard: Arc::clone(&identity.heard),
@@ -269,6 +276,9 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     };
     let history = Arc::new(History::new(Arc::clone(&bodies), clock.clone(), config.limits.clone(), known));
     let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms));
+    let known_here = (Arc::clone(&identity.heard), Arc::clone(&control));
+    let named = (replica.clone(), random(keys)?);
+    let replicas = Arc::new(Replicas::new(Arc::clone(&journal), clock.clone(), known_here, named));
     let status = Arc::new(Status {
         replica: replica.clone(),
         started_at: clock.now(),
@@ -280,6 +290,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         approvals: Arc::clone(&approvals),
         webhook: Arc::clone(&webhook),
         decide: Arc::clone(&decide),
+        quota: Arc::clone(&quota),
+        replicas: Arc::clone(&replicas),
         growth: Mutex::default(),
     });
 
@@ -306,8 +318,12 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         replica,
         leaving: leaving.clone(),
     };
-    let authz =
-        AuthzRpc { decide: Arc::clone(&decide), identity: Arc::clone(&identity), epoch: epoch(keys)?, asked: Arc::default() };
+    let authz = AuthzRpc {
+        decide: Arc::clone(&decide),
+        identity: Arc::clone(&identity),
+        epoch: Epoch(random(keys)?),
+        asked: Arc::default(),
+    };
     let told = Arc::clone(&approvals);
     let given = (Arc::clone(&bodies), privacy);
     let evidence = Arc::new(Evidence::new(given, clock.clone(), Arc::clone(&log), config.limits.body_bytes_max));
@@ -348,9 +364,11 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     if follow.journal.is_shared() {
         let cursor = follow.session.follow();
         chores.spawn(follow.following(cursor));
+        chores.spawn(Arc::clone(&replicas).registering());
     }
     let snapshot = lasting.map(|_| config.traces.snapshot.clone());
     chores.spawn(Arc::clone(&session).indexing(snapshot.clone()));
+    chores.spawn(Arc::clone(&quota).watching());
     chores.spawn(policy.watch());
     chores.spawn(webhook.telling(told));
     chores.spawn(Arc::clone(&decide).sweeping());
@@ -361,16 +379,30 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(log.integrating());
     chores.spawn(Arc::clone(&status).measuring());
     let drain = config.limits.drain();
-    Ok(Running { filters, operators, metrics, status, decide, session, snapshot, leave, listeners, chores, drain })
+    Ok(Running {
+        filters,
+        operators,
+        metrics,
+        status,
+        decide,
+        session,
+        quota,
+        replicas,
+        snapshot,
+        leave,
+        listeners,
+        chores,
+        drain,
+    })
 }
 
 /// How often the metrics' histograms are drained, so that they do not grow while nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Of whoever asks without an epoch of its own.
-fn epoch(keys: Keys) -> Result<Epoch, RunError> {
+/// So many random bytes; no more than a key has.
+fn random<const N: usize>(keys: Keys) -> Result<[u8; N], RunError> {
     let key = keys().map_err(RunError::Randomness)?;
-    Ok(Epoch(std::array::from_fn(|at| key.get(at).copied().unwrap_or_default())))
+    Ok(std::array::from_fn(|at| key.get(at).copied().unwrap_or_default()))
 }
 
 async fn journal(config: &Config, clock: &Clock) -> Result<Arc<dyn Journal>, RunError> {
@@ -452,6 +484,8 @@ impl Running {
         }
         self.chores.shutdown().await;
         self.decide.sweep(true).await;
+        self.quota.leave().await;
+        self.replicas.leave().await;
         // Every call was answered: whatever is durable is folded.
         if let Some(file) = self.snapshot.filter(|_| drained) {
             self.session.save(&file, self.session.folded()).await;

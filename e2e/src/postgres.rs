@@ -224,6 +224,13 @@ impl Postgres {
         format!("host={host} port={port} user=agentgate dbname={database}")
     }
 
+    /// How a client finds a database of whichever of the two takes writes.
+    #[must_use]
+    pub fn url_with(&self, other: &Self, database: &str) -> String {
+        let hosts = format!("{},{}", self.home.directory.display(), other.home.directory.display());
+        format!("host={hosts} port={},{} user=agentgate dbname={database}", self.port, other.port)
+    }
+
     /// The folder of its socket.
     #[must_use]
     pub fn directory(&self) -> &Path {

@@ -47,6 +47,7 @@ counts! {
     UndecidedDraining = "undecided_draining",
     UndecidedIdentity = "undecided_identity",
     UndecidedReused = "undecided_reused",
+    UndecidedQuotaExceeded = "undecided_quota_exceeded",
     UndecidedUnreadable = "undecided_unreadable",
     UndecidedNoAnswer = "undecided_no_answer",
     UndecidedStreamLost = "undecided_stream_lost",

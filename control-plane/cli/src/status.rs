@@ -80,6 +80,8 @@ fn render(status: &v1::ShowStatusResponse, verbose: bool, screen: &Screen) -> St
     orders(status, now, screen, &mut pairs);
     policy(&status.policy.clone().unwrap_or_default(), now, &mut pairs);
     journal(&status.journal.clone().unwrap_or_default(), &mut pairs);
+    quotas(&status.quotas, &mut pairs);
+    replicas(status, now, &mut pairs);
     let mut text = pairs.finish();
     text.push('\n');
     text += &filters(&status.filters, verbose, now, screen);
@@ -337,6 +339,64 @@ fn life(certificate: &v1::CertificateStatus, now: Time) -> (Life, Palette) {
     }
 }
 
+/// All that share the journal. Alone, there is nothing to say of others.
+fn replicas(status: &v1::ShowStatusResponse, now: Time, pairs: &mut Pairs<'_>) {
+    if status.replicas.is_empty() {
+        return;
+    }
+    pairs.heading("Replicas");
+    let newest = status.replicas.iter().map(|replica| replica.epoch).max().unwrap_or_default();
+    for replica in &status.replicas {
+        let v1::ReplicaStatus { name, version, started_at_us, last_seen_us, filters, epoch, .. } = replica;
+        let seen = relative(now, *last_seen_us);
+        let vms = counted(u64::from(*filters), "VM");
+        let lags = if *epoch < newest { format!(", obeys epoch {epoch} of {newest}") } else { String::new() };
+        let up = span(now.micros().saturating_sub(*started_at_us));
+        let (palette, said) = match (replica.gone, replica.doubled) {
+            (true, _) => (Palette::Bad, format!("GONE, last seen {seen}")),
+            (false, true) => {
+                (Palette::Bad, format!("TWO have this name: give each a `replica` of its own (version {version}, up {up})"))
+            }
+            (false, false) if lags.is_empty() => (Palette::Good, format!("version {version}, up {up}, hears {vms}, seen {seen}")),
+            (false, false) => (Palette::Waiting, format!("version {version}, up {up}, hears {vms}, seen {seen}{lags}")),
+        };
+        pairs.pair(name, palette, &said);
+    }
+}
+
+fn replica_json(replica: &v1::ReplicaStatus) -> Value {
+    let v1::ReplicaStatus { name, version, started_at_us, last_seen_us, filters, epoch, life, gone, doubled } = replica;
+    json!({
+        "name": name,
+        "version": version,
+        "started_at": moment_json(*started_at_us),
+        "last_seen": moment_json(*last_seen_us),
+        "filters": filters,
+        "epoch": epoch,
+        "life": hex(life),
+        "gone": gone,
+        "doubled": doubled,
+    })
+}
+
+/// How much of its day's bytes each tenant took. Whoever has used up three quarters stands out, and all is too late to.
+fn quotas(quotas: &[v1::TenantQuota], pairs: &mut Pairs<'_>) {
+    for v1::TenantQuota { tenant, used_bytes, limit_bytes, day_us: _ } in quotas {
+        let palette = match used_bytes.saturating_mul(4) / limit_bytes.max(&1) {
+            0..=2 => Palette::Plain,
+            3 => Palette::Waiting,
+            _ => Palette::Bad,
+        };
+        let said = format!("tenant {tenant}: {} of {} today", size(*used_bytes), size(*limit_bytes));
+        pairs.pair("quota", palette, &said);
+    }
+}
+
+fn quota_json(quota: &v1::TenantQuota) -> Value {
+    let v1::TenantQuota { tenant, used_bytes, limit_bytes, day_us } = quota;
+    json!({ "tenant": tenant, "used_bytes": used_bytes, "limit_bytes": limit_bytes, "day": moment_json(*day_us) })
+}
+
 fn counted(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
@@ -380,6 +440,8 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
             "unavailable": absent(&journal.unavailable),
             "shared": journal.shared,
         },
+        "replicas": status.replicas.iter().map(replica_json).collect::<Vec<_>>(),
+        "quotas": status.quotas.iter().map(quota_json).collect::<Vec<_>>(),
         "filters": status.filters.iter().map(filter_json).collect::<Vec<_>>(),
         "certificates": status.certificates.iter().map(|certificate| certificate_json(certificate, now)).collect::<Vec<_>>(),
     })

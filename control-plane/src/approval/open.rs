@@ -86,6 +86,15 @@ impl Approvals {
         Ok(())
     }
 
+    /// Those that somebody granted or denied, as they were then, the newest last. Of those that are over some were forgotten.
+    #[must_use]
+    pub fn decided(&self) -> Vec<super::News> {
+        let at = self.clock.now();
+        let view = self.view();
+        let decided = view.list(true, at).into_iter().rev().filter_map(as_decided);
+        decided.filter_map(|approval| view.find(&approval.id).ok().map(|(id, _)| super::News { id, approval, at })).collect()
+    }
+
     /// Those that wait for a person now; of these others are told again after a restart.
     #[must_use]
     pub fn waiting(&self) -> Vec<super::News> {
@@ -94,6 +103,25 @@ impl Approvals {
         let waiting = view.list(false, at).into_iter().filter(|approval| approval.state() == v1::ApprovalState::Pending);
         waiting.filter_map(|approval| view.find(&approval.id).ok().map(|(id, _)| super::News { id, approval, at })).collect()
     }
+}
+
+/// An approval as it was when an approver's word decided it, whatever came of it since.
+fn as_decided(mut approval: v1::Approval) -> Option<v1::Approval> {
+    let is_granted = approval.steps.last()?.granted;
+    match approval.state() {
+        v1::ApprovalState::Granted | v1::ApprovalState::Used | v1::ApprovalState::Voided if is_granted => {
+            approval.set_state(v1::ApprovalState::Granted);
+            approval.used_by.clear();
+        }
+        v1::ApprovalState::Denied => {}
+        v1::ApprovalState::Granted
+        | v1::ApprovalState::Used
+        | v1::ApprovalState::Voided
+        | v1::ApprovalState::Pending
+        | v1::ApprovalState::Lapsed
+        | v1::ApprovalState::Unspecified => return None,
+    }
+    Some(approval)
 }
 
 /// A step as its record has it, without its words.

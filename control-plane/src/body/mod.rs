@@ -194,10 +194,10 @@ impl Bodies {
         let (tenant, principal, handle) = scope.words();
         let secret = v1::SessionKey { key: Bytes::copy_from_slice(&key), tenant, principal, handle, since_us: at.micros() };
         // A name that comes twice would open one session's bodies with the key of another.
-        if self.keep(slot_of(session), What::Session(secret.clone())).await? != What::Session(secret) {
+        if self.keep(slot_of(session), What::Session(secret.clone())).await? != What::Session(secret.clone()) {
             return Err(KeyError::Random("it gave what it had given before".into()));
         }
-        let seal = Arc::new(Seal::new(session, (scope.tenant().into(), at), &key, self.keys));
+        let seal = Arc::new(Seal::new(session, &secret, self.keys)?);
         self.known().sealed(scope, Arc::clone(&seal));
         Ok(seal)
     }
@@ -307,9 +307,7 @@ impl Bodies {
             return Ok(Some(seal));
         }
         let Some(secret) = self.session_key(session).await? else { return Ok(None) };
-        let key: [u8; KEY_BYTES] = secret.key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?;
-        let of = (secret.tenant, Time::from_micros(secret.since_us));
-        let seal = Arc::new(Seal::new(session, of, &key, self.keys));
+        let seal = Arc::new(Seal::new(session, &secret, self.keys)?);
         self.known().opened(Arc::clone(&seal));
         Ok(Some(seal))
     }

@@ -5,9 +5,10 @@
 
 use super::cipher::{Cipher, NONCE_BYTES, TAG_BYTES, Unsealed};
 use super::data_key::KEY_BYTES;
-use super::{BodyError, Keys};
+use super::{BodyError, KeyError, Keys};
 use crate::journal::body_address;
 use agentgate_core::digest::Digest;
+use agentgate_core::id::Tenant;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -26,7 +27,8 @@ pub struct SessionId(pub [u8; SESSION_BYTES]);
 pub struct Seal {
     pub(super) session: SessionId,
     pub(super) since: Time,
-    tenant: String,
+    /// Whose; none for orders.
+    tenant: Option<Tenant>,
     cipher: Cipher,
     keys: Keys,
 }
@@ -91,21 +93,23 @@ impl fmt::Debug for SessionId {
 // === impl Seal ===
 
 impl Seal {
-    pub(super) fn new(session: SessionId, (tenant, since): (String, Time), key: &[u8; KEY_BYTES], keys: Keys) -> Self {
-        Self { session, since, tenant, cipher: Cipher::new(key), keys }
+    pub(super) fn new(session: SessionId, secret: &v1::SessionKey, keys: Keys) -> Result<Self, KeyError> {
+        let key: &[u8; KEY_BYTES] = secret.key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?;
+        let tenant = Some(secret.tenant.as_str()).filter(|tenant| !tenant.is_empty());
+        let tenant = tenant.map(Tenant::try_from).transpose().map_err(|_| KeyError::Unreadable)?;
+        Ok(Self { session, since: Time::from_micros(secret.since_us), tenant, cipher: Cipher::new(key), keys })
+    }
+
+    /// Whose calls it seals; none where it seals orders.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.tenant.as_ref()
     }
 
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
     }
-
-    /// Whose session it is; empty: nobody's.
-    #[must_use]
-    pub fn tenant(&self) -> &str {
-        &self.tenant
-    }
-
     /// 32 bytes that nobody can guess.
     ///
     /// # Errors

@@ -111,9 +111,13 @@ fn every_mistake_about_users_names_its_field() {
 
 #[test]
 fn every_mistake_names_its_field() {
+    let twice = "[[quota.tenant]]\nname = 't'\nbytes_per_day = 1\n".repeat(2);
     let filter = "[[filter]]\nidentity='spiffe://a/filter/x'\ntenant='t'\nservers=['s']\n";
     for (text, named) in [
         ("colour = 1", "colour"),
+        ("replica = ''", "`replica`: `` is no name"),
+        ("replica = 'a b'", "`replica`: `a b` is no name"),
+        (&format!("replica = '{}'", "x".repeat(65)), "is no name; write 1 to 64"),
         ("[limits]\ncolour = 1", "colour"),
         ("[limits]\ndeciding_max = 0", "`limits.deciding_max`: must be at least 1"),
         ("[limits]\nmessage_bytes_max = 1048576", "`limits.message_bytes_max`"),
@@ -124,6 +128,13 @@ fn every_mistake_names_its_field() {
         ("[journal]\nurl = 'postgresql://db'", "`journal.url`: is for the backend `postgres`"),
         ("[approvals.webhook]\nurl = 'https://x'", "missing field `secret`"),
         ("[approvals]\npending_s = 0", "`approvals.pending_s`: must be 1 to 604800 seconds"),
+        ("[quota]\ncolour = 1", "colour"),
+        (
+            "[[quota.tenant]]\nname = 'nobody'\nbytes_per_day = 1",
+            "`quota.tenant[0].name`: `nobody` is the tenant of no [[filter]]",
+        ),
+        ("[[quota.tenant]]\nname = 'a b'\nbytes_per_day = 1", "`quota.tenant[0].name`"),
+        (&format!("{filter}peers='a'\n{twice}"), "`quota.tenant[1].name`: `t` has an entry already"),
         ("[tls]\nconnection_age_s_max = 0", "`tls.connection_age_s_max`"),
         ("[[operator]]\nidentity = 'me'", "`operator[0].identity`"),
         (
@@ -139,6 +150,24 @@ fn every_mistake_names_its_field() {
         let error = read(text).unwrap_err();
         assert!(error.contains(named), "{text}\n  gave: {error}\n  want: {named}");
     }
+}
+
+#[test]
+fn a_tenant_has_the_quota_of_all_or_its_own() {
+    let filter =
+        |tenant: &str| format!("[[filter]]\nidentity='spiffe://a/{tenant}'\ntenant='{tenant}'\nservers=['s']\npeers='a'\n");
+    let filters = ["t", "u", "v"].map(filter).concat();
+    let own = "[[quota.tenant]]\nname='u'\nbytes_per_day=7\n[[quota.tenant]]\nname='v'\nbytes_per_day=0\n";
+    let check = |text: &str, want: &[(&str, u64)]| {
+        let quotas = read(&format!("{filters}{text}")).unwrap().quotas.0;
+        let quotas: Vec<_> = quotas.iter().map(|(tenant, bytes)| (tenant.as_str(), *bytes)).collect();
+        assert_eq!(quotas, want, "{text}");
+    };
+    check("", &[]);
+    check("[quota]\ntenant_bytes_per_day=0", &[]);
+    check("[quota]\ntenant_bytes_per_day=5", &[("t", 5), ("u", 5), ("v", 5)]);
+    check(&format!("[quota]\ntenant_bytes_per_day=5\n{own}"), &[("t", 5), ("u", 7)]);
+    check(own, &[("u", 7)]);
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(super) fn undecided_to_wire(undecided: &Undecided) -> v1::Undecided {
         Undecided::Draining => Cause::Draining,
         Undecided::Identity(_) => Cause::Identity,
         Undecided::Reused => Cause::Reused,
+        Undecided::QuotaExceeded => Cause::QuotaExceeded,
         Undecided::Unreadable(_) => Cause::Unspecified,
     };
     v1::Undecided { cause: cause.into(), detail: undecided.to_string() }
@@ -47,6 +48,7 @@ fn cause(cause: Cause) -> &'static str {
         Cause::Draining => "draining",
         Cause::Identity => "identity",
         Cause::Reused => "reused",
+        Cause::QuotaExceeded => "quota_exceeded",
     }
 }
 
@@ -55,10 +57,10 @@ pub(super) fn cause_of(undecided: &Undecided) -> &'static str {
     cause(undecided_to_wire(undecided).cause())
 }
 
-/// Whether only a person can end it.
+/// Whether only a person can end it, or the next day.
 pub(super) const fn is_lasting(undecided: &Undecided) -> bool {
     match undecided {
-        Undecided::Identity(_) | Undecided::Unreadable(_) => true,
+        Undecided::Identity(_) | Undecided::QuotaExceeded | Undecided::Unreadable(_) => true,
         Undecided::Overloaded { .. }
         | Undecided::Expired
         | Undecided::Contended

@@ -27,6 +27,7 @@ use crate::control::Control;
 use crate::identity::{self, Heard, Served};
 use crate::policy::Policy;
 use crate::privacy::Privacy;
+use crate::quota::{Quota, QuotaError};
 use crate::rarely::Rarely;
 use crate::session::{Session, Setback};
 use agentgate_core::digest::Digest;
@@ -76,6 +77,7 @@ pub struct Rooms {
     pub session: Arc<Session>,
     pub bodies: Arc<Bodies>,
     pub privacy: Arc<Privacy>,
+    pub quota: Arc<Quota>,
 }
 
 /// A verdict that is on record.
@@ -90,18 +92,22 @@ pub enum Undecided {
     Expired,
     #[error("the subject or the policy moved {ATTEMPTS_MAX} times; try again")]
     Contended,
-    #[error("the decision cannot be recorded: {0}")]
+    /// Whoever runs it finds the words in the log and the status; whoever asks learns nothing of what lies behind the gate.
+    #[error("the decision cannot be recorded")]
     Journal(String),
+    /// As `Journal`.
+    #[error("what is personal cannot be taken out of its record")]
+    Privacy(String),
     #[error("{0}")]
     Policy(String),
-    #[error("what is personal cannot be taken out of its record: {0}")]
-    Privacy(String),
     #[error("this replica leaves; ask the next one")]
     Draining,
     #[error(transparent)]
     Identity(#[from] identity::Refused),
     #[error("this call id was used for another request")]
     Reused,
+    #[error("its tenant's share of the journal is used up for today; the next day begins at 00:00 UTC")]
+    QuotaExceeded,
     #[error("the ask cannot be read: {0}")]
     Unreadable(&'static str),
 }
@@ -123,7 +129,9 @@ pub struct Decide {
     turned_away: Rarely,
     bodies: Arc<Bodies>,
     privacy: Arc<Privacy>,
+    quota: Arc<Quota>,
     unconfigured: Rarely,
+    unrecorded: Rarely,
 }
 
 // === impl Question ===
@@ -144,7 +152,7 @@ impl Question {
 impl Decide {
     #[must_use]
     pub fn new(limits: &Limits, clock: Clock, rooms: Rooms) -> Self {
-        let Rooms { heard, control, policy, approvals, session, bodies, privacy } = rooms;
+        let Rooms { heard, control, policy, approvals, session, bodies, privacy, quota } = rooms;
         metrics::gauge!("agentgate_ungranted_servers").set(0.0);
         Self {
             clock,
@@ -161,7 +169,9 @@ impl Decide {
             once: Once::new(limits.recent_calls_max as usize),
             bodies,
             privacy,
+            quota,
             unconfigured: Rarely::default(),
+            unrecorded: Rarely::default(),
             limits: limits.clone(),
         }
     }
@@ -175,6 +185,9 @@ impl Decide {
             Begun::Joined(other) => other.await.unwrap_or(Err(Undecided::Draining)),
             Begun::Reused => Err(Undecided::Reused),
         };
+        if let Err(undecided) = &answer {
+            self.tell(undecided);
+        }
         answer::count(&answer, self.clock.elapsed().saturating_sub(started));
         answer
     }
@@ -200,6 +213,7 @@ impl Decide {
     async fn first(&self, question: &Question) -> Result<Decided, Undecided> {
         let caller = identity::caller(&question.filter, &question.ask.server, &question.ask.peer, &question.ask.claims);
         let caller = caller.inspect_err(|why| self.turned_away(why))?;
+        self.quota.admit(&caller.subject.tenant, self.session.moment())?;
         let _place = self.admission.enter(&caller.subject, &self.clock, question.deadline).await?;
         let turn = self.before(question, self.heavy.turn(question.ask.body.len())).await?.ok_or(Undecided::Draining)?;
         let reading = turn.work(|| question.read(&self.limits))?;
@@ -215,6 +229,15 @@ impl Decide {
             return Ok(flood::uncounted(malformed));
         }
         self.record(&Hearing::new(question, &caller, reading, Treatment::Asked), Some(&turn)).await
+    }
+
+    /// The words of whatever is beneath the journal are for whoever runs it.
+    fn tell(&self, undecided: &Undecided) {
+        if let Undecided::Journal(why) = undecided
+            && let Some(more) = self.unrecorded.told(self.clock.elapsed())
+        {
+            tracing::error!(why, more, "decisions cannot be recorded, and calls are refused");
+        }
     }
 
     /// Whoever looks at the status finds the server that a filter asks for and may not.
@@ -252,30 +275,39 @@ impl Decide {
                     weighed = weigh()?;
                 }
             }
+            let at = weighed.facts.at;
             let make = || record::Recording::new(hearing, weighed, policy.as_deref(), (&seal, altering.as_ref()));
             let recording = match work {
                 Some(work) => work.work(make),
                 None => make(),
             }?;
             let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
+            let spending = self.quota.spend(&hearing.caller.subject.tenant, draft.bytes(), at);
+            let spent = self.before(question, spending).await??;
             // What others fold from is told before anybody else has the turn.
             let written = if draft.also.is_empty() {
                 turn.append(draft).await.map(|position| (position, None))
             } else {
                 turn.append_alone(draft).await.map(|(position, standstill)| (position, Some(standstill)))
             };
-            match written {
+            let setback = match written {
                 Ok((position, _standstill)) => return Ok(recording.durable(self, position.sequence, stream)),
-                Err(Setback::Moved) => {}
-                Err(Setback::Fenced(now)) => {
+                Err(setback) => setback,
+            };
+            if !setback.may_be_written() {
+                spent.back();
+            }
+            match setback {
+                Setback::Moved => {}
+                Setback::Fenced(now) => {
                     self.before(question, self.control.caught_up(now.global)).await?.map_err(record::unavailable)?;
                 }
-                Err(Setback::Duplicate(_)) => match self.recorded(question).await? {
+                Setback::Duplicate(_) => match self.recorded(question).await? {
                     Some(decided) => return Ok(decided),
                     // Not this call: its approval was spent, or asked for, by somebody who was first.
                     None => self.approvals.look_again().await.map_err(record::unavailable)?,
                 },
-                Err(Setback::Journal(why)) => return Err(Undecided::Journal(why)),
+                Setback::Journal(why) | Setback::Unknown(why) => return Err(Undecided::Journal(why)),
             }
             metrics::counter!("agentgate_decisions_folded_again_total").increment(1);
         }
@@ -308,6 +340,35 @@ impl Decide {
             return Err(Undecided::Expired);
         }
         self.clock.before(question.deadline, work).await.ok_or(Undecided::Expired)
+    }
+}
+
+// === impl Undecided ===
+
+impl Undecided {
+    /// What only whoever runs it is told.
+    fn detail(&self) -> &str {
+        match self {
+            Self::Journal(why) | Self::Privacy(why) => why,
+            Self::Overloaded { .. }
+            | Self::Expired
+            | Self::Contended
+            | Self::Policy(_)
+            | Self::Draining
+            | Self::Identity(_)
+            | Self::Reused
+            | Self::QuotaExceeded
+            | Self::Unreadable(_) => "",
+        }
+    }
+}
+
+impl From<QuotaError> for Undecided {
+    fn from(error: QuotaError) -> Self {
+        match error {
+            QuotaError::Exceeded => Self::QuotaExceeded,
+            QuotaError::Set(_) | QuotaError::Read(_) | QuotaError::Crowded | QuotaError::Unreadable => record::unavailable(error),
+        }
     }
 }
 

@@ -5,13 +5,13 @@
 
 use super::hearing::{Hearing, Treatment, refusal};
 use super::{ATTEMPTS_MAX, Decide, Question, Undecided, reading};
-use crate::body::{self, Sealed, SessionId};
+use crate::body::{self, Seal, Sealed, SessionId};
 use crate::config::Filter;
 use crate::identity;
 use crate::journal::{Sequence, Stream};
 use crate::privacy::{self, left_out};
 use crate::session::{Draft, Ended, Setback, Source, outcome_id};
-use agentgate_core::id::{CallId, Epoch, Server};
+use agentgate_core::id::{CallId, Epoch, Server, Tenant};
 use agentgate_proto::v1;
 use agentgate_proto::v1::entry::What;
 use prost::Message as _;
@@ -48,7 +48,8 @@ impl Decide {
             }
         };
         if let Err(error) = &result {
-            tracing::warn!(%error, "a report was not recorded; the filter will repeat it");
+            let detail = error.detail();
+            tracing::warn!(%error, detail, "a report was not recorded; the filter will repeat it");
             metrics::counter!("agentgate_reports_failed_total").increment(1);
         }
         result.is_ok()
@@ -93,8 +94,13 @@ impl Decide {
     async fn end(&self, call: &CallId, decision: &Awaited, outcome: &v1::Outcome, source: Source) -> Result<(), Undecided> {
         let id = call.digest();
         let ended = Ended { call: id, decision: decision.sequence, kind: outcome.kind(), duration_us: outcome.duration_us };
-        let sealed = self.sealed(decision.session, outcome).await?;
-        let (sealed, words) = sealed.unzip();
+        let seal = self.seal_of(decision.session).await?;
+        let words = match &seal {
+            Some(seal) => Some(self.words(seal, outcome).await),
+            None => None,
+        };
+        let sealed = seal.as_ref().zip(words.as_ref()).map(|(seal, words)| seal.seal(words));
+        let sealed = sealed.transpose().map_err(Undecided::Journal)?;
         let record = outcome_record(&ended, outcome, (sealed.as_ref(), words.as_ref()));
         let stored = sealed.map(|sealed| sealed.stored);
         let altered = words.and_then(|words| words.altered);
@@ -107,8 +113,9 @@ impl Decide {
                 self.session.ended(&reported);
                 return Ok(());
             }
-            let at_us = self.session.moment().micros();
-            let encoded = v1::Record { at_us, what: Some(v1::record::What::Outcome(record.clone())) }.encode_to_vec();
+            let at = self.session.moment();
+            let encoded =
+                v1::Record { at_us: at.micros(), what: Some(v1::record::What::Outcome(record.clone())) }.encode_to_vec();
             let draft = Draft {
                 id: outcome_id(&id, source),
                 record: encoded.into(),
@@ -116,8 +123,12 @@ impl Decide {
                 fence: None,
                 also: Vec::new(),
             };
+            let bytes = draft.bytes();
             match turn.append(draft).await {
                 Ok(_) => {
+                    if let Some(tenant) = seal.as_ref().and_then(|seal| seal.tenant()) {
+                        self.quota.write_off(tenant, bytes, at);
+                    }
                     metrics::counter!("agentgate_outcomes_total", "kind" => kind(ended.kind)).increment(1);
                     privacy::count(altered.as_ref());
                     self.session.ended(&ended);
@@ -128,20 +139,21 @@ impl Decide {
                     return Ok(());
                 }
                 Err(Setback::Moved | Setback::Fenced(_)) => {}
-                Err(Setback::Journal(why)) => return Err(Undecided::Journal(why)),
+                Err(Setback::Journal(why) | Setback::Unknown(why)) => return Err(Undecided::Journal(why)),
             }
         }
         Err(Undecided::Contended)
     }
 
-    /// The words of an outcome, under the key of its call. None: that was erased meanwhile, and they are erased with it.
-    async fn sealed(
-        &self,
-        session: Option<SessionId>,
-        outcome: &v1::Outcome,
-    ) -> Result<Option<(Sealed, v1::OutcomeBody)>, Undecided> {
+    /// The key of an outcome's call. None: that was erased meanwhile, and the outcome's words are erased with it.
+    async fn seal_of(&self, session: Option<SessionId>) -> Result<Option<Arc<Seal>>, Undecided> {
         let Some(session) = session else { return Ok(None) };
-        let Some(seal) = self.bodies.seal_by(session).await.map_err(super::record::unavailable)? else { return Ok(None) };
+        self.bodies.seal_by(session).await.map_err(super::record::unavailable)
+    }
+
+    /// What is kept of an outcome's words.
+    async fn words(&self, seal: &Seal, outcome: &v1::Outcome) -> v1::OutcomeBody {
+        let tenant = seal.tenant().map_or("", Tenant::as_str);
         let mut words = v1::OutcomeBody {
             detail: outcome.detail.clone(),
             hidden: outcome.hidden.clone(),
@@ -150,7 +162,7 @@ impl Decide {
             tools_cut: outcome.tools_cut,
             altered: None,
         };
-        match self.privacy.recording(seal.tenant()).await {
+        match self.privacy.recording(tenant).await {
             Ok(altering) => altering.iter().for_each(|altering| altering.outcome(&mut words)),
             // The call has happened: that it ended is recorded, and nothing of what was said.
             Err(error) => {
@@ -158,10 +170,10 @@ impl Decide {
                     error = agentgate_core::error::chain(&error),
                     "the body of an outcome was left out: what is personal cannot be taken out of it"
                 );
-                words = v1::OutcomeBody { altered: Some(left_out(self.privacy.of(seal.tenant()))), ..v1::OutcomeBody::default() };
+                words = v1::OutcomeBody { altered: Some(left_out(self.privacy.of(tenant))), ..v1::OutcomeBody::default() };
             }
         }
-        seal.seal(&words).map(|sealed| Some((sealed, words))).map_err(Undecided::Journal)
+        words
     }
 
     /// Nothing is known of a call whose caller its filter may not name; but whoever wants to enforce has to know that there are some.
@@ -194,6 +206,10 @@ impl Decide {
                 return Ok(());
             }
         };
+        if self.quota.admit(&caller.subject.tenant, self.session.moment()).is_err() {
+            beyond_quota(treatment);
+            return Ok(());
+        }
         let read = if said.is_empty() && treatment == Treatment::Observed {
             reading::read(&ask, &self.limits)
         } else {
@@ -220,6 +236,10 @@ impl Decide {
                 unmatched("reused");
                 Ok(())
             }
+            Err(Undecided::QuotaExceeded) => {
+                beyond_quota(treatment);
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -240,6 +260,15 @@ fn outcome_record(
         duration_us: outcome.duration_us,
         shown: outcome.shown,
         body: sealed.map(|sealed| sealed.reference.clone()),
+    }
+}
+
+/// A call that its filter decided by itself, and for which its tenant has no room on record today. It is acknowledged, or the
+/// filter would keep it until the next day and lose others.
+fn beyond_quota(treatment: Treatment) {
+    match treatment {
+        Treatment::Observed => metrics::counter!("agentgate_observations_lost_total").increment(1),
+        Treatment::Asked | Treatment::Refused => unmatched("quota"),
     }
 }
 

@@ -240,7 +240,10 @@ impl Conversation {
         tokio::spawn(async move {
             let result = match gate.decide.listing(&reporter, &listing).await {
                 Ok(tools) => v1::listed::Result::Hidden(v1::Hidden { tools }),
-                Err(undecided) => v1::listed::Result::Undecided(undecided_to_wire(&undecided)),
+                Err(undecided) => {
+                    gate.decide.tell(&undecided);
+                    v1::listed::Result::Undecided(undecided_to_wire(&undecided))
+                }
             };
             tell(&said, Said::Listed(v1::Listed { counter, result: Some(result) })).await;
             drop(slot);

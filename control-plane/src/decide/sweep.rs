@@ -81,23 +81,18 @@ impl Decide {
             let at = self.session.moment();
             let record =
                 v1::Record { at_us: at.micros(), what: Some(v1::record::What::Flood(flood.clone())) }.encode_to_vec().into();
-            match turn
-                .append(Draft {
-                    id: flood_id(stream, &flood),
-                    record,
-                    body: Some(sealed.stored.clone()),
-                    fence: None,
-                    also: Vec::new(),
-                })
-                .await
-            {
+            let body = Some(sealed.stored.clone());
+            let draft = Draft { id: flood_id(stream, &flood), record, body, fence: None, also: Vec::new() };
+            let bytes = draft.bytes();
+            match turn.append(draft).await {
                 Ok(position) => {
+                    self.quota.write_off(&subject.tenant, bytes, at);
                     self.session.flooded(position.sequence, at, &flood, &names);
                     return Ok(());
                 }
                 Err(Setback::Duplicate(_)) => return Ok(()),
                 Err(Setback::Moved | Setback::Fenced(_)) => {}
-                Err(error @ Setback::Journal(_)) => return Err(error),
+                Err(error @ (Setback::Journal(_) | Setback::Unknown(_))) => return Err(error),
             }
         }
         Err(Setback::Moved)

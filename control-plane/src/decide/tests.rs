@@ -21,6 +21,7 @@ use crate::journal::{
 };
 use crate::policy::Policy;
 use crate::privacy::Privacy;
+use crate::quota::Quota;
 use crate::session::Session;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{CallId, Epoch, Principal, Tenant};
@@ -186,6 +187,7 @@ impl Scene {
             session: Arc::new(session),
             bodies: Arc::clone(&bodies),
             privacy: Arc::new(Privacy::new(privacy.clone(), Arc::clone(&bodies))),
+            quota: Arc::new(Quota::none(clock.clone())),
         };
         let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));
         Self { decide, hands, clock, journal, limits, control, approvals, policy, privacy, bodies }

@@ -8,6 +8,7 @@ use crate::journal::{Record, Sequence};
 use crate::session::parse;
 use crate::transparency::Published;
 use agentgate_core::digest::Digest;
+use agentgate_core::id::Tenant;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
@@ -175,7 +176,7 @@ impl Evidence {
         let erased = v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() };
         let Some(opened) = self.bodies.open_plain(reference).await? else { return Ok(erased) };
         let Some(seal) = self.bodies.seal_of(reference).await? else { return Ok(erased) };
-        if let Some(altering) = self.privacy.giving(scope.pii, seal.tenant()).await?
+        if let Some(altering) = self.privacy.giving(scope.pii, seal.tenant().map_or("", Tenant::as_str)).await?
             && let Some((plain, altered)) = altering.given(what, &opened.body).map_err(|_| EvidenceError::Unaltered)?
         {
             return Ok(v1::EvidenceBody { plain, altered: Some(altered), ..v1::EvidenceBody::default() });

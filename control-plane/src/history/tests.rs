@@ -16,6 +16,7 @@ use crate::decide::{self, Decide, Decided, Question};
 use crate::journal::{Change, Expected, Journal, Memory, Stream, Write};
 use crate::policy::Policy;
 use crate::privacy::Privacy;
+use crate::quota::Quota;
 use crate::session::{Session, body_of, parse};
 use agentgate_core::approval::{Order, shown_digest};
 use agentgate_core::digest::Digest;
@@ -94,6 +95,7 @@ impl Scene {
             session: Arc::clone(&session),
             bodies: Arc::clone(&bodies),
             privacy: Arc::new(Privacy::new(config::Privacy::default(), Arc::clone(&bodies))),
+            quota: Arc::new(Quota::none(clock.clone())),
         };
         let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));
         let rooms = Rooms { heard: Arc::default(), control: Arc::clone(&control), policy: Arc::clone(&policy), session };

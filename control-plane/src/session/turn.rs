@@ -84,6 +84,9 @@ pub enum Setback {
     Duplicate(Sequence),
     #[error("{0}")]
     Journal(String),
+    /// It may be written.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 // === impl Subjects ===
@@ -136,6 +139,19 @@ impl Subjects {
         {
             self.lines.remove(&oldest);
         }
+    }
+}
+
+// === impl Draft ===
+
+impl Draft {
+    /// What it adds to the journal: records, and the bodies beside them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let one = |record: &Bytes, body: &Option<Bytes>| record.len() + body.as_ref().map_or(0, Bytes::len);
+        let also = self.also.iter().map(|also| one(&also.write.record, &also.body));
+        let bytes = also.fold(one(&self.record, &self.body), usize::saturating_add);
+        u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 
@@ -230,13 +246,25 @@ impl Turn {
 
 // === impl Setback ===
 
+impl Setback {
+    /// Nobody knows.
+    #[must_use]
+    pub fn may_be_written(&self) -> bool {
+        match self {
+            Self::Unknown(_) => true,
+            Self::Moved | Self::Fenced(_) | Self::Duplicate(_) | Self::Journal(_) => false,
+        }
+    }
+}
+
 impl From<AppendError> for Setback {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::Conflict { .. } => Self::Moved,
             AppendError::Fenced { now } => Self::Fenced(now),
             AppendError::Duplicate(position) => Self::Duplicate(position.sequence),
-            AppendError::Malformed(_) | AppendError::TooLarge { .. } | AppendError::Unavailable(_) | AppendError::Unknown(_) => {
+            AppendError::Unknown(_) => Self::Unknown(error.to_string()),
+            AppendError::Malformed(_) | AppendError::TooLarge { .. } | AppendError::Unavailable(_) => {
                 Self::Journal(error.to_string())
             }
         }

@@ -12,6 +12,8 @@ use crate::decide::Decide;
 use crate::identity::{Identity, Served};
 use crate::journal::Journal;
 use crate::policy::Policy;
+use crate::quota::Quota;
+use crate::replica::Replicas;
 use crate::webhook::Webhook;
 use agentgate_core::id::Server;
 use agentgate_core::time::Time;
@@ -33,6 +35,8 @@ pub struct Status {
     pub approvals: Arc<Approvals>,
     pub webhook: Arc<Webhook>,
     pub decide: Arc<Decide>,
+    pub quota: Arc<Quota>,
+    pub replicas: Arc<Replicas>,
     pub growth: Mutex<Growth>,
 }
 
@@ -60,6 +64,8 @@ impl Status {
             routes: self.decide.routes(&granted),
             ungranted: self.decide.ungranted(&ungranted),
             webhook_trouble: self.webhook.trouble().unwrap_or_default(),
+            quotas: self.quota.all(),
+            replicas: self.replicas.all(),
         }
     }
 

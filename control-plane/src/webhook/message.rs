@@ -15,6 +15,8 @@ pub(super) struct Message {
     pub(super) id: String,
     /// Exactly the bytes that are signed and sent.
     pub(super) body: String,
+    /// It tells how an approval was decided.
+    pub(super) is_decision: bool,
     /// In the order in which messages came; 0: not put in yet.
     pub(super) number: u64,
     pub(super) attempts: u32,
@@ -58,6 +60,7 @@ impl Message {
         Some(Self {
             id: format!("{}_{event}", approval.id),
             body,
+            is_decision: approval.state() != ApprovalState::Pending,
             number: 0,
             attempts: 0,
             due: elapsed,

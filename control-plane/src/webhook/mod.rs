@@ -6,12 +6,14 @@
 mod message;
 mod send;
 mod target;
+mod told;
 mod waiting;
 
 use crate::approval::{Approvals, News};
 use crate::body::Keys;
 use crate::clock::Clock;
 use crate::config::WebhookTarget;
+use crate::journal::Journal;
 use crate::rarely::Rarely;
 use agentgate_core::error::chain;
 use hyper::StatusCode;
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 
 use target::Target;
 pub use target::WebhookError;
+use told::Told;
 use waiting::Waiting;
 
 /// For one attempt, from the look-up of the name to the status. A receiver answers first and works afterwards.
@@ -45,7 +48,8 @@ pub struct Webhook {
     keys: Keys,
     waiting: Waiting,
     trouble: Mutex<Option<String>>,
-    told: Rarely,
+    warned: Rarely,
+    told: Told,
 }
 
 /// What an attempt came to.
@@ -63,13 +67,26 @@ enum Attempt {
 impl Webhook {
     /// # Errors
     /// When the configuration names what cannot be used; the message names the field.
-    pub fn open(config: Option<&WebhookTarget>, clock: Clock, keys: Keys) -> Result<Self, WebhookError> {
+    pub fn open(
+        config: Option<&WebhookTarget>,
+        clock: Clock,
+        keys: Keys,
+        journal: Arc<dyn Journal>,
+    ) -> Result<Self, WebhookError> {
         let target = config.map(|config| Target::open(config, &clock)).transpose()?;
         metrics::gauge!("agentgate_webhook_waiting").set(0.0);
-        Ok(Self { target, clock, keys, waiting: Waiting::default(), trouble: Mutex::default(), told: Rarely::default() })
+        Ok(Self {
+            target,
+            clock,
+            keys,
+            waiting: Waiting::default(),
+            trouble: Mutex::default(),
+            warned: Rarely::default(),
+            told: Told::new(journal),
+        })
     }
 
-    /// Tells what waits now, and what happens from now on.
+    /// Tells what waits now, what was decided and nobody told of, and what happens from now on.
     pub async fn telling(self: Arc<Self>, approvals: Arc<Approvals>) {
         if self.target.is_none() {
             return;
@@ -89,16 +106,39 @@ impl Webhook {
     }
 
     async fn hearing(&self, approvals: &Approvals, mut news: broadcast::Receiver<News>) {
-        approvals.waiting().iter().for_each(|news| self.tell(news));
+        self.tell_again(approvals).await;
         loop {
             match news.recv().await {
                 Ok(news) => self.tell(&news),
                 Err(RecvError::Lagged(missed)) => {
                     ended("dropped", missed);
-                    approvals.waiting().iter().for_each(|news| self.tell(news));
+                    self.tell_again(approvals).await;
                 }
                 Err(RecvError::Closed) => return,
             }
+        }
+    }
+
+    /// What an earlier life of this process, or a replica that is gone, may not have told.
+    async fn tell_again(&self, approvals: &Approvals) {
+        let known = self.told.known().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what approvers were told of cannot be read; they are told again");
+            told::Known::default()
+        });
+        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
+        let untold = approvals.decided().into_iter().filter_map(|news| Message::of(&news, now, elapsed));
+        for message in untold.filter(|message| message.until > elapsed && !known.has(&message.id)) {
+            ended("dropped", self.waiting.put(message));
+        }
+        approvals.waiting().iter().for_each(|news| self.tell(news));
+    }
+
+    /// Nobody has to tell this any more. A request is told in each life while it waits.
+    async fn settled(&self, message: &Message) {
+        if message.is_decision
+            && let Err(error) = self.told.mark(&message.id).await
+        {
+            tracing::debug!(%error, "a message could not be marked as told; it is told again after a restart");
         }
     }
 
@@ -116,10 +156,12 @@ impl Webhook {
                 Attempt::Taken => {
                     ended("sent", 1);
                     *self.lock() = None;
+                    self.settled(&message).await;
                 }
                 Attempt::Refused(why) => {
                     ended("failed", 1);
                     self.failed(target, &why);
+                    self.settled(&message).await;
                 }
                 Attempt::Failed(why) => {
                     message.due = self.clock.elapsed().saturating_add(self.backoff(message.attempts));
@@ -152,7 +194,7 @@ impl Webhook {
 
     fn failed(&self, target: &Target, why: &str) {
         metrics::counter!("agentgate_webhook_attempts_failed_total").increment(1);
-        if let Some(more) = self.told.told(self.clock.elapsed()) {
+        if let Some(more) = self.warned.told(self.clock.elapsed()) {
             tracing::warn!(host = target.host(), why, more, "approvers are not told");
         }
         *self.lock() = Some(format!("`{}`: {why}", target.host()));

@@ -5,6 +5,7 @@ use super::{ATTEMPT, Webhook};
 use crate::approval::News;
 use crate::clock::{Clock, Manual};
 use crate::config::WebhookTarget;
+use crate::journal::Memory;
 use agentgate_cli::authority::{Init, Issue, Validity, init, issue};
 use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
@@ -181,7 +182,7 @@ impl Scene {
         fs::write(&secret, format!("{SECRET}\n")).unwrap();
         let url = format!("{scheme}://localhost:{}/hooks/x?y=z", address.port());
         let config = WebhookTarget { url, secret, authority: authority.map(|pki| pki.join("authority.pem")) };
-        let webhook = Arc::new(Webhook::open(Some(&config), clock, || Ok([255; 32])).unwrap());
+        let webhook = Arc::new(Webhook::open(Some(&config), clock, || Ok([255; 32]), Arc::new(Memory::new())).unwrap());
         for _ in 0..2 {
             tasks.spawn(Arc::clone(&webhook).working());
         }
@@ -378,7 +379,7 @@ async fn the_wait_grows_up_to_its_bound() {
     let scene = Scene::of(vec![Says(OK)]).await;
     let waits: Vec<u64> = [0, 1, 2, 5, 6, 40].map(|attempts| scene.webhook.backoff(attempts).as_secs()).into();
     assert_eq!(waits, [1, 2, 4, 32, 60, 60]);
-    let unlucky = Webhook::open(None, scene.webhook.clock.clone(), || Err("none".into())).unwrap();
+    let unlucky = Webhook::open(None, scene.webhook.clock.clone(), || Err("none".into()), Arc::new(Memory::new())).unwrap();
     assert_eq!(unlucky.backoff(6), Duration::from_secs(30), "without chance, half of it");
 }
 

@@ -89,7 +89,7 @@ mod tests {
 
     fn message(id: usize, due_s: u64) -> Message {
         let (due, until) = (Duration::from_secs(due_s), Duration::from_secs(900));
-        Message { id: id.to_string(), body: String::new(), number: 0, attempts: 0, due, until }
+        Message { id: id.to_string(), body: String::new(), is_decision: false, number: 0, attempts: 0, due, until }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Asked through Envoy's ext_authz: what Envoy would send, over the real listener, and what stands in the journal afterwards.
 
-use crate::world::{DAY, EPOCH, Setup, World, call as ask_of, eventually};
+use crate::world::{DAY, EPOCH, Setup, World, call as ask_of, copy, eventually};
+use agentgate_control_plane::journal::{Journal, Memory};
 use agentgate_proto::v1::approvals_client::ApprovalsClient;
 use agentgate_proto::v1::control_client::ControlClient;
 use agentgate_proto::v1::trace_client::TraceClient;
@@ -10,6 +11,7 @@ use envoy_types::pb::envoy::service::auth::v3::attribute_context::{HttpRequest, 
 use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -350,6 +352,59 @@ async fn an_observing_route_lets_all_through_and_records_what_would_have_been() 
     control.set_mode(enforce).await.unwrap();
     envoy.refused(&observed(Sent::of("unheard_of"))).await;
     envoy.goes_on(&observed(Sent::default())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_beyond_its_quota_is_refused_by_name() {
+    let configured = "[[quota.tenant]]\nname = \"default\"\nbytes_per_day = 20000\n".to_owned();
+    let world = World::with(Setup { configured, ..Setup::default() }).await;
+    let mut envoy = Envoy::of(&world, "filter-laptop").await;
+    let refused = loop {
+        if let Came::Refused { http_status, body } = envoy.check(&Sent::default()).await {
+            break (http_status, body);
+        }
+    };
+    let head = world.head();
+    assert_eq!(refused.0, 200);
+    for said in ["(quota_exceeded: ", "the next day begins at 00:00 UTC", "Sending it again does not help"] {
+        assert!(refused.1.contains(said), "{said} in {}", refused.1);
+    }
+    assert!(!refused.1.contains("retry_after_ms"), "{}", refused.1);
+    envoy.refused(&Sent::default()).await;
+    assert_eq!(world.head(), head);
+    // Where the route observes it goes on, and is on no record.
+    let observed = Sent::default().extended("agentgate.mode", "observe");
+    assert_eq!(envoy.check(&observed).await, Came::Untouched(0));
+    assert_eq!(world.head(), head);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_refused_learns_nothing_of_what_lies_behind_the_gate() {
+    const WORDS: &str = "error connecting to server: db1.internal: Connection refused (os error 111)";
+    let first = World::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    copy(first.path(), directory.path());
+    let memory = Arc::new(Memory::new());
+    let journal: Arc<dyn Journal> = Arc::clone(&memory) as _;
+    let world = World::on(directory, first.clock.clone(), Arc::clone(&first.hands), journal, &Setup::default()).await;
+    let (mut vm, mut envoy) = (world.vm().await, Envoy::of(&world, "filter-laptop").await);
+    memory.refuse(Some(WORDS));
+    let undecided = vm.undecided(ask_of(1, "read_note")).await;
+    assert_eq!(
+        (undecided.cause(), undecided.detail.as_str()),
+        (v1::undecided::Cause::Journal, "the decision cannot be recorded")
+    );
+    let (status, body) = envoy.refused(&Sent::default()).await;
+    assert!(status == 200 && body.contains("(journal: the decision cannot be recorded)"), "{body}");
+    for word in ["db1", "refused (", "os error", "connecting"] {
+        assert!(!body.contains(word), "{word} in {body}");
+    }
+    // Whoever runs it does.
+    let shown = world.operator(v1::status_client::StatusClient::new).await.show_status(v1::ShowStatusRequest {}).await;
+    let shown = shown.unwrap().into_inner();
+    assert!(shown.unready.contains(WORDS) && shown.journal.unwrap().unavailable.contains(WORDS));
+    memory.refuse(None);
+    vm.decided(ask_of(2, "read_note")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,6 +137,9 @@ const CONSTS: &[(&str, Behind)] = &[
     ("journal/slots.rs QUEUE_SETS_MAX", Gauge("agentgate_journal_queued_slots")),
     ("policy/mod.rs LOADED_MAX", Nothing),
     ("privacy/alter.rs ALTERED_BYTES_MAX", Nothing),
+    ("quota/mod.rs QUOTA_ATTEMPTS_MAX", Nothing),
+    ("replica.rs REPLICAS_MAX", Gauge("agentgate_replicas")),
+    ("replica.rs REPLICA_ATTEMPTS_MAX", Nothing),
     ("server.rs HEADERS_BYTES_MAX", Nothing),
     ("session/columns.rs EARLY_MAX", Gauge("agentgate_early_outcomes")),
     ("session/query.rs LOOKED_AT_MAX", Nothing),
@@ -148,6 +151,8 @@ const CONSTS: &[(&str, Behind)] = &[
     ("webhook/mod.rs AT_ONCE_MAX", Nothing),
     ("webhook/mod.rs BACKOFF_MAX", Nothing),
     ("webhook/send.rs ANSWER_HEAD_BYTES_MAX", Nothing),
+    ("webhook/told.rs TOLD_ATTEMPTS_MAX", Nothing),
+    ("webhook/told.rs TOLD_MAX", Nothing),
     ("webhook/waiting.rs WAITING_MAX", Gauge("agentgate_webhook_waiting")),
 ];
 

@@ -19,6 +19,7 @@ mod limits;
 mod orders;
 mod outcomes;
 mod policy;
+mod quota;
 mod raw;
 mod refusals;
 mod replicas;

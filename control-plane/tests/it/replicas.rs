@@ -1,7 +1,7 @@
 //! Two control planes on one journal, over real gRPC: what one of them acknowledged, the other one obeys, shows and ends.
 
 use crate::webhook::{next, receiver};
-use crate::world::{EPOCH, PATIENCE, Setup, Vm, World, call, eventually, outcome};
+use crate::world::{EPOCH, PATIENCE, Setup, Vm, World, call, eventually, outcome, visit};
 use agentgate_control_plane::config::Limits;
 use agentgate_core::approval::shown_digest;
 use agentgate_core::transparency::leaf::Kind;
@@ -447,4 +447,46 @@ async fn calls_of_one_subject_at_two_replicas_are_each_decided_once() {
     let records = pair.0[0].journal.follow(0, u32::MAX).await.unwrap();
     let entries = records.iter().map(|record| agentgate_control_plane::transparency::entry(record).unwrap());
     assert_eq!(entries.filter(|entry| entry.kind == Kind::Decision).count() as u64, 2 * total, "each is on record once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_replica_shows_all_and_says_who_is_gone_and_whose_name_is_taken() {
+    let setup = |replica| Setup { shared: true, replica, ..Setup::default() };
+    let one = World::with(setup("one")).await;
+    let other = one.beside(&setup("other")).await;
+    let pair = Pair([one, other]);
+    let _vms = pair.vms().await;
+    kill(&pair.0[0], everything()).await;
+    let told = async |at: usize| status(&pair.0[at]).await.replicas;
+    for at in [0, 1] {
+        looked(&pair, "both are in the list", async || {
+            let replicas = told(at).await;
+            let whole = |replica: &v1::ReplicaStatus| {
+                !replica.gone && !replica.doubled && (replica.filters, replica.epoch) == (1, 2) && replica.started_at_us > 0
+            };
+            replicas.iter().map(|replica| replica.name.as_str()).eq(["one", "other"]) && replicas.iter().all(whole)
+        })
+        .await;
+    }
+    let Pair([one, other]) = pair;
+    let (directory, clock, hands, journal) = (other.directory, other.clock, other.hands, other.journal);
+    drop(other.running);
+    hands.advance(S * 30);
+    one.hands.advance(S * 30);
+    let gone = eventually("one that was killed is gone", async || {
+        one.hands.advance(S);
+        status(&one).await.replicas.into_iter().find(|replica| replica.gone)
+    });
+    assert_eq!(gone.await.name, "other");
+    // Whoever comes in its place was given the name of one that lives.
+    hands.set(one.clock.now());
+    let twin = World::on(directory, clock, hands, journal, &setup("one")).await;
+    let both = Pair([one, twin]);
+    looked(&both, "two of one name are told", async || {
+        let doubled = status(&both.0[0]).await.replicas.into_iter().filter(|replica| replica.doubled && replica.name == "one");
+        doubled.count() == 2
+    })
+    .await;
+    let (_, metrics) = visit(both.0[1].running.metrics, "/metrics").await;
+    assert!(metrics.contains("agentgate_replica_doubled"), "{metrics}");
 }

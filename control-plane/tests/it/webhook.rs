@@ -2,9 +2,11 @@
 
 use crate::world::{PATIENCE, Setup, World, call, eventually};
 use agentgate_core::approval::shown_digest;
+use agentgate_core::digest::Digest;
 use agentgate_proto::v1::approvals_client::ApprovalsClient;
 use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::{self, Verdict};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -105,6 +107,52 @@ async fn an_approver_hears_of_a_call_and_again_after_a_restart_and_of_its_end() 
     granted.says(r#""event":"approval.granted""#);
     granted.says(r#""by":"spiffe://agentgate.local/operator/me","answer":"fine by me""#);
     assert_ne!(granted.header("webhook-id"), first.header("webhook-id"));
+}
+
+async fn decide(world: &World, id: &str, grant: bool) {
+    let mut operator = world.operator(ApprovalsClient::new).await;
+    let shown = operator.show_approval(v1::ShowApprovalRequest { id: id.into() }).await.unwrap();
+    let shown = shown.into_inner().approval.unwrap();
+    let seen = shown_digest(&shown.request).as_bytes().to_vec().into();
+    operator.decide_approval(v1::DecideApprovalRequest { id: id.into(), grant, seen, reason: "said".into() }).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_before_a_crash_is_told_after_it_and_once_it_was_taken_no_more() {
+    let (failing, mut not_taken, _directory) = receiver("500 Internal Server Error").await;
+    let (taking, mut heard, _other) = receiver("200 OK").await;
+    let world = World::with(failing).await;
+    let mut vm = world.vm().await;
+    let mut decided = Vec::new();
+    for (counter, title, grant) in [(1, "x", true), (2, "y", false)] {
+        let mut ask = call(counter, "add_note");
+        ask.body = String::from_utf8(ask.body.to_vec()).unwrap().replace(r#""x""#, &format!("{title:?}")).into();
+        let asked = vm.decided(ask).await;
+        assert_eq!(asked.verdict(), Verdict::Pending, "{asked:?}");
+        decide(&world, &asked.approval, grant).await;
+        decided.push(format!("{}_{}", asked.approval, if grant { "granted" } else { "denied" }));
+    }
+    // What was granted is used before anybody took the word of it.
+    assert_eq!(vm.decided(call(3, "add_note")).await.verdict(), Verdict::Allow);
+    let mut tried = BTreeSet::new();
+    while !decided.iter().all(|id| tried.contains(id)) {
+        tried.insert(next(&mut not_taken).await.header("webhook-id").to_owned());
+    }
+    let world = world.killed_and_restarted(&taking).await;
+    let mut told = BTreeSet::new();
+    for _ in &decided {
+        let message = next(&mut heard).await;
+        message.says(r#""by":"spiffe://agentgate.local/operator/me","answer":"said""#);
+        told.insert(message.header("webhook-id").to_owned());
+    }
+    assert_eq!(told, decided.into_iter().collect());
+    let slot = Digest::of("agentgate/slot/webhook-told/1", b"");
+    let marks = async || world.journal.slot(slot).await.unwrap().filter(|marks| marks.len() == 1 + 2 * 8);
+    eventually("both are marked", marks).await;
+    let world = world.killed_and_restarted(&taking).await;
+    let asked = world.vm_of("filter-laptop", [9; 16]).await.decided(call(4, "add_note")).await;
+    let message = next(&mut heard).await;
+    assert_eq!(message.header("webhook-id"), format!("{}_requested", asked.approval), "{}", message.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -53,6 +53,7 @@ pub(crate) struct Setup {
     /// Others may write the journal too.
     pub(crate) shared: bool,
     pub(crate) connection_age_max: Duration,
+    pub(crate) replica: &'static str,
     /// More of the configuration.
     pub(crate) configured: String,
 }
@@ -64,6 +65,7 @@ impl Default for Setup {
             embedded: false,
             shared: false,
             connection_age_max: DAY * 30,
+            replica: "test",
             configured: String::new(),
         }
     }
@@ -209,7 +211,7 @@ async fn run(directory: &Path, setup: &Setup, clock: &Clock, journal: &Arc<dyn J
     config.tls.connection_age_max = setup.connection_age_max;
     let (clock, journal) = (clock.clone(), Arc::clone(journal));
     let data_key = DataKey::new(&[1; 32]);
-    start(Given { config, clock, journal, keys: system_keys, data_key, replica: "test".into() }).await.unwrap()
+    start(Given { config, clock, journal, keys: system_keys, data_key, replica: setup.replica.into() }).await.unwrap()
 }
 
 pub(crate) fn authority(directory: &Path, now: Time) {

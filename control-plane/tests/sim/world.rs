@@ -15,6 +15,7 @@ use agentgate_control_plane::follow::Follow;
 use agentgate_control_plane::journal::{Change, Expected, Journal, Stream, Write};
 use agentgate_control_plane::policy::Policy;
 use agentgate_control_plane::privacy::Privacy;
+use agentgate_control_plane::quota::Quota;
 use agentgate_control_plane::session::Session;
 use agentgate_core::approval::{Order, shown_digest};
 use agentgate_core::digest::Digest;
@@ -534,6 +535,7 @@ async fn open(depot: Arc<Depot>, replica: usize, clock: Clock) -> Option<(Life, 
         session: Arc::clone(&session),
         privacy: Arc::new(Privacy::new(config::Privacy::default(), Arc::clone(&bodies))),
         bodies,
+        quota: Arc::new(Quota::none(clock.clone())),
     };
     let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));
     let follow = Follow {

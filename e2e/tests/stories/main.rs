@@ -17,6 +17,7 @@ mod documents;
 mod envoy_config;
 mod evidence;
 mod ext_authz;
+mod failover;
 mod failures;
 mod framing;
 mod laptop;

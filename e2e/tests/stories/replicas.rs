@@ -23,9 +23,9 @@ use std::time::Duration;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
 /// Calls that run between two blows: enough that each falls among calls under way.
-const MORE: usize = 40;
+pub(crate) const MORE: usize = 40;
 
-fn plan(url: String, others: &'static [&'static str]) -> WorldPlan {
+pub(crate) fn plan(url: String, others: &'static [&'static str]) -> WorldPlan {
     let mut plan = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap();
     plan.stack.policies = Some("e2e/policies/everything".into());
     plan.stack.database = Some(url);
@@ -34,13 +34,13 @@ fn plan(url: String, others: &'static [&'static str]) -> WorldPlan {
 }
 
 /// A call of its own tool: so the tool server, and the records, tell one from another.
-fn call(tool: &str) -> Vec<u8> {
+pub(crate) fn call(tool: &str) -> Vec<u8> {
     let params = json!({"name": tool, "arguments": {"query": "milk"}});
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
     request("POST", "/mcp", &HEADERS, body.as_bytes())
 }
 
-fn passes(gate: SocketAddr, tool: &str) -> bool {
+pub(crate) fn passes(gate: SocketAddr, tool: &str) -> bool {
     http1::exchange(gate, &call(tool)).is_ok_and(|answer| answer.text() == RESULT)
 }
 
@@ -71,7 +71,7 @@ fn load(gate: SocketAddr, client: usize, enough: &AtomicBool) -> (usize, BTreeMa
 }
 
 /// Four clients call without a pause while `during` goes on. How many calls passed, and what refused the others.
-fn under_load(gate: SocketAddr, during: impl FnOnce()) -> (usize, BTreeMap<String, usize>) {
+pub(crate) fn under_load(gate: SocketAddr, during: impl FnOnce()) -> (usize, BTreeMap<String, usize>) {
     let enough = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..4)
         .map(|client| {
@@ -90,12 +90,12 @@ fn under_load(gate: SocketAddr, during: impl FnOnce()) -> (usize, BTreeMap<Strin
 }
 
 /// Waits until so many calls more have run.
-fn more_arrive(world: &World) {
+pub(crate) fn more_arrive(world: &World) {
     let upstream = world.upstream().unwrap();
     upstream.until_arrived(upstream.arrived().len() + MORE).unwrap();
 }
 
-fn every_trace(cli: &Cli) -> Vec<Value> {
+pub(crate) fn every_trace(cli: &Cli) -> Vec<Value> {
     let mut traces = Vec::new();
     let mut after: Option<String> = None;
     loop {
@@ -111,18 +111,18 @@ fn every_trace(cli: &Cli) -> Vec<Value> {
 }
 
 /// A metric of a control plane; without such a line 0.
-fn metric(control_plane: &ControlPlane, name: &str) -> f64 {
+pub(crate) fn metric(control_plane: &ControlPlane, name: &str) -> f64 {
     let text = http1::get(control_plane.ports.metrics.parse().unwrap(), "/metrics").unwrap().text();
     let values = text.lines().filter(|line| !line.starts_with('#') && line.starts_with(name));
     values.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
-fn ready(control_plane: &ControlPlane) -> http1::Answer {
+pub(crate) fn ready(control_plane: &ControlPlane) -> http1::Answer {
     http1::get(control_plane.ports.metrics.parse().unwrap(), "/readyz").unwrap()
 }
 
 /// The newest checkpoint, once it covers the whole journal.
-fn checkpoint(control_plane: &ControlPlane, head: u64) -> Checkpoint {
+pub(crate) fn checkpoint(control_plane: &ControlPlane, head: u64) -> Checkpoint {
     let address: SocketAddr = control_plane.ports.metrics.parse().unwrap();
     let newest = || {
         let note = http1::get(address, "/checkpoint").ok()?;
@@ -143,12 +143,12 @@ fn extends(control_plane: &ControlPlane, old: &Checkpoint, new: &Checkpoint) {
     proof.extends((old.size, old.root), (new.size, new.root)).unwrap();
 }
 
-fn head(postgres: &Postgres, database: &str) -> u64 {
+pub(crate) fn head(postgres: &Postgres, database: &str) -> u64 {
     postgres.sql(database, "SELECT sequence FROM agentgate.head").unwrap().parse().unwrap()
 }
 
 /// No sequence is missing, no id is there twice, and no version of a stream is missing.
-fn is_gapless(postgres: &Postgres, database: &str) {
+pub(crate) fn is_gapless(postgres: &Postgres, database: &str) {
     let gaps = "SELECT count(*) = max(sequence) AND count(*) = (SELECT sequence FROM agentgate.head) \
                 AND count(DISTINCT id) = count(*) FROM agentgate.records";
     assert_eq!(postgres.sql(database, gaps).unwrap(), "t");
@@ -158,7 +158,7 @@ fn is_gapless(postgres: &Postgres, database: &str) {
 }
 
 /// Every call that the tool server saw is on record as allowed: decided once, and run once.
-fn each_ran_once(world: &World, traces: &[Value], through: usize) {
+pub(crate) fn each_ran_once(world: &World, traces: &[Value], through: usize) {
     let mut ids: BTreeMap<&str, usize> = BTreeMap::new();
     let mut allowed: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for trace in traces {

@@ -52,6 +52,7 @@ pub enum Cause {
     Draining,
     Identity,
     Reused,
+    QuotaExceeded,
     // Ours.
     /// An answer that says nothing that this contract knows.
     Unreadable,
@@ -138,6 +139,7 @@ impl From<v1::Undecided> for Undecided {
             Wire::Draining => Cause::Draining,
             Wire::Identity => Cause::Identity,
             Wire::Reused => Cause::Reused,
+            Wire::QuotaExceeded => Cause::QuotaExceeded,
         };
         Self { cause, detail: undecided.detail }
     }
@@ -158,6 +160,7 @@ impl Cause {
             Self::Draining => "draining",
             Self::Identity => "identity",
             Self::Reused => "reused",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::Unreadable => "unreadable",
             Self::NoAnswer => "no_answer",
             Self::StreamLost => "stream_lost",
@@ -166,11 +169,12 @@ impl Cause {
         }
     }
 
-    /// Whether only a person can end it: the filter may not ask for this, or the two do not speak the same contract.
+    /// Whether only a person can end it, or the next day: the filter may not ask for this, its tenant's quota is used up, or
+    /// the two do not speak the same contract.
     #[must_use]
     pub const fn is_lasting(self) -> bool {
         match self {
-            Self::Identity | Self::Unreadable => true,
+            Self::Identity | Self::QuotaExceeded | Self::Unreadable => true,
             Self::Overloaded
             | Self::Expired
             | Self::Contended
@@ -196,6 +200,7 @@ impl Cause {
             Self::Draining => Count::UndecidedDraining,
             Self::Identity => Count::UndecidedIdentity,
             Self::Reused => Count::UndecidedReused,
+            Self::QuotaExceeded => Count::UndecidedQuotaExceeded,
             Self::Unreadable => Count::UndecidedUnreadable,
             Self::NoAnswer => Count::UndecidedNoAnswer,
             Self::StreamLost => Count::UndecidedStreamLost,

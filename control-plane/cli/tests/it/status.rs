@@ -61,6 +61,60 @@ fn a_healthy_control_plane_fits_on_one_screen() {
 }
 
 #[test]
+fn replicas_are_shown_where_there_are_others_and_what_is_wrong_with_one() {
+    let replica = |name: &str, last_seen_us: u64, epoch: u64, gone: bool, doubled: bool| v1::ReplicaStatus {
+        name: name.into(),
+        version: "0.1.0".into(),
+        started_at_us: NOW - HOUR,
+        last_seen_us,
+        filters: 2,
+        epoch,
+        life: vec![1; 8].into(),
+        gone,
+        doubled,
+    };
+    let replicas = vec![
+        replica("cp1", NOW - 2_000_000, 7, false, false),
+        replica("cp2", NOW - 120_000_000, 7, true, false),
+        replica("cp3", NOW, 7, false, true),
+        replica("cp4", NOW, 6, false, false),
+    ];
+    let double = Answers { status: v1::ShowStatusResponse { replicas, ..well() }, ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["status"]).stdout);
+    for line in [
+        "  cp1          version 0.1.0, up 1h, hears 2 VMs, seen 2s ago\n",
+        "  cp2          GONE, last seen 2m ago\n",
+        "  cp3          TWO have this name: give each a `replica` of its own",
+        "  cp4          version 0.1.0, up 1h, hears 2 VMs, seen now, obeys epoch 6 of 7\n",
+    ] {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    let answer = json(&double.agentgate(&["status", "--output", "json"]));
+    assert_eq!((&answer["replicas"][1]["gone"], &answer["replicas"][2]["doubled"]), (&true.into(), &true.into()), "{answer}");
+}
+
+#[test]
+fn quotas_are_shown_where_there_are_some() {
+    let quota = |tenant: &str, used_bytes| v1::TenantQuota {
+        tenant: tenant.into(),
+        used_bytes,
+        limit_bytes: 1 << 30,
+        day_us: NOW / (24 * HOUR) * 24 * HOUR,
+    };
+    let status = v1::ShowStatusResponse { quotas: vec![quota("acme", 3 << 20), quota("globex", 1 << 30)], ..well() };
+    let double = Answers { status, ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["status"]).stdout);
+    for line in
+        ["  quota        tenant acme: 3.0 MiB of 1.0 GiB today\n", "  quota        tenant globex: 1.0 GiB of 1.0 GiB today\n"]
+    {
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    let answer = json(&double.agentgate(&["status", "--output", "json"]));
+    assert_eq!(answer["quotas"][0]["used_bytes"], 3 << 20);
+    assert_eq!(answer["quotas"][1]["day"], "2026-11-22T00:00:00.000Z", "{answer}");
+}
+
+#[test]
 fn the_vms_of_a_filter_are_one_line_and_each_is_told_of_who_asks() {
     let vm = |asker: &str, epoch: u8, node: &str, heard_us: u64| v1::FilterStatus {
         asker: format!("spiffe://agentgate.local/filter/{asker}"),

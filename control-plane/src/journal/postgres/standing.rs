@@ -14,6 +14,10 @@ pub(super) struct Standing {
     state: Mutex<State>,
 }
 
+/// What it means, and what is to be done: nobody but a person can know which of two stores is the one.
+const ON_A_FORK: &str = "; what was answered in between is promised and not in this store: bring back the store that has it, or \
+                         take this one, which loses it; then start every control plane again";
+
 /// The newest record that was acknowledged or read here. A store that does not hold it is another store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -99,8 +103,9 @@ impl Standing {
         let mut state = self.state();
         if state.fork.is_none() {
             metrics::gauge!("agentgate_journal_forked").set(1.0);
+            let why = format!("{why}{ON_A_FORK}");
             tracing::error!(why, "the journal's store is another one than before: nothing is written any more");
-            state.fork = Some(why.to_owned());
+            state.fork = Some(why);
         }
     }
 

@@ -223,3 +223,52 @@ async fn forgetting_beside_a_busy_writer_loses_nothing() {
     drop(journal);
     assert_eq!(open(directory.path()).opening().damage, []);
 }
+
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (entry, is_folder) = entry.map(|entry| (entry.path(), entry.file_type().unwrap().is_dir())).unwrap();
+        let target = to.join(entry.file_name().unwrap());
+        if is_folder {
+            copied(&entry, &target);
+        } else {
+            fs::copy(&entry, &target).unwrap();
+        }
+    }
+}
+
+/// The process is gone between giving a segment back and telling the index of it.
+#[tokio::test]
+async fn an_index_that_knows_a_segment_that_is_gone_is_mended_and_space_comes_back_still() {
+    let directory = tempfile::tempdir().unwrap();
+    let (index, before) = (directory.path().join("journal/index"), directory.path().join("index-before"));
+    let journal = open(directory.path());
+    append_large(&journal, 1..=150).await;
+    // Whoever copies the bodies holds this: nothing is given back meanwhile.
+    let held = fs::File::options().write(true).open(directory.path().join("journal/hold-bodies")).unwrap();
+    held.lock().unwrap();
+    journal.discard(addresses(1..=60)).await.unwrap();
+    drop(journal);
+    copied(&index, &before);
+    held.unlock().unwrap();
+    let given_back = || segments(directory.path()).1;
+    let journal = open(directory.path());
+    eventually(|| given_back() >= 3).await;
+    drop(journal);
+    let first = given_back();
+    fs::remove_dir_all(&index).unwrap();
+    copied(&before, &index);
+    let journal = open(directory.path());
+    assert_eq!((journal.opening().damage.len(), journal.opening().index_rebuilt.is_some()), (0, false));
+    // It takes up what is gone before it comes to what is forgotten now.
+    journal.discard(addresses(61..=130)).await.unwrap();
+    eventually(|| given_back() >= first + 3 || journal.health().unavailable.is_some()).await;
+    assert_eq!(journal.health().unavailable, None);
+    append_each(&journal, 1..=20).await;
+    assert_eq!(journal.verify().await.unwrap(), []);
+    for number in 131..=150 {
+        assert_eq!(journal.fetch(body_address(&large(number))).await, Ok(Some(large(number))));
+    }
+    drop(journal);
+    assert_eq!(open(directory.path()).opening().damage, []);
+}

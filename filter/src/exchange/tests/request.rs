@@ -433,6 +433,7 @@ fn only_what_time_can_mend_is_to_be_sent_again() {
     for (cause, next, retry) in [
         (Cause::NoAnswer, "Wait a moment, then send the same again.", true),
         (Cause::Identity, "Sending it again does not help: whoever runs this gate has to mend it first.", false),
+        (Cause::QuotaExceeded, "Sending it again does not help", false),
         (Cause::Unreadable, "Sending it again does not help", false),
     ] {
         let body = refused_with(Answered::Undecided(undecided(cause)));
