@@ -212,7 +212,7 @@ impl Page<'_> {
                 self.looked.lines += 1;
                 past::flooded(bodies, record.sequence, at, &flood).await?
             }
-            (_, What::Outcome(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => return Ok(()),
+            (_, What::Outcome(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_)) => return Ok(()),
         };
         self.traces.extend(self.filter.wants(&trace).then_some(trace));
         Ok(())
@@ -223,6 +223,6 @@ impl Page<'_> {
 fn is_of_a_subject(what: &What) -> bool {
     match what {
         What::Decision(_) | What::Outcome(_) | What::Flood(_) => true,
-        What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => false,
+        What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_) => false,
     }
 }

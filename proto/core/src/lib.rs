@@ -22,6 +22,7 @@ pub mod mode;
 pub mod principal;
 pub mod reply;
 pub mod rest;
+pub mod retention;
 pub mod time;
 #[cfg(feature = "transparency")]
 pub mod transparency;

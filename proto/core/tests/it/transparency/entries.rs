@@ -43,7 +43,7 @@ fn what_is_no_entry_is_refused_by_name() {
         check(0, form, wanted);
     }
     for kind in 0..=255 {
-        check(1, kind, if (1..=7).contains(&kind) { Ok(()) } else { Err(EntryError::Kind(kind)) });
+        check(1, kind, if (1..=9).contains(&kind) { Ok(()) } else { Err(EntryError::Kind(kind)) });
     }
     for (sequence, wanted) in [(0, Err(EntryError::Sequence(0))), (1, Ok(()))] {
         check(9, sequence, wanted);
