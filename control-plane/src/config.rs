@@ -5,6 +5,7 @@
 mod approvals;
 mod data_key;
 mod operator;
+mod retention;
 mod transparency;
 mod users;
 
@@ -22,6 +23,8 @@ use data_key::DataKeyFile;
 pub use data_key::{DataKeySource, DataKeys};
 use operator::OperatorFile;
 pub use operator::Role;
+pub use retention::Retention;
+use retention::RetentionFile;
 pub use transparency::Transparency;
 use transparency::TransparencyFile;
 use users::UsersFile;
@@ -45,6 +48,7 @@ pub struct Config {
     pub data_key: DataKeys,
     pub transparency: Transparency,
     pub traces: Traces,
+    pub retention: Retention,
     pub policy: PolicyFolder,
     pub filter: BTreeMap<Asker, Filter>,
     pub operator: BTreeMap<SpiffeId, BTreeSet<Role>>,
@@ -175,6 +179,7 @@ limits! {
     approvals_per_subject_max = 64,
     kills_max = 1_024,
     modes_max = 4_096,
+    holds_max = 1_024,
     tails_max = 16,
     drain_s = 10,
 }
@@ -199,6 +204,8 @@ struct File {
     transparency: TransparencyFile,
     #[serde(default)]
     traces: TracesFile,
+    #[serde(default)]
+    retention: RetentionFile,
     #[serde(default)]
     policy: PolicyFile,
     #[serde(default)]
@@ -305,6 +312,7 @@ impl Config {
             data_key: DataKeys::check(file.data_key, base)?,
             transparency: Transparency::check(file.transparency, base)?,
             traces: Traces { snapshot: base.join(file.traces.snapshot) },
+            retention: Retention::check(file.retention)?,
             policy: PolicyFolder {
                 directory: base.join(file.policy.directory),
                 poll: positive("policy.poll_ms", file.policy.poll_ms, Duration::from_millis)?,

@@ -20,6 +20,7 @@ pub mod identity;
 pub mod journal;
 pub mod policy;
 pub mod rarely;
+pub mod retention;
 pub mod run;
 mod secret_file;
 pub mod server;

@@ -24,6 +24,8 @@ use crate::journal::postgres::{self, Postgres};
 use crate::journal::{Halting, Journal, Memory};
 use crate::policy::{Policy, PolicyError};
 use crate::rarely::Rarely;
+use crate::retention::rpc::RetentionRpc;
+use crate::retention::{self, Retention};
 use crate::server::{self, Listening, Services, Site};
 use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
@@ -264,6 +266,14 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         session: Arc::clone(&session),
         told: Rarely::default(),
     };
+    let kept = retention::Rooms {
+        bodies: Arc::clone(&bodies),
+        control: Arc::clone(&control),
+        session: Arc::clone(&session),
+        approvals: Arc::clone(&approvals),
+    };
+    let tenants = config.filter.values().flat_map(|filter| filter.tenants().cloned()).collect();
+    let retention = Arc::new(Retention::new(kept, clock.clone(), config.retention.clone(), tenants));
     let history = Arc::new(History::new(Arc::clone(&bodies), clock.clone(), config.limits.clone(), known));
     let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms));
     let status = Arc::new(Status {
@@ -315,6 +325,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         policy: PolicyRpc { history, leaving: leaving.clone() },
         transparency: TransparencyRpc(Arc::clone(&log)),
         evidence: EvidenceRpc { evidence, identity: Arc::clone(&identity), leaving: leaving.clone() },
+        retention: RetentionRpc { retention: Arc::clone(&retention), identity: Arc::clone(&identity) },
     };
 
     let mut listeners = JoinSet::new();
@@ -353,6 +364,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(watch_certificates(identity, clock));
     chores.spawn(upkeep());
     chores.spawn(rewrap(bodies));
+    chores.spawn(retention.keeping());
     chores.spawn(Arc::clone(&log).auditing());
     chores.spawn(log.integrating());
     chores.spawn(Arc::clone(&status).measuring());

@@ -7,6 +7,7 @@ use crate::journal::Stream;
 use crate::telemetry::number;
 use agentgate_core::id::{Principal, Tenant};
 use agentgate_core::time::Time;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Sessions whose key is at hand. A key that was forgotten while its session goes on is followed by another: that costs a
@@ -25,6 +26,8 @@ pub(super) struct Known {
     by_session: Bounded<SessionId, Arc<Seal>>,
     streams: Bounded<Subject, Stream>,
     handles: Bounded<Subject, Handles>,
+    /// How often keys were forgotten. What was read or made before the last time may be one of them.
+    pub(super) forgotten: u64,
 }
 
 /// The handles of a subject that got a key since then.
@@ -43,6 +46,7 @@ impl Known {
             by_session: Bounded::new(SESSION_KEYS_MAX),
             streams: Bounded::new(SUBJECT_STREAMS_MAX),
             handles: Bounded::new(SUBJECT_STREAMS_MAX),
+            forgotten: 0,
         }
     }
 
@@ -95,9 +99,10 @@ impl Known {
         self.say();
     }
 
-    pub(super) fn forget(&mut self, session: SessionId) {
-        self.current.retain(|_, seal| seal.session != session);
-        self.by_session.retain(|known, _| *known != session);
+    pub(super) fn forget(&mut self, sessions: &HashSet<SessionId>) {
+        self.current.retain(|_, seal| !sessions.contains(&seal.session));
+        self.by_session.retain(|known, _| !sessions.contains(known));
+        self.forgotten += 1;
         self.say();
     }
 

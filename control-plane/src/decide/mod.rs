@@ -224,11 +224,15 @@ impl Decide {
     async fn record(&self, hearing: &Hearing<'_>, work: Option<&heavy::Turn<'_>>) -> Result<Decided, Undecided> {
         let question = hearing.question;
         self.routes.called(&hearing.caller.server, question.ask.observe, self.clock.now());
-        let seal = self.before(question, self.bodies.seal(&hearing.scope(), self.clock.now())).await?;
-        let seal = seal.map_err(record::unavailable)?;
+        let scope = hearing.scope();
+        // Made before the subject's turn: it may take a write.
+        let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?;
+        seal.map_err(record::unavailable)?;
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
             let now = self.control.now();
+            // Not before `now`: whoever purged this key since is a later epoch, and fences the decision off.
+            let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?.map_err(record::unavailable)?;
             let policy = self.before(question, self.policy.deciding(&now)).await?.map_err(record::unavailable)?;
             let weigh = || match work {
                 Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref(), &seal)),
