@@ -18,7 +18,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 /// What an order may give as its reason, in bytes: the refused agent is told of it.
-pub(crate) const ORDER_REASON_BYTES_MAX: usize = 1_024;
+pub(super) const ORDER_REASON_BYTES_MAX: usize = 1_024;
 
 /// How often one order is folded again because another replica was first.
 const ORDER_ATTEMPTS_MAX: u32 = 8;

@@ -31,12 +31,25 @@ pub enum ControlError {
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Policy(v1::PolicyRecord),
-    Kill { resumed: bool, body: v1::KillBody },
-    Mode { mode: v1::Mode, body: v1::ModeBody },
+    Kill {
+        resumed: bool,
+        body: v1::KillBody,
+    },
+    Mode {
+        mode: v1::Mode,
+        body: v1::ModeBody,
+    },
     /// Without words: they were erased.
-    Hold { lifts: Sequence, body: Option<v1::HoldBody>, key: Option<SessionId> },
+    Hold {
+        lifts: Sequence,
+        body: Option<v1::HoldBody>,
+        key: Option<SessionId>,
+    },
     /// Its words are for people alone, and not read here.
-    Purge { purge: v1::PurgeRecord, body: Option<v1::PurgeBody> },
+    Purge {
+        purge: v1::PurgeRecord,
+        body: Option<v1::PurgeBody>,
+    },
 }
 
 /// Folds what stands in the global stream after `now`.

@@ -60,9 +60,8 @@ impl Retention {
         loop {
             let (kept, next) = self.rooms.bodies.kept(after).await?;
             let is_old = |kept: &Kept| before.is_none_or(|before| last_call_us(kept) <= before.micros());
-            covered.extend(
-                kept.into_iter().filter(|kept| extent.is_none_or(|extent| extent.covers(&kept.whose)) && is_old(kept)),
-            );
+            covered
+                .extend(kept.into_iter().filter(|kept| extent.is_none_or(|extent| extent.covers(&kept.whose)) && is_old(kept)));
             if covered.len() > PURGED_PER_ORDER_MAX {
                 return Err(RetentionError::TooMany);
             }

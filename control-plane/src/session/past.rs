@@ -124,7 +124,16 @@ pub(super) async fn decision(bodies: &Bodies, sequence: Sequence) -> Result<Opti
         match parse(&record)? {
             (at, What::Decision(decision)) => return found(bodies, &record, at, decision).await.map(Some),
             (_, What::Outcome(outcome)) => sequence = outcome.decision,
-            (_, What::Policy(_) | What::Flood(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_)) => return Ok(None),
+            (
+                _,
+                What::Policy(_)
+                | What::Flood(_)
+                | What::Approval(_)
+                | What::Kill(_)
+                | What::Mode(_)
+                | What::Hold(_)
+                | What::Purge(_),
+            ) => return Ok(None),
         }
     }
     Ok(None)

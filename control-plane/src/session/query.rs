@@ -212,7 +212,16 @@ impl Page<'_> {
                 self.looked.lines += 1;
                 past::flooded(bodies, record.sequence, at, &flood).await?
             }
-            (_, What::Outcome(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_)) => return Ok(()),
+            (
+                _,
+                What::Outcome(_)
+                | What::Policy(_)
+                | What::Approval(_)
+                | What::Kill(_)
+                | What::Mode(_)
+                | What::Hold(_)
+                | What::Purge(_),
+            ) => return Ok(()),
         };
         self.traces.extend(self.filter.wants(&trace).then_some(trace));
         Ok(())
