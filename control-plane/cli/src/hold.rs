@@ -36,7 +36,7 @@ pub struct PlaceArguments {
     #[command(flatten)]
     named: Named,
     /// Why, for whoever finds it later
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, num_args = 1, value_name = "TEXT")]
     reason: String,
 }
 
@@ -46,7 +46,7 @@ pub struct LiftArguments {
     #[arg(value_name = "HOLD")]
     hold: u64,
     /// Why, for whoever asks later
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, num_args = 1, value_name = "TEXT")]
     reason: String,
 }
 

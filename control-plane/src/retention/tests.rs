@@ -5,8 +5,9 @@ use crate::body::{SESSION_KEY_US, SessionId};
 use crate::clock::Manual;
 use crate::config::Limits;
 use crate::identity::Subject;
-use crate::journal::embedded::{Embedded, Settings};
-use crate::journal::{Appended, BoxFuture, Change, Health, Journal, Memory, Position, Record, Sequence, Slot, Stream, Version};
+use crate::journal::{
+    Appended, BoxFuture, Change, Embedded, Health, Journal, Memory, Position, Record, Sequence, Settings, Slot, Stream, Version,
+};
 use crate::session::{Draft, Recorded};
 use agentgate_core::id::{CallId, Epoch};
 use prost::Message as _;

@@ -26,6 +26,7 @@ mod origin;
 mod policy;
 mod replicas;
 mod rest;
+mod retention;
 mod rust_sdk;
 mod session;
 mod start;
