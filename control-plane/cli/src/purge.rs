@@ -111,7 +111,7 @@ fn render(request: &v1::PurgeRequest, purged: &v1::PurgeResponse, screen: &Scree
             "a backup from before has the keys too, wrapped under the data key: erase it as well",
         );
     } else {
-        let later = "not all could be erased yet; it is tried until they are: see `agentgate status`";
+        let later = "not all could be erased yet; it is tried until they are: the control plane's log says why";
         pairs.pair("keys", Palette::Waiting, later);
     }
     pairs.finish()

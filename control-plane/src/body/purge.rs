@@ -3,7 +3,7 @@
 //! INVARIANT: from that moment on nothing is opened or sealed with such a key, though its slot may still hold it. How far purges
 //! were carried out is kept in a slot, so that what a crash cut is carried out at the next start.
 
-use super::{Bodies, KeyError, SessionId, data_key};
+use super::{Bodies, KeyError, SessionId, data_key, slot_of};
 use crate::journal::{SLOTS_PAGE_MAX, Sequence, Slot};
 use crate::telemetry::number;
 use agentgate_core::digest::Digest;
@@ -72,6 +72,19 @@ impl Bodies {
     #[must_use]
     pub fn unfinished_purges(&self) -> usize {
         self.purges().unfinished.len()
+    }
+
+    /// Erases the keys of a purge, and says how many there still were. They were forgotten when it became known, so nobody who
+    /// makes a key meanwhile has to make it again.
+    ///
+    /// # Errors
+    /// When the journal cannot write.
+    pub async fn erase_purged(&self, sessions: &[SessionId]) -> Result<u64, KeyError> {
+        let mut erased = 0;
+        for session in sessions {
+            erased += u64::from(self.erase_slot(slot_of(*session)).await?);
+        }
+        Ok(erased)
     }
 
     /// Whether another process carried out this purge already.

@@ -27,10 +27,7 @@ impl Retention {
 
     async fn carry(&self, sequence: Sequence, purge: &v1::PurgeRecord) -> Result<(), RetentionError> {
         let (bodies, sessions): (_, Vec<SessionId>) = (&self.rooms.bodies, sessions_of(purge).collect());
-        let mut erased = 0_u64;
-        for session in &sessions {
-            erased += u64::from(bodies.erase(*session).await?);
-        }
+        let erased = bodies.erase_purged(&sessions).await?;
         metrics::counter!("agentgate_session_keys_erased_total").increment(erased);
         self.rooms.approvals.forget(&sessions);
         self.rooms.session.forget(&sessions).await?;

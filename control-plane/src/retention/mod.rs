@@ -55,7 +55,7 @@ pub enum RetentionError {
     Held { hold: Sequence, what: String },
     #[error("it is more than {PURGED_PER_ORDER_MAX} sessions; purge them in parts, with --before")]
     TooMany,
-    #[error("{PURGES_UNFINISHED_MAX} purges are on record and could not be carried out yet; see `agentgate status`")]
+    #[error("{PURGES_UNFINISHED_MAX} purges are on record and could not be carried out yet; the control plane's log says why")]
     Crowded,
     #[error("something was purged {RETAIN_ATTEMPTS_MAX} times meanwhile; try again")]
     Contended,
@@ -139,10 +139,11 @@ impl Retention {
                 Err(RetentionError::Moved) => {}
                 Ok(ack) if ack.changed => return Ok((ack.sequence, ack)),
                 // It may have been lifted since: then it is placed anew.
-                Ok(ack) => match number_of(&self.rooms.control.now(), &extent) {
-                    Some(hold) => return Ok((hold, ack)),
-                    None => {}
-                },
+                Ok(ack) => {
+                    if let Some(hold) = number_of(&self.rooms.control.now(), &extent) {
+                        return Ok((hold, ack));
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }

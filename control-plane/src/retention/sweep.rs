@@ -27,12 +27,11 @@ impl Retention {
         let mut orders = self.rooms.control.follow();
         let mut next = self.clock.elapsed();
         loop {
-            let mut wait = self.config.sweep;
             if let Err(error) = self.carry_out().await {
                 self.trouble(&error);
-                wait = AGAIN;
+                next = self.clock.elapsed().saturating_add(AGAIN);
             } else if self.clock.elapsed() >= next {
-                wait = match self.sweep().await {
+                let wait = match self.sweep().await {
                     Ok(true) => self.config.sweep,
                     Ok(false) => AGAIN,
                     Err(error) => {
@@ -43,6 +42,7 @@ impl Retention {
                 };
                 next = self.clock.elapsed().saturating_add(wait);
             }
+            let wait = next.saturating_sub(self.clock.elapsed());
             tokio::select! {
                 changed = orders.changed() => if changed.is_err() { return },
                 () = self.clock.sleep(wait) => {}

@@ -65,7 +65,10 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
 
 #[test]
 fn what_is_held_stays_and_what_is_purged_is_erased_for_good_while_every_proof_holds() {
-    let mut world = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap().start().unwrap();
+    let mut plan = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap();
+    // No case of it names the agent: then whatever does in the journal is about the agent.
+    plan.stack.policies = Some("e2e/policies/everything".into());
+    let mut world = plan.start().unwrap();
     let cli = world.stack.cli.clone();
     call(&world, 1);
     let line = ended(&cli, 1)[0].clone();
