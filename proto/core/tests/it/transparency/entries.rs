@@ -95,8 +95,8 @@ fn a_bundle_holds_its_entries_and_nothing_else() {
     let first = "tile/entries/000.p/44".to_owned();
     assert_eq!(elsewhere, Err(BundleError::Sequence { path: first, at: 0, sequence: 257 }));
     let mut strange = bytes;
-    strange[3] = 9;
-    let wanted = BundleError::Entry { path: path(), at: 0, source: EntryError::Kind(9) };
+    strange[3] = 10;
+    let wanted = BundleError::Entry { path: path(), at: 0, source: EntryError::Kind(10) };
     // The kind is the entry's second byte, behind two of its length.
     assert_eq!(bundle.decode(&strange), Err(wanted));
 }
