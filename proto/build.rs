@@ -5,13 +5,14 @@ use std::{env, error::Error, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "agentgate/v1/approval.proto",
     "agentgate/v1/control.proto",
     "agentgate/v1/evidence.proto",
     "agentgate/v1/gate.proto",
     "agentgate/v1/policy.proto",
     "agentgate/v1/record.proto",
+    "agentgate/v1/retention.proto",
     "agentgate/v1/status.proto",
     "agentgate/v1/trace.proto",
     "agentgate/v1/transparency.proto",

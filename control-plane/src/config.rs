@@ -7,6 +7,7 @@ mod data_key;
 mod operator;
 mod privacy;
 mod quota;
+mod retention;
 mod transparency;
 mod users;
 
@@ -28,6 +29,8 @@ pub use privacy::Privacy;
 use privacy::PrivacyFile;
 use quota::QuotaFile;
 pub use quota::Quotas;
+pub use retention::Retention;
+use retention::RetentionFile;
 pub use transparency::Transparency;
 use transparency::TransparencyFile;
 use users::UsersFile;
@@ -54,6 +57,7 @@ pub struct Config {
     pub privacy: Privacy,
     pub transparency: Transparency,
     pub traces: Traces,
+    pub retention: Retention,
     pub policy: PolicyFolder,
     pub filter: BTreeMap<Asker, Filter>,
     pub operator: BTreeMap<SpiffeId, BTreeSet<Role>>,
@@ -185,6 +189,7 @@ limits! {
     approvals_per_subject_max = 64,
     kills_max = 1_024,
     modes_max = 4_096,
+    holds_max = 1_024,
     tails_max = 16,
     drain_s = 10,
 }
@@ -212,6 +217,8 @@ struct File {
     transparency: TransparencyFile,
     #[serde(default)]
     traces: TracesFile,
+    #[serde(default)]
+    retention: RetentionFile,
     #[serde(default)]
     policy: PolicyFile,
     #[serde(default)]
@@ -322,6 +329,7 @@ impl Config {
             privacy: Privacy::check(&file.privacy)?,
             transparency: Transparency::check(file.transparency, base)?,
             traces: Traces { snapshot: base.join(file.traces.snapshot) },
+            retention: Retention::check(file.retention)?,
             policy: PolicyFolder {
                 directory: base.join(file.policy.directory),
                 poll: positive("policy.poll_ms", file.policy.poll_ms, Duration::from_millis)?,

@@ -5,6 +5,7 @@ use crate::control::OrderError;
 use crate::evidence::EvidenceError;
 use crate::history::HistoryError;
 use crate::identity;
+use crate::retention::RetentionError;
 use crate::session::TraceError;
 use crate::transparency::{LogError, TransparencyError};
 use tonic::{Code, Status};
@@ -105,6 +106,21 @@ impl From<EvidenceError> for Status {
             EvidenceError::Left => Code::Cancelled,
             EvidenceError::NoFile(_) => Code::NotFound,
             EvidenceError::Failed => Code::Internal,
+        };
+        Self::new(code, agentgate_core::error::chain(&error))
+    }
+}
+
+impl From<RetentionError> for Status {
+    fn from(error: RetentionError) -> Self {
+        let code = match error {
+            RetentionError::Order(error) => return error.into(),
+            RetentionError::Malformed(_) => Code::InvalidArgument,
+            RetentionError::Absent(_) | RetentionError::Stranger(_) | RetentionError::NoHold(_) => Code::NotFound,
+            RetentionError::Tenants { .. } | RetentionError::Held { .. } | RetentionError::TooMany => Code::FailedPrecondition,
+            RetentionError::Crowded => Code::ResourceExhausted,
+            RetentionError::Contended | RetentionError::Moved => Code::Aborted,
+            RetentionError::Key(_) | RetentionError::Read(_) | RetentionError::GiveBack(_) => Code::Unavailable,
         };
         Self::new(code, agentgate_core::error::chain(&error))
     }

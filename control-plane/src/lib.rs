@@ -23,6 +23,7 @@ pub mod privacy;
 pub mod quota;
 pub mod rarely;
 pub mod replica;
+pub mod retention;
 pub mod run;
 mod secret_file;
 pub mod server;

@@ -27,6 +27,8 @@ use crate::privacy::Privacy;
 use crate::quota::Quota;
 use crate::rarely::Rarely;
 use crate::replica::{self, Replicas};
+use crate::retention::rpc::RetentionRpc;
+use crate::retention::{self, Retention};
 use crate::server::{self, Listening, Services, Site};
 use crate::session::rpc::TraceRpc;
 use crate::session::{PastError, Session};
@@ -274,6 +276,14 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         session: Arc::clone(&session),
         told: Rarely::default(),
     };
+    let kept = retention::Rooms {
+        bodies: Arc::clone(&bodies),
+        control: Arc::clone(&control),
+        session: Arc::clone(&session),
+        approvals: Arc::clone(&approvals),
+    };
+    let tenants = config.filter.values().flat_map(|filter| filter.tenants().cloned()).collect();
+    let retention = Arc::new(Retention::new(kept, clock.clone(), config.retention.clone(), tenants));
     let history = Arc::new(History::new(Arc::clone(&bodies), clock.clone(), config.limits.clone(), known));
     let decide = Arc::new(Decide::new(&config.limits, clock.clone(), rooms));
     let known_here = (Arc::clone(&identity.heard), Arc::clone(&control));
@@ -335,6 +345,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         policy: PolicyRpc { history, leaving: leaving.clone() },
         transparency: TransparencyRpc(Arc::clone(&log)),
         evidence: EvidenceRpc { evidence, identity: Arc::clone(&identity), leaving: leaving.clone() },
+        retention: RetentionRpc { retention: Arc::clone(&retention), identity: Arc::clone(&identity) },
     };
 
     let mut listeners = JoinSet::new();
@@ -375,6 +386,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(watch_certificates(identity, clock));
     chores.spawn(upkeep());
     chores.spawn(rewrap(bodies));
+    chores.spawn(retention.keeping());
     chores.spawn(Arc::clone(&log).auditing());
     chores.spawn(log.integrating());
     chores.spawn(Arc::clone(&status).measuring());

@@ -14,6 +14,7 @@ use crate::evidence::rpc::EvidenceRpc;
 use crate::history::{REQUEST_BYTES_MAX, rpc::PolicyRpc};
 use crate::identity::{Identity, Peer, rpc as gate};
 use crate::rarely::Rarely;
+use crate::retention::rpc::RetentionRpc;
 use crate::session::rpc::TraceRpc;
 use crate::status::{Status, rpc::StatusRpc};
 use crate::telemetry::Counted;
@@ -23,6 +24,7 @@ use agentgate_proto::v1::control_server::ControlServer;
 use agentgate_proto::v1::evidence_server::EvidenceServer;
 use agentgate_proto::v1::gate_server::GateServer;
 use agentgate_proto::v1::policy_server::PolicyServer;
+use agentgate_proto::v1::retention_server::RetentionServer;
 use agentgate_proto::v1::status_server::StatusServer;
 use agentgate_proto::v1::trace_server::TraceServer;
 use agentgate_proto::v1::transparency_server::TransparencyServer;
@@ -76,6 +78,7 @@ pub struct Services {
     pub policy: PolicyRpc,
     pub transparency: TransparencyRpc,
     pub evidence: EvidenceRpc,
+    pub retention: RetentionRpc,
 }
 
 /// A connection whose other end was verified.
@@ -130,6 +133,7 @@ impl Listening {
         health.set_serving::<PolicyServer<PolicyRpc>>().await;
         health.set_serving::<TransparencyServer<TransparencyRpc>>().await;
         health.set_serving::<EvidenceServer<EvidenceRpc>>().await;
+        health.set_serving::<RetentionServer<RetentionRpc>>().await;
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(agentgate_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -148,6 +152,7 @@ impl Listening {
             .add_service(PolicyServer::new(services.policy).max_decoding_message_size(REQUEST_BYTES_MAX))
             .add_service(TransparencyServer::new(services.transparency))
             .add_service(EvidenceServer::new(services.evidence))
+            .add_service(RetentionServer::new(services.retention))
             .add_service(health_rpc)
             .add_optional_service(reflection)
             .serve_with_incoming_shutdown(incoming, left(leaving))

@@ -6,6 +6,7 @@ pub mod ask;
 pub mod facts;
 pub mod order;
 pub mod reading;
+pub mod retention;
 #[cfg(feature = "transparency")]
 pub mod transparency;
 pub mod verdict;
@@ -34,6 +35,8 @@ impl v1::record::What {
             Self::Approval(approval) => approval.body.as_ref(),
             Self::Kill(kill) => kill.body.as_ref(),
             Self::Mode(mode) => mode.body.as_ref(),
+            Self::Hold(hold) => hold.body.as_ref(),
+            Self::Purge(purge) => purge.body.as_ref(),
             Self::Policy(_) => None,
         }
     }

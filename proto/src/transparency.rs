@@ -21,6 +21,8 @@ pub fn entry(sequence: u64, record: &v1::Record, stored: &[u8]) -> Option<Entry>
         What::Approval(_) => (Kind::Approval, None, 0),
         What::Kill(_) => (Kind::Kill, None, 0),
         What::Mode(_) => (Kind::Mode, None, 0),
+        What::Hold(_) => (Kind::Hold, None, 0),
+        What::Purge(_) => (Kind::Purge, None, 0),
     };
     let call = call.map(|call| Digest::try_from(call.as_ref())).transpose().ok()?;
     Some(Entry { counter: number, ..Entry::of(kind, sequence, call.as_ref(), stored) })

@@ -5,7 +5,8 @@ use crate::failure::EXIT_CODES;
 use crate::output::Output;
 use crate::screen::ColorChoice;
 use crate::{
-    approve, authority, check, envoy, evidence, explain, journal, kill, log, mode, openapi, policy, status, trace, verify,
+    approve, authority, check, envoy, evidence, explain, hold, journal, kill, log, mode, openapi, policy, purge, status, trace,
+    verify,
 };
 use clap::{Arg, Command, CommandFactory as _, Parser, Subcommand};
 
@@ -64,6 +65,10 @@ pub enum Verb {
     Evidence(evidence::Arguments),
     /// Check a proof, an exported log or an evidence pack, with public keys alone
     Verify(verify::Arguments),
+    /// Keep what calls said from being erased, until the hold is lifted
+    Hold(hold::Arguments),
+    /// Erase what calls said, for ever; records and their proofs stay
+    Purge(purge::Arguments),
     /// Stop calls at once, above every policy: all, or those of a tenant, server, tool, agent or session
     Kill(kill::KillArguments),
     /// Let go on what was killed

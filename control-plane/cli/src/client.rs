@@ -8,6 +8,7 @@ use agentgate_proto::v1::approvals_client::ApprovalsClient;
 use agentgate_proto::v1::control_client::ControlClient;
 use agentgate_proto::v1::evidence_client::EvidenceClient;
 use agentgate_proto::v1::policy_client::PolicyClient;
+use agentgate_proto::v1::retention_client::RetentionClient;
 use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::trace_client::TraceClient;
 use agentgate_proto::v1::transparency_client::TransparencyClient;
@@ -36,6 +37,9 @@ const GREETING_MS_MAX: u64 = 2_000;
 
 /// A long reading says how far it is every second or so: one that is silent for so long is no reading any more.
 const PROGRESS_S_MAX: u64 = 30;
+
+/// A purge looks through all records of the time that it is about before it answers.
+const PURGE_S_MAX: u64 = 600;
 
 /// A page of 1,000 calls or one call with the largest body that a filter lets through, with room.
 const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -216,6 +220,26 @@ impl Client {
         self.unary(client.sign_evidence(v1::SignEvidenceRequest { files })).await
     }
 
+    pub async fn place_hold(&self, request: v1::PlaceHoldRequest) -> Result<v1::HoldResponse, Failure> {
+        let mut client = self.retention();
+        self.unary(client.place_hold(request)).await
+    }
+
+    pub async fn lift_hold(&self, request: v1::LiftHoldRequest) -> Result<v1::HoldResponse, Failure> {
+        let mut client = self.retention();
+        self.unary(client.lift_hold(request)).await
+    }
+
+    pub async fn list_holds(&self) -> Result<Vec<v1::Hold>, Failure> {
+        let mut client = self.retention();
+        Ok(self.unary(client.list_holds(v1::ListHoldsRequest {})).await?.holds)
+    }
+
+    pub async fn purge(&self, request: v1::PurgeRequest) -> Result<v1::PurgeResponse, Failure> {
+        let mut client = self.retention();
+        self.within(PURGE_S_MAX, client.purge(request)).await
+    }
+
     fn reading<T>(&self, stream: Streaming<T>) -> Messages<T> {
         Messages { stream, endpoint: self.endpoint.clone(), patience: Some(Duration::from_secs(PROGRESS_S_MAX)) }
     }
@@ -236,13 +260,25 @@ impl Client {
         PolicyClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
+    fn retention(&self) -> RetentionClient<Channel> {
+        RetentionClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
     fn traces(&self) -> TraceClient<Channel> {
         TraceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }
 
     async fn unary<T>(&self, answer: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Failure> {
-        let late = |_| Status::deadline_exceeded(format!("no answer within {ANSWER_S_MAX} s"));
-        let answer = tokio::time::timeout(Duration::from_secs(ANSWER_S_MAX), answer).await.map_err(late);
+        self.within(ANSWER_S_MAX, answer).await
+    }
+
+    async fn within<T>(
+        &self,
+        seconds: u64,
+        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, Failure> {
+        let late = |_| Status::deadline_exceeded(format!("no answer within {seconds} s"));
+        let answer = tokio::time::timeout(Duration::from_secs(seconds), answer).await.map_err(late);
         match answer.and_then(|answer| answer) {
             Ok(response) => Ok(response.into_inner()),
             Err(status) => Err(refused(&self.endpoint, status)),

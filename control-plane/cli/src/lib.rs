@@ -12,7 +12,9 @@ pub mod diff;
 pub mod envoy;
 pub mod evidence;
 pub mod explain;
+pub mod extent;
 pub mod failure;
+pub mod hold;
 pub mod journal;
 pub mod kill;
 pub mod known;
@@ -23,6 +25,7 @@ pub mod openapi;
 pub mod order;
 pub mod output;
 pub mod policy;
+pub mod purge;
 pub mod screen;
 pub mod span;
 pub mod status;
@@ -85,6 +88,8 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Mode(verb) => wait(async { mode::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Journal(verb) => journal::run(verb, desk),
         Verb::Evidence(verb) => wait(async { evidence::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Hold(verb) => wait(async { hold::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Purge(verb) => wait(async { purge::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Log(verb) => wait(async { log::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Verify(verb) => verify::run(verb, desk),
         Verb::Kill(verb) => wait(async { kill::kill(verb, &Client::connect(&verb.connection).await?, desk).await }),

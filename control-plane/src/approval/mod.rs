@@ -9,7 +9,7 @@ pub mod rpc;
 mod step;
 mod view;
 
-use crate::body::{Bodies, FetchError, KeyError, Seal, digest_bytes};
+use crate::body::{Bodies, FetchError, KeyError, Seal, SessionId, digest_bytes};
 use crate::clock::{Clock, Moments, micros};
 use crate::config::{self, Limits};
 use crate::journal::{AppendError, Change, ReadError, Version};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 use tokio::sync::broadcast;
 
-pub use step::{Asked, Step, scope};
+pub use step::{Asked, Step, scope, step_ids};
 use view::View;
 
 /// What an approver may say, in bytes.
@@ -138,8 +138,17 @@ impl Approvals {
         self.moments.not_before(at);
     }
 
+    /// The keys of sessions were erased: what was asked for under them is known to nobody any longer, and granted to nobody.
+    pub fn forget(&self, sessions: &[SessionId]) {
+        self.view().erase(&sessions.iter().copied().collect());
+    }
+
     /// A step is durable: it counts from here on.
     pub fn durable(&self, step: &Step) {
+        // Purged between its append and now.
+        if step.record.body.as_ref().and_then(SessionId::of).is_some_and(|session| self.bodies.is_purged(session)) {
+            return;
+        }
         let told = self.view().apply(step);
         self.tell(told, step.at);
     }

@@ -124,6 +124,13 @@ impl Step {
     }
 }
 
+/// The ids under which the journal has the steps of an approval.
+#[must_use]
+pub fn step_ids(approval: &Digest) -> Vec<Digest> {
+    let numbered = (1..=STEPS).map(|number| step_id(approval, &format!("step-{number}")));
+    [step_id(approval, "requested"), step_id(approval, "spent")].into_iter().chain(numbered).collect()
+}
+
 /// A second step of this name is a duplicate, for ever.
 fn step_id(approval: &Digest, name: &str) -> Digest {
     let mut digester = Digester::new("agentgate/approval-step/1");

@@ -3,6 +3,7 @@
 
 use super::step::shown;
 use super::{ApprovalError, Crowded, Live, Step, decode};
+use crate::body::SessionId;
 use crate::config::Limits;
 use crate::telemetry::number;
 use agentgate_core::approval::{Approval, Denied, Event, Request, State, Use, id_text};
@@ -13,7 +14,7 @@ use agentgate_proto::v1;
 use agentgate_proto::v1::approval_record::What;
 use bytes::Bytes;
 use prost::Message as _;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Approvals that are over and still listed.
 const OVER_MAX: usize = 1_024;
@@ -156,6 +157,16 @@ impl View {
         let approval = Approval::new(request);
         self.entries.insert(step.id, Entry { approval, summary, body, steps: Vec::new(), used_by: String::new() });
         Some(())
+    }
+
+    /// Those that were asked for under these sessions' keys leave.
+    pub(super) fn erase(&mut self, sessions: &HashSet<SessionId>) {
+        let is_gone = |entry: &Entry| SessionId::of(&entry.body).is_some_and(|session| sessions.contains(&session));
+        self.entries.retain(|_, entry| !is_gone(entry));
+        let entries = &self.entries;
+        self.order.retain(|(_, id)| entries.contains_key(id));
+        self.of_call.retain(|_, id| entries.contains_key(id));
+        metrics::gauge!("agentgate_approvals").set(number(self.entries.len()));
     }
 
     /// Those that are over leave, the oldest first.

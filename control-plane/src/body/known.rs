@@ -7,6 +7,7 @@ use crate::journal::Stream;
 use crate::telemetry::number;
 use agentgate_core::id::{Principal, Tenant};
 use agentgate_core::time::Time;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Sessions whose key is at hand. A key that was forgotten while its session goes on is followed by another: that costs a
@@ -29,6 +30,8 @@ pub(super) struct Known {
     streams: Bounded<Subject, Stream>,
     handles: Bounded<Subject, Handles>,
     tokens: Bounded<String, Arc<Tokens>>,
+    /// How often keys were forgotten. What was read or made before the last time may be one of them.
+    pub(super) forgotten: u64,
 }
 
 /// The handles of a subject that got a key since then.
@@ -48,6 +51,7 @@ impl Known {
             streams: Bounded::new(SUBJECT_STREAMS_MAX),
             handles: Bounded::new(SUBJECT_STREAMS_MAX),
             tokens: Bounded::new(TENANT_TOKENS_MAX),
+            forgotten: 0,
         }
     }
 
@@ -100,9 +104,10 @@ impl Known {
         self.say();
     }
 
-    pub(super) fn forget(&mut self, session: SessionId) {
-        self.current.retain(|_, seal| seal.session != session);
-        self.by_session.retain(|known, _| *known != session);
+    pub(super) fn forget(&mut self, sessions: &HashSet<SessionId>) {
+        self.current.retain(|_, seal| !sessions.contains(&seal.session));
+        self.by_session.retain(|known, _| !sessions.contains(known));
+        self.forgotten += 1;
         self.say();
     }
 

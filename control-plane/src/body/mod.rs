@@ -9,6 +9,7 @@ mod cipher;
 mod data_key;
 mod derived;
 mod known;
+mod purge;
 mod seal;
 mod source;
 #[cfg(test)]
@@ -24,12 +25,15 @@ use agentgate_proto::v1::slot_secret::What;
 use bytes::Bytes;
 use known::Known;
 use prost::Message;
+use purge::Purges;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
 pub use cipher::{Cipher, NONCE_BYTES, TAG_BYTES, Unsealed};
 pub use data_key::{DataKey, KEY_BYTES, UnwrapError};
+pub use purge::{Kept, PURGES_UNFINISHED_MAX, sessions_of};
 pub use seal::{Opened, SEALED_BYTES, SESSION_BYTES, Salt, Seal, Sealed, SessionId, digest_bytes};
 pub use source::{DataKeyError, data_key};
 pub use tokens::Tokens;
@@ -39,11 +43,14 @@ pub type Keys = fn() -> Result<[u8; KEY_BYTES], String>;
 
 /// How long one key takes new bodies. A session that lasts longer goes on under another one, so that what is old can be
 /// erased while it lasts.
-const SESSION_KEY_US: u64 = 86_400_000_000;
+pub const SESSION_KEY_US: u64 = 86_400_000_000;
 
 /// Handles of one subject that get a key of their own in that time. An agent makes handles up; beyond these its calls share
 /// the key of those without one.
 pub const HANDLES_PER_SUBJECT_MAX: usize = 1_024;
+
+/// How often a key is made anew because others were erased meanwhile.
+const SEAL_ATTEMPTS_MAX: u32 = 8;
 
 /// Whose bodies one key opens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +88,8 @@ pub enum KeyError {
     Unreadable,
     #[error("there is no randomness: {0}")]
     Random(String),
+    #[error("keys were erased {SEAL_ATTEMPTS_MAX} times meanwhile; try again")]
+    Erased,
 }
 
 /// Why a body cannot be had.
@@ -108,6 +117,7 @@ pub struct Bodies {
     /// Makes names of slots, so that a name says nothing to whoever has not got it.
     naming: [u8; KEY_BYTES],
     known: Mutex<Known>,
+    purges: Mutex<Purges>,
     /// A new key is made by one at a time, or two calls of a session would make two.
     making: tokio::sync::Mutex<()>,
 }
@@ -136,12 +146,14 @@ impl Bodies {
             keys,
             naming: fresh,
             known: Mutex::new(Known::new()),
+            purges: Mutex::default(),
             making: tokio::sync::Mutex::default(),
         };
         let What::Naming(naming) = bodies.keep(name, What::Naming(Bytes::copy_from_slice(&fresh))).await? else {
             return Err(KeyError::Unreadable);
         };
         bodies.naming = naming.as_ref().try_into().map_err(|_| KeyError::Unreadable)?;
+        bodies.take_up_purges().await?;
         Ok(bodies)
     }
 
@@ -189,17 +201,40 @@ impl Bodies {
         if let Some(seal) = self.known().seal(&scope, at) {
             return Ok(seal);
         }
+        for _ in 0..SEAL_ATTEMPTS_MAX {
+            let forgotten = self.known().forgotten;
+            let (seal, slot) = self.make(&scope, at).await?;
+            {
+                let mut known = self.known();
+                if known.forgotten == forgotten {
+                    known.sealed(scope, Arc::clone(&seal));
+                    return Ok(seal);
+                }
+            }
+            // It may be among the keys that were erased, and nothing was sealed with it.
+            self.erase_slot(slot).await?;
+        }
+        Err(KeyError::Erased)
+    }
+
+    /// A new key of this scope, and the slot that it is kept in.
+    async fn make(&self, scope: &Scope, at: Time) -> Result<(Arc<Seal>, Digest), KeyError> {
         let session = SessionId(self.drawn()?);
         let key = self.random().map_err(KeyError::Random)?;
         let (tenant, principal, handle) = scope.words();
-        let secret = v1::SessionKey { key: Bytes::copy_from_slice(&key), tenant, principal, handle, since_us: at.micros() };
+        let secret = v1::SessionKey {
+            key: Bytes::copy_from_slice(&key),
+            tenant,
+            principal,
+            handle,
+            since_us: at.micros(),
+            session: Bytes::copy_from_slice(&session.0),
+        };
         // A name that comes twice would open one session's bodies with the key of another.
         if self.keep(slot_of(session), What::Session(secret.clone())).await? != What::Session(secret.clone()) {
             return Err(KeyError::Random("it gave what it had given before".into()));
         }
-        let seal = Arc::new(Seal::new(session, &secret, self.keys)?);
-        self.known().sealed(scope, Arc::clone(&seal));
-        Ok(seal)
+        Ok((Arc::new(Seal::new(session, &secret, self.keys)?), slot_of(session)))
     }
 
     /// The key that sealed this body, for what belongs to it. None: it was erased.
@@ -267,11 +302,22 @@ impl Bodies {
     /// # Errors
     /// When the journal cannot write.
     pub async fn erase(&self, session: SessionId) -> Result<bool, KeyError> {
-        let name = slot_of(session);
-        let Some(kept) = self.journal.slot(name).await? else { return Ok(false) };
-        self.known().forget(session);
-        let told = self.journal.set(name, Some(kept), None).await.map_err(KeyError::Keep)?;
-        Ok(told == Slot::Set)
+        let erased = self.erase_slot(slot_of(session)).await?;
+        // After it: whoever read the key before looks again.
+        self.known().forget(&HashSet::from([session]));
+        Ok(erased)
+    }
+
+    /// Whatever the slot holds is erased, wrapped anew meanwhile or not.
+    async fn erase_slot(&self, name: Digest) -> Result<bool, KeyError> {
+        let mut kept = self.journal.slot(name).await?;
+        while kept.is_some() {
+            match self.journal.set(name, kept, None).await.map_err(KeyError::Keep)? {
+                Slot::Set => return Ok(true),
+                Slot::Held(other) => kept = other,
+            }
+        }
+        Ok(false)
     }
 
     /// Wraps under the data key in use whatever was wrapped under an earlier one, and says how many.
@@ -303,17 +349,30 @@ impl Bodies {
     /// # Errors
     /// As `seal_of`.
     pub async fn seal_by(&self, session: SessionId) -> Result<Option<Arc<Seal>>, KeyError> {
-        if let Some(seal) = self.known().seal_by(session) {
-            return Ok(Some(seal));
+        for _ in 0..SEAL_ATTEMPTS_MAX {
+            let forgotten = {
+                let known = self.known();
+                if let Some(seal) = known.seal_by(session) {
+                    return Ok(Some(seal));
+                }
+                known.forgotten
+            };
+            let Some(secret) = self.session_key(session).await? else { return Ok(None) };
+            let seal = Arc::new(Seal::new(session, &secret, self.keys)?);
+            let mut known = self.known();
+            if known.forgotten == forgotten {
+                known.opened(Arc::clone(&seal));
+                return Ok(Some(seal));
+            }
         }
-        let Some(secret) = self.session_key(session).await? else { return Ok(None) };
-        let seal = Arc::new(Seal::new(session, &secret, self.keys)?);
-        self.known().opened(Arc::clone(&seal));
-        Ok(Some(seal))
+        Err(KeyError::Erased)
     }
 
     /// None: it was erased.
     async fn session_key(&self, session: SessionId) -> Result<Option<v1::SessionKey>, KeyError> {
+        if self.is_purged(session) {
+            return Ok(None);
+        }
         let name = slot_of(session);
         let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
         let What::Session(secret) = self.unwrap(&name, &kept)? else { return Err(KeyError::Unreadable) };

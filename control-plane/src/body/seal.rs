@@ -74,7 +74,12 @@ impl SessionId {
     /// The session that a record's body is of.
     #[must_use]
     pub fn of(reference: &v1::BodyRef) -> Option<Self> {
-        reference.session.as_ref().try_into().ok().map(Self)
+        Self::read(&reference.session)
+    }
+
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
     }
 }
 

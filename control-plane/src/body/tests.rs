@@ -180,3 +180,43 @@ async fn a_secret_in_another_slot_is_none() {
     assert!(matches!(told, Err(FetchError::Key(KeyError::Unwrap(UnwrapError::Changed)))), "{told:?}");
     assert_eq!(body_address(&sealed.stored).as_bytes(), sealed.reference.address.as_ref());
 }
+
+#[tokio::test]
+async fn what_a_purge_names_is_erased_before_its_keys_are_and_nothing_brings_it_back() {
+    let memory = Arc::new(Memory::new());
+    let journal = || Arc::clone(&memory) as Arc<dyn Journal>;
+    let bodies = Bodies::over(journal()).await;
+    let scope = calls("spiffe://a/p", "one");
+    let sealed = bodies.seal(&scope, at(0)).await.unwrap().seal(&body("x")).unwrap();
+    let other = bodies.seal(&calls("spiffe://a/p", "two"), at(0)).await.unwrap().seal(&body("y")).unwrap();
+    keep(&bodies, &sealed).await;
+    keep(&bodies, &other).await;
+    let session = SessionId::of(&sealed.reference).unwrap();
+    let purge = v1::PurgeRecord { sessions: vec![sealed.reference.session.clone()], ..v1::PurgeRecord::default() };
+    let names = |kept: Vec<Kept>| kept.into_iter().map(|kept| kept.whose.handle).collect::<Vec<_>>();
+    let opens = async |bodies: &Bodies, sealed: &Sealed| bodies.fetch::<FloodBody>(Some(&sealed.reference)).await.unwrap();
+    bodies.purged(7, &purge);
+    assert!(memory.slot(slot_of(session)).await.unwrap().is_some(), "its key is there still");
+    assert_eq!((opens(&bodies, &sealed).await, opens(&bodies, &other).await), (None, Some(body("y"))));
+    assert_eq!((bodies.whose(session).await.unwrap(), names(bodies.kept(None).await.unwrap().0)), (None, vec!["two".into()]));
+    let next = bodies.seal(&scope, at(1)).await.unwrap();
+    assert_ne!(next.session(), session, "the session goes on under another key");
+    // Another process knows of it when it folds the record, as long as it is not carried out.
+    let replica = Bodies::over(journal()).await;
+    assert_eq!(opens(&replica, &sealed).await, Some(body("x")));
+    replica.purged(7, &purge);
+    assert_eq!(opens(&replica, &sealed).await, None);
+    assert_eq!(bodies.erase_purged(&[session]).await.unwrap(), 1);
+    assert_eq!(replica.erase_purged(&[session]).await.unwrap(), 0);
+    assert!(!replica.is_finished(7).await.unwrap());
+    bodies.finished(7).await.unwrap();
+    assert!(replica.is_finished(7).await.unwrap() && !replica.is_finished(8).await.unwrap());
+    replica.finished(7).await.unwrap();
+    for bodies in [&bodies, &replica, &Bodies::over(journal()).await] {
+        bodies.purged(7, &purge);
+        assert_eq!((bodies.unfinished(), bodies.unfinished_purges()), (None, 0), "it is done once");
+        assert_eq!(opens(bodies, &sealed).await, None);
+    }
+    bodies.finished(3).await.unwrap();
+    assert!(bodies.is_finished(7).await.unwrap(), "never back");
+}

@@ -1,15 +1,16 @@
-//! Control: what everybody obeys, in one place and under one epoch: which policy is in force, what is killed, and what is
-//! enforced or only observed.
+//! Control: what everybody obeys, in one place and under one epoch: which policy is in force, what is killed, what is
+//! enforced or only observed, what is held, and what was purged.
 //!
 //! An order is a record of the global stream. It is in force for every decision after its acknowledgement: whoever folded
 //! from the epoch before is fenced off by the journal. It refuses to know what a policy says.
 
 mod order;
+mod retain;
 pub mod rpc;
 mod standing;
 mod view;
 
-use crate::body::Bodies;
+use crate::body::{Bodies, SessionId};
 use crate::clock::{Clock, Moments};
 use crate::config::Limits;
 use crate::journal::{Epochs, Sequence, Version};
@@ -18,12 +19,14 @@ use agentgate_core::digest::Digest;
 use agentgate_core::id::Server;
 use agentgate_core::kill::{Kill, Kills};
 use agentgate_core::mode::{Mode, Modes};
+use agentgate_core::retention::{Extent, Kept};
 use agentgate_core::time::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
 
 pub use order::{Ack, OrderError};
+pub use retain::Retaining;
 pub use standing::standing;
 pub use view::ControlError;
 
@@ -37,6 +40,10 @@ pub struct Now {
     pub modes: Modes,
     /// Who ordered each mode, by server and tool.
     pub ordered_modes: BTreeMap<(Server, Option<String>), Ordered>,
+    /// By the sequence of the record that placed each.
+    pub holds: BTreeMap<Sequence, Hold>,
+    /// How many purges were ordered so far.
+    pub purges: u64,
     /// Of the newest order; the next one is not before it.
     at: Time,
 }
@@ -57,6 +64,16 @@ pub struct Ordered {
     pub reason: String,
     pub at: Time,
     pub sequence: Sequence,
+}
+
+/// A hold in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// None: it cannot be read, and holds everything.
+    pub extent: Option<Extent>,
+    pub order: Ordered,
+    /// Under which its words are.
+    pub key: Option<SessionId>,
 }
 
 #[derive(Debug)]
@@ -145,10 +162,18 @@ impl Now {
         self.modes.of(server, tool, route)
     }
 
+    /// The oldest hold that covers the session.
+    #[must_use]
+    pub fn hold(&self, kept: &Kept) -> Option<(Sequence, &Hold)> {
+        let covers = |hold: &&Hold| hold.extent.as_ref().is_none_or(|extent| extent.covers(kept));
+        self.holds.iter().map(|(sequence, hold)| (*sequence, hold)).find(|(_, hold)| covers(hold))
+    }
+
     fn say(&self) {
         let epoch = u32::try_from(self.epochs.global).unwrap_or(u32::MAX);
         metrics::gauge!("agentgate_control_epoch").set(f64::from(epoch));
         metrics::gauge!("agentgate_kills").set(crate::telemetry::number(self.kills.len()));
+        metrics::gauge!("agentgate_holds").set(crate::telemetry::number(self.holds.len()));
         metrics::gauge!("agentgate_modes").set(crate::telemetry::number(self.ordered_modes.len()));
     }
 }
@@ -161,6 +186,8 @@ impl Default for Now {
             kills: Kills::default(),
             modes: Modes::default(),
             ordered_modes: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            purges: 0,
             at: Time::from_micros(0),
         }
     }

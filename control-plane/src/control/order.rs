@@ -2,7 +2,7 @@
 
 use super::view::{self, ControlError, Event};
 use super::{Control, Now};
-use crate::body::{KeyError, Scope};
+use crate::body::{KeyError, Scope, Seal};
 use crate::journal::{AppendError, Change, Epochs, Expected, Sequence, Stream, Version, Write};
 use agentgate_core::digest::{Digest, Digester};
 use agentgate_core::id::{Server, SpiffeId};
@@ -128,42 +128,52 @@ impl Control {
 
     /// Writes what `draft` makes of what is in force, until nobody else was first. None: there is nothing to order.
     async fn order(&self, draft: impl Fn(&Now) -> Result<Option<Event>, OrderError>) -> Result<Ack, OrderError> {
+        self.order_under(None, draft).await
+    }
+
+    /// As `order`, with its words under this key; none: under that of orders, which is never erased.
+    pub(super) async fn order_under<E: From<OrderError>>(
+        &self,
+        key: Option<&Seal>,
+        draft: impl Fn(&Now) -> Result<Option<Event>, E>,
+    ) -> Result<Ack, E> {
         let _turn = self.ordering.lock().await;
         for _ in 0..ORDER_ATTEMPTS_MAX {
             let now = self.now();
             let epoch = now.epochs.global;
             let Some(event) = draft(&now)? else { return Ok(Ack { sequence: 0, epoch, changed: false }) };
             let at = self.moments.next().max(now.at);
-            let (record, body) = self.seal(&event, at).await?;
+            let (record, body) = self.seal(&event, key, at).await?;
             let id = order_id(epoch, &record);
             let write = Write { stream: Stream::global(), expected: Expected::Exactly(epoch), id, record };
             let change =
                 Change { fence: Some(Epochs { global: epoch }), writes: vec![write], bodies: body.into_iter().collect() };
             match self.bodies.journal().append(change).await {
                 Ok(appended) => {
-                    let Some(position) = appended.positions.first() else { return Err(OrderError::Contended) };
+                    let Some(position) = appended.positions.first() else { return Err(OrderError::Contended.into()) };
                     let mut now = Now::clone(&now);
+                    view::purged(&self.bodies, &event, position.sequence);
                     now.epochs.global = position.version;
                     if view::apply(&mut now, event, at, position.sequence).is_none() {
-                        return Err(ControlError::Unreadable { sequence: position.sequence }.into());
+                        return Err(OrderError::from(ControlError::Unreadable { sequence: position.sequence }).into());
                     }
                     self.take_up(now);
                     return Ok(Ack { sequence: position.sequence, epoch: position.version, changed: true });
                 }
                 Err(AppendError::Conflict { .. } | AppendError::Fenced { .. } | AppendError::Duplicate(_)) => {
-                    self.catch_up().await?;
+                    self.catch_up().await.map_err(OrderError::from)?;
                 }
                 Err(error @ AppendError::Unknown(_)) => {
                     // Whether it happened or not, what is in force is what the journal says.
                     let _ = self.catch_up().await;
-                    return Err(OrderError::Unknown(error));
+                    return Err(OrderError::Unknown(error).into());
                 }
                 Err(error @ (AppendError::Unavailable(_) | AppendError::TooLarge { .. } | AppendError::Malformed(_))) => {
-                    return Err(OrderError::Journal(error));
+                    return Err(OrderError::Journal(error).into());
                 }
             }
         }
-        Err(OrderError::Contended)
+        Err(OrderError::Contended.into())
     }
 
     pub(super) async fn catch_up(&self) -> Result<(), ControlError> {
@@ -186,13 +196,14 @@ impl Control {
     }
 
     /// The record of an order, and its words apart from it.
-    async fn seal(&self, event: &Event, at: Time) -> Result<(Bytes, Option<Bytes>), OrderError> {
-        let seal = self.bodies.seal(&Scope::Orders, at).await.map_err(|error| match error {
+    async fn seal(&self, event: &Event, key: Option<&Seal>, at: Time) -> Result<(Bytes, Option<Bytes>), OrderError> {
+        let of_orders = self.bodies.seal(&Scope::Orders, at).await.map_err(|error| match error {
             KeyError::Keep(error) => OrderError::Journal(error),
-            error @ (KeyError::Read(_) | KeyError::Unwrap(_) | KeyError::Unreadable | KeyError::Random(_)) => {
+            error @ (KeyError::Read(_) | KeyError::Unwrap(_) | KeyError::Unreadable | KeyError::Random(_) | KeyError::Erased) => {
                 OrderError::Keys(error)
             }
         })?;
+        let seal = key.unwrap_or(&of_orders);
         let (what, stored) = match event {
             Event::Policy(policy) => (What::Policy(policy.clone()), None),
             Event::Kill { resumed, body } => {
@@ -203,6 +214,17 @@ impl Control {
                 let sealed = seal.seal(body).map_err(|why| OrderError::Keys(KeyError::Random(why)))?;
                 (What::Mode(v1::ModeRecord { mode: (*mode).into(), body: Some(sealed.reference) }), Some(sealed.stored))
             }
+            Event::Hold { lifts, body, .. } => {
+                let body = body.clone().unwrap_or_default();
+                let sealed = seal.seal(&body).map_err(|why| OrderError::Keys(KeyError::Random(why)))?;
+                (What::Hold(v1::HoldRecord { lifts: *lifts, body: Some(sealed.reference) }), Some(sealed.stored))
+            }
+            Event::Purge { purge, body: Some(body) } => {
+                let sealed = seal.seal(body).map_err(|why| OrderError::Keys(KeyError::Random(why)))?;
+                let purge = v1::PurgeRecord { body: Some(sealed.reference), ..purge.clone() };
+                (What::Purge(purge), Some(sealed.stored))
+            }
+            Event::Purge { purge, body: None } => (What::Purge(purge.clone()), None),
         };
         let record = v1::Record { at_us: at.micros(), what: Some(what) };
         Ok((record.encode_to_vec().into(), stored))
@@ -214,7 +236,7 @@ fn kill(target: &KillTarget, resumed: bool, reason: &str, by: &SpiffeId) -> Even
     Event::Kill { resumed, body }
 }
 
-fn check_reason(reason: &str) -> Result<(), OrderError> {
+pub(super) fn check_reason(reason: &str) -> Result<(), OrderError> {
     if reason.len() > ORDER_REASON_BYTES_MAX {
         return Err(OrderError::Malformed(format!("the reason is longer than {ORDER_REASON_BYTES_MAX} bytes; say it in fewer")));
     }

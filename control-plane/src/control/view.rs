@@ -1,13 +1,14 @@
 //! What is in force, folded from the global stream. A record of a kind that this version does not know makes it refuse: what
 //! was ordered must not be overlooked.
 
-use super::{Now, Ordered, PolicyMark};
-use crate::body::{Bodies, FetchError};
+use super::{Hold, Now, Ordered, PolicyMark};
+use crate::body::{Bodies, FetchError, SessionId};
 use crate::journal::{ReadError, Record, Sequence, Stream};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::Server;
 use agentgate_core::time::Time;
 use agentgate_proto::order::{mode_from_wire, target_from_wire, tool_from_wire};
+use agentgate_proto::retention::named_from_wire;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use prost::Message;
@@ -30,8 +31,25 @@ pub enum ControlError {
 #[derive(Clone, Debug)]
 pub(super) enum Event {
     Policy(v1::PolicyRecord),
-    Kill { resumed: bool, body: v1::KillBody },
-    Mode { mode: v1::Mode, body: v1::ModeBody },
+    Kill {
+        resumed: bool,
+        body: v1::KillBody,
+    },
+    Mode {
+        mode: v1::Mode,
+        body: v1::ModeBody,
+    },
+    /// Without words: they were erased.
+    Hold {
+        lifts: Sequence,
+        body: Option<v1::HoldBody>,
+        key: Option<SessionId>,
+    },
+    /// Its words are for people alone, and not read here.
+    Purge {
+        purge: v1::PurgeRecord,
+        body: Option<v1::PurgeBody>,
+    },
 }
 
 /// Folds what stands in the global stream after `now`.
@@ -44,6 +62,7 @@ pub(super) async fn catch_up(bodies: &Bodies, now: &mut Now) -> Result<(), Contr
         for record in &page {
             let sequence = record.sequence;
             let (at, event) = event(bodies, record).await?;
+            purged(bodies, &event, sequence);
             apply(now, event, at, sequence).ok_or(ControlError::Unreadable { sequence })?;
             now.epochs.global = record.version;
         }
@@ -66,9 +85,22 @@ async fn event(bodies: &Bodies, record: &Record) -> Result<(Time, Event), Contro
             let mode = v1::Mode::try_from(mode.mode).map_err(|_| unreadable())?;
             Event::Mode { mode, body }
         }
+        Some(What::Hold(hold)) => {
+            let body = bodies.fetch(hold.body.as_ref()).await.map_err(gone)?;
+            Event::Hold { lifts: hold.lifts, body, key: hold.body.as_ref().and_then(SessionId::of) }
+        }
+        Some(What::Purge(purge)) => Event::Purge { purge, body: None },
         Some(What::Decision(_) | What::Outcome(_) | What::Flood(_) | What::Approval(_)) | None => return Err(unreadable()),
     };
     Ok((Time::from_micros(parsed.at_us), event))
+}
+
+/// Before the epoch of a purge is known here: whoever decides under that epoch seals with no key that it erases.
+pub(super) fn purged(bodies: &Bodies, event: &Event, sequence: Sequence) {
+    match event {
+        Event::Purge { purge, .. } => bodies.purged(sequence, purge),
+        Event::Policy(_) | Event::Kill { .. } | Event::Mode { .. } | Event::Hold { .. } => {}
+    }
 }
 
 /// None: it names what cannot be named.
@@ -99,6 +131,15 @@ pub(super) fn apply(now: &mut Now, event: Event, at: Time, sequence: Sequence) -
             };
             now.modes.set(server, tool, mode);
         }
+        Event::Hold { lifts: 0, body, key } => {
+            let body = body.unwrap_or_default();
+            // What cannot be read any more holds everything: nobody can say what it meant.
+            let extent = named_from_wire(body.extent.as_ref()).ok();
+            let order = Ordered { by: body.by, reason: body.reason, at, sequence };
+            now.holds.insert(sequence, Hold { extent, order, key });
+        }
+        Event::Hold { lifts, .. } => drop(now.holds.remove(&lifts)),
+        Event::Purge { .. } => now.purges += 1,
     }
     Some(())
 }

@@ -256,11 +256,14 @@ impl Decide {
         let altering = self.before(question, self.privacy.recording(hearing.caller.subject.tenant.as_str())).await?;
         let altering = altering.map_err(|error| Undecided::Privacy(agentgate_core::error::chain(&error)))?;
         let scope = altering.iter().fold(hearing.scope(), |scope, altering| altering.scope(scope));
+        // Made before the subject's turn: it may take a write.
         let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?;
-        let seal = seal.map_err(record::unavailable)?;
+        seal.map_err(record::unavailable)?;
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
             let now = self.control.now();
+            // Not before `now`: whoever purged this key since is a later epoch, and fences the decision off.
+            let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?.map_err(record::unavailable)?;
             let policy = self.before(question, self.policy.deciding(&now)).await?.map_err(record::unavailable)?;
             let weigh = || match work {
                 Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref(), &seal)),

@@ -64,25 +64,27 @@ impl Decide {
         let hidden = |error: KeyError| Setback::Journal(chain(&error));
         let stream = self.bodies.stream(&tenant, &principal).await.map_err(hidden)?;
         let scope = Scope::Calls { tenant, principal, handle: String::new() };
-        let seal = self.bodies.seal(&scope, self.clock.now()).await.map_err(hidden)?;
         let names = v1::FloodBody { tenant: subject.tenant.to_string(), principal: subject.principal.to_string() };
-        let sealed = seal.seal(&names).map_err(Setback::Journal)?;
         let (from_us, to_us) = (counts.from.micros(), counts.to.micros());
-        let flood = v1::FloodRecord {
-            reason: reason.into(),
-            count: counted.count,
-            from_us,
-            to_us,
-            body: Some(sealed.reference),
-            asks: counted.asks.to_wire(),
-        };
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.session.turn_of(stream).await.map_err(|error| Setback::Journal(error.to_string()))?;
+            let epochs = self.control.now().epochs;
+            // Not before the epochs: a purge of this key is a later one.
+            let seal = self.bodies.seal(&scope, self.clock.now()).await.map_err(hidden)?;
+            let sealed = seal.seal(&names).map_err(Setback::Journal)?;
+            let flood = v1::FloodRecord {
+                reason: reason.into(),
+                count: counted.count,
+                from_us,
+                to_us,
+                body: Some(sealed.reference),
+                asks: counted.asks.to_wire(),
+            };
             let at = self.session.moment();
             let record =
                 v1::Record { at_us: at.micros(), what: Some(v1::record::What::Flood(flood.clone())) }.encode_to_vec().into();
-            let body = Some(sealed.stored.clone());
-            let draft = Draft { id: flood_id(stream, &flood), record, body, fence: None, also: Vec::new() };
+            let body = Some(sealed.stored);
+            let draft = Draft { id: flood_id(stream, &flood), record, body, fence: Some(epochs), also: Vec::new() };
             let bytes = draft.bytes();
             match turn.append(draft).await {
                 Ok(position) => {
@@ -91,7 +93,10 @@ impl Decide {
                     return Ok(());
                 }
                 Err(Setback::Duplicate(_)) => return Ok(()),
-                Err(Setback::Moved | Setback::Fenced(_)) => {}
+                Err(Setback::Moved) => {}
+                Err(Setback::Fenced(now)) => {
+                    self.control.caught_up(now.global).await.map_err(|error| Setback::Journal(chain(&error)))?;
+                }
                 Err(error @ (Setback::Journal(_) | Setback::Unknown(_))) => return Err(error),
             }
         }

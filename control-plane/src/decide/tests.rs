@@ -22,6 +22,7 @@ use crate::journal::{
 use crate::policy::Policy;
 use crate::privacy::Privacy;
 use crate::quota::Quota;
+use crate::retention::{self, Retention};
 use crate::session::Session;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{CallId, Epoch, Principal, Tenant};
@@ -212,6 +213,16 @@ impl Scene {
             r#"{{"jsonrpc":"2.0","id":{counter},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
         );
         Question::new(filter, call, ask(counter, body), self.clock.elapsed() + Duration::from_secs(2))
+    }
+
+    fn retention(&self) -> Retention {
+        let rooms = retention::Rooms {
+            bodies: Arc::clone(&self.decide.bodies),
+            control: Arc::clone(&self.control),
+            session: Arc::clone(&self.decide.session),
+            approvals: Arc::clone(&self.approvals),
+        };
+        Retention::new(rooms, self.clock.clone(), config::Retention::default(), ["t".try_into().unwrap()].into())
     }
 
     async fn last_at(&self) -> u64 {

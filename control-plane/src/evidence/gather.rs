@@ -79,7 +79,9 @@ impl<'a> Choosing<'a> {
         let linked = match what {
             What::Outcome(outcome) => self.decisions.contains(&outcome.decision),
             What::Approval(approval) => self.approvals.contains(&approval.approval),
-            What::Decision(_) | What::Policy(_) | What::Flood(_) | What::Kill(_) | What::Mode(_) => false,
+            // Why a session that was asked for is erased.
+            What::Purge(purge) => purge.sessions.iter().any(|session| self.scope.is_named_by(session)),
+            What::Decision(_) | What::Policy(_) | What::Flood(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) => false,
         };
         // What became of a call belongs to it, whenever it was.
         let wanted = linked || self.scope.covers(at) && self.is_about(what).await?;

@@ -168,6 +168,10 @@ impl Scope {
         self.session == session.to_string()
     }
 
+    fn is_named_by(&self, session: &[u8]) -> bool {
+        SessionId::read(session).is_some_and(|session| self.names(session))
+    }
+
     fn is_of(&self, session: SessionId, whose: &body::Scope) -> bool {
         match whose {
             body::Scope::Calls { principal, handle, .. } => {

@@ -92,7 +92,13 @@ pub(super) async fn scan(
                 }
             }
             What::Outcome(outcome) => seen.ended(bodies, record, &outcome).await?,
-            What::Policy(_) | What::Flood(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => {}
+            What::Policy(_)
+            | What::Flood(_)
+            | What::Approval(_)
+            | What::Kill(_)
+            | What::Mode(_)
+            | What::Hold(_)
+            | What::Purge(_) => {}
         }
         Ok(())
     })

@@ -122,7 +122,7 @@ async fn first_of_a_subject(journal: &dyn Journal, from: Sequence, end: Sequence
 fn of_a_subject(record: &Record) -> Result<Option<(Sequence, Time)>, PastError> {
     Ok(match parse(record)? {
         (at, What::Decision(_) | What::Outcome(_) | What::Flood(_)) => Some((record.sequence, at)),
-        (_, What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => None,
+        (_, What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_)) => None,
     })
 }
 

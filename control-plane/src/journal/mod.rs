@@ -36,6 +36,8 @@ use std::future::Future;
 use std::pin::Pin;
 use thiserror::Error;
 
+#[cfg(test)]
+pub(crate) use embedded::{Embedded, Settings};
 pub use halt::Halting;
 pub use memory::Memory;
 pub use record::{Record, Stream};

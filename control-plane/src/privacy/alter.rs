@@ -106,6 +106,17 @@ impl Altering {
             What::Mode(_) => self.each(plain, |altering, body: &mut v1::ModeBody| {
                 altering.rewrite(|rewriter| [&mut body.tool, &mut body.reason].into_iter().for_each(|part| text(rewriter, part)))
             }),
+            What::Hold(_) => self.each(plain, |altering, body: &mut v1::HoldBody| {
+                altering.rewrite(|rewriter| {
+                    text(rewriter, &mut body.reason);
+                    // What else it covers is an identity, or an id of our own.
+                    if let Some(extent) = body.extent.as_mut() {
+                        text(rewriter, &mut extent.session);
+                    }
+                })
+            }),
+            What::Purge(_) => self
+                .each(plain, |altering, body: &mut v1::PurgeBody| altering.rewrite(|rewriter| text(rewriter, &mut body.reason))),
             // It names a subject and nothing else.
             What::Flood(_) | What::Policy(_) => Ok(None),
         }

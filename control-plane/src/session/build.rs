@@ -107,7 +107,7 @@ impl Session {
                     rows.push(namer.row(&past::flooded(&self.bodies, record.sequence, at, &flood).await?));
                 }
                 (_, What::Outcome(outcome)) => outcomes.push(past::outcome_of(&outcome)),
-                (_, What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => {}
+                (_, What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_)) => {}
             }
         }
         let mut index = self.index();

@@ -12,7 +12,7 @@ use crate::body::Bodies;
 use crate::journal::Sequence;
 use crate::telemetry::number;
 use agentgate_proto::v1;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::ControlFlow;
 
 /// Outcomes that were met before their decision, while the index is built backwards. With more of them it is built no further:
@@ -270,11 +270,13 @@ impl Index {
         self.say();
     }
 
-    /// The rows of a session lose their names, but for the session, which names nobody. So many they were.
-    pub(super) fn forget(&mut self, session: u32) -> usize {
-        let of_it = self.rows.iter_mut().filter(|row| row.names.get(Name::Session as usize) == Some(&session));
-        of_it
+    /// The rows of sessions lose their names, but for the session, which names nobody. So many they were.
+    pub(super) fn forget(&mut self, sessions: &HashSet<u32>) -> usize {
+        let session_of = |row: &Row| row.names.get(Name::Session as usize).copied().unwrap_or_default();
+        let of_them = self.rows.iter_mut().filter(|row| sessions.contains(&session_of(row)));
+        of_them
             .map(|row| {
+                let session = session_of(row);
                 row.names = [0; NAMES];
                 if let Some(place) = row.names.get_mut(Name::Session as usize) {
                     *place = session;

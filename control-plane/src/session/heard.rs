@@ -52,7 +52,14 @@ impl Session {
             }
             // The same outcome again is no news, so that nobody has to know who wrote it.
             What::Outcome(outcome) => self.ended(&past::outcome_of(&outcome)),
-            What::Decision(_) | What::Flood(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => {}
+            What::Decision(_)
+            | What::Flood(_)
+            | What::Policy(_)
+            | What::Approval(_)
+            | What::Kill(_)
+            | What::Mode(_)
+            | What::Hold(_)
+            | What::Purge(_) => {}
         }
         self.reached(record);
         Ok(())

@@ -26,6 +26,7 @@ use agentgate_core::digest::Digest;
 use agentgate_core::id::{Asker, CallId};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -140,7 +141,11 @@ impl Session {
 
     /// A decision is durable.
     pub fn decided(&self, recorded: &Recorded) {
-        let trace = line::of(recorded);
+        let mut trace = line::of(recorded);
+        // Purged between its append and now.
+        if recorded.record.body.as_ref().and_then(SessionId::of).is_some_and(|session| self.bodies.is_purged(session)) {
+            line::erase(&mut trace);
+        }
         self.remember(&trace);
         let mut view = self.view();
         if view.is_new(recorded.sequence) {
@@ -164,16 +169,16 @@ impl Session {
         self.view().ended(ended);
     }
 
-    /// A session's key was erased: nothing here, and no file of ours, knows its names any longer.
+    /// The keys of sessions were erased: nothing here, and no file of ours, knows their names any longer.
     ///
     /// # Errors
     /// When the key of snapshots cannot be erased; those that there are can then still be read.
-    pub async fn forget(&self, session: SessionId) -> Result<(), KeyError> {
+    pub async fn forget(&self, sessions: &[SessionId]) -> Result<(), KeyError> {
         let _changing = self.changing.lock().await;
-        let text = session.to_string();
-        self.view().forget(&text);
-        let name = columns::Namer(&self.bodies).name(columns::Name::Session, &text);
-        self.index().forget(name);
+        let texts: HashSet<String> = sessions.iter().map(SessionId::to_string).collect();
+        self.view().forget(&texts);
+        let namer = columns::Namer(&self.bodies);
+        self.index().forget(&texts.iter().map(|text| namer.name(columns::Name::Session, text)).collect());
         self.bodies.forget_derived_key().await
     }
 

@@ -124,7 +124,16 @@ pub(super) async fn decision(bodies: &Bodies, sequence: Sequence) -> Result<Opti
         match parse(&record)? {
             (at, What::Decision(decision)) => return found(bodies, &record, at, decision).await.map(Some),
             (_, What::Outcome(outcome)) => sequence = outcome.decision,
-            (_, What::Policy(_) | What::Flood(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => return Ok(None),
+            (
+                _,
+                What::Policy(_)
+                | What::Flood(_)
+                | What::Approval(_)
+                | What::Kill(_)
+                | What::Mode(_)
+                | What::Hold(_)
+                | What::Purge(_),
+            ) => return Ok(None),
         }
     }
     Ok(None)
@@ -271,7 +280,7 @@ impl<'a> Reading<'a> {
                 self.left_out = self.left_out.max(record.sequence);
             }
             What::Flood(flood) => self.recent.floods.push(flooded(self.bodies, record.sequence, at, &flood).await?),
-            What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => {}
+            What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_) => {}
         }
         Ok(at)
     }

@@ -231,7 +231,16 @@ impl Page<'_> {
                 Some(trace)
             }
             (at, What::Flood(flood)) => Some(past::flooded(bodies, record.sequence, at, &flood).await?),
-            (_, What::Outcome(_) | What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => None,
+            (
+                _,
+                What::Outcome(_)
+                | What::Policy(_)
+                | What::Approval(_)
+                | What::Kill(_)
+                | What::Mode(_)
+                | What::Hold(_)
+                | What::Purge(_),
+            ) => None,
         };
         Ok(Line { is_read: trace.is_some(), trace })
     }
@@ -247,6 +256,6 @@ impl Page<'_> {
 fn is_of_a_subject(what: &What) -> bool {
     match what {
         What::Decision(_) | What::Outcome(_) | What::Flood(_) => true,
-        What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) => false,
+        What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_) => false,
     }
 }

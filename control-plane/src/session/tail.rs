@@ -96,7 +96,9 @@ impl Tail {
                 let ended = self.ended(sequence, &outcome).await?.filter(|trace| self.filter.wants(trace));
                 return Ok(ended.map(|ended| v1::TailTracesResponse { ended: Some(ended), ..v1::TailTracesResponse::default() }));
             }
-            (_, What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) => return Ok(None),
+            (_, What::Policy(_) | What::Approval(_) | What::Kill(_) | What::Mode(_) | What::Hold(_) | What::Purge(_)) => {
+                return Ok(None);
+            }
         };
         let wanted = self.filter.wants(&trace);
         Ok(wanted.then(|| v1::TailTracesResponse { trace: Some(trace), ..v1::TailTracesResponse::default() }))

@@ -362,7 +362,7 @@ async fn an_erased_session_is_known_by_its_number_alone_and_no_snapshot_tells_mo
     let by_session = asked(v1::TraceFilter { session: id, ..v1::TraceFilter::default() });
     assert_eq!(pages(&session, by_name.clone()).await.0.len(), 1);
     session.bodies.erase(body::SessionId(bytes)).await.unwrap();
-    session.forget(body::SessionId(bytes)).await.unwrap();
+    session.forget(&[body::SessionId(bytes)]).await.unwrap();
     assert_eq!(pages(&session, by_name).await, (Vec::new(), 1, 0));
     assert_eq!(pages(&session, by_session).await.0.len(), 1);
     assert!(super::snapshot::read(&session, &file).await.is_err(), "its key is gone");

@@ -12,7 +12,7 @@ use agentgate_core::digest::Digest;
 use agentgate_core::id::CallId;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 /// Records of our own that were not met in the journal's order yet. With more, the oldest is taken for somebody else's when
@@ -196,9 +196,9 @@ impl View {
         self.recent.get(&sequence)
     }
 
-    /// The lines of a session lose what only its bodies say.
-    pub(super) fn forget(&mut self, session: &str) {
-        self.recent.values_mut().filter(|trace| trace.session == session).for_each(erase);
+    /// The lines of sessions lose what only their bodies say.
+    pub(super) fn forget(&mut self, sessions: &HashSet<String>) {
+        self.recent.values_mut().filter(|trace| sessions.contains(&trace.session)).for_each(erase);
     }
 
     fn say(&self) {

@@ -91,7 +91,7 @@ impl Law {
                 (self.killed, self.epoch) = (!kill.resumed, self.epoch + 1);
                 Ok(())
             }
-            What::Flood(_) | What::Mode(_) => Err(format!("{sequence}: nobody did that")),
+            What::Flood(_) | What::Mode(_) | What::Hold(_) | What::Purge(_) => Err(format!("{sequence}: nobody did that")),
         }
     }
 

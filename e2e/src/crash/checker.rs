@@ -209,7 +209,13 @@ impl Checked {
                 }
                 journal.outcomes.extend(id);
             }
-            Recorded::Policy(_) | Recorded::Flood(_) | Recorded::Approval(_) | Recorded::Kill(_) | Recorded::Mode(_) => {}
+            Recorded::Policy(_)
+            | Recorded::Flood(_)
+            | Recorded::Approval(_)
+            | Recorded::Kill(_)
+            | Recorded::Mode(_)
+            | Recorded::Hold(_)
+            | Recorded::Purge(_) => {}
         }
     }
 
@@ -315,6 +321,8 @@ fn reference(what: &Recorded) -> Option<&v1::BodyRef> {
         Recorded::Approval(record) => record.body.as_ref(),
         Recorded::Kill(record) => record.body.as_ref(),
         Recorded::Mode(record) => record.body.as_ref(),
+        Recorded::Hold(record) => record.body.as_ref(),
+        Recorded::Purge(record) => record.body.as_ref(),
         Recorded::Policy(_) => None,
     }
 }

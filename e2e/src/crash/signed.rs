@@ -42,6 +42,8 @@ fn entry(record: &Record) -> Option<Entry> {
         What::Approval(_) => (Kind::Approval, None),
         What::Kill(_) => (Kind::Kill, None),
         What::Mode(_) => (Kind::Mode, None),
+        What::Hold(_) => (Kind::Hold, None),
+        What::Purge(_) => (Kind::Purge, None),
     };
     let call = call.map(|call| Digest::try_from(call.as_ref())).transpose().ok()?;
     Some(Entry { counter, ..Entry::of(kind, record.sequence, call.as_ref(), &record.bytes) })

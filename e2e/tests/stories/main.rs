@@ -28,6 +28,7 @@ mod policy;
 mod privacy;
 mod replicas;
 mod rest;
+mod retention;
 mod rust_sdk;
 mod session;
 mod start;

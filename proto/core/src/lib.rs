@@ -23,6 +23,7 @@ pub mod pii;
 pub mod principal;
 pub mod reply;
 pub mod rest;
+pub mod retention;
 pub mod time;
 #[cfg(feature = "transparency")]
 pub mod transparency;

@@ -173,7 +173,9 @@ fn agreed(pack: &Pack, approval: &str) -> Vec<String> {
         | What::Policy(_)
         | What::Flood(_)
         | What::Kill(_)
-        | What::Mode(_) => None,
+        | What::Mode(_)
+        | What::Hold(_)
+        | What::Purge(_) => None,
     };
     pack.records.iter().filter_map(granted).collect()
 }
@@ -187,7 +189,9 @@ fn outcome(pack: &Pack, decision: u64) -> String {
         | What::Policy(_)
         | What::Flood(_)
         | What::Kill(_)
-        | What::Mode(_) => None,
+        | What::Mode(_)
+        | What::Hold(_)
+        | What::Purge(_) => None,
     };
     pack.records.iter().filter_map(of).next_back().unwrap_or_else(|| "none in this pack".into())
 }
@@ -246,6 +250,17 @@ impl Line {
                 let words = packed.opened::<v1::KillBody>().unwrap_or_default();
                 let said = if kill.resumed { "resumed" } else { "killed" }.to_owned();
                 Self { kind: "kill", principal: words.by, said, reason: words.reason, ..line }
+            }
+            What::Hold(hold) => {
+                let words = packed.opened::<v1::HoldBody>().unwrap_or_default();
+                let said = if hold.lifts == 0 { "held".to_owned() } else { format!("the hold #{} was lifted", hold.lifts) };
+                Self { kind: "hold", principal: words.by, said, reason: words.reason, ..line }
+            }
+            What::Purge(purge) => {
+                let words = packed.opened::<v1::PurgeBody>().unwrap_or_default();
+                let why = if purge.cause() == v1::PurgeCause::Retention { "as old as they may get" } else { "by order" };
+                let said = format!("{} sessions were erased, {why}", purge.sessions.len());
+                Self { kind: "purge", principal: words.by, said, reason: words.reason, ..line }
             }
             What::Mode(_) => {
                 let words = packed.opened::<v1::ModeBody>().unwrap_or_default();

@@ -258,9 +258,17 @@ fn commitments(packed: &Packed, salt: &[u8]) -> bool {
             let result = packed.opened::<v1::OutcomeBody>().unwrap_or_default().result_digest;
             is_committed(salt, &result, &outcome.result_commitment)
         }
-        Some(What::Outcome(_) | What::Policy(_) | What::Flood(_) | What::Approval(_) | What::Kill(_) | What::Mode(_)) | None => {
-            true
-        }
+        Some(
+            What::Outcome(_)
+            | What::Policy(_)
+            | What::Flood(_)
+            | What::Approval(_)
+            | What::Kill(_)
+            | What::Mode(_)
+            | What::Hold(_)
+            | What::Purge(_),
+        )
+        | None => true,
     }
 }
 

@@ -126,3 +126,32 @@ async fn an_unreadable_call_that_was_sent_on_is_on_record_as_such() {
     let record = scene.record(1).await;
     assert_eq!((record.verdict(), record.enforced, record.step.as_str()), (Verdict::Deny, false, "malformed"));
 }
+
+#[tokio::test]
+async fn a_call_whose_key_is_purged_by_another_replica_is_sealed_with_a_new_one() {
+    let journal: Arc<dyn crate::journal::Journal> = Arc::new(Memory::shared());
+    let (scene, other) = (Scene::on(Arc::clone(&journal)).await, Scene::on(journal).await);
+    scene.asked(1, "read_note", false).await;
+    let retention = other.retention();
+    let of_everybody = crate::retention::Wanted {
+        extent: agentgate_core::retention::Extent::new("t".try_into().ok(), None, None),
+        before: None,
+        reason: "x".into(),
+    };
+    let mut keys = vec![scene.record(1).await.body.unwrap().session];
+    for counter in 2..=4 {
+        assert_eq!(retention.purge(&of_everybody, &me(), false).await.unwrap().sessions, 1, "{counter}");
+        // The key is at hand here still: the decision is fenced off, and folded again.
+        assert_eq!(scene.asked(counter, "read_note", false).await, (Verdict::Allow, false));
+        let found = |at: u64| {
+            let (decide, id) = (Arc::clone(&scene.decide), scene.call(at, "", "{}").call.digest());
+            async move { decide.session.find(&id).await.unwrap().unwrap() }
+        };
+        assert!(found(counter - 1).await.body.is_none(), "{counter}");
+        assert!(found(counter).await.body.is_some(), "{counter}: its body is not lost");
+        keys.push(scene.record(counter).await.body.unwrap().session);
+    }
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 4);
+}

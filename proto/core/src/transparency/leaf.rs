@@ -20,6 +20,8 @@ pub enum Kind {
     Approval = 5,
     Kill = 6,
     Mode = 7,
+    Hold = 8,
+    Purge = 9,
 }
 
 /// One life of one filter, by a digest of its name and epoch: it counts its calls from there on.
@@ -55,7 +57,17 @@ pub enum EntryError {
 // === impl Kind ===
 
 impl Kind {
-    const ALL: [Self; 7] = [Self::Decision, Self::Outcome, Self::Policy, Self::Flood, Self::Approval, Self::Kill, Self::Mode];
+    const ALL: [Self; 9] = [
+        Self::Decision,
+        Self::Outcome,
+        Self::Policy,
+        Self::Flood,
+        Self::Approval,
+        Self::Kill,
+        Self::Mode,
+        Self::Hold,
+        Self::Purge,
+    ];
 
     #[must_use]
     pub const fn number(self) -> u8 {

@@ -43,7 +43,7 @@ fn what_is_no_entry_is_refused_by_name() {
         check(0, form, wanted);
     }
     for kind in 0..=255 {
-        check(1, kind, if (1..=7).contains(&kind) { Ok(()) } else { Err(EntryError::Kind(kind)) });
+        check(1, kind, if (1..=9).contains(&kind) { Ok(()) } else { Err(EntryError::Kind(kind)) });
     }
     for (sequence, wanted) in [(0, Err(EntryError::Sequence(0))), (1, Ok(()))] {
         check(9, sequence, wanted);
@@ -95,8 +95,8 @@ fn a_bundle_holds_its_entries_and_nothing_else() {
     let first = "tile/entries/000.p/44".to_owned();
     assert_eq!(elsewhere, Err(BundleError::Sequence { path: first, at: 0, sequence: 257 }));
     let mut strange = bytes;
-    strange[3] = 9;
-    let wanted = BundleError::Entry { path: path(), at: 0, source: EntryError::Kind(9) };
+    strange[3] = 10;
+    let wanted = BundleError::Entry { path: path(), at: 0, source: EntryError::Kind(10) };
     // The kind is the entry's second byte, behind two of its length.
     assert_eq!(bundle.decode(&strange), Err(wanted));
 }

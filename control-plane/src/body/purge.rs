@@ -1,0 +1,186 @@
+//! Purges: sessions whose keys are to be erased by a record of the journal, from the moment when it is known until they are.
+//!
+//! INVARIANT: from that moment on nothing is opened or sealed with such a key, though its slot may still hold it. How far purges
+//! were carried out is kept in a slot, so that what a crash cut is carried out at the next start.
+
+use super::{Bodies, KeyError, SessionId, data_key, slot_of};
+use crate::journal::{SLOTS_PAGE_MAX, Sequence, Slot};
+use crate::telemetry::number;
+use agentgate_core::digest::Digest;
+use agentgate_core::id::{Principal, Tenant};
+use agentgate_core::retention;
+use agentgate_proto::v1;
+use agentgate_proto::v1::slot_secret::What;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{MutexGuard, PoisonError};
+
+/// Purges that are on record and not carried out. With more nothing is purged: the journal takes records, and erases nothing.
+pub const PURGES_UNFINISHED_MAX: usize = 64;
+
+const DONE: &str = "agentgate purges 1\n";
+
+/// What is to be erased.
+#[derive(Debug, Default)]
+pub(super) struct Purges {
+    unfinished: BTreeMap<Sequence, v1::PurgeRecord>,
+    sessions: HashSet<SessionId>,
+    /// All purges up to this record were carried out.
+    done: Sequence,
+}
+
+/// A session whose key is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub session: SessionId,
+    /// Of its first call.
+    pub since_us: u64,
+    pub whose: retention::Kept,
+}
+
+// === impl Bodies ===
+
+impl Bodies {
+    /// The purge is on record: from here on its keys are taken for erased.
+    pub fn purged(&self, sequence: Sequence, purge: &v1::PurgeRecord) {
+        let sessions: HashSet<SessionId> = sessions_of(purge).collect();
+        {
+            let mut purges = self.purges();
+            if sequence <= purges.done {
+                return;
+            }
+            purges.sessions.extend(&sessions);
+            purges.unfinished.insert(sequence, purge.clone());
+            purges.say();
+        }
+        self.known().forget(&sessions);
+    }
+
+    /// Whether a purge that is not carried out yet names the session.
+    #[must_use]
+    pub fn is_purged(&self, session: SessionId) -> bool {
+        self.purges().sessions.contains(&session)
+    }
+
+    /// The oldest purge that is not carried out.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<(Sequence, v1::PurgeRecord)> {
+        let purges = self.purges();
+        purges.unfinished.first_key_value().map(|(sequence, purge)| (*sequence, purge.clone()))
+    }
+
+    #[must_use]
+    pub fn unfinished_purges(&self) -> usize {
+        self.purges().unfinished.len()
+    }
+
+    /// Erases the keys of a purge, and says how many there still were. They were forgotten when it became known, so nobody who
+    /// makes a key meanwhile has to make it again.
+    ///
+    /// # Errors
+    /// When the journal cannot write.
+    pub async fn erase_purged(&self, sessions: &[SessionId]) -> Result<u64, KeyError> {
+        let mut erased = 0;
+        for session in sessions {
+            erased += u64::from(self.erase_slot(slot_of(*session)).await?);
+        }
+        Ok(erased)
+    }
+
+    /// Whether another process carried out this purge already.
+    ///
+    /// # Errors
+    /// When the journal cannot say.
+    pub async fn is_finished(&self, sequence: Sequence) -> Result<bool, KeyError> {
+        Ok(read(self.journal.slot(done_slot()).await?.as_deref())? >= sequence)
+    }
+
+    /// This purge and all before it are carried out: a new process need not.
+    ///
+    /// # Errors
+    /// When the journal cannot write.
+    pub async fn finished(&self, sequence: Sequence) -> Result<(), KeyError> {
+        let mut kept = self.journal.slot(done_slot()).await?;
+        while read(kept.as_deref())? < sequence {
+            let done = Bytes::from(format!("{DONE}{sequence}\n"));
+            match self.journal.set(done_slot(), kept, Some(done)).await.map_err(KeyError::Keep)? {
+                Slot::Set => break,
+                Slot::Held(other) => kept = other,
+            }
+        }
+        let mut purges = self.purges();
+        purges.done = purges.done.max(sequence);
+        if let Some(purge) = purges.unfinished.remove(&sequence) {
+            for session in sessions_of(&purge) {
+                purges.sessions.remove(&session);
+            }
+        }
+        purges.say();
+        Ok(())
+    }
+
+    pub(super) async fn take_up_purges(&self) -> Result<(), KeyError> {
+        let done = read(self.journal.slot(done_slot()).await?.as_deref())?;
+        let mut purges = self.purges();
+        purges.done = done;
+        purges.say();
+        Ok(())
+    }
+
+    /// The sessions after this slot whose keys are there, and the slot to go on after; none: these were the last ones. Orders
+    /// are nobody's session, and not among them.
+    ///
+    /// # Errors
+    /// When a key cannot be read.
+    pub async fn kept(&self, after: Option<Digest>) -> Result<(Vec<Kept>, Option<Digest>), KeyError> {
+        let page = self.journal.slots(after, SLOTS_PAGE_MAX).await?;
+        let last = page.last().map(|(name, _)| *name);
+        let mut kept = Vec::new();
+        for (name, value) in page.iter().filter(|(_, value)| data_key::is_wrapped(value)) {
+            let What::Session(key) = self.unwrap(name, value)? else { continue };
+            if key.tenant.is_empty() {
+                continue;
+            }
+            let session = SessionId::read(&key.session).ok_or(KeyError::Unreadable)?;
+            if self.is_purged(session) {
+                continue;
+            }
+            let whose = retention::Kept {
+                tenant: Tenant::try_from(key.tenant.as_str()).map_err(|_| KeyError::Unreadable)?,
+                principal: Principal::try_from(key.principal.as_str()).map_err(|_| KeyError::Unreadable)?,
+                handle: key.handle,
+                session: session.to_string(),
+            };
+            kept.push(Kept { session, since_us: key.since_us, whose });
+        }
+        Ok((kept, last))
+    }
+
+    fn purges(&self) -> MutexGuard<'_, Purges> {
+        self.purges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Purges ===
+
+impl Purges {
+    fn say(&self) {
+        metrics::gauge!("agentgate_purges_unfinished").set(number(self.unfinished.len()));
+    }
+}
+
+/// The sessions that a purge erases.
+pub fn sessions_of(purge: &v1::PurgeRecord) -> impl Iterator<Item = SessionId> {
+    purge.sessions.iter().filter_map(|session| SessionId::read(session))
+}
+
+/// How far purges were carried out. What it holds begins as no wrapped secret does.
+fn done_slot() -> Digest {
+    Digest::of("agentgate/slot/purges/1", b"")
+}
+
+fn read(kept: Option<&[u8]>) -> Result<Sequence, KeyError> {
+    let Some(kept) = kept else { return Ok(0) };
+    let text = std::str::from_utf8(kept).ok().and_then(|text| text.strip_prefix(DONE));
+    text.and_then(|text| text.trim_end().parse().ok()).ok_or(KeyError::Unreadable)
+}

@@ -1,0 +1,67 @@
+//! Purges carried out: what a record orders is done step by step, each of which can be done again, and only then it is finished.
+//! So a crash between two steps leaves nothing but work.
+
+use super::view::Records;
+use super::{Retention, RetentionError};
+use crate::body::{SessionId, sessions_of};
+use crate::journal::Sequence;
+use agentgate_proto::v1;
+
+/// Bodies given back at once.
+const GIVEN_BACK_AT_ONCE: usize = 1_024;
+
+// === impl Retention ===
+
+impl Retention {
+    /// Carries out all purges on record that are not.
+    ///
+    /// # Errors
+    /// When the journal cannot read or write; it is to be tried again.
+    pub async fn carry_out(&self) -> Result<(), RetentionError> {
+        let _turn = self.carrying.lock().await;
+        while let Some((sequence, purge)) = self.rooms.bodies.unfinished() {
+            self.carry(sequence, &purge).await?;
+        }
+        Ok(())
+    }
+
+    async fn carry(&self, sequence: Sequence, purge: &v1::PurgeRecord) -> Result<(), RetentionError> {
+        let (bodies, sessions): (_, Vec<SessionId>) = (&self.rooms.bodies, sessions_of(purge).collect());
+        let erased = bodies.erase_purged(&sessions).await?;
+        metrics::counter!("agentgate_session_keys_erased_total").increment(erased);
+        self.rooms.approvals.forget(&sessions);
+        self.rooms.session.forget(&sessions).await?;
+        // Another replica may have given back what is here to be given back.
+        if !bodies.is_finished(sequence).await? {
+            self.give_back(sequence, purge, sessions).await?;
+        }
+        bodies.finished(sequence).await?;
+        tracing::info!(sequence, keys = erased, "a purge was carried out");
+        Ok(())
+    }
+
+    /// The space that nobody can read any more.
+    async fn give_back(
+        &self,
+        sequence: Sequence,
+        purge: &v1::PurgeRecord,
+        sessions: Vec<SessionId>,
+    ) -> Result<(), RetentionError> {
+        let span = (purge.since_us, purge.until_us);
+        let mut records = Records::new(&self.rooms.bodies, sessions.into_iter().collect(), span, sequence).await?;
+        let mut found = Vec::new();
+        loop {
+            let page = records.page().await?;
+            let is_last = page.is_none();
+            found.extend(page.unwrap_or_default().bodies);
+            if !found.is_empty() && (is_last || found.len() >= GIVEN_BACK_AT_ONCE) {
+                metrics::counter!("agentgate_bodies_given_back_total").increment(found.len() as u64);
+                let given_back = self.rooms.bodies.journal().discard(std::mem::take(&mut found));
+                given_back.await.map_err(RetentionError::GiveBack)?;
+            }
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,564 @@
+//! Stories about holds, purges and age, on the memory journal and a manual clock; and what a directory still tells afterwards.
+
+use super::*;
+use crate::body::{SESSION_KEY_US, SessionId};
+use crate::clock::Manual;
+use crate::config::Limits;
+use crate::identity::Subject;
+use crate::journal::{
+    Appended, BoxFuture, Change, Embedded, Health, Journal, Memory, Position, Record, Sequence, Settings, Slot, Stream, Version,
+};
+use crate::session::{Draft, Recorded};
+use agentgate_core::id::{CallId, Epoch};
+use prost::Message as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_micros(SESSION_KEY_US);
+const AGENT: &str = "spiffe://a/agent/x";
+
+struct Scene {
+    retention: Arc<Retention>,
+    clock: Clock,
+    hands: Arc<Manual>,
+    journal: Arc<dyn Journal>,
+    config: config::Retention,
+}
+
+/// A journal that takes so many writes more, and then none.
+#[derive(Debug)]
+struct Cut {
+    inner: Arc<dyn Journal>,
+    left: AtomicI64,
+}
+
+// === impl Scene ===
+
+impl Scene {
+    async fn on(journal: Arc<dyn Journal>) -> Self {
+        let (clock, hands) = Clock::manual(Time::from_micros(1_000_000_000));
+        Self::after(journal, clock, hands, config::Retention::default()).await
+    }
+
+    /// The next life of the process, or another replica.
+    async fn again(&self, journal: &Arc<dyn Journal>) -> Self {
+        Self::after(Arc::clone(journal), self.clock.clone(), Arc::clone(&self.hands), self.config.clone()).await
+    }
+
+    async fn after(journal: Arc<dyn Journal>, clock: Clock, hands: Arc<Manual>, config: config::Retention) -> Self {
+        let bodies = Bodies::over(Arc::clone(&journal)).await;
+        let limits = Limits { holds_max: 3, ..Limits::default() };
+        let control = Arc::new(Control::open(Arc::clone(&bodies), clock.clone(), limits.clone()).await.unwrap());
+        let session = Session::open(Arc::clone(&bodies), clock.clone(), limits.clone(), Vec::new()).await.unwrap();
+        let waiting = (config::Approvals::default(), limits);
+        let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await.unwrap());
+        let rooms = Rooms { bodies, control, session: Arc::new(session), approvals };
+        let tenants = BTreeSet::from(["acme".try_into().unwrap(), "empty".try_into().unwrap()]);
+        let retention = Arc::new(Retention::new(rooms, clock.clone(), config.clone(), tenants));
+        Self { retention, clock, hands, journal, config }
+    }
+
+    /// A decision that is recorded as the room that decides does it.
+    async fn call(&self, tenant: &str, principal: &str, handle: &str) -> v1::BodyRef {
+        static COUNTER: AtomicU64 = AtomicU64::new(1);
+        let counter = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let asker = agentgate_core::id::Asker::try_from("spiffe://a/filter/x").unwrap();
+        let call = CallId { asker, epoch: Epoch([1; 16]), counter };
+        let (tenant, principal) = (Tenant::try_from(tenant).unwrap(), principal.try_into().unwrap());
+        let subject = Subject { tenant, principal };
+        let scope =
+            Scope::Calls { tenant: subject.tenant.clone(), principal: subject.principal.clone(), handle: handle.to_owned() };
+        let Rooms { bodies, session, control, .. } = &self.retention.rooms;
+        let epochs = control.now().epochs;
+        let seal = bodies.seal(&scope, self.clock.now()).await.unwrap();
+        let body = v1::DecisionBody { handle: handle.into(), reason: "the secret reason".into(), ..v1::DecisionBody::default() };
+        let sealed = seal.seal(&body).unwrap();
+        let mut record = v1::DecisionRecord {
+            call_id: crate::body::digest_bytes(&call.digest()),
+            request_commitment: sealed.commit(b"the secret reason"),
+            enforced: true,
+            body: Some(sealed.reference.clone()),
+            ..v1::DecisionRecord::default()
+        };
+        record.set_verdict(v1::Verdict::Deny);
+        let at = session.moment();
+        let what = Some(v1::record::What::Decision(record.clone()));
+        let encoded = v1::Record { at_us: at.micros(), what }.encode_to_vec().into();
+        let turn = session.turn(&subject).await.unwrap();
+        let stream = turn.stream();
+        let draft =
+            Draft { id: call.digest(), record: encoded, body: Some(sealed.stored), fence: Some(epochs), also: Vec::new() };
+        let sequence = turn.append(draft).await.unwrap().sequence;
+        session.decided(&Recorded { sequence, at, stream, call, record, body });
+        sealed.reference
+    }
+
+    async fn is_erased(&self, body: &v1::BodyRef) -> bool {
+        let said: Option<v1::DecisionBody> = self.retention.rooms.bodies.fetch(Some(body)).await.unwrap();
+        assert!(said.iter().all(|said| said.reason == "the secret reason"));
+        said.is_none()
+    }
+
+    async fn purge(&self, wanted: &Wanted) -> Result<Purged, RetentionError> {
+        self.retention.purge(wanted, &me(), false).await
+    }
+
+    fn holds(&self) -> usize {
+        self.retention.holds().len()
+    }
+}
+
+fn me() -> SpiffeId {
+    SpiffeId::try_from("spiffe://a/operator/me").unwrap()
+}
+
+fn extent(tenant: &str, principal: &str, session: &str) -> Extent {
+    Extent::new(tenant.try_into().ok(), principal.try_into().ok(), session.try_into().ok()).unwrap()
+}
+
+fn of(extent: Extent) -> Wanted {
+    Wanted { extent: Some(extent), before: None, reason: "they asked for it".into() }
+}
+
+fn memory() -> Arc<dyn Journal> {
+    Arc::new(Memory::new())
+}
+
+fn session_of(body: &v1::BodyRef) -> String {
+    SessionId::of(body).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_purge_erases_what_it_names_and_nothing_else_and_a_dry_run_nothing() {
+    let calls = [("acme", AGENT, "one"), ("acme", AGENT, "two"), ("acme", "user:u@https://i", ""), ("other", AGENT, "three")];
+    let late = |at: &Scene| at.clock.now();
+    for (tenant, principal, session, before, erased) in [
+        ("acme", "", "", None, &[0, 1, 2][..]),
+        ("", "", "one", None, &[0]),
+        ("", "", "HEX of 1", None, &[1]),
+        ("acme", AGENT, "", None, &[0, 1]),
+        ("", "user:u@https://i", "", None, &[2]),
+        ("acme", AGENT, "three", None, &[]),
+        ("nobody", "", "", None, &[]),
+        ("", "", "", Some(SESSION_KEY_US), &[0, 1, 2, 3]),
+        ("acme", "", "", Some(SESSION_KEY_US), &[0, 1, 2]),
+        ("", "", "", Some(SESSION_KEY_US - 1), &[]),
+    ] {
+        let scene = Scene::on(memory()).await;
+        let mut bodies = Vec::new();
+        for (tenant, principal, handle) in calls {
+            bodies.push(scene.call(tenant, principal, handle).await);
+        }
+        let session = if session == "HEX of 1" { session_of(&bodies[1]) } else { session.to_owned() };
+        let before = before.map(|us| late(&scene).plus_micros(us));
+        let extent = Extent::new(tenant.try_into().ok(), principal.try_into().ok(), session.as_str().try_into().ok());
+        let wanted = Wanted { extent, before, reason: "x".into() };
+        let head = scene.journal.health().head;
+        let would = scene.retention.purge(&wanted, &me(), true).await.unwrap();
+        assert_eq!((would.sessions, would.calls), (erased.len() as u64, erased.len() as u64), "{wanted:?}");
+        assert_eq!(scene.journal.health().head, head, "a dry run writes nothing");
+        let purged = scene.purge(&wanted).await.unwrap();
+        assert_eq!(Purged { sequences: Vec::new(), ..purged.clone() }, would);
+        assert_eq!(purged.sequences.len(), usize::from(!erased.is_empty()));
+        for scene in [&scene, &scene.again(&scene.journal).await] {
+            for (number, body) in bodies.iter().enumerate() {
+                assert_eq!(scene.is_erased(body).await, erased.contains(&number), "{number} by {wanted:?}");
+                let address = Digest::try_from(body.address.as_ref()).unwrap();
+                let is_kept = scene.journal.fetch(address).await.unwrap().is_some();
+                assert_eq!(is_kept, !erased.contains(&number), "its bytes are given back");
+            }
+        }
+        assert_eq!(scene.purge(&wanted).await.unwrap().sessions, 0, "there is nothing to do twice");
+    }
+}
+
+#[tokio::test]
+async fn an_order_that_could_mean_more_than_it_says_is_refused_before_anything_changes() {
+    let scene = Scene::on(memory()).await;
+    let bodies = [scene.call("acme", AGENT, "one").await, scene.call("other", AGENT, "one").await];
+    let head = scene.journal.health().head;
+    let nothing = Wanted { extent: None, before: None, reason: "x".into() };
+    assert!(matches!(scene.purge(&nothing).await, Err(RetentionError::Malformed(_))));
+    let silent = Wanted { reason: " ".into(), ..of(extent("acme", "", "")) };
+    assert!(matches!(scene.purge(&silent).await, Err(RetentionError::Malformed(_))));
+    let long = "x".repeat(1_025);
+    let long = Wanted { reason: long, ..of(extent("acme", "", "")) };
+    assert!(matches!(scene.purge(&long).await, Err(RetentionError::Order(OrderError::Malformed(_)))));
+    for ambiguous in [extent("", AGENT, ""), extent("", "", "one")] {
+        let told = scene.purge(&of(ambiguous.clone())).await;
+        assert!(matches!(&told, Err(RetentionError::Tenants { count: 2, names }) if names == "acme, other"), "{told:?}");
+        let told = scene.retention.place(&ambiguous, "x", &me()).await;
+        assert!(matches!(&told, Err(RetentionError::Tenants { count: 2, .. })), "{told:?}");
+    }
+    for (unknown, expected) in [
+        (extent("nobody", "", ""), "nobody is configured to call in the tenant `nobody`"),
+        (extent("nobody", AGENT, ""), "nobody is configured to call in the tenant `nobody`"),
+        (extent("", "spiffe://a/agent/y", ""), "nothing is kept of `spiffe://a/agent/y`"),
+        (extent("acme", "", "four"), "nothing is kept of the session `four`"),
+    ] {
+        let told = scene.retention.place(&unknown, "x", &me()).await.unwrap_err().to_string();
+        assert!(told.contains(expected), "{told}");
+    }
+    assert!(matches!(scene.retention.lift(17, "x", &me()).await, Err(RetentionError::NoHold(17))));
+    assert_eq!(scene.journal.health().head, head, "nothing was written");
+    assert!(!scene.is_erased(&bodies[0]).await && !scene.is_erased(&bodies[1]).await);
+}
+
+#[tokio::test]
+async fn what_is_held_is_not_purged_until_it_is_lifted_and_the_words_of_the_hold_are_erased_with_it() {
+    for (held, purged, is_held) in [
+        (extent("acme", "", ""), extent("", "", "one"), true),
+        (extent("", "", "one"), extent("acme", "", ""), true),
+        (extent("acme", AGENT, ""), extent("acme", "", ""), true),
+        (extent("acme", AGENT, ""), extent("", "", "one"), true),
+        (extent("", "user:u@https://i", ""), extent("", "", "one"), false),
+        (extent("empty", "", ""), extent("acme", "", ""), false),
+        (extent("empty", AGENT, ""), extent("acme", "", ""), false),
+    ] {
+        let scene = Scene::on(memory()).await;
+        let body = scene.call("acme", AGENT, "one").await;
+        scene.call("acme", "user:u@https://i", "two").await;
+        let (hold, ack) = scene.retention.place(&held, "a case", &me()).await.unwrap();
+        let again = scene.retention.place(&held, "another", &me()).await.unwrap();
+        assert!(ack.changed && !again.1.changed && again.0 == hold, "the first hold stands");
+        let next = scene.again(&scene.journal).await;
+        assert_eq!((next.holds(), next.retention.holds()[0].reason.as_str()), (1, "a case"));
+        let told = next.purge(&of(purged.clone())).await;
+        if !is_held {
+            assert!(told.is_ok() && next.is_erased(&body).await, "{held} and {purged}: {told:?}");
+            continue;
+        }
+        let told = told.unwrap_err().to_string();
+        assert!(told.starts_with(&format!("HELD: the hold {hold} covers ")), "{told}");
+        let dry = next.retention.purge(&of(purged.clone()), &me(), true).await;
+        assert!(matches!(dry, Err(RetentionError::Held { .. })), "{dry:?}");
+        assert!(!next.is_erased(&body).await);
+        assert!(next.retention.lift(hold, "over", &me()).await.unwrap().changed);
+        assert_eq!((next.holds(), scene.again(&scene.journal).await.holds()), (0, 0));
+        next.purge(&of(extent("acme", "", ""))).await.unwrap();
+        assert!(next.is_erased(&body).await);
+        let names_somebody = held.principal().is_some() || held.session().is_some();
+        for record in scene.journal.read(Stream::global(), 0, 10).await.unwrap() {
+            let what = v1::Record::decode(record.bytes).unwrap().what.unwrap();
+            if let v1::record::What::Hold(hold) = what {
+                let words: Option<v1::HoldBody> = next.retention.rooms.bodies.fetch(hold.body.as_ref()).await.unwrap();
+                assert_eq!(words.is_none(), names_somebody, "{held}");
+            }
+        }
+        // A hold that was lifted and cannot be read any more holds nothing.
+        assert_eq!(scene.again(&scene.journal).await.holds(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_hold_that_nobody_can_read_holds_everything() {
+    let scene = Scene::on(memory()).await;
+    let body = scene.call("acme", AGENT, "one").await;
+    let other = scene.call("acme", "spiffe://a/agent/y", "two").await;
+    let (hold, _) = scene.retention.place(&extent("acme", "", "one"), "a case", &me()).await.unwrap();
+    scene.retention.rooms.bodies.erase(SessionId::of(&body).unwrap()).await.unwrap();
+    let next = scene.again(&scene.journal).await;
+    assert_eq!(next.retention.holds()[0].extent, None);
+    let told = next.purge(&of(extent("acme", "spiffe://a/agent/y", ""))).await;
+    assert!(matches!(told, Err(RetentionError::Held { hold: of, .. }) if of == hold));
+    next.retention.lift(hold, "it cannot be read", &me()).await.unwrap();
+    next.purge(&of(extent("acme", "spiffe://a/agent/y", ""))).await.unwrap();
+    assert!(next.is_erased(&other).await);
+}
+
+#[tokio::test]
+async fn as_many_holds_as_may_be_are_in_force() {
+    let scene = Scene::on(memory()).await;
+    for tenant in ["acme", "empty"] {
+        scene.retention.place(&extent(tenant, "", ""), "x", &me()).await.unwrap();
+    }
+    scene.retention.place(&extent("acme", AGENT, ""), "x", &me()).await.unwrap();
+    let told = scene.retention.place(&extent("empty", AGENT, ""), "x", &me()).await;
+    assert!(matches!(told, Err(RetentionError::Order(OrderError::Crowded { max: 3, .. }))), "{told:?}");
+}
+
+#[tokio::test]
+async fn of_a_hold_and_a_purge_at_two_replicas_one_is_first() {
+    let (mut held_first, mut purged_first) = (0, 0);
+    for round in 0..40 {
+        let journal: Arc<dyn Journal> = Arc::new(Memory::shared());
+        let one = Scene::on(Arc::clone(&journal)).await;
+        let body = one.call("acme", AGENT, "one").await;
+        let other = one.again(&journal).await;
+        let what = extent("acme", "", "one");
+        let wanted = of(what.clone());
+        let hold = async {
+            // Now one is ahead, now the other.
+            for _ in 0..round {
+                tokio::task::yield_now().await;
+            }
+            one.retention.place(&what, "a case", &me()).await
+        };
+        let (hold, purge) = tokio::join!(hold, other.purge(&wanted));
+        let next = one.again(&journal).await;
+        next.retention.carry_out().await.unwrap();
+        match (hold, purge) {
+            (Ok(_), Err(RetentionError::Held { .. })) => {
+                held_first += 1;
+                assert!(!next.is_erased(&body).await && next.holds() == 1);
+            }
+            (Err(RetentionError::Absent(_)), Ok(purged)) if purged.sessions == 1 => {
+                purged_first += 1;
+                assert!(next.is_erased(&body).await && next.holds() == 0);
+            }
+            told => panic!("{round}: {told:?}"),
+        }
+    }
+    assert!(held_first > 0 && purged_first > 0, "{held_first} and {purged_first}");
+}
+
+#[tokio::test]
+async fn a_stale_replica_obeys_a_hold_and_goes_on_under_a_new_key_after_a_purge() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::shared());
+    let one = Scene::on(Arc::clone(&journal)).await;
+    let other = one.again(&journal).await;
+    let body = one.call("acme", AGENT, "one").await;
+    let (hold, _) = one.retention.place(&extent("acme", "", ""), "a case", &me()).await.unwrap();
+    let told = other.purge(&of(extent("acme", "", "one"))).await;
+    assert!(matches!(told, Err(RetentionError::Held { hold: of, .. }) if of == hold), "{told:?}");
+    other.retention.lift(hold, "over", &me()).await.unwrap();
+    other.purge(&of(extent("acme", "", "one"))).await.unwrap();
+    // The key is at hand here until the purge is heard of, and then it is not, though its slot could be read before.
+    one.retention.rooms.control.caught_up(3).await.unwrap();
+    assert!(one.is_erased(&body).await);
+    let next = one.call("acme", AGENT, "one").await;
+    assert!(session_of(&next) != session_of(&body) && !one.is_erased(&next).await && !other.is_erased(&next).await);
+}
+
+#[tokio::test]
+async fn whoever_lists_calls_sees_no_name_of_a_purged_one() {
+    let scene = Scene::on(memory()).await;
+    let body = scene.call("acme", AGENT, "one").await;
+    scene.call("acme", AGENT, "two").await;
+    scene.purge(&of(extent("acme", "", "one"))).await.unwrap();
+    for scene in [&scene, &scene.again(&scene.journal).await] {
+        let filter = v1::TraceFilter::default();
+        let request = v1::ListTracesRequest { filter: Some(filter), ..v1::ListTracesRequest::default() };
+        let listed = scene.retention.rooms.session.list(&request).await.unwrap().traces;
+        let erased: Vec<_> = listed.iter().filter(|call| call.session == session_of(&body)).collect();
+        assert_eq!((listed.len(), erased.len()), (2, 1));
+        assert_eq!((erased[0].principal.as_str(), erased[0].handle.as_str(), erased[0].reason.as_str()), ("", "", ""));
+    }
+}
+
+#[tokio::test]
+async fn what_is_older_than_it_may_get_is_purged_unless_it_is_held() {
+    let config = config::Retention {
+        days: 2,
+        tenants: [("other".try_into().unwrap(), 4), ("ever".try_into().unwrap(), 0)].into(),
+        ..config::Retention::default()
+    };
+    let (clock, hands) = Clock::manual(Time::from_micros(1_000_000_000));
+    let scene = Scene::after(memory(), clock, hands, config).await;
+    let [one, held, other, ever] = [("acme", "one"), ("acme", "held"), ("other", ""), ("ever", "")];
+    let mut bodies = Vec::new();
+    for (tenant, handle) in [one, held, other, ever] {
+        bodies.push(scene.call(tenant, AGENT, handle).await);
+    }
+    let (hold, _) = scene.retention.place(&extent("acme", "", "held"), "a case", &me()).await.unwrap();
+    let mut erased = Vec::new();
+    for (passes, now_erased) in [
+        (DAY * 3 - Duration::from_micros(1), &[][..]),
+        (Duration::from_micros(1), &[0]),
+        (DAY * 2, &[0, 2]),
+        (DAY * 1_000, &[0, 2]),
+    ] {
+        scene.hands.advance(passes);
+        assert!(scene.retention.sweep().await.unwrap());
+        erased.clear();
+        for (number, body) in bodies.iter().enumerate() {
+            if scene.is_erased(body).await {
+                erased.push(number);
+            }
+        }
+        assert_eq!(erased, now_erased);
+    }
+    scene.retention.lift(hold, "over", &me()).await.unwrap();
+    let head = scene.journal.health().head;
+    scene.retention.sweep().await.unwrap();
+    assert!(scene.is_erased(&bodies[1]).await && !scene.is_erased(&bodies[3]).await);
+    assert_eq!(scene.journal.health().head, head + 1);
+    scene.retention.sweep().await.unwrap();
+    assert_eq!(scene.journal.health().head, head + 1, "with nothing to purge nothing is written");
+    let last = scene.journal.follow(head, 1).await.unwrap().remove(0);
+    let Some(v1::record::What::Purge(purge)) = v1::Record::decode(last.bytes).unwrap().what else { panic!("no purge") };
+    assert_eq!((purge.cause(), purge.sessions.len(), purge.body), (v1::PurgeCause::Retention, 1, None));
+}
+
+#[tokio::test]
+async fn more_sessions_than_one_record_takes_are_purged_by_several() {
+    for (sessions, records) in [(PURGED_PER_RECORD_MAX, 1), (PURGED_PER_RECORD_MAX + 1, 2)] {
+        let scene = Scene::on(memory()).await;
+        let scope = |number: usize| Scope::Calls {
+            tenant: "acme".try_into().unwrap(),
+            principal: format!("spiffe://a/agent/{number}").as_str().try_into().unwrap(),
+            handle: String::new(),
+        };
+        for number in 0..sessions {
+            scene.retention.rooms.bodies.seal(&scope(number), scene.clock.now()).await.unwrap();
+        }
+        let purged = scene.purge(&of(extent("acme", "", ""))).await.unwrap();
+        assert_eq!((purged.sessions, purged.sequences.len(), purged.finished), (sessions as u64, records, true));
+        assert_eq!(scene.purge(&of(extent("acme", "", ""))).await.unwrap().sessions, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_purge_that_was_cut_anywhere_is_carried_out_by_the_next_life() {
+    let mut cut_after_record = 0;
+    for writes in 0.. {
+        let inner = memory();
+        let before = Scene::on(Arc::clone(&inner)).await;
+        let bodies = [before.call("acme", AGENT, "one").await, before.call("acme", AGENT, "two").await];
+        let kept = before.call("other", AGENT, "three").await;
+        // The key that orders are sealed with is there, so that the first write of the purge is its record.
+        let (hold, _) = before.retention.place(&extent("empty", "", ""), "x", &me()).await.unwrap();
+        before.retention.lift(hold, "x", &me()).await.unwrap();
+        let cut = Arc::new(Cut { inner: Arc::clone(&inner), left: AtomicI64::new(i64::MAX) });
+        let scene = before.again(&(Arc::clone(&cut) as Arc<dyn Journal>)).await;
+        scene.retention.rooms.bodies.seal(&Scope::Orders, scene.clock.now()).await.unwrap();
+        cut.left.store(writes, Ordering::SeqCst);
+        let told = scene.purge(&of(extent("acme", "", ""))).await;
+        let is_whole = matches!(&told, Ok(purged) if purged.finished);
+        // On record or not: the one that was told and the next life say the same.
+        let is_recorded = told.is_ok();
+        assert_eq!(is_recorded, writes > 0, "{writes}: {told:?}");
+        for body in &bodies {
+            assert_eq!(scene.is_erased(body).await, is_recorded, "{writes}: nothing opens it once it is on record");
+        }
+        let next = before.again(&inner).await;
+        for body in &bodies {
+            assert_eq!(next.is_erased(body).await, is_recorded, "{writes}: before it is carried out");
+        }
+        assert_eq!(next.retention.rooms.bodies.unfinished_purges(), usize::from(is_recorded && !is_whole), "{writes}");
+        cut_after_record += usize::from(is_recorded && !is_whole);
+        next.retention.carry_out().await.unwrap();
+        let last = before.again(&inner).await;
+        assert_eq!(last.retention.rooms.bodies.unfinished_purges(), 0);
+        for body in &bodies {
+            assert_eq!(last.is_erased(body).await, is_recorded);
+            let address = Digest::try_from(body.address.as_ref()).unwrap();
+            assert_eq!(inner.fetch(address).await.unwrap().is_none(), is_recorded, "{writes}");
+        }
+        assert!(!last.is_erased(&kept).await);
+        if is_whole {
+            break;
+        }
+    }
+    // Two keys, the derived key where there is one, the bodies, and that it is done.
+    assert!(cut_after_record >= 4, "{cut_after_record}");
+}
+
+#[tokio::test]
+async fn nothing_in_the_directory_could_confirm_a_guess_after_a_purge() {
+    let directory = tempfile::tempdir().unwrap();
+    let guesses = |session: &v1::BodyRef, wrapped: &Bytes| {
+        let text = b"the secret reason".to_vec();
+        let digests = ["agentgate/body/1", "agentgate/request/1", "agentgate/call/1"].map(|domain| Digest::of(domain, &text));
+        let mut guesses: Vec<(&str, Vec<u8>)> =
+            vec![("the text", text), ("the principal", AGENT.into()), ("the handle", "one-handle".into())];
+        guesses.extend(digests.iter().map(|digest| ("a digest", digest.as_bytes().to_vec())));
+        guesses.push(("the key", wrapped.to_vec()));
+        (guesses, session.clone())
+    };
+    let (told, body) = {
+        let journal: Arc<dyn Journal> = Arc::new(Embedded::open(Settings::new(directory.path().into())).unwrap());
+        let scene = Scene::on(Arc::clone(&journal)).await;
+        let body = scene.call("acme", AGENT, "one-handle").await;
+        let slot = Digest::of("agentgate/slot/session/1", &body.session);
+        let wrapped = journal.slot(slot).await.unwrap().unwrap();
+        let (told, body) = guesses(&body, &wrapped);
+        assert!(holds(directory.path(), &wrapped), "this search finds what is there");
+        assert!(holds(directory.path(), &body.session));
+        scene.purge(&of(extent("acme", "", ""))).await.unwrap();
+        (told, body)
+    };
+    for (what, bytes) in told {
+        assert!(!holds(directory.path(), &bytes), "{what}");
+    }
+    let journal: Arc<dyn Journal> = Arc::new(Embedded::open(Settings::new(directory.path().into())).unwrap());
+    assert!(Scene::on(journal).await.is_erased(&body).await);
+}
+
+/// Whether some file below this folder holds these bytes.
+fn holds(folder: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return holds(&path, bytes);
+        }
+        std::fs::read(&path).unwrap().windows(bytes.len()).any(|part| part == bytes)
+    })
+}
+
+// === impl Cut ===
+
+impl Cut {
+    fn is_cut(&self) -> bool {
+        self.left.fetch_sub(1, Ordering::SeqCst) <= 0
+    }
+}
+
+fn gone<T: Send + 'static>() -> BoxFuture<'static, Result<T, AppendError>> {
+    Box::pin(async { Err(AppendError::Unavailable("cut".into())) })
+}
+
+impl Journal for Cut {
+    fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
+        if self.is_cut() { gone() } else { self.inner.append(change) }
+    }
+
+    fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        self.inner.read(stream, after, limit)
+    }
+
+    fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
+        self.inner.version(stream)
+    }
+
+    fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        self.inner.follow(cursor, limit)
+    }
+
+    fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        self.inner.find(id)
+    }
+
+    fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>> {
+        if self.is_cut() { gone() } else { self.inner.keep(bytes) }
+    }
+
+    fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        self.inner.fetch(address)
+    }
+
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
+        self.inner.bodies(after, limit)
+    }
+
+    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
+        if self.is_cut() { gone() } else { self.inner.discard(addresses) }
+    }
+
+    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
+        if self.is_cut() { gone() } else { self.inner.set(name, expected, value) }
+    }
+
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        self.inner.slot(name)
+    }
+
+    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
+        self.inner.slots(after, limit)
+    }
+
+    fn health(&self) -> Health {
+        self.inner.health()
+    }
+}
