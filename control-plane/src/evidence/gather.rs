@@ -2,7 +2,7 @@
 //! instead of leaving anything out.
 
 use super::{BUNDLES_MAX, Evidence, EvidenceError, Proved, Scope, WHOSE_MAX};
-use crate::body::{self, SessionId};
+use crate::body::{self, FetchError, Opened, SessionId};
 use crate::bounded::Bounded;
 use crate::journal::{Record, Sequence};
 use crate::session::parse;
@@ -152,22 +152,44 @@ impl<'a> Choosing<'a> {
     }
 }
 
+fn opened(opened: Opened<Bytes>) -> v1::EvidenceBody {
+    v1::EvidenceBody { salt: Bytes::copy_from_slice(&opened.salt.0), plain: opened.body, ..v1::EvidenceBody::default() }
+}
+
+fn erased() -> v1::EvidenceBody {
+    v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() }
+}
+
 impl Evidence {
     /// One record, its proof to this checkpoint, and its body.
-    pub(super) async fn give(&self, checkpoint: &Arc<Published>, sequence: Sequence) -> Result<Given, EvidenceError> {
+    pub(super) async fn give(
+        &self,
+        checkpoint: &Arc<Published>,
+        sequence: Sequence,
+        sealed: bool,
+    ) -> Result<Given, EvidenceError> {
         let proved = self.prove_in(Arc::clone(checkpoint), sequence).await?;
         let record =
             <v1::Record as prost::Message>::decode(proved.record.clone()).map_err(|_| EvidenceError::Another(sequence))?;
         let body = match record.what.as_ref().and_then(What::body_ref) {
-            Some(reference) => Some(match self.bodies.open_plain(reference).await? {
-                Some(opened) => {
-                    v1::EvidenceBody { erased: false, salt: Bytes::copy_from_slice(&opened.salt.0), plain: opened.body }
-                }
-                None => v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() },
+            Some(reference) if sealed => Some(match self.bodies.sealed(reference).await? {
+                Some(sealed) => v1::EvidenceBody { sealed, ..v1::EvidenceBody::default() },
+                None => erased(),
             }),
+            Some(reference) => Some(self.bodies.open_plain(reference).await?.map_or_else(erased, opened)),
             None => None,
         };
         Ok(Given { proved, body })
+    }
+
+    /// A body that was gathered sealed, as one that is open, or erased.
+    pub(super) async fn open_one(&self, at: usize, given: v1::SealedBody) -> Result<v1::EvidenceBody, EvidenceError> {
+        let reference = given.reference.ok_or(EvidenceError::Sealed(at))?;
+        match self.bodies.open_sealed(&reference, &given.sealed).await {
+            Ok(body) => Ok(body.map_or_else(erased, opened)),
+            Err(FetchError::Body(_) | FetchError::Unnamed | FetchError::Address) => Err(EvidenceError::Sealed(at)),
+            Err(error @ (FetchError::Read(_) | FetchError::Key(_))) => Err(error.into()),
+        }
     }
 
     pub(super) async fn bundle(&self, digest: Bytes, address: &Bytes) -> Result<Option<v1::EvidenceBundle>, EvidenceError> {

@@ -44,6 +44,9 @@ const BUNDLES_MAX: usize = 64;
 /// Sessions whose subject is remembered while a gathering goes on; the others are looked up again.
 const WHOSE_MAX: usize = 16_384;
 
+/// Sealed bodies that are opened in one answer; a longer pack asks again.
+const OPENED_MAX: usize = 64;
+
 /// Files that one statement names.
 const FILES_MAX: usize = 16;
 
@@ -61,6 +64,10 @@ pub enum EvidenceError {
     Everything,
     #[error("there are more than {max} {what}; name a shorter time with `since` and `until`, or one session")]
     TooMany { what: &'static str, max: usize },
+    #[error("{asked} bodies were given, and at most {OPENED_MAX} are opened at once")]
+    Bodies { asked: usize },
+    #[error("body {0} of those that were given is not what its record committed to")]
+    Sealed(usize),
     #[error("nothing is signed as yet; try again in a second")]
     Unsigned,
     #[error("a statement names 1 to {FILES_MAX} files once each, by lower-case names and digests of 32 bytes")]
@@ -105,6 +112,8 @@ pub struct Scope {
     principal: String,
     since_us: u64,
     until_us: u64,
+    /// Bodies are given as they are kept.
+    sealed: bool,
 }
 
 /// What one gathering may take.
@@ -135,11 +144,11 @@ impl Scope {
     /// # Errors
     /// Where nothing is named.
     pub fn read(request: v1::GatherEvidenceRequest) -> Result<Self, EvidenceError> {
-        let v1::GatherEvidenceRequest { session, principal, since_us, until_us } = request;
+        let v1::GatherEvidenceRequest { session, principal, since_us, until_us, sealed } = request;
         if session.is_empty() && principal.is_empty() && since_us == 0 && until_us == 0 {
             return Err(EvidenceError::Everything);
         }
-        Ok(Self { session, principal, since_us, until_us })
+        Ok(Self { session, principal, since_us, until_us, sealed })
     }
 
     fn covers(&self, at: Time) -> bool {
@@ -251,8 +260,9 @@ impl Evidence {
             if bytes > self.bounds.bytes { Err(EvidenceError::TooMany { what, max: self.bounds.bytes }) } else { Ok(()) }
         };
         for sequence in &chosen {
-            let gather::Given { proved, body } = self.give(&checkpoint, *sequence).await?;
-            weigh(proved.record.len().saturating_add(body.as_ref().map_or(0, |body| body.plain.len())))?;
+            let gather::Given { proved, body } = self.give(&checkpoint, *sequence, scope.sealed).await?;
+            let weight = body.as_ref().map_or(0, |body| body.plain.len().saturating_add(body.sealed.len()));
+            weigh(proved.record.len().saturating_add(weight))?;
             tell(Told::Record(v1::EvidenceRecord {
                 entry: Bytes::copy_from_slice(&proved.entry.encode()),
                 hashes: hashes_to_wire(&proved.proof),
@@ -270,6 +280,21 @@ impl Evidence {
         let manifest = statement::manifest(scope, by, self.clock.now(), checkpoint.size, self.body_bytes_max, &chosen);
         let (manifest, keys) = (self.log.sign_statement(&manifest)?, self.log.verifier_keys());
         tell(Told::End(v1::EvidenceEnd { checkpoint: checkpoint.note.clone(), manifest, keys })).await
+    }
+
+    /// Bodies that were gathered sealed, each open or erased.
+    ///
+    /// # Errors
+    /// When there are too many, one is not what its record says, or a key cannot be read.
+    pub async fn open(&self, sealed: Vec<v1::SealedBody>) -> Result<Vec<v1::EvidenceBody>, EvidenceError> {
+        if sealed.len() > OPENED_MAX {
+            return Err(EvidenceError::Bodies { asked: sealed.len() });
+        }
+        let mut bodies = Vec::with_capacity(sealed.len());
+        for (at, given) in sealed.into_iter().enumerate() {
+            bodies.push(self.open_one(at, given).await?);
+        }
+        Ok(bodies)
     }
 
     /// A signed statement about files that were made of evidence.

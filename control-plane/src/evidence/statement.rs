@@ -10,6 +10,9 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+/// What a manifest says instead of a name, where the bodies are sealed.
+const WITHHELD: &str = "(withheld)";
+
 /// The records that were given, out of a log of `size`.
 pub(super) fn manifest(
     scope: &Scope,
@@ -19,12 +22,19 @@ pub(super) fn manifest(
     body_bytes_max: u32,
     records: &BTreeSet<u64>,
 ) -> String {
-    let asked = json!({
+    let mut asked = json!({
         "session": scope.session,
         "principal": scope.principal,
         "since_us": scope.since_us,
         "until_us": scope.until_us,
     });
+    if scope.sealed {
+        // What is signed lasts. The names can be erased as long as only bodies have them.
+        let withheld = |name: &str| if name.is_empty() { "" } else { WITHHELD };
+        asked["session"] = json!(withheld(&scope.session));
+        asked["principal"] = json!(withheld(&scope.principal));
+        asked["sealed"] = json!(true);
+    }
     let records = ranges(records);
     format!(
         "agentgate evidence 1\nscope {asked}\nby {by}\nat {at}\nsize {size}\nbody_bytes_max {body_bytes_max}\nrecords {records}\n"
