@@ -84,7 +84,7 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Observe(verb) => wait(async { mode::observe(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Mode(verb) => wait(async { mode::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Journal(verb) => journal::run(verb, desk),
-        Verb::Evidence(verb) => wait(async { evidence::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Evidence(verb) => evidence::run(verb, desk),
         Verb::Log(verb) => wait(async { log::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Verify(verb) => verify::run(verb, desk),
         Verb::Kill(verb) => wait(async { kill::kill(verb, &Client::connect(&verb.connection).await?, desk).await }),

@@ -2,10 +2,8 @@
 //!
 //! It adds nothing to what the control plane gave but a reading of it, which `agentgate verify` reads again.
 
-pub mod pack;
-pub mod reading;
-pub mod report;
-
+use super::files::{self, REPORT_FILE};
+use super::pack::{Pack, Packed};
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
 use crate::moment::grouped;
@@ -13,30 +11,13 @@ use crate::output::Desk;
 use crate::span::Span;
 use agentgate_proto::v1;
 use agentgate_proto::v1::gather_evidence_response::What;
-use clap::{Args, Subcommand};
-use pack::{NOTE_FILE, PACK_FILE, Pack, REPORT_FILE};
+use clap::Args;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
-use std::io;
-use std::path::{Path, PathBuf};
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    #[command(flatten)]
-    pub connection: Connection,
-    #[command(subcommand)]
-    pub verb: Verb,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// Write an evidence pack; what is named must all agree
-    Pack(PackArguments),
-}
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[group(id = "about", required = true, multiple = true)]
-pub struct PackArguments {
+pub struct Arguments {
     /// A handle, or the 32 hexadecimal digits by which records name a session
     #[arg(long, value_name = "SESSION", group = "about")]
     session: Option<String>,
@@ -49,44 +30,30 @@ pub struct PackArguments {
     /// Until so long ago
     #[arg(long, value_name = "SPAN", value_parser = Span::parse, group = "about")]
     until: Option<Span>,
+    /// Leave bodies as the journal keeps them, so that purging a session erases them here too: what an archive takes
+    #[arg(long)]
+    sealed: bool,
     /// Where to; a new or empty directory
     #[arg(long, value_name = "DIR", num_args = 1)]
     out: PathBuf,
+    #[command(flatten)]
+    connection: Connection,
 }
 
-pub async fn run(verb: &Verb, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    match verb {
-        Verb::Pack(arguments) => write(arguments, client, desk).await,
-    }
-}
-
-async fn write(arguments: &PackArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
+pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let out = arguments.out.as_path();
-    if std::fs::read_dir(out).is_ok_and(|mut files| files.next().is_some()) {
-        let full = format!("{} is not empty, and a pack is never written over another", out.display());
-        return Err(Failure::new(Exit::Refused, full).then("name a new directory"));
-    }
+    files::is_free(out)?;
     let ago = |span: &Option<Span>| span.as_ref().map_or(0, |span| desk.now.micros().saturating_sub(span.micros()).max(1));
     let request = v1::GatherEvidenceRequest {
         session: arguments.session.clone().unwrap_or_default(),
         principal: arguments.principal.clone().unwrap_or_default(),
         since_us: ago(&arguments.since),
         until_us: ago(&arguments.until),
+        sealed: arguments.sealed,
     };
+    let client = &Client::connect(&arguments.connection).await?;
     let pack = gather(client, request, desk).await?;
-    let files = [(PACK_FILE, format!("{:#}\n", pack.to_json()).into_bytes()), (REPORT_FILE, report::html(&pack)?.into_bytes())];
-    let digest = |(name, bytes): &(&str, Vec<u8>)| {
-        let sha256 = Sha256::digest(bytes).to_vec().into();
-        v1::EvidenceFile { name: (*name).to_owned(), sha256 }
-    };
-    let signed = client.sign_evidence(files.iter().map(digest).collect()).await?;
-    let failed = |error: io::Error| Failure::new(Exit::Local, format!("cannot write into {}", out.display())).because(error);
-    std::fs::create_dir_all(out).map_err(failed)?;
-    for (name, bytes) in &files {
-        put(&out.join(name), bytes).map_err(failed)?;
-    }
-    // Last: what has no note is no pack.
-    put(&out.join(NOTE_FILE), &signed.note).map_err(failed)?;
+    files::write(&pack, out, client).await?;
     let (records, at) = (pack.records.len(), out.display());
     let said = format!(
         "Packed {} records into {at}; read {at}/{REPORT_FILE}, and check it with `agentgate verify {at} --key VERIFIER`\n",
@@ -104,7 +71,7 @@ async fn gather(client: &Client, request: v1::GatherEvidenceRequest, desk: &mut 
             Some(What::Progress(progress)) => {
                 desk.progress(&format!("{} of {} records read", grouped(progress.records_read), grouped(progress.records)))?;
             }
-            Some(What::Record(record)) => pack.records.push(pack::Packed::of_wire(record).map_err(unusable)?),
+            Some(What::Record(record)) => pack.records.push(Packed::of_wire(record).map_err(unusable)?),
             Some(What::Bundle(bundle)) => pack.bundles.push((bundle.digest.to_vec(), bundle.content.to_vec())),
             Some(What::End(end)) => {
                 desk.progress_over()?;
@@ -115,8 +82,4 @@ async fn gather(client: &Client, request: v1::GatherEvidenceRequest, desk: &mut 
         }
     }
     Err(unusable("it stopped before its end".into()))
-}
-
-fn put(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    std::fs::write(path, bytes)
 }

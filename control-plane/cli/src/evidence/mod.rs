@@ -1,0 +1,46 @@
+//! `agentgate evidence`: packs about a session, a subject or a time, which an auditor checks by himself, and an archive of them.
+
+mod archive;
+pub(crate) mod files;
+mod gather;
+mod list;
+mod open;
+pub mod pack;
+pub mod reading;
+pub mod report;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::failure::Failure;
+use crate::output::Desk;
+use clap::Subcommand;
+
+pub use files::{NOTE_FILE, Named, PACK_FILE, PDF_FILE, REPORT_FILE};
+
+/// What `pack.json` may hold, field by field.
+pub const SCHEMA: &str = include_str!("../../../../docs/evidence.schema.json");
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Write an evidence pack; what is named must all agree
+    Pack(gather::Arguments),
+    /// Put a sealed pack into an archive, once and for good
+    Archive(archive::Arguments),
+    /// Check every pack of an archive, with public keys alone
+    List(list::Arguments),
+    /// Write a sealed pack as an ordinary one; what was erased since is said to be erased
+    Open(open::Arguments),
+    /// Print the JSON Schema of `pack.json`
+    Schema,
+}
+
+pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    match verb {
+        Verb::Pack(arguments) => crate::wait(gather::run(arguments, desk)),
+        Verb::Archive(arguments) => archive::run(arguments, desk),
+        Verb::List(arguments) => list::run(arguments, desk),
+        Verb::Open(arguments) => crate::wait(open::run(arguments, desk)),
+        // It is JSON in either form of an answer.
+        Verb::Schema => desk.write(SCHEMA),
+    }
+}
