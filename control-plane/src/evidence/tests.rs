@@ -179,7 +179,10 @@ async fn a_sealed_body_is_opened_as_long_as_its_key_is_there() {
     let (evidence, reference) = with_a_body().await;
     let (open, named) = given(&evidence, false).await;
     let (sealed, withheld) = given(&evidence, true).await;
-    assert!(named.contains("agent/laptop") && !withheld.contains("agent/laptop") && withheld.contains("(withheld)"), "{withheld}");
+    assert!(
+        named.contains("agent/laptop") && !withheld.contains("agent/laptop") && withheld.contains("(withheld)"),
+        "{withheld}"
+    );
     assert!(sealed.plain.is_empty() && sealed.salt.is_empty() && !sealed.erased);
     assert_eq!(crate::journal::body_address(&sealed.sealed).as_bytes().as_slice(), reference.address.as_ref());
     let body = || v1::SealedBody { reference: Some(reference.clone()), sealed: sealed.sealed.clone() };
