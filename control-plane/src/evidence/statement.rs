@@ -22,19 +22,14 @@ pub(super) fn manifest(
     body_bytes_max: u32,
     records: &BTreeSet<u64>,
 ) -> String {
-    let mut asked = json!({
-        "session": scope.session,
-        "principal": scope.principal,
+    // What is signed lasts. The names can be erased as long as only bodies have them.
+    let named = |name: &str| if scope.sealed && !name.is_empty() { WITHHELD.to_owned() } else { name.to_owned() };
+    let asked = json!({
+        "session": named(&scope.session),
+        "principal": named(&scope.principal),
         "since_us": scope.since_us,
         "until_us": scope.until_us,
     });
-    if scope.sealed {
-        // What is signed lasts. The names can be erased as long as only bodies have them.
-        let withheld = |name: &str| if name.is_empty() { "" } else { WITHHELD };
-        asked["session"] = json!(withheld(&scope.session));
-        asked["principal"] = json!(withheld(&scope.principal));
-        asked["sealed"] = json!(true);
-    }
     let records = ranges(records);
     format!(
         "agentgate evidence 1\nscope {asked}\nby {by}\nat {at}\nsize {size}\nbody_bytes_max {body_bytes_max}\nrecords {records}\n"

@@ -205,7 +205,7 @@ async fn a_sealed_body_is_opened_as_long_as_its_key_is_there() {
 
     assert!(evidence.bodies.erase(SessionId::of(&reference).unwrap()).await.unwrap());
     let erased = v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() };
-    assert_eq!(evidence.open(vec![body()]).await.unwrap(), [erased.clone()], "the copy that was kept is erased as well");
+    assert_eq!(evidence.open(vec![body()]).await.unwrap(), [erased], "the copy that was kept is erased as well");
     let principal = "spiffe://agentgate.local/agent/laptop".to_owned();
     let about = v1::GatherEvidenceRequest { principal, sealed: true, ..v1::GatherEvidenceRequest::default() };
     assert_eq!(gathered(&evidence, about).await.unwrap(), [0_u64; 0], "nothing leads from the name to it");

@@ -128,7 +128,7 @@ impl Reading {
                 "target": line.target, "said": line.said, "rule": line.rule, "reason": line.reason, "scope": line.scope,
                 "approval": line.approval, "erased": line.erased,
             });
-            sealed(said, line.sealed.then(|| json!(true)))
+            sealed(said, line.sealed.then_some(Value::Bool(true)))
         };
         let rule =
             |rule: &RuleCount| json!({ "rule": rule.rule, "allow": rule.allow, "pending": rule.pending, "deny": rule.deny });

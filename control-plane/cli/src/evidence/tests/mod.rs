@@ -54,13 +54,15 @@ fn every_pack_is_as_the_schema_says() {
 }
 
 /// Each object of a pack, and the way to it.
-fn objects(value: &Value, way: String) -> Vec<String> {
+fn objects(value: &Value, way: &str) -> Vec<String> {
     match value {
         Value::Object(fields) => {
-            let inner = fields.iter().flat_map(|(name, value)| objects(value, format!("{way}/{name}")));
-            std::iter::once(way.clone()).chain(inner).collect()
+            let inner = fields.iter().flat_map(|(name, value)| objects(value, &format!("{way}/{name}")));
+            std::iter::once(way.to_owned()).chain(inner).collect()
         }
-        Value::Array(values) => values.iter().enumerate().flat_map(|(at, value)| objects(value, format!("{way}/{at}"))).collect(),
+        Value::Array(values) => {
+            values.iter().enumerate().flat_map(|(at, value)| objects(value, &format!("{way}/{at}"))).collect()
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
@@ -69,7 +71,7 @@ fn objects(value: &Value, way: String) -> Vec<String> {
 fn a_field_more_or_less_than_the_schema_names_is_noticed() {
     let validator = validator();
     for (form, pack) in packs() {
-        for way in objects(&pack, String::new()) {
+        for way in objects(&pack, "") {
             let mut more = pack.clone();
             let object = more.pointer_mut(&way).and_then(Value::as_object_mut).expect("an object");
             object.insert("unnamed".into(), json!(1));
