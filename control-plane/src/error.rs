@@ -98,9 +98,13 @@ impl From<EvidenceError> for Status {
             EvidenceError::Read(_) | EvidenceError::Body(_) | EvidenceError::Key(_) => Code::Unavailable,
             EvidenceError::Another(_) | EvidenceError::Unaltered => Code::DataLoss,
             EvidenceError::Crowded { .. } => Code::ResourceExhausted,
-            EvidenceError::Everything | EvidenceError::Pii | EvidenceError::Names | EvidenceError::Files { .. } => {
-                Code::InvalidArgument
-            }
+            EvidenceError::Everything
+            | EvidenceError::Pii
+            | EvidenceError::SealedPii
+            | EvidenceError::Names
+            | EvidenceError::Files { .. }
+            | EvidenceError::Bodies { .. }
+            | EvidenceError::Sealed(_) => Code::InvalidArgument,
             EvidenceError::TooMany { .. } | EvidenceError::Unsigned => Code::FailedPrecondition,
             EvidenceError::Leaving => Code::Unavailable,
             EvidenceError::Left => Code::Cancelled,

@@ -141,6 +141,8 @@ impl Listening {
             .inspect_err(|error| tracing::warn!(%error, "there is no reflection"))
             .ok();
         let layer = InterceptorLayer::new(gate::operators_only(Arc::clone(&self.identity)));
+        // Bodies come back to be opened, and each came in one message.
+        let evidence_bytes_max = REQUEST_BYTES_MAX.saturating_add(self.limits.message_bytes_max as usize);
         let (incoming, leaving) = (self.accept(listener, "operators"), self.leaving.clone());
         self.server()
             .layer(Streams("operators"))
@@ -151,7 +153,7 @@ impl Listening {
             .add_service(ApprovalsServer::new(services.approvals))
             .add_service(PolicyServer::new(services.policy).max_decoding_message_size(REQUEST_BYTES_MAX))
             .add_service(TransparencyServer::new(services.transparency))
-            .add_service(EvidenceServer::new(services.evidence))
+            .add_service(EvidenceServer::new(services.evidence).max_decoding_message_size(evidence_bytes_max))
             .add_service(RetentionServer::new(services.retention))
             .add_service(health_rpc)
             .add_optional_service(reflection)

@@ -42,6 +42,12 @@ impl v1::record::What {
     }
 }
 
+/// The address of a body: the digest of its stored bytes, which are ciphertext.
+#[must_use]
+pub fn body_address(stored: &[u8]) -> agentgate_core::digest::Digest {
+    agentgate_core::digest::Digest::of("agentgate/body/1", stored)
+}
+
 /// The descriptors of all files, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

@@ -61,8 +61,9 @@ pub enum Verb {
     Journal(journal::Verb),
     /// Show, prove and export the transparency log over the journal
     Log(log::Arguments),
-    /// Pack everything about a session, a subject or a time for an auditor
-    Evidence(evidence::Arguments),
+    /// Pack everything about a session, a subject or a time for an auditor, and archive it
+    #[command(subcommand)]
+    Evidence(evidence::Verb),
     /// Check a proof, an exported log or an evidence pack, with public keys alone
     Verify(verify::Arguments),
     /// Keep what calls said from being erased, until the hold is lifted

@@ -215,6 +215,11 @@ impl Client {
         Ok(self.reading(stream))
     }
 
+    pub async fn open_evidence(&self, bodies: Vec<v1::SealedBody>) -> Result<v1::OpenEvidenceResponse, Failure> {
+        let mut client = self.evidence();
+        self.unary(client.open_evidence(v1::OpenEvidenceRequest { bodies })).await
+    }
+
     pub async fn sign_evidence(&self, files: Vec<v1::EvidenceFile>) -> Result<v1::SignEvidenceResponse, Failure> {
         let mut client = self.evidence();
         self.unary(client.sign_evidence(v1::SignEvidenceRequest { files })).await

@@ -87,7 +87,7 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Observe(verb) => wait(async { mode::observe(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Mode(verb) => wait(async { mode::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Journal(verb) => journal::run(verb, desk),
-        Verb::Evidence(verb) => wait(async { evidence::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Evidence(verb) => evidence::run(verb, desk),
         Verb::Hold(verb) => wait(async { hold::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Purge(verb) => wait(async { purge::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Log(verb) => wait(async { log::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),

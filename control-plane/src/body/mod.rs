@@ -276,6 +276,23 @@ impl Bodies {
         Ok(Some(seal.plain(&stored, reference)?))
     }
 
+    /// A body as it is kept: ciphertext. None: it was erased, or its key was.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn sealed(&self, reference: &v1::BodyRef) -> Result<Option<Bytes>, FetchError> {
+        Ok(self.stored(reference).await?.map(|(_, stored)| stored))
+    }
+
+    /// As `open_plain`, of a copy that somebody kept. None: its key was erased.
+    ///
+    /// # Errors
+    /// When it is not what the record says, or the key cannot be read.
+    pub async fn open_sealed(&self, reference: &v1::BodyRef, copy: &Bytes) -> Result<Option<Opened<Bytes>>, FetchError> {
+        let Some(seal) = self.seal_of(reference).await? else { return Ok(None) };
+        Ok(Some(seal.plain(copy, reference)?))
+    }
+
     /// A body as it is kept, and what opens it. None: one of both was erased.
     async fn stored(&self, reference: &v1::BodyRef) -> Result<Option<(Arc<Seal>, Bytes)>, FetchError> {
         let address = Digest::try_from(reference.address.as_ref()).map_err(|_| FetchError::Address)?;

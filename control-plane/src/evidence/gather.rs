@@ -2,13 +2,14 @@
 //! instead of leaving anything out.
 
 use super::{BUNDLES_MAX, Evidence, EvidenceError, Proved, Scope, WHOSE_MAX};
-use crate::body::{self, SessionId};
+use crate::body::{self, FetchError, Opened, SessionId};
 use crate::bounded::Bounded;
 use crate::journal::{Record, Sequence};
 use crate::session::parse;
 use crate::transparency::Published;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::Tenant;
+use agentgate_core::pii::Pii;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
@@ -155,6 +156,10 @@ impl<'a> Choosing<'a> {
     }
 }
 
+fn erased() -> v1::EvidenceBody {
+    v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() }
+}
+
 impl Evidence {
     /// One record, its proof to this checkpoint, and its body.
     pub(super) async fn give(
@@ -167,23 +172,46 @@ impl Evidence {
         let record =
             <v1::Record as prost::Message>::decode(proved.record.clone()).map_err(|_| EvidenceError::Another(sequence))?;
         let body = match record.what.as_ref().and_then(|what| Some((what, what.body_ref()?))) {
-            Some((what, reference)) => Some(self.give_body(scope, what, reference).await?),
+            Some((_, reference)) if scope.sealed => Some(match self.bodies.sealed(reference).await? {
+                Some(sealed) => v1::EvidenceBody { sealed, ..v1::EvidenceBody::default() },
+                None => erased(),
+            }),
+            Some((what, reference)) => {
+                let opened = self.bodies.open_plain(reference).await?;
+                Some(self.shown(scope.pii, (what, reference), opened).await?)
+            }
             None => None,
         };
         Ok(Given { proved, body })
     }
 
     /// A body as it was committed to, or as it may be given. Where it is altered its salt is not given: that would confirm a guess.
-    async fn give_body(&self, scope: &Scope, what: &What, reference: &v1::BodyRef) -> Result<v1::EvidenceBody, EvidenceError> {
-        let erased = v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() };
-        let Some(opened) = self.bodies.open_plain(reference).await? else { return Ok(erased) };
-        let Some(seal) = self.bodies.seal_of(reference).await? else { return Ok(erased) };
-        if let Some(altering) = self.privacy.giving(scope.pii, seal.tenant().map_or("", Tenant::as_str)).await?
+    async fn shown(
+        &self,
+        pii: Pii,
+        (what, reference): (&What, &v1::BodyRef),
+        opened: Option<Opened<Bytes>>,
+    ) -> Result<v1::EvidenceBody, EvidenceError> {
+        let Some(opened) = opened else { return Ok(erased()) };
+        let Some(seal) = self.bodies.seal_of(reference).await? else { return Ok(erased()) };
+        if let Some(altering) = self.privacy.giving(pii, seal.tenant().map_or("", Tenant::as_str)).await?
             && let Some((plain, altered)) = altering.given(what, &opened.body).map_err(|_| EvidenceError::Unaltered)?
         {
             return Ok(v1::EvidenceBody { plain, altered: Some(altered), ..v1::EvidenceBody::default() });
         }
         Ok(v1::EvidenceBody { salt: Bytes::copy_from_slice(&opened.salt.0), plain: opened.body, ..v1::EvidenceBody::default() })
+    }
+
+    /// A body that was gathered sealed, as one that is given as its tenant's are recorded, or erased.
+    pub(super) async fn open_one(&self, at: usize, given: v1::SealedBody) -> Result<v1::EvidenceBody, EvidenceError> {
+        let wrong = || EvidenceError::Sealed(at);
+        let record = <v1::Record as prost::Message>::decode(given.record).map_err(|_| wrong())?;
+        let (what, reference) = record.what.as_ref().and_then(|what| Some((what, what.body_ref()?))).ok_or_else(wrong)?;
+        match self.bodies.open_sealed(reference, &given.sealed).await {
+            Ok(opened) => self.shown(Pii::Off, (what, reference), opened).await,
+            Err(FetchError::Body(_) | FetchError::Unnamed | FetchError::Address) => Err(wrong()),
+            Err(error @ (FetchError::Read(_) | FetchError::Key(_))) => Err(error.into()),
+        }
     }
 
     pub(super) async fn bundle(&self, digest: Bytes, address: &Bytes) -> Result<Option<v1::EvidenceBundle>, EvidenceError> {

@@ -46,6 +46,9 @@ const BUNDLES_MAX: usize = 64;
 /// Sessions whose subject is remembered while a gathering goes on; the others are looked up again.
 const WHOSE_MAX: usize = 16_384;
 
+/// Sealed bodies that are opened in one answer; a longer pack asks again.
+const OPENED_MAX: usize = 64;
+
 /// Files that one statement names.
 const FILES_MAX: usize = 16;
 
@@ -63,8 +66,16 @@ pub enum EvidenceError {
     Everything,
     #[error("bodies are given as they are recorded, redacted or tokenised; this control plane knows no other way")]
     Pii,
+    #[error(
+        "sealed bodies are given as they are kept, and are altered as their tenants' are when they are opened: leave out `pii`"
+    )]
+    SealedPii,
     #[error("there are more than {max} {what}; name a shorter time with `since` and `until`, or one session")]
     TooMany { what: &'static str, max: usize },
+    #[error("{asked} bodies were given, and at most {OPENED_MAX} are opened at once")]
+    Bodies { asked: usize },
+    #[error("body {0} of those that were given is not what its record committed to")]
+    Sealed(usize),
     #[error("nothing is signed as yet; try again in a second")]
     Unsigned,
     #[error("a statement names 1 to {FILES_MAX} files once each, by lower-case names and digests of 32 bytes")]
@@ -115,6 +126,8 @@ pub struct Scope {
     until_us: u64,
     /// How bodies are given; off: as each tenant's are recorded.
     pii: Pii,
+    /// Bodies are given as they are kept.
+    sealed: bool,
 }
 
 /// What one gathering may take.
@@ -148,11 +161,14 @@ impl Scope {
     pub fn read(request: v1::GatherEvidenceRequest) -> Result<Self, EvidenceError> {
         // A way that a later release knows is not to be taken for none.
         let pii = pii_from_wire(v1::Pii::try_from(request.pii).map_err(|_| EvidenceError::Pii)?);
-        let v1::GatherEvidenceRequest { session, principal, since_us, until_us, pii: _ } = request;
+        if request.sealed && pii != Pii::Off {
+            return Err(EvidenceError::SealedPii);
+        }
+        let v1::GatherEvidenceRequest { session, principal, since_us, until_us, pii: _, sealed } = request;
         if session.is_empty() && principal.is_empty() && since_us == 0 && until_us == 0 {
             return Err(EvidenceError::Everything);
         }
-        Ok(Self { session, principal, since_us, until_us, pii })
+        Ok(Self { session, principal, since_us, until_us, pii, sealed })
     }
 
     fn covers(&self, at: Time) -> bool {
@@ -274,7 +290,8 @@ impl Evidence {
         };
         for sequence in &chosen {
             let gather::Given { proved, body } = self.give(scope, &checkpoint, *sequence).await?;
-            weigh(proved.record.len().saturating_add(body.as_ref().map_or(0, |body| body.plain.len())))?;
+            let weight = body.as_ref().map_or(0, |body| body.plain.len().saturating_add(body.sealed.len()));
+            weigh(proved.record.len().saturating_add(weight))?;
             tell(Told::Record(v1::EvidenceRecord {
                 entry: Bytes::copy_from_slice(&proved.entry.encode()),
                 hashes: hashes_to_wire(&proved.proof),
@@ -292,6 +309,21 @@ impl Evidence {
         let manifest = statement::manifest(scope, by, self.clock.now(), checkpoint.size, self.body_bytes_max, &chosen);
         let (manifest, keys) = (self.log.sign_statement(&manifest)?, self.log.verifier_keys());
         tell(Told::End(v1::EvidenceEnd { checkpoint: checkpoint.note.clone(), manifest, keys })).await
+    }
+
+    /// Bodies that were gathered sealed, each open or erased.
+    ///
+    /// # Errors
+    /// When there are too many, one is not what its record says, or a key cannot be read.
+    pub async fn open(&self, sealed: Vec<v1::SealedBody>) -> Result<Vec<v1::EvidenceBody>, EvidenceError> {
+        if sealed.len() > OPENED_MAX {
+            return Err(EvidenceError::Bodies { asked: sealed.len() });
+        }
+        let mut bodies = Vec::with_capacity(sealed.len());
+        for (at, given) in sealed.into_iter().enumerate() {
+            bodies.push(self.open_one(at, given).await?);
+        }
+        Ok(bodies)
     }
 
     /// A signed statement about files that were made of evidence.

@@ -53,6 +53,15 @@ impl evidence_server::Evidence for EvidenceRpc {
         Ok(Response::new(Box::pin(told)))
     }
 
+    async fn open_evidence(
+        &self,
+        request: Request<v1::OpenEvidenceRequest>,
+    ) -> Result<Response<v1::OpenEvidenceResponse>, Status> {
+        operator(&self.identity, &request, Role::Viewer)?;
+        let bodies = self.evidence.open(request.into_inner().bodies).await?;
+        Ok(Response::new(v1::OpenEvidenceResponse { bodies }))
+    }
+
     async fn sign_evidence(
         &self,
         request: Request<v1::SignEvidenceRequest>,

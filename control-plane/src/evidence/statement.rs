@@ -10,6 +10,9 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+/// What a manifest says instead of a name, where the bodies are sealed.
+const WITHHELD: &str = "(withheld)";
+
 /// The records that were given, out of a log of `size`.
 pub(super) fn manifest(
     scope: &Scope,
@@ -19,9 +22,11 @@ pub(super) fn manifest(
     body_bytes_max: u32,
     records: &BTreeSet<u64>,
 ) -> String {
+    // What is signed lasts. The names can be erased as long as only bodies have them.
+    let named = |name: &str| if scope.sealed && !name.is_empty() { WITHHELD.to_owned() } else { name.to_owned() };
     let asked = json!({
-        "session": scope.session,
-        "principal": scope.principal,
+        "session": named(&scope.session),
+        "principal": named(&scope.principal),
         "since_us": scope.since_us,
         "until_us": scope.until_us,
     });

@@ -133,3 +133,92 @@ async fn a_statement_names_files_and_is_no_checkpoint() {
     let text = format!("{}\n", checkpoint.split("\n\n").next().unwrap());
     assert!(matches!(evidence.log.sign_statement(&text), Err(TransparencyError::Sign(_))));
 }
+
+/// A log over one record whose body is of a session.
+async fn with_a_body() -> (Arc<Evidence>, v1::BodyRef, Bytes) {
+    let journal = Arc::new(Memory::new());
+    let bodies = Bodies::open(Arc::clone(&journal) as Arc<dyn Journal>, DataKey::new(&[7; 32]), counting).await.unwrap();
+    let scope = body::Scope::Calls {
+        tenant: "default".try_into().unwrap(),
+        principal: "spiffe://agentgate.local/agent/laptop".try_into().unwrap(),
+        handle: String::new(),
+    };
+    let words = v1::FloodBody { tenant: "default".into(), principal: "spiffe://agentgate.local/agent/laptop".into() };
+    let sealed = bodies.seal(&scope, Time::from_micros(1)).await.unwrap().seal(&words).unwrap();
+    let flood = v1::FloodRecord { count: 1, body: Some(sealed.reference.clone()), ..v1::FloodRecord::default() };
+    let record = v1::Record { at_us: 1, what: Some(v1::record::What::Flood(flood)) }.encode_to_vec();
+    let id = Digest::of("test", b"1");
+    let write = Write { stream: Stream::approvals(), expected: Expected::Any, id, record: record.clone().into() };
+    journal.append(Change { fence: None, writes: vec![write], bodies: vec![sealed.stored] }).await.unwrap();
+    let halting = Halting::new(Arc::clone(&journal) as Arc<dyn Journal>);
+    let keys = log_keys(None, &halting, counting).await.unwrap();
+    let log = Transparency::open(halting, Clock::system(), keys, None).await.map(Arc::new).unwrap();
+    let mut published = log.follow();
+    tokio::spawn(Arc::clone(&log).integrating());
+    let whole = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size == 1));
+    tokio::time::timeout(Duration::from_secs(20), whole).await.unwrap().unwrap();
+    let bodies = Arc::new(bodies);
+    let privacy = Arc::new(Privacy::new(crate::config::Privacy::default(), Arc::clone(&bodies)));
+    (Arc::new(Evidence::new((bodies, privacy), Clock::system(), log, 1_000)), sealed.reference, record.into())
+}
+
+/// The one body and the manifest of a gathering about its principal.
+async fn given(evidence: &Arc<Evidence>, sealed: bool) -> (v1::EvidenceBody, String) {
+    let principal = "spiffe://agentgate.local/agent/laptop".to_owned();
+    let about = v1::GatherEvidenceRequest { principal, sealed, ..v1::GatherEvidenceRequest::default() };
+    let by = SpiffeId::try_from("spiffe://agentgate.local/operator/me").unwrap();
+    let (_leave, leaving) = watch::channel(false);
+    let mut told = evidence.gather(Scope::read(about).unwrap(), by, leaving).unwrap();
+    let mut body = None;
+    while let Some(message) = told.recv().await {
+        match message.unwrap().what {
+            Some(Told::Record(record)) => body = record.body,
+            Some(Told::End(end)) => return (body.unwrap(), String::from_utf8(end.manifest.to_vec()).unwrap()),
+            Some(Told::Progress(_) | Told::Bundle(_)) | None => {}
+        }
+    }
+    panic!("it has no end");
+}
+
+#[tokio::test]
+async fn a_sealed_body_is_opened_as_long_as_its_key_is_there() {
+    let (evidence, reference, record) = with_a_body().await;
+    let (open, named) = given(&evidence, false).await;
+    let (sealed, withheld) = given(&evidence, true).await;
+    assert!(
+        named.contains("agent/laptop") && !withheld.contains("agent/laptop") && withheld.contains("(withheld)"),
+        "{withheld}"
+    );
+    assert!(sealed.plain.is_empty() && sealed.salt.is_empty() && !sealed.erased);
+    assert_eq!(crate::journal::body_address(&sealed.sealed).as_bytes().as_slice(), reference.address.as_ref());
+    let body = || v1::SealedBody { record: record.clone(), sealed: sealed.sealed.clone() };
+    let naming = |body: Option<v1::BodyRef>| {
+        let flood = v1::FloodRecord { count: 1, body, ..v1::FloodRecord::default() };
+        v1::Record { at_us: 1, what: Some(v1::record::What::Flood(flood)) }.encode_to_vec().into()
+    };
+    assert_eq!(evidence.open(vec![body()]).await.unwrap(), [open]);
+
+    let mut other = sealed.sealed.to_vec();
+    other[20] ^= 1;
+    let nowhere = v1::BodyRef { session: Bytes::new(), ..reference.clone() };
+    for spoiled in [
+        v1::SealedBody { sealed: other.into(), ..body() },
+        v1::SealedBody { sealed: Bytes::new(), ..body() },
+        v1::SealedBody { record: Bytes::new(), ..body() },
+        v1::SealedBody { record: vec![7; 9].into(), ..body() },
+        v1::SealedBody { record: naming(None), ..body() },
+        v1::SealedBody { record: naming(Some(nowhere)), ..body() },
+        v1::SealedBody { record: naming(Some(v1::BodyRef { commitment: vec![1; 32].into(), ..reference.clone() })), ..body() },
+    ] {
+        assert!(matches!(evidence.open(vec![body(), spoiled]).await, Err(EvidenceError::Sealed(1))));
+    }
+    assert_eq!(evidence.open(vec![body(); OPENED_MAX]).await.unwrap().len(), OPENED_MAX);
+    assert!(matches!(evidence.open(vec![body(); OPENED_MAX + 1]).await, Err(EvidenceError::Bodies { asked: 65 })));
+
+    assert!(evidence.bodies.erase(SessionId::of(&reference).unwrap()).await.unwrap());
+    let erased = v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() };
+    assert_eq!(evidence.open(vec![body()]).await.unwrap(), [erased], "the copy that was kept is erased as well");
+    let principal = "spiffe://agentgate.local/agent/laptop".to_owned();
+    let about = v1::GatherEvidenceRequest { principal, sealed: true, ..v1::GatherEvidenceRequest::default() };
+    assert_eq!(gathered(&evidence, about).await.unwrap(), [0_u64; 0], "nothing leads from the name to it");
+}

@@ -36,6 +36,7 @@ use std::future::Future;
 use std::pin::Pin;
 use thiserror::Error;
 
+pub use agentgate_proto::body_address;
 #[cfg(test)]
 pub(crate) use embedded::{Embedded, Settings};
 pub use halt::Halting;
@@ -226,12 +227,6 @@ pub enum Slot {
     Set,
     /// It held this instead, and still does.
     Held(Option<Bytes>),
-}
-
-/// The address of a body: the digest of its stored bytes.
-#[must_use]
-pub fn body_address(stored: &[u8]) -> Digest {
-    Digest::of("agentgate/body/1", stored)
 }
 
 // === impl Change ===

@@ -90,6 +90,7 @@ const CONSTS: &[(&str, Behind)] = &[
     ("evidence/mod.rs GATHERED_BYTES_MAX", Nothing),
     ("evidence/mod.rs GATHERED_RECORDS_MAX", Nothing),
     ("evidence/mod.rs LOG_FILES_MAX", Nothing),
+    ("evidence/mod.rs OPENED_MAX", Nothing),
     ("evidence/mod.rs WHOSE_MAX", Gauge("agentgate_evidence_gatherings")),
     ("identity/users.rs SHOWN_CHARS_MAX", Nothing),
     ("history/explain.rs LISTS_READ_MAX", Nothing),

@@ -41,6 +41,7 @@ const ROWS: &[(&str, For)] = &[
     ("/agentgate.v1.Evidence/ProveRecord", For::Operators),
     ("/agentgate.v1.Evidence/ReadLogFiles", For::Operators),
     ("/agentgate.v1.Evidence/GatherEvidence", For::Operators),
+    ("/agentgate.v1.Evidence/OpenEvidence", For::Operators),
     ("/agentgate.v1.Evidence/SignEvidence", For::Operators),
     ("/agentgate.v1.Retention/PlaceHold", For::Operators),
     ("/agentgate.v1.Retention/LiftHold", For::Operators),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-const DOCUMENTS: [&str; 3] = ["README.md", "docs/operating.md", "policies/README.md"];
+const DOCUMENTS: [&str; 4] = ["README.md", "docs/operating.md", "docs/evidence.md", "policies/README.md"];
 
 /// Recipes that would start this test again, or that another step of `./justw test` runs: here they only have to exist.
 const LOOKED_UP: [&str; 5] = ["try", "test", "build", "bench", "wasm"];
@@ -94,7 +94,7 @@ impl Line {
             ["source", ".run/env"] => Some(Self::Source),
             ["agentgate", "trace", "tail", ..] => Some(Self::Follows(command.to_owned())),
             ["mkdir" | "cp", ..] => Some(Self::Runs(command.to_owned())),
-            ["agentgate", "journal", ..] => Some(Self::Runs(command.to_owned())),
+            ["agentgate", "journal" | "evidence" | "log" | "verify", ..] => Some(Self::Runs(command.to_owned())),
             ["agentgate", "enforce", ..] => Some(Self::Runs(format!("{command} --yes"))),
             ["agentgate", "authority" | "check" | "envoy" | "openapi" | "policy" | "status" | "trace", ..] => {
                 Some(Self::Runs(command.to_owned()))
@@ -230,6 +230,8 @@ impl Drop for Desk {
     /// What `up` left running ends as a person would end it, and leaves nothing.
     fn drop(&mut self) {
         let down = self.laptop(&["down", "--remove"]);
+        // An archive lets nobody remove it.
+        let _ = self.shell("chmod -Rf u+w .");
         let left = self.directory.path().join(".run");
         let gone = eventually("nothing is left", || (!left.exists()).then_some(()));
         assert!(std::thread::panicking() || (down.status.success() && gone.is_ok()), "{down:?}");

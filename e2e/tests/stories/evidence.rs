@@ -33,6 +33,31 @@ fn contains(list: &Value, words: &str) -> bool {
     list.as_array().unwrap().iter().any(|line| line.as_str().unwrap().contains(words))
 }
 
+/// The same sealed, in an archive, and open again.
+fn archived(world: &World, principal: &str, key: &str) {
+    let cli = &world.stack.cli;
+    let at = |name: &str| world.directory().join(name);
+    let (sealed, archive, opened) = (at("sealed"), at("archive"), at("opened"));
+    cli.text(&["evidence", "pack", "--principal", principal, "--sealed", "--out", sealed.to_str().unwrap()]).unwrap();
+    for file in fs::read_dir(&sealed).unwrap().map(|file| file.unwrap().path()) {
+        let bytes = fs::read(&file).unwrap();
+        let names = |name: &str| bytes.windows(name.len()).any(|found| found == name.as_bytes());
+        assert!(!names(principal) && !names("add_note</span>"), "{} names somebody", file.display());
+    }
+    let keep = || cli.json(&["evidence", "archive", sealed.to_str().unwrap(), "--into", archive.to_str().unwrap()]).unwrap();
+    let kept = keep();
+    assert_eq!((&kept["new"], &keep()["new"]), (&json!(true), &json!(false)));
+    let list = cli.json(&["evidence", "list", archive.to_str().unwrap(), "--key", key]).unwrap();
+    assert_eq!((&list["packs"][0]["name"], &list["packs"][0]["holds"]), (&kept["name"], &json!(true)), "{list:#}");
+    let report = said(&verify(world, kept["path"].as_str().unwrap().as_ref(), key, &[]));
+    assert!(contains(&report["shown"], "sealed bodies is, byte for byte"), "{report:#}");
+    let place = kept["path"].as_str().unwrap();
+    let told = cli.json(&["evidence", "open", place, "--out", opened.to_str().unwrap()]).unwrap();
+    assert!(told["opened"].as_u64().unwrap() >= 4 && told["erased"] == 0, "{told:#}");
+    let report = said(&verify(world, &opened, key, &["--redecide"]));
+    assert!(report["holds"] == true && contains(&report["shown"], "4 decisions come to the same verdict again"), "{report:#}");
+}
+
 #[test]
 fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
     let world = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap().start().unwrap();
@@ -72,7 +97,7 @@ fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
 
     let other = "log.example/other+c1d5ba97+AZ+2uhAHGPB+RnAzJmzNZAYK0ZxhHzfOnDxuvFmP4jTN";
     assert!(!verify(&world, &pack, other, &[]).status.success());
-    for file in ["pack.json", "report.html", "pack.note"] {
+    for file in ["pack.json", "report.html", "report.pdf", "pack.note"] {
         let (path, whole) = (pack.join(file), fs::read(pack.join(file)).unwrap());
         for at in (0..FLIPPED).map(|at| at * (whole.len() - 1) / (FLIPPED - 1)) {
             let mut flipped = whole.clone();
@@ -87,6 +112,8 @@ fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
     fs::write(pack.join("pack.json"), format!("{less:#}\n")).unwrap();
     let report = said(&verify(&world, &pack, &key, &[]));
     assert!(contains(&report["wrong"], &format!("records were left out of it: [{left_out}]")), "{report:#}");
+
+    archived(&world, &principal, &key);
 
     let (proof, log) = (world.directory().join("proof.json"), world.directory().join("log-copy"));
     cli.text(&["log", "prove", "2", "--out", proof.to_str().unwrap()]).unwrap();

@@ -14,13 +14,10 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use std::path::Path;
 
-pub const PACK_FILE: &str = "pack.json";
-pub const REPORT_FILE: &str = "report.html";
-pub const NOTE_FILE: &str = "pack.note";
-
 const FORM: &str = "agentgate evidence pack";
-/// 2: bodies may be altered.
+/// What this program reads. It writes the first one that can say what a pack holds: 2 where bodies are sealed or altered.
 const VERSION: u64 = 2;
+const VERSION_OPEN: u64 = 1;
 
 /// All that was gathered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +55,8 @@ pub enum Body {
         plain: Vec<u8>,
         pii: String,
     },
+    /// Ciphertext, as the journal keeps it: its key is there or erased, for every copy alike.
+    Sealed(Vec<u8>),
 }
 
 /// How bodies are asked for. What is none of its names is unspecified.
@@ -83,14 +82,7 @@ impl Packed {
     pub fn of_wire(given: v1::EvidenceRecord) -> Result<Self, String> {
         let entry = Entry::decode(&given.entry).map_err(|error| error.to_string())?;
         let proof = Proof::decode(&given.hashes.concat()).map_err(|error| error.to_string())?;
-        let body = match given.body {
-            None => Body::None,
-            Some(body) if body.erased => Body::Erased,
-            Some(v1::EvidenceBody { altered: Some(altered), plain, .. }) => {
-                Body::Altered { plain: plain.to_vec(), pii: word(altered.pii()).into() }
-            }
-            Some(body) => Body::Open { salt: body.salt.to_vec(), plain: body.plain.to_vec() },
-        };
+        let body = given.body.map_or(Body::None, Body::of_wire);
         Ok(Self { entry, proof, record: given.record.to_vec(), body })
     }
 
@@ -106,8 +98,14 @@ impl Packed {
     pub fn opened<M: prost::Message + Default>(&self) -> Option<M> {
         match &self.body {
             Body::Open { plain, .. } | Body::Altered { plain, .. } => M::decode(plain.as_slice()).ok(),
-            Body::None | Body::Erased => None,
+            Body::None | Body::Erased | Body::Sealed(_) => None,
         }
+    }
+
+    /// Where its body lies and what it must say; none where it has none.
+    #[must_use]
+    pub fn reference(&self) -> Option<v1::BodyRef> {
+        self.what()?.1.body_ref().cloned()
     }
 
     fn to_json(&self) -> Value {
@@ -116,6 +114,7 @@ impl Packed {
             Body::Erased => json!({ "erased": true }),
             Body::Open { salt, plain } => json!({ "erased": false, "salt": base64(salt), "plain": base64(plain) }),
             Body::Altered { plain, pii } => json!({ "erased": false, "altered": pii, "plain": base64(plain) }),
+            Body::Sealed(sealed) => json!({ "erased": false, "sealed": base64(sealed) }),
         };
         json!({
             "sequence": self.entry.sequence,
@@ -136,10 +135,32 @@ impl Packed {
             None => Body::None,
             Some(body) if body.flag("erased")? => Body::Erased,
             Some(body) if body.has("altered") => Body::Altered { plain: body.bytes("plain")?, pii: body.text("altered")?.into() },
+            Some(body) if body.has("sealed") => Body::Sealed(body.bytes("sealed")?),
             Some(body) => Body::Open { salt: body.bytes("salt")?, plain: body.bytes("plain")? },
         };
         let proof = proof(&fields.all_bytes("hashes")?).map_err(|source| Unreadable::Proof { path: path.into(), source })?;
         Ok(Self { entry, proof, record: fields.bytes("record")?, body })
+    }
+}
+
+// === impl Body ===
+
+impl Body {
+    #[must_use]
+    pub fn of_wire(given: v1::EvidenceBody) -> Self {
+        match given {
+            given if given.erased => Self::Erased,
+            given if !given.sealed.is_empty() => Self::Sealed(given.sealed.to_vec()),
+            v1::EvidenceBody { altered: Some(altered), plain, .. } => {
+                Self::Altered { plain: plain.to_vec(), pii: word(altered.pii()).into() }
+            }
+            given => Self::Open { salt: given.salt.to_vec(), plain: given.plain.to_vec() },
+        }
+    }
+
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        matches!(self, Self::Sealed(_))
     }
 }
 
@@ -151,7 +172,7 @@ impl Pack {
         let bundle = |(digest, content): &(Vec<u8>, Vec<u8>)| json!({ "digest": hex(digest), "content": base64(content) });
         json!({
             "form": FORM,
-            "version": VERSION,
+            "version": if self.is_plain() { VERSION_OPEN } else { VERSION },
             "manifest": String::from_utf8_lossy(&self.manifest),
             "checkpoint": String::from_utf8_lossy(&self.checkpoint),
             "keys": self.keys,
@@ -159,6 +180,25 @@ impl Pack {
             "bundles": self.bundles.iter().map(bundle).collect::<Vec<_>>(),
             "reading": Reading::of(self).to_json(),
         })
+    }
+
+    /// Whether it holds bodies that it cannot open.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.records.iter().any(|packed| packed.body.is_sealed())
+    }
+
+    fn is_plain(&self) -> bool {
+        self.records.iter().all(|packed| match packed.body {
+            Body::None | Body::Erased | Body::Open { .. } => true,
+            Body::Altered { .. } | Body::Sealed(_) => false,
+        })
+    }
+
+    /// Its file, byte for byte.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        format!("{:#}\n", self.to_json()).into_bytes()
     }
 
     /// The pack in these bytes, and the reading that stands beside it.

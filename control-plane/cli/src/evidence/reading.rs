@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// So many calls of one subject within so long are rapid fire.
-const RAPID_CALLS: usize = 20;
-const RAPID_US: u64 = 10_000_000;
+pub(super) const RAPID_CALLS: usize = 20;
+pub(super) const RAPID_US: u64 = 10_000_000;
 
 /// A tool that a subject called once, of so many calls or more, is unusual for it.
-const USUAL_CALLS: usize = 20;
+pub(super) const USUAL_CALLS: usize = 20;
 
 /// One line of the timeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
     pub sequence: u64,
     pub at: String,
-    at_us: u64,
+    pub(super) at_us: u64,
     /// decision, outcome, approval, policy, flood, kill, mode or unknown
     pub kind: &'static str,
     pub principal: String,
@@ -36,6 +36,8 @@ pub struct Line {
     pub approval: String,
     pub voided: bool,
     pub erased: bool,
+    /// What it was about is in a body that only the control plane opens.
+    pub sealed: bool,
 }
 
 /// A rule and how often it decided what.
@@ -77,6 +79,7 @@ pub struct Reading {
     pub pending: usize,
     pub deny: usize,
     pub erased: usize,
+    pub sealed: usize,
 }
 
 // === impl Reading ===
@@ -86,7 +89,8 @@ impl Reading {
     pub fn of(pack: &Pack) -> Self {
         let lines: Vec<Line> = pack.records.iter().map(Line::of).collect();
         let mut rules: BTreeMap<String, RuleCount> = BTreeMap::new();
-        let mut reading = Self { erased: lines.iter().filter(|line| line.erased).count(), ..Self::default() };
+        let count = |is: fn(&Line) -> bool| lines.iter().filter(|line| is(line)).count();
+        let mut reading = Self { erased: count(|line| line.erased), sealed: count(|line| line.sealed), ..Self::default() };
         for line in lines.iter().filter(|line| line.kind == "decision") {
             let rule = rules.entry(line.rule.clone()).or_default();
             let counts = match line.said.as_str() {
@@ -111,12 +115,20 @@ impl Reading {
 
     #[must_use]
     pub fn to_json(&self) -> Value {
+        // Where nothing is sealed nothing is said of it, so that an earlier program comes to the same reading.
+        let sealed = |mut value: Value, sealed: Option<Value>| {
+            if let (Some(object), Some(sealed)) = (value.as_object_mut(), sealed) {
+                object.insert("sealed".into(), sealed);
+            }
+            value
+        };
         let line = |line: &Line| {
-            json!({
+            let said = json!({
                 "sequence": line.sequence, "at": line.at, "kind": line.kind, "principal": line.principal, "server": line.server,
                 "target": line.target, "said": line.said, "rule": line.rule, "reason": line.reason, "scope": line.scope,
                 "approval": line.approval, "erased": line.erased,
-            })
+            });
+            sealed(said, line.sealed.then_some(Value::Bool(true)))
         };
         let rule =
             |rule: &RuleCount| json!({ "rule": rule.rule, "allow": rule.allow, "pending": rule.pending, "deny": rule.deny });
@@ -127,11 +139,12 @@ impl Reading {
             })
         };
         let anomaly = |anomaly: &Anomaly| json!({ "kind": anomaly.kind, "said": anomaly.said, "sequences": anomaly.sequences });
+        let summary = json!({
+            "records": self.lines.len(), "calls": self.calls(), "allow": self.allow, "pending": self.pending,
+            "deny": self.deny, "erased": self.erased,
+        });
         json!({
-            "summary": {
-                "records": self.lines.len(), "calls": self.calls(), "allow": self.allow, "pending": self.pending,
-                "deny": self.deny, "erased": self.erased,
-            },
+            "summary": sealed(summary, (self.sealed > 0).then(|| json!(self.sealed))),
             "timeline": self.lines.iter().map(line).collect::<Vec<_>>(),
             "rules": self.rules.iter().map(rule).collect::<Vec<_>>(),
             "writes": self.writes.iter().map(written).collect::<Vec<_>>(),
@@ -198,7 +211,7 @@ fn outcome(pack: &Pack, decision: u64) -> String {
 
 fn anomalies(lines: &[Line]) -> Vec<Anomaly> {
     let mut by_subject: BTreeMap<&str, Vec<&Line>> = BTreeMap::new();
-    for line in lines.iter().filter(|line| line.kind == "decision" && !line.erased) {
+    for line in lines.iter().filter(|line| line.kind == "decision" && line.is_told()) {
         by_subject.entry(&line.principal).or_default().push(line);
     }
     let mut found = Vec::new();
@@ -218,7 +231,9 @@ fn anomalies(lines: &[Line]) -> Vec<Anomaly> {
         }
     }
     for line in lines.iter().filter(|line| line.voided) {
-        let said = format!("{} was refused by {} though it was granted", line.target, line.rule);
+        let target = if line.is_told() { line.target.as_str() } else { "a call" };
+        let rule = if line.is_told() { line.rule.as_str() } else { "a policy" };
+        let said = format!("{target} was refused by {rule} though it was granted");
         found.push(Anomaly { kind: "refused_after_approval", said, sequences: vec![line.sequence] });
     }
     found
@@ -227,11 +242,27 @@ fn anomalies(lines: &[Line]) -> Vec<Anomaly> {
 // === impl Line ===
 
 impl Line {
+    /// Whether it says what it is about.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        !self.erased && !self.sealed
+    }
+
+    /// Why it does not.
+    #[must_use]
+    pub fn untold(&self) -> &'static str {
+        match (self.erased, self.sealed) {
+            (true, _) => "erased",
+            (false, true) => "sealed",
+            (false, false) => "",
+        }
+    }
+
     fn of(packed: &Packed) -> Self {
         let sequence = packed.entry.sequence;
         let Some((at_us, what)) = packed.what() else { return Self { sequence, kind: "unknown", ..Self::default() } };
-        let erased = packed.body == Body::Erased;
-        let line = Self { sequence, at: Time::from_micros(at_us).to_string(), at_us, erased, ..Self::default() };
+        let (erased, sealed) = (packed.body == Body::Erased, packed.body.is_sealed());
+        let line = Self { sequence, at: Time::from_micros(at_us).to_string(), at_us, erased, sealed, ..Self::default() };
         match what {
             What::Decision(decision) => line.decision(&decision, packed.opened().unwrap_or_default()),
             What::Outcome(outcome) => {

@@ -1,9 +1,11 @@
 //! The fields of a JSON file of ours, read by name. What is missing or of another kind is named with the way to it.
 
+use super::once::Once;
 use super::unreadable::Unreadable;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use serde_json::error::Category;
 use std::path::Path;
 
 /// An object, and the way to it.
@@ -14,11 +16,17 @@ pub(crate) struct Fields<'a> {
     value: &'a Value,
 }
 
-/// The value in a file's bytes.
+/// The value in a file's bytes. Two readers of one text could take different fields for the one that was meant, so none may
+/// stand there twice.
 pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Value, Unreadable> {
-    serde_json::from_slice(bytes).map_err(|source| {
+    let read: Result<Once, serde_json::Error> = serde_json::from_slice(bytes);
+    read.map(|once| once.0).map_err(|source| {
         let path = path.to_path_buf();
-        if source.is_eof() { Unreadable::Cut { path } } else { Unreadable::Json { path, source } }
+        match source.classify() {
+            Category::Eof => Unreadable::Cut { path },
+            Category::Data => Unreadable::Twice { path, source },
+            Category::Syntax | Category::Io => Unreadable::Json { path, source },
+        }
     })
 }
 
@@ -41,6 +49,11 @@ impl<'a> Fields<'a> {
             return Err(Unreadable::Newer { path: path.into(), found, known });
         }
         Ok(fields)
+    }
+
+    /// Whether there is such a field, whatever it holds.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.value.get(name).is_some()
     }
 
     pub(crate) fn number(&self, name: &str) -> Result<u64, Unreadable> {
@@ -89,11 +102,6 @@ impl<'a> Fields<'a> {
         let values = self.field(name).as_array().ok_or_else(|| self.wrong(name, "a list"))?;
         let object = |(value, at)| Self { path: self.path, way: format!("{}{name}[{at}].", self.way), value };
         Ok(values.iter().zip(0_usize..).map(object).collect())
-    }
-
-    /// Whether there is such a field.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.value.get(name).is_some()
     }
 
     pub(crate) fn wrong(&self, name: &str, wanted: &'static str) -> Unreadable {

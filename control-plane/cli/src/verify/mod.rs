@@ -5,17 +5,18 @@
 
 mod exported;
 pub(crate) mod fields;
+mod once;
 mod pack;
 pub(crate) mod proof;
 mod redecide;
 mod report;
 mod stored;
-mod unreadable;
+pub(crate) mod unreadable;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use crate::evidence::pack::{NOTE_FILE, PACK_FILE};
+use crate::evidence::{NOTE_FILE, PACK_FILE};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use agentgate_core::error::chain;
@@ -59,6 +60,12 @@ pub struct Question {
     /// The log's keys, which sign packs as well.
     pub keys: Vec<VerifierKey>,
     pub redecide: bool,
+}
+
+/// One who has the log's keys, and asks for no witness and nothing to be decided again.
+pub(crate) fn question(written: &[String]) -> Result<Question, Failure> {
+    let trust = Trust::new(keys(written)?).map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(Question { trust, keys: keys(written)?, redecide: false })
 }
 
 pub fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {

@@ -4,26 +4,25 @@
 use super::redecide;
 use super::report::Report;
 use super::stored;
-use super::unreadable::{Unreadable, read};
-use crate::evidence::pack::{Body, NOTE_FILE, PACK_FILE, Pack, Packed};
+use super::unreadable::Unreadable;
+use crate::evidence::files;
+use crate::evidence::pack::{Body, Pack, Packed};
 use crate::evidence::reading::Reading;
+use crate::evidence::{Named, PACK_FILE};
 use crate::text::hex;
 use agentgate_core::transparency::gaps::Counters;
 use agentgate_core::transparency::key::VerifierKey;
-use agentgate_core::transparency::note::{NOTE_BYTES_MAX, Note, NoteError};
+use agentgate_core::transparency::note::{Note, NoteError};
 use agentgate_core::transparency::verify::Audit;
 use agentgate_policies::Bundle;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use hmac::{Hmac, Mac as _};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
-
-/// The largest file of a pack: what is gathered at once, in base64, with proofs and their reading.
-const PACK_FILE_BYTES_MAX: u64 = 256 << 20;
 
 /// What the control plane signed of what it gave.
 #[derive(Debug)]
@@ -43,39 +42,24 @@ pub(super) struct Opened {
 /// Reads the files that the note names, and says which are others.
 pub(super) fn open(directory: &Path, keys: &[VerifierKey]) -> Result<Opened, Unreadable> {
     let mut report = Report::new("pack");
-    let path = directory.join(NOTE_FILE);
-    let note = read(&path, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))?;
-    let note = Note::parse(&note).map_err(|source| Unreadable::Checkpoint { path: path.clone(), source })?;
-    signed(&note, keys, "the files of the pack", &mut report);
-    let mut lines = note.text().lines();
-    if lines.next() != Some("agentgate evidence pack 1") {
-        return Err(Unreadable::Form { path });
-    }
-    let mut names = BTreeSet::from([NOTE_FILE.to_owned()]);
-    let mut whole = 0_usize;
-    for (digest, name) in lines.skip(2).filter_map(|line| line.split_once(' ')) {
-        names.insert(name.to_owned());
-        let bytes = read(&directory.join(name), PACK_FILE_BYTES_MAX)?;
-        if hex(&Sha256::digest(&bytes)) == digest {
-            whole = whole.saturating_add(1);
-        } else {
+    let named = Named::read(directory)?;
+    signed(&named.note, keys, "the files of the pack", &mut report);
+    for (name, digest) in &named.files {
+        if files::digest(&files::file(directory, name)?) != *digest {
             report.wrong(format!("`{name}` is not the file that was signed"));
         }
     }
-    if !names.contains(PACK_FILE) {
+    if !named.files.contains_key(PACK_FILE) {
         report.wrong(format!("`{PACK_FILE}` is not among the files that were signed"));
     }
     if report.holds() {
-        report.shown(format!("{whole} files are, byte for byte, those that were signed"));
+        report.shown(format!("{} files are, byte for byte, those that were signed", named.files.len()));
     }
-    for file in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = file.file_name().to_string_lossy().into_owned();
-        if !names.contains(&name) {
-            report.not_shown(format!("anything about `{name}`, which is no file of the pack"));
-        }
+    for name in named.others(directory) {
+        report.wrong(format!("`{name}` lies in it and is no file of the pack"));
     }
     let path = directory.join(PACK_FILE);
-    let parsed = Pack::read(&path, &read(&path, PACK_FILE_BYTES_MAX)?);
+    let parsed = Pack::read(&path, &files::file(directory, PACK_FILE)?);
     match parsed {
         Ok((pack, reading)) => Ok(Opened { pack, reading, report }),
         // What was changed so that it cannot be read any more is not the file that was signed, and that is all to be said.
@@ -210,7 +194,7 @@ fn as_stored(pack: &Pack, report: &mut Report) {
 }
 
 fn bodies(pack: &Pack, report: &mut Report) {
-    let (mut open, mut held) = (0_usize, 0_usize);
+    let (mut open, mut held, mut sealed) = (0_usize, 0_usize, 0_usize);
     for packed in &pack.records {
         let what = packed.what().map(|(_, what)| what);
         let (sequence, reference) = (packed.entry.sequence, what.as_ref().and_then(What::body_ref));
@@ -221,7 +205,9 @@ fn bodies(pack: &Pack, report: &mut Report) {
             (Body::Altered { .. }, Some(_)) => report.not_shown(format!(
                 "that the body of record {sequence} is what the record committed to: what is personal was taken out of it for the pack"
             )),
-            (Body::Erased | Body::Open { .. } | Body::Altered { .. }, None) => {
+            (Body::Sealed(kept), Some(reference)) if is_kept(kept, reference) => sealed = sealed.saturating_add(1),
+            (Body::Sealed(_), Some(_)) => report.wrong(format!("the body of record {sequence} is not the one that it names")),
+            (Body::Erased | Body::Open { .. } | Body::Altered { .. } | Body::Sealed(_), None) => {
                 report.wrong(format!("record {sequence} has no body, and the pack has one"));
             }
             (Body::Open { salt, plain }, Some(reference)) => {
@@ -239,9 +225,18 @@ fn bodies(pack: &Pack, report: &mut Report) {
             }
         }
     }
-    if open == held {
+    if open == held && (open > 0 || sealed == 0) {
         report.shown(format!("each of {open} bodies is what its record committed to"));
     }
+    if sealed > 0 {
+        report.shown(format!("each of {sealed} sealed bodies is, byte for byte, the one that its record names"));
+        report.not_shown(format!("what {sealed} sealed bodies say: `agentgate evidence open` asks whoever has their keys"));
+    }
+}
+
+/// Whether it is the ciphertext that the record names by its digest.
+fn is_kept(sealed: &[u8], reference: &v1::BodyRef) -> bool {
+    agentgate_proto::body_address(sealed).as_bytes().as_slice() == reference.address.as_ref()
 }
 
 /// What a record says of the call, and of its result, beside its body.

@@ -50,6 +50,9 @@ fn again(
     body_bytes_max: usize,
     policies: &mut BTreeMap<Vec<u8>, Evaluator>,
 ) -> Again {
+    if packed.body.is_sealed() {
+        return Again::Cannot("its body is sealed".into());
+    }
     let body = packed.opened::<v1::DecisionBody>();
     let case = match Case::of(at, recorded, body.as_ref(), body_bytes_max) {
         Ok(case) => case,

@@ -53,6 +53,16 @@ impl Report {
         self.not_shown.push(said);
     }
 
+    /// Where it cannot even be read.
+    pub(crate) fn refused(what: &'static str, why: String) -> Self {
+        Self { wrong: vec![why], ..Self::new(what) }
+    }
+
+    #[must_use]
+    pub fn all_wrong(&self) -> &[String] {
+        &self.wrong
+    }
+
     /// Nothing that was given is wrong. It does not say that enough was given.
     #[must_use]
     pub fn holds(&self) -> bool {

@@ -18,6 +18,8 @@ pub enum Unreadable {
     Cut { path: PathBuf },
     #[error("`{}` is corrupt: it is no JSON", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
+    #[error("`{}` is corrupt: an object in it holds a key twice", path.display())]
+    Twice { path: PathBuf, source: serde_json::Error },
     #[error("`{}` is neither a proof, nor an exported log, nor an evidence pack", path.display())]
     Form { path: PathBuf },
     #[error("`{}` is of version {found} of its form, and this program reads up to {known}; use a newer `agentgate`", path.display())]
@@ -26,6 +28,12 @@ pub enum Unreadable {
     Field { path: PathBuf, field: String, wanted: &'static str },
     #[error("`{}` is corrupt: its checkpoint is no signed note", path.display())]
     Checkpoint { path: PathBuf, source: NoteError },
+    #[error("`{}` is corrupt: it is no signed note", path.display())]
+    Statement { path: PathBuf, source: NoteError },
+    #[error("`{}` is of a later form than this program reads; use a newer `agentgate`", path.display())]
+    Later { path: PathBuf },
+    #[error("`{}` names `{name}`, which is no name of a pack's file, or stands there twice", path.display())]
+    Named { path: PathBuf, name: String },
     #[error("`{}` is corrupt: its entry is none", path.display())]
     Entry { path: PathBuf, source: EntryError },
     #[error("`{}` is corrupt: its proof is none", path.display())]

@@ -1,0 +1,116 @@
+//! The files of a pack, and the note over them. A note names each file once, by a plain name, with its digest.
+
+use super::pack::Pack;
+use super::report;
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::text::hex;
+use crate::verify::Unreadable;
+use crate::verify::unreadable::read;
+use agentgate_core::transparency::note::{NOTE_BYTES_MAX, Note};
+use agentgate_proto::v1;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+pub const PACK_FILE: &str = "pack.json";
+pub const REPORT_FILE: &str = "report.html";
+pub const PDF_FILE: &str = "report.pdf";
+pub const NOTE_FILE: &str = "pack.note";
+
+/// What the note over a pack's files begins with.
+const STATEMENT: &str = "agentgate evidence pack 1";
+
+/// The largest file of a pack: what is gathered at once, in base64, with proofs and their reading.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// What a note says of a pack's files; whoever signed it.
+#[derive(Debug)]
+pub struct Named {
+    pub note: Note,
+    pub bytes: Vec<u8>,
+    /// SHA-256 in hexadecimal digits, by name.
+    pub files: BTreeMap<String, String>,
+}
+
+/// A new directory, or one that holds nothing.
+pub(super) fn is_free(out: &Path) -> Result<(), Failure> {
+    if std::fs::read_dir(out).is_ok_and(|mut files| files.next().is_some()) {
+        let full = format!("{} is not empty, and a pack is never written over another", out.display());
+        return Err(Failure::new(Exit::Refused, full).then("name a new directory"));
+    }
+    Ok(())
+}
+
+/// Has the pack's files signed, and writes them.
+pub(super) async fn write(pack: &Pack, out: &Path, client: &Client) -> Result<(), Failure> {
+    let files = made(pack)?;
+    let digest = |(name, bytes): &(&str, Vec<u8>)| {
+        let sha256 = Sha256::digest(bytes).to_vec().into();
+        v1::EvidenceFile { name: (*name).to_owned(), sha256 }
+    };
+    let signed = client.sign_evidence(files.iter().map(digest).collect()).await?;
+    let failed = |error: io::Error| Failure::new(Exit::Local, format!("cannot write into {}", out.display())).because(error);
+    std::fs::create_dir_all(out).map_err(failed)?;
+    for (name, bytes) in &files {
+        std::fs::write(out.join(name), bytes).map_err(failed)?;
+    }
+    // Last: what has no note is no pack.
+    std::fs::write(out.join(NOTE_FILE), &signed.note).map_err(failed)
+}
+
+/// What is signed of a pack.
+pub(crate) fn made(pack: &Pack) -> Result<[(&'static str, Vec<u8>); 3], Failure> {
+    Ok([(PACK_FILE, pack.to_bytes()), (REPORT_FILE, report::html(pack)?.into_bytes()), (PDF_FILE, report::pdf(pack)?)])
+}
+
+/// The bytes of one file of a pack.
+pub(crate) fn file(directory: &Path, name: &str) -> Result<Vec<u8>, Unreadable> {
+    read(&directory.join(name), FILE_BYTES_MAX)
+}
+
+/// Digits as a note has them.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+// === impl Named ===
+
+impl Named {
+    /// # Errors
+    /// Where there is no note, or it is none over a pack's files.
+    pub fn read(directory: &Path) -> Result<Self, Unreadable> {
+        let path = directory.join(NOTE_FILE);
+        let bytes = read(&path, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))?;
+        let note = Note::parse(&bytes).map_err(|source| Unreadable::Statement { path: path.clone(), source })?;
+        let mut lines = note.text().lines();
+        match lines.next() {
+            Some(STATEMENT) => {}
+            Some(first) if first.starts_with("agentgate evidence pack ") => return Err(Unreadable::Later { path }),
+            Some(_) | None => return Err(Unreadable::Form { path }),
+        }
+        let mut files = BTreeMap::new();
+        for (digest, name) in lines.skip(2).filter_map(|line| line.split_once(' ')) {
+            if !is_name(name) || files.insert(name.to_owned(), digest.to_owned()).is_some() {
+                return Err(Unreadable::Named { path, name: name.to_owned() });
+            }
+        }
+        Ok(Self { note, bytes, files })
+    }
+
+    /// Names of what lies in the directory beside what is signed.
+    pub fn others(&self, directory: &Path) -> Vec<String> {
+        let found = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let names = found.map(|file| file.file_name().to_string_lossy().into_owned());
+        let mut others: Vec<String> = names.filter(|name| name != NOTE_FILE && !self.files.contains_key(name)).collect();
+        others.sort();
+        others
+    }
+}
+
+/// A name in the same directory, which is not that of the note itself.
+fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    name.bytes().all(plain) && !name.starts_with('.') && !name.is_empty() && name != NOTE_FILE
+}

@@ -1,0 +1,188 @@
+//! What a person reads: a page without scripts and without anything from elsewhere, and the same on paper. Both are made from the
+//! pack alone, so that the same pack gives the same bytes.
+
+mod chart;
+mod paper;
+mod print;
+
+use super::pack::Pack;
+use super::reading::Reading;
+use crate::failure::{Exit, Failure};
+use crate::screen::Charset;
+use crate::text::{escape, hex};
+use agentgate_core::error::chain;
+use agentgate_core::time::Time;
+use askama::Template;
+use chart::Chart;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What both begin with, and what they say where there is nothing to list.
+const FOREWORD: &str =
+    "What AgentGate recorded of the calls below. This is for reading; agentgate verify checks pack.json, from which it was made.";
+const ORDINARY: &str =
+    "Nothing that this report looks for: rapid fire, a tool that is unusual for its subject, a refusal after a grant.";
+const NO_WRITES: &str = "No call that is known to write was let through.";
+const AFTERWORD: &str = "Nothing here shows that the facts were so, or that nobody else was given another log: docs/evidence.md says what a check shows.";
+
+/// What both say beside the reading.
+#[derive(Debug)]
+struct Cover {
+    /// What was asked for, by whom, when, and of which log: names and values.
+    lines: Vec<(&'static str, String)>,
+    manifest: String,
+    checkpoint: String,
+    policies: Vec<Policy>,
+}
+
+/// A policy that decided calls of the pack.
+#[derive(Debug, Default)]
+struct Policy {
+    digest: String,
+    decided: usize,
+    packed: bool,
+}
+
+#[derive(Debug, Template)]
+#[template(path = "evidence.html")]
+struct Page<'a> {
+    cover: &'a Cover,
+    reading: &'a Reading,
+    chart: &'a Chart,
+    cards: Vec<(usize, &'static str, &'static str)>,
+    unread: Option<String>,
+    foreword: &'static str,
+    ordinary: &'static str,
+    no_writes: &'static str,
+    afterword: &'static str,
+}
+
+/// # Errors
+/// Never, as long as memory can be had.
+pub fn html(pack: &Pack) -> Result<String, Failure> {
+    let (reading, cover) = (Reading::of(pack), Cover::of(pack));
+    let page = Page {
+        cover: &cover,
+        chart: &Chart::of(&reading),
+        cards: cards(&reading),
+        unread: unread(&reading),
+        foreword: FOREWORD,
+        ordinary: ORDINARY,
+        no_writes: NO_WRITES,
+        afterword: AFTERWORD,
+        reading: &reading,
+    };
+    page.render().map_err(|error| Failure::new(Exit::Local, chain(&error)))
+}
+
+/// # Errors
+/// Where the font cannot be read, which is a fault of this program.
+pub fn pdf(pack: &Pack) -> Result<Vec<u8>, Failure> {
+    let (reading, cover) = (Reading::of(pack), Cover::of(pack));
+    print::pdf(&cover, &reading, &Chart::of(&reading)).map_err(|error| Failure::new(Exit::Local, error))
+}
+
+/// What stands on each page of the paper.
+#[cfg(test)]
+pub(super) fn texts(pack: &Pack) -> Vec<Vec<String>> {
+    let reading = Reading::of(pack);
+    let paper = print::written(&Cover::of(pack), &reading, &Chart::of(&reading)).expect("paper");
+    paper.texts().into_iter().map(|page| page.into_iter().map(str::to_owned).collect()).collect()
+}
+
+/// Counts that are seen first: each with its name, and the verdict that it is of.
+fn cards(reading: &Reading) -> Vec<(usize, &'static str, &'static str)> {
+    let mut cards = vec![
+        (reading.calls(), "calls", ""),
+        (reading.allow, "allowed", "allow"),
+        (reading.pending, "pending", "pending"),
+        (reading.deny, "denied", "deny"),
+        (reading.lines.len(), "records", ""),
+        (reading.erased, "bodies erased", ""),
+    ];
+    if reading.sealed > 0 {
+        cards.push((reading.sealed, "bodies sealed", ""));
+    }
+    cards
+}
+
+/// Nobody is to take what cannot be read for something that did not happen.
+fn unread(reading: &Reading) -> Option<String> {
+    let count = reading.lines.iter().filter(|line| line.kind == "decision" && !line.is_told()).count();
+    (count > 0).then(|| format!("{count} calls could not be looked at: their bodies are erased or sealed."))
+}
+
+/// What hides or deceives is shown as an escape, on the page as on a terminal.
+fn shown(text: &str) -> String {
+    escape(text, Charset::Unicode)
+}
+
+#[expect(unreachable_pub, reason = "generated")]
+mod filters {
+    //! What the template asks for by name.
+
+    /// See [`super::shown`].
+    #[askama::filter_fn]
+    pub(super) fn shown(text: impl std::fmt::Display, _: &dyn askama::Values) -> askama::Result<String> {
+        Ok(super::shown(&text.to_string()))
+    }
+}
+
+// === impl Cover ===
+
+impl Cover {
+    fn of(pack: &Pack) -> Self {
+        let text = |note: &[u8]| String::from_utf8_lossy(note).split("\n\n").next().unwrap_or_default().to_owned();
+        let (manifest, checkpoint) = (text(&pack.manifest), text(&pack.checkpoint));
+        let of = |name: &str| {
+            let mut values = manifest.lines().filter_map(|line| line.split_once(' '));
+            values.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
+        };
+        let mut lines = asked(&of("scope"));
+        lines.push(("gathered by", of("by")));
+        lines.push(("gathered at", of("at")));
+        lines.push(("log", checkpoint.lines().next().unwrap_or_default().to_owned()));
+        lines.push(("records in the log", of("size")));
+        lines.push(("records in this pack", pack.records.len().to_string()));
+        Self { lines, policies: Policy::all(pack), manifest, checkpoint }
+    }
+}
+
+/// The question, in words.
+fn asked(scope: &str) -> Vec<(&'static str, String)> {
+    let scope: Value = serde_json::from_str(scope).unwrap_or_default();
+    let text = |name: &str| scope.get(name).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    let time = |name: &str| {
+        let micros = scope.get(name).and_then(Value::as_u64).filter(|micros| *micros > 0);
+        micros.map(|micros| Time::from_micros(micros).to_string())
+    };
+    let lines = [
+        ("session", text("session")),
+        ("principal", text("principal")),
+        ("since", time("since_us")),
+        ("until", time("until_us")),
+    ];
+    lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+// === impl Policy ===
+
+impl Policy {
+    fn text(&self) -> &'static str {
+        if self.packed { "in pack.json" } else { "not here" }
+    }
+
+    fn all(pack: &Pack) -> Vec<Self> {
+        use agentgate_proto::v1::record::What;
+        let mut all: BTreeMap<String, Self> = BTreeMap::new();
+        for packed in &pack.records {
+            let Some((_, What::Decision(decision))) = packed.what() else { continue };
+            let digest =
+                if decision.policy_digest.is_empty() { "none was asked".to_owned() } else { hex(&decision.policy_digest) };
+            let packed = pack.bundles.iter().any(|(known, _)| hex(known) == digest);
+            let policy = all.entry(digest.clone()).or_default();
+            *policy = Self { digest, decided: policy.decided.saturating_add(1), packed };
+        }
+        all.into_values().collect()
+    }
+}

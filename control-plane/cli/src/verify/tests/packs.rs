@@ -1,0 +1,235 @@
+//! Packs that were spoiled, each by what is said of it and how `agentgate verify` ends.
+
+use super::book::{signer, trust};
+use super::{Question, Report, Unreadable, judge};
+use crate::evidence::files::made;
+use crate::evidence::pack::{Body, Pack};
+use crate::evidence::tests::made::{Call, Made, START_US, put, sign, statement};
+use crate::evidence::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
+use crate::failure::Exit;
+use crate::output::{Desk, Output};
+use crate::screen::{Charset, Screen};
+use crate::verify::unjudged;
+use agentgate_core::error::chain;
+use agentgate_core::time::Time;
+use agentgate_core::transparency::key::SignerKey;
+use agentgate_proto::v1;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// Bytes of each file that are flipped, one at a time.
+const FLIPPED: usize = 16;
+
+/// What is expected of a pack.
+enum Said<'a> {
+    /// It holds, and this is among what is shown.
+    Shown(&'a str),
+    /// It holds, and this is among what nothing shows.
+    NotShown(&'a str),
+    /// This is wrong with it.
+    Wrong(&'a str),
+    /// It cannot be read, for this reason.
+    Not(&'a str),
+}
+
+use Said::{Not, NotShown, Shown, Wrong};
+
+fn verified(directory: &Path) -> Result<Report, Unreadable> {
+    let question = Question { trust: trust(), keys: vec![signer(1).verifier().clone()], redecide: true };
+    judge(directory, &question, &[])
+}
+
+/// A pack of this kind, after something was done to its files.
+fn check(case: &str, made: &Made, sealed: bool, spoil: impl FnOnce(&Path), said: &Said<'_>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    made.write(sealed, directory.path());
+    spoil(directory.path());
+    let any = |list: &[String], words: &str| list.iter().any(|line| line.contains(words));
+    match (verified(directory.path()), said) {
+        (Ok(report), said) => {
+            let (held, list, words, exit) = match said {
+                Shown(words) => (true, &report.shown, words, Exit::Done),
+                NotShown(words) => (true, &report.not_shown, words, Exit::Done),
+                Wrong(words) => (false, &report.wrong, words, Exit::Refused),
+                Not(_) => panic!("{case}: was read: {report:#?}"),
+            };
+            assert!(report.holds() == held && any(list, words), "{case}: {report:#?}");
+            assert_eq!(ended(&report, directory.path()), exit, "{case}");
+        }
+        (Err(error), Not(words)) => {
+            assert!(chain(&error).contains(words), "{case}: {}", chain(&error));
+            assert_eq!(unjudged(error).exit, Exit::Local, "{case}");
+        }
+        (Err(error), Shown(_) | NotShown(_) | Wrong(_)) => panic!("{case}: was not read: {}", chain(&error)),
+    }
+}
+
+/// How `agentgate verify` ends.
+fn ended(report: &Report, path: &Path) -> Exit {
+    let screen = Screen { color: false, charset: Charset::Unicode, columns: 80, terminal: false };
+    let (mut out, now) = (Vec::new(), Time::from_micros(0));
+    let mut desk = Desk { screen, output: Output::Table, now, out: &mut out, person: None };
+    report.say(path, &mut desk).map_or_else(|failure| failure.exit, |()| Exit::Done)
+}
+
+/// As somebody would who has the log's key: the files agree with each other.
+fn resigned(change: impl FnOnce(&mut Pack)) -> impl FnOnce(&Path) {
+    by(signer(1), change)
+}
+
+fn by(key: SignerKey, change: impl FnOnce(&mut Pack)) -> impl FnOnce(&Path) {
+    move |directory| {
+        let bytes = fs::read(directory.join(PACK_FILE)).expect("read");
+        let (mut pack, _) = Pack::read(directory, &bytes).expect("a pack");
+        change(&mut pack);
+        put(&pack, directory, &key);
+    }
+}
+
+/// `pack.json` in other words, and signed again.
+fn rewritten(change: impl FnOnce(&str) -> String) -> impl FnOnce(&Path) {
+    move |directory| {
+        let path = directory.join(PACK_FILE);
+        let text = fs::read_to_string(&path).expect("read");
+        fs::write(&path, change(&text)).expect("written");
+        sign(directory, &signer(1));
+    }
+}
+
+fn field(name: &'static str, value: Value) -> impl FnOnce(&str) -> String {
+    move |text| {
+        let mut pack: Value = serde_json::from_str(text).expect("JSON");
+        *pack.pointer_mut(name).expect("there") = value;
+        format!("{pack:#}\n")
+    }
+}
+
+#[test]
+fn a_whole_pack_says_what_it_shows() {
+    let made = Made::of_everything();
+    let whole = |said| check("whole", &made, false, |_| (), &said);
+    whole(Shown("3 files are, byte for byte, those that were signed"));
+    whole(Shown("it holds the 11 records that the control plane gave, each and no other"));
+    whole(Shown("each of 11 records is in the log that the checkpoint is of"));
+    whole(Shown("each of 10 bodies is what its record committed to"));
+    whole(Shown("its reading (summary, timeline, rules, writes, anomalies) follows from its records"));
+    whole(NotShown("not witnessed"));
+    let mut calls = Made::new();
+    calls.call(&Call::default());
+    check("decided again", &calls, false, |_| (), &Shown("1 decisions come to the same verdict again"));
+    check("sealed", &made, true, |_| (), &Shown("each of 10 sealed bodies is, byte for byte, the one that its record names"));
+    check("sealed, and not read", &made, true, |_| (), &NotShown("what 10 sealed bodies say"));
+    check(
+        "sealed, and not decided again",
+        &made,
+        true,
+        |_| (),
+        &NotShown("that decision 2 follows from its facts: its body is sealed"),
+    );
+}
+
+#[test]
+fn a_spoiled_pack_has_a_name_for_what_is_wrong() {
+    let all = Made::of_everything();
+    let spoiled = |case: &str, spoil: Box<dyn FnOnce(&Path)>, said: Said<'_>| check(case, &all, false, spoil, &said);
+    let cut = |file: &'static str| {
+        Box::new(move |at: &Path| {
+            let bytes = fs::read(at.join(file)).expect("read");
+            fs::write(at.join(file), &bytes[..bytes.len() / 2]).expect("written");
+        })
+    };
+    spoiled("pack cut short", cut(PACK_FILE), Wrong("`pack.json` is not the file that was signed"));
+    spoiled("page cut short", cut(REPORT_FILE), Wrong("`report.html` is not the file that was signed"));
+    spoiled("paper cut short", cut(PDF_FILE), Wrong("`report.pdf` is not the file that was signed"));
+    spoiled("note cut short", cut(NOTE_FILE), Not("it is no signed note"));
+    spoiled("signed as it was cut", Box::new(rewritten(|text| text[..text.len() / 2].to_owned())), Not("is cut short"));
+    let gone = |file: &'static str| Box::new(move |at: &Path| fs::remove_file(at.join(file)).expect("removed"));
+    spoiled("no note", gone(NOTE_FILE), Not("cannot read"));
+    spoiled("no pack", gone(PACK_FILE), Not("cannot read"));
+    spoiled("no page", gone(REPORT_FILE), Not("cannot read"));
+    spoiled("left out", Box::new(resigned(|pack| drop(pack.records.remove(2)))), Wrong("records were left out of it: [3]"));
+    let twice = |pack: &mut Pack| pack.records.push(pack.records[2].clone());
+    spoiled("twice", Box::new(resigned(twice)), Wrong("a record is in it twice"));
+    let other_leaf = |pack: &mut Pack| pack.records[2].proof = pack.records[3].proof.clone();
+    spoiled("another leaf's proof", Box::new(resigned(other_leaf)), Wrong("the proof that record 3 is in the log does not hold"));
+    let other_record = |pack: &mut Pack| pack.records[2].record = pack.records[1].record.clone();
+    spoiled("another record", Box::new(resigned(other_record)), Wrong("record 3 that was given is not the one"));
+    let other_body = |pack: &mut Pack| pack.records[2].body = pack.records[1].body.clone();
+    spoiled("another body", Box::new(resigned(other_body)), Wrong("the body of record 3 is not what the record committed to"));
+    let none = |pack: &mut Pack| pack.records[2].body = Body::None;
+    spoiled("a body left out", Box::new(resigned(none)), Wrong("record 3 has a body, and the pack says nothing of it"));
+    let forged = |pack: &mut Pack| {
+        let text = String::from_utf8_lossy(&pack.manifest).split("\n\n").next().expect("a text").to_owned() + "\n";
+        pack.manifest = statement(&text, &signer(2));
+    };
+    spoiled("a forged manifest", Box::new(resigned(forged)), Wrong("no key that was given signed the list of the records"));
+    spoiled("signed by another", Box::new(by(signer(2), |_| ())), Wrong("no key that was given signed the files of the pack"));
+    let newer = Box::new(rewritten(field("/version", json!(3))));
+    spoiled("a newer version", newer, Not("is of version 3 of its form, and this program reads up to 2"));
+    let later = Box::new(|at: &Path| {
+        let note = fs::read_to_string(at.join(NOTE_FILE)).expect("read");
+        let text = note.split("\n\n").next().expect("a text").replacen("pack 1", "pack 2", 1) + "\n";
+        fs::write(at.join(NOTE_FILE), statement(&text, &signer(1))).expect("written");
+    });
+    spoiled("a later note", later, Not("is of a later form than this program reads"));
+    let reading = Box::new(rewritten(field("/reading/summary/deny", json!(0))));
+    spoiled("another reading", reading, Wrong("its reading does not follow from its records"));
+    let key_twice = |text: &str| text.replacen("\"version\": 1", "\"version\": 1,\n  \"version\": 1", 1);
+    spoiled("a key twice", Box::new(rewritten(key_twice)), Not("an object in it holds a key twice: `version`"));
+    let inner = |text: &str| text.replacen("\"erased\": false", "\"erased\": true, \"erased\": false", 1);
+    spoiled("an inner key twice", Box::new(rewritten(inner)), Not("an object in it holds a key twice: `erased`"));
+    let swapped = Box::new(|at: &Path| {
+        let other = made(&Made::new().pack(false)).expect("files");
+        fs::write(at.join(REPORT_FILE), &other[1].1).expect("written");
+    });
+    spoiled("another pack's page", swapped, Wrong("`report.html` is not the file that was signed"));
+    let extra = Box::new(|at: &Path| fs::write(at.join("report2.html"), "x").expect("written"));
+    spoiled("another file", extra, Wrong("`report2.html` lies in it and is no file of the pack"));
+    let outside = Box::new(|at: &Path| {
+        let text = format!("agentgate evidence pack 1\nby a\nat b\n{} ../pack.json\n", "0".repeat(64));
+        fs::write(at.join(NOTE_FILE), statement(&text, &signer(1))).expect("written");
+    });
+    spoiled("a file elsewhere", outside, Not("names `../pack.json`, which is no name of a pack's file"));
+    let other_sealed = |pack: &mut Pack| pack.records[2].body = Body::Sealed(b"other".to_vec());
+    check("another ciphertext", &all, true, resigned(other_sealed), &Wrong("the body of record 3 is not the one that it names"));
+}
+
+#[test]
+fn what_cannot_be_decided_again_is_not_shown() {
+    let mut calls = Made::new();
+    calls.call(&Call::default());
+    let bundle = |pack: &mut Pack| pack.bundles.clear();
+    check("no bundle", &calls, false, resigned(bundle), &NotShown("the pack has not the policy that decided it"));
+    let other = |pack: &mut Pack| pack.bundles[0].1.truncate(30);
+    check("half a bundle", &calls, false, resigned(other), &NotShown("what the policy"));
+    calls.call(&Call { at_us: START_US + 1, settle_version: 9_999, ..Call::default() });
+    check("another law", &calls, false, |_| (), &NotShown("version 9999 of the law decided it"));
+    calls.erase(2);
+    check("erased", &calls, false, |_| (), &NotShown("what the body of record 2 said: it was erased"));
+    check("erased, so not again", &calls, false, |_| (), &NotShown("what was asked has been erased"));
+    let mut wrongly = Made::new();
+    wrongly.call(&Call { instead: Some((v1::Verdict::Allow, "granted")), ..Call::default() });
+    check("another verdict", &wrongly, false, |_| (), &Wrong("decision 2 comes to another verdict"));
+}
+
+#[test]
+fn any_byte_that_was_changed_is_found() {
+    for sealed in [false, true] {
+        let directory = tempfile::tempdir().expect("a directory");
+        Made::of_everything().write(sealed, directory.path());
+        assert!(verified(directory.path()).expect("read").holds());
+        for file in [PACK_FILE, REPORT_FILE, PDF_FILE, NOTE_FILE] {
+            let path = directory.path().join(file);
+            let whole = fs::read(&path).expect("read");
+            for at in (0..FLIPPED).map(|at| at * (whole.len() - 1) / (FLIPPED - 1)) {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1;
+                fs::write(&path, flipped).expect("written");
+                let found = verified(directory.path()).map(|report| report.holds()).unwrap_or_default();
+                assert!(!found, "byte {at} of {file}");
+            }
+            fs::write(&path, whole).expect("written");
+        }
+    }
+}
