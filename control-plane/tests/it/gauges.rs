@@ -145,7 +145,6 @@ const CONSTS: &[(&str, Behind)] = &[
     ("session/view.rs AHEAD_MAX", Gauge("agentgate_records_ahead")),
     ("webhook/mod.rs AT_ONCE_MAX", Nothing),
     ("webhook/mod.rs BACKOFF_MAX", Nothing),
-    ("webhook/send.rs ANSWER_HEAD_BYTES_MAX", Nothing),
     ("webhook/waiting.rs WAITING_MAX", Gauge("agentgate_webhook_waiting")),
 ];
 
