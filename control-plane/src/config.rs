@@ -22,7 +22,7 @@ use data_key::DataKeyFile;
 pub use data_key::{DataKeySource, DataKeys};
 use operator::OperatorFile;
 pub use operator::Role;
-pub use transparency::Transparency;
+pub use transparency::{Anchor, Transparency, Witness};
 use transparency::TransparencyFile;
 use users::UsersFile;
 pub use users::{Agents, ISSUER, Tenants, Users};
