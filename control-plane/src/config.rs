@@ -22,8 +22,8 @@ use data_key::DataKeyFile;
 pub use data_key::{DataKeySource, DataKeys};
 use operator::OperatorFile;
 pub use operator::Role;
-pub use transparency::{Anchor, Transparency, Witness};
 use transparency::TransparencyFile;
+pub use transparency::{Anchor, Transparency, Witness};
 use users::UsersFile;
 pub use users::{Agents, ISSUER, Tenants, Users};
 

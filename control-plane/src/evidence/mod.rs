@@ -22,6 +22,7 @@ use agentgate_proto::transparency::hashes_to_wire;
 use agentgate_proto::v1;
 use agentgate_proto::v1::gather_evidence_response::What as Told;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -286,9 +287,15 @@ impl Evidence {
         if paths.len() > LOG_FILES_MAX {
             return Err(EvidenceError::Files { asked: paths.len() });
         }
+        let mut receipts = BTreeMap::new();
+        for path in &paths {
+            if let Some(receipt) = self.log.receipt(path).await? {
+                receipts.insert(path.clone(), receipt);
+            }
+        }
         let log = Arc::clone(&self.log);
         let read = move || {
-            let file = |path: String| log.file(&path).ok_or(EvidenceError::NoFile(path));
+            let file = |path: String| receipts.get(&path).cloned().or_else(|| log.file(&path)).ok_or(EvidenceError::NoFile(path));
             paths.into_iter().map(file).collect::<Result<Vec<_>, _>>()
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| EvidenceError::Failed)?

@@ -22,7 +22,11 @@ const TILE: [(HeaderName, HeaderValue); 2] = [
 ];
 
 pub fn router(log: Arc<Transparency>) -> Router {
-    Router::new().route("/checkpoint", get(checkpoint)).route("/checkpoint/witnessed", get(witnessed)).route("/tile/{*path}", get(tile)).with_state(log)
+    Router::new()
+        .route("/checkpoint", get(checkpoint))
+        .route("/checkpoint/witnessed", get(witnessed))
+        .route("/tile/{*path}", get(tile))
+        .with_state(log)
 }
 
 async fn checkpoint(State(log): State<Arc<Transparency>>) -> Response {

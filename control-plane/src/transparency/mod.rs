@@ -4,6 +4,7 @@
 //! It follows the journal, and every replica comes to the same roots. It refuses to sign what contradicts a root that was
 //! signed before: then nothing is written any more, and people are told.
 
+mod anchor;
 pub mod http;
 mod integrate;
 mod keys;
@@ -11,9 +12,9 @@ mod leaf;
 mod log;
 pub mod rpc;
 mod store;
-mod witness;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use crate::clock::Clock;
 use crate::config;
@@ -34,6 +35,7 @@ use store::Store;
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub use anchor::{AnchorError, Anchoring};
 pub use keys::{LogKeyError, LogKeys, log_keys};
 pub use leaf::{Unknown, entry};
 pub use log::LogError;

@@ -26,7 +26,7 @@ impl transparency_server::Transparency for TransparencyRpc {
             keys: log.verifier_keys(),
             stopped: log.stopped().unwrap_or_default(),
             witnessed: log.witnessed().map(|witnessed| witnessed.note.clone()).unwrap_or_default(),
-            anchors: Vec::new(),
+            anchors: log.anchors().await?,
         }))
     }
 

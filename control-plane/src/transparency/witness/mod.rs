@@ -84,11 +84,7 @@ impl Witnesses {
     ///
     /// # Errors
     /// When one cannot be asked, or its key is none of a witness.
-    pub fn open(
-        config: Option<&config::Transparency>,
-        log: Arc<Transparency>,
-        clock: &Clock,
-    ) -> Result<Self, WitnessError> {
+    pub fn open(config: Option<&config::Transparency>, log: Arc<Transparency>, clock: &Clock) -> Result<Self, WitnessError> {
         let configured = config.map(|config| config.witnesses.as_slice()).unwrap_or_default();
         let witness = |witness: &config::Witness| Witness::open(witness, clock).map(Arc::new);
         let witnesses = configured.iter().map(witness).collect::<Result<Vec<_>, _>>()?;
