@@ -1,6 +1,7 @@
 //! Good input and bad, each by what is said of it.
 
 pub(crate) mod book;
+mod served;
 
 use super::{Question, Report, Unreadable, judge};
 use agentgate_core::error::chain;
