@@ -1,8 +1,8 @@
 //! A witness (C2SP tlog-witness) that judges by core's own verifier: it cosigns what grew from what it cosigned before, and
 //! nothing else. It keeps nothing beyond its life.
 
-use crate::upstream::{Arrived, Part, Protocol, Reply, Upstream};
 use crate::clock::wall_s;
+use crate::upstream::{Arrived, Part, Protocol, Reply, Upstream};
 use crate::{Broken, Doing};
 use agentgate_core::transparency::key::{Algorithm, KeyName, SignerKey, VerifierKey};
 use agentgate_core::transparency::note::{Note, NoteSignature};

@@ -245,6 +245,7 @@ impl Evidence {
         }
         let bundles = choosing.bundles();
         let chosen = choosing.chosen;
+        let checkpoint = self.witnessed_or(checkpoint, chosen.last().copied().unwrap_or_default());
         let mut bytes = 0_usize;
         let mut weigh = |more: usize| {
             bytes = bytes.saturating_add(more);
@@ -271,6 +272,13 @@ impl Evidence {
         let manifest = statement::manifest(scope, by, self.clock.now(), checkpoint.size, self.body_bytes_max, &chosen);
         let (manifest, keys) = (self.log.sign_statement(&manifest)?, self.log.verifier_keys());
         tell(Told::End(v1::EvidenceEnd { checkpoint: checkpoint.note.clone(), manifest, keys })).await
+    }
+
+    /// The checkpoint that witnesses saw, where it is of all the records up to this one: what others saw is worth more to an
+    /// auditor than what was signed a moment later.
+    fn witnessed_or(&self, newest: Arc<Published>, last: Sequence) -> Arc<Published> {
+        let covers = |witnessed: &Arc<Published>| (last..=newest.size).contains(&witnessed.size);
+        self.log.witnessed().filter(covers).unwrap_or(newest)
     }
 
     /// A signed statement about files that were made of evidence.

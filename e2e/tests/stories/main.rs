@@ -33,3 +33,4 @@ mod trap;
 mod typescript;
 mod users;
 mod wire;
+mod witness;
