@@ -114,7 +114,7 @@ async fn request(log: &Arc<Transparency>, old: u64, checkpoint: &Published) -> R
         let _ = writeln!(body, "{hash}");
     }
     body.push('\n');
-    body.push_str(&without_cosignatures(log_note(checkpoint)?));
+    body.push_str(&without_cosignatures(&log_note(checkpoint)?));
     Ok(body)
 }
 
@@ -123,7 +123,7 @@ fn log_note(checkpoint: &Published) -> Result<Note, Trouble> {
 }
 
 /// What the log itself signed: a witness need not carry what others said.
-fn without_cosignatures(note: Note) -> String {
+fn without_cosignatures(note: &Note) -> String {
     let origin = Checkpoint::parse(note.text()).map(|checkpoint| checkpoint.origin).ok();
     let mut own = Note::new(note.text()).unwrap_or_else(|_| note.clone());
     let by_log = note.signatures().iter().filter(|signature| origin.as_ref() == Some(&signature.by.name));
