@@ -31,8 +31,8 @@ use quota::QuotaFile;
 pub use quota::Quotas;
 pub use retention::Retention;
 use retention::RetentionFile;
-pub use transparency::Transparency;
 use transparency::TransparencyFile;
+pub use transparency::{Anchor, Transparency, Witness};
 use users::UsersFile;
 pub use users::{Agents, ISSUER, Tenants, Users};
 

@@ -35,7 +35,8 @@ use crate::session::{PastError, Session};
 use crate::status::Status;
 use crate::telemetry;
 use crate::transparency::rpc::TransparencyRpc;
-use crate::transparency::{self, LogKeyError, Transparency, TransparencyError, log_keys};
+use crate::transparency::{self, AnchorError, Anchoring, LogKeyError, Transparency};
+use crate::transparency::{TransparencyError, WitnessError, Witnesses, log_keys};
 use crate::webhook::{Webhook, WebhookError};
 use agentgate_core::error::chain;
 use agentgate_core::id::Epoch;
@@ -110,6 +111,10 @@ pub enum RunError {
     LogKey(#[from] LogKeyError),
     #[error("the transparency log cannot be taken up")]
     Log(#[from] TransparencyError),
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
+    #[error(transparent)]
+    Anchor(#[from] AnchorError),
     #[error("the journal's keys cannot be taken up")]
     Keys(#[from] KeyError),
     #[error(transparent)]
@@ -236,6 +241,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let halting = Halting::new(journal);
     let signing = log_keys(lasting, &halting, keys).await?;
     let log = Arc::new(Transparency::open(halting.clone(), clock.clone(), signing, lasting).await?);
+    let witnesses = Witnesses::open(lasting, Arc::clone(&log), &clock)?;
+    let anchoring = Anchoring::open(lasting, Arc::clone(&log), &clock)?;
     let journal: Arc<dyn Journal> = Arc::new(halting);
     let bodies = Arc::new(Bodies::open(Arc::clone(&journal), data_key, keys).await?);
     let trust = Arc::new(Trust::open(config.tls.clone(), clock.clone())?);
@@ -388,6 +395,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(rewrap(bodies));
     chores.spawn(retention.keeping());
     chores.spawn(Arc::clone(&log).auditing());
+    chores.spawn(witnesses.asking());
+    chores.spawn(anchoring.sending());
     chores.spawn(log.integrating());
     chores.spawn(Arc::clone(&status).measuring());
     let drain = config.limits.drain();

@@ -26,6 +26,9 @@ const COUNTERS: &[(&str, &str)] = &[
     ("agentgate_observations_lost_total", "Calls that a filter sent on unasked and had no room to tell of"),
     ("agentgate_policy_edits_refused_total", "Contents of the policy folder that were not put in force"),
     ("agentgate_webhook_messages_total", "Messages to approvers that are over, by end: sent, failed or dropped"),
+    ("agentgate_witness_answers_total", "Questions to witnesses, by end: cosigned, failed, fork"),
+    ("agentgate_anchors_total", "Checkpoints that were anchored"),
+    ("agentgate_anchor_attempts_failed_total", "Attempts to anchor a checkpoint that failed; all are tried again"),
     ("agentgate_webhook_attempts_failed_total", "Attempts to tell approvers that failed; most are tried again"),
 ];
 const GAUGES: &[(&str, &str)] = &[
@@ -53,6 +56,8 @@ const GAUGES: &[(&str, &str)] = &[
     ("agentgate_recent_calls", "Answers in memory for repeated asks; bounded by limits.recent_calls_max"),
     ("agentgate_session_keys", "Sessions whose key is in memory; bounded, and read again or made anew beyond"),
     ("agentgate_subject_streams", "Subjects whose stream is in memory; bounded likewise"),
+    ("agentgate_log_witnessed_size", "Records under the newest checkpoint that a witness cosigned"),
+    ("agentgate_witness_forks", "Witnesses that saw another log than this one"),
     ("agentgate_log_size", "Records under the newest signed root of the transparency log"),
     ("agentgate_journal_halted", "1: the journal contradicts what was signed, and nothing is written any more"),
     ("agentgate_journal_queued_changes", "Changes that wait for the journal's writer; bounded, and refused as overloaded beyond"),

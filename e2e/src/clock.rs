@@ -4,7 +4,7 @@ use crate::Broken;
 use std::fmt::Display;
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a condition may take. Long, because a loaded machine is slow; a passing story never waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,6 +16,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 #[expect(clippy::disallowed_methods, reason = "this is the harness's clock")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Seconds since 1970, as a witness says when it saw something.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the harness's clock")]
+pub(crate) fn wall_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Looks until `condition` yields something.

@@ -20,6 +20,7 @@ mod process;
 mod reaper;
 mod stack;
 pub mod upstream;
+pub mod witness;
 mod world;
 
 pub use broken::{Broken, Doing};

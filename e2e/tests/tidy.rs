@@ -42,8 +42,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proto", &["agentgate-core"]),
     ("policies", &["agentgate-core"]),
     ("filter", &["agentgate-core", "agentgate-proto"]),
-    ("control-plane", &["agentgate-core", "agentgate-proto", "agentgate-policies"]),
-    ("control-plane/cli", &["agentgate-core", "agentgate-proto", "agentgate-policies"]),
+    ("control-plane/outbound", &[]),
+    ("control-plane", &["agentgate-core", "agentgate-outbound", "agentgate-proto", "agentgate-policies"]),
+    ("control-plane/cli", &["agentgate-core", "agentgate-outbound", "agentgate-proto", "agentgate-policies"]),
 ];
 
 /// Methods of the protocol that look like paths of ours.

@@ -24,6 +24,7 @@ use agentgate_proto::transparency::hashes_to_wire;
 use agentgate_proto::v1;
 use agentgate_proto::v1::gather_evidence_response::What as Told;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -282,6 +283,7 @@ impl Evidence {
         }
         let bundles = choosing.bundles();
         let chosen = choosing.chosen;
+        let checkpoint = self.witnessed_or(checkpoint, chosen.last().copied().unwrap_or_default());
         let mut bytes = 0_usize;
         let mut weigh = |more: usize| {
             bytes = bytes.saturating_add(more);
@@ -326,6 +328,13 @@ impl Evidence {
         Ok(bodies)
     }
 
+    /// The checkpoint that witnesses saw, where it is of all the records up to this one: what others saw is worth more to an
+    /// auditor than what was signed a moment later.
+    fn witnessed_or(&self, newest: Arc<Published>, last: Sequence) -> Arc<Published> {
+        let covers = |witnessed: &Arc<Published>| (last..=newest.size).contains(&witnessed.size);
+        self.log.witnessed().filter(covers).unwrap_or(newest)
+    }
+
     /// A signed statement about files that were made of evidence.
     ///
     /// # Errors
@@ -340,9 +349,15 @@ impl Evidence {
         if paths.len() > LOG_FILES_MAX {
             return Err(EvidenceError::Files { asked: paths.len() });
         }
+        let mut receipts = BTreeMap::new();
+        for path in &paths {
+            if let Some(receipt) = self.log.receipt(path).await? {
+                receipts.insert(path.clone(), receipt);
+            }
+        }
         let log = Arc::clone(&self.log);
         let read = move || {
-            let file = |path: String| log.file(&path).ok_or(EvidenceError::NoFile(path));
+            let file = |path: String| receipts.get(&path).cloned().or_else(|| log.file(&path)).ok_or(EvidenceError::NoFile(path));
             paths.into_iter().map(file).collect::<Result<Vec<_>, _>>()
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| EvidenceError::Failed)?

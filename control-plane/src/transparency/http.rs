@@ -1,4 +1,4 @@
-//! The log as files over plain HTTP (C2SP tlog-tiles): `/checkpoint`, `/tile/…`, `/tile/entries/…`. Whoever can reach the
+//! The log as files over plain HTTP (C2SP tlog-tiles): `/checkpoint`, `/checkpoint/witnessed`, `/tile/…`, `/tile/entries/…`. Whoever can reach the
 //! listener may read them: they name nobody and quote nothing.
 
 use super::Transparency;
@@ -22,13 +22,24 @@ const TILE: [(HeaderName, HeaderValue); 2] = [
 ];
 
 pub fn router(log: Arc<Transparency>) -> Router {
-    Router::new().route("/checkpoint", get(checkpoint)).route("/tile/{*path}", get(tile)).with_state(log)
+    Router::new()
+        .route("/checkpoint", get(checkpoint))
+        .route("/checkpoint/witnessed", get(witnessed))
+        .route("/tile/{*path}", get(tile))
+        .with_state(log)
 }
 
 async fn checkpoint(State(log): State<Arc<Transparency>>) -> Response {
     match log.file("checkpoint") {
         Some(note) => (NOTE, note).into_response(),
         None => (StatusCode::NOT_FOUND, "nothing is signed as yet\n").into_response(),
+    }
+}
+
+async fn witnessed(State(log): State<Arc<Transparency>>) -> Response {
+    match log.file("checkpoint/witnessed") {
+        Some(note) => (NOTE, note).into_response(),
+        None => (StatusCode::NOT_FOUND, "no witness cosigned anything as yet\n").into_response(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! It follows the journal, and every replica comes to the same roots. It refuses to sign what contradicts a root that was
 //! signed before: then nothing is written any more, and people are told.
 
+mod anchor;
 pub mod http;
 mod integrate;
 mod keys;
@@ -13,6 +14,7 @@ pub mod rpc;
 mod store;
 #[cfg(test)]
 mod tests;
+mod witness;
 
 use crate::clock::Clock;
 use crate::config;
@@ -33,9 +35,11 @@ use store::Store;
 use thiserror::Error;
 use tokio::sync::watch;
 
+pub use anchor::{AnchorError, Anchoring};
 pub use keys::{LogKeyError, LogKeys, log_keys};
 pub use leaf::{Unknown, entry};
 pub use log::LogError;
+pub use witness::{WitnessError, Witnesses};
 
 /// A checkpoint as it was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +82,8 @@ pub struct Transparency {
     /// What others, or this replica in an earlier life, signed: nothing may contradict it.
     signed: Mutex<Option<Published>>,
     published: watch::Sender<Option<Arc<Published>>>,
+    /// The newest checkpoint that witnesses cosigned.
+    witnessed: Mutex<Option<Arc<Published>>>,
     told: Rarely,
 }
 
@@ -106,10 +112,11 @@ impl Transparency {
             tracing::error!(why, "the journal contradicts its transparency log; nothing is written any more");
             journal.halt(TransparencyError::Contradiction(why).to_string());
         }
+        let witnessed = witness::kept(&journal, &keys.trust).await?.map(Arc::new);
         let published = watch::Sender::new(signed.clone().map(Arc::new));
         let LogKeys { signers, trust } = keys;
-        let (log, signed) = (Mutex::new(log), Mutex::new(signed));
-        Ok(Self { journal, clock, keys: signers, trust, log, signed, published, told: Rarely::default() })
+        let (log, signed, witnessed) = (Mutex::new(log), Mutex::new(signed), Mutex::new(witnessed));
+        Ok(Self { journal, clock, keys: signers, trust, log, signed, published, witnessed, told: Rarely::default() })
     }
 
     /// The newest checkpoint; none before the first one.
@@ -122,6 +129,12 @@ impl Transparency {
     #[must_use]
     pub fn follow(&self) -> watch::Receiver<Option<Arc<Published>>> {
         self.published.subscribe()
+    }
+
+    /// The newest one that witnesses cosigned; none before the first.
+    #[must_use]
+    pub fn witnessed(&self) -> Option<Arc<Published>> {
+        self.seen_by_witnesses().clone()
     }
 
     /// Verifier keys as people pass them on, the one in use first.
@@ -197,11 +210,18 @@ impl Transparency {
         if path == "checkpoint" {
             return self.newest().map(|newest| newest.note.clone());
         }
+        if path == witness::FILE {
+            return self.witnessed().map(|witnessed| witnessed.note.clone());
+        }
         self.log().file(path).map(Bytes::from)
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen_by_witnesses(&self) -> MutexGuard<'_, Option<Arc<Published>>> {
+        self.witnessed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn signed(&self) -> MutexGuard<'_, Option<Published>> {

@@ -25,7 +25,8 @@ impl transparency_server::Transparency for TransparencyRpc {
             head: log.journal.health().head,
             keys: log.verifier_keys(),
             stopped: log.stopped().unwrap_or_default(),
-            witnessed: Bytes::new(),
+            witnessed: log.witnessed().map(|witnessed| witnessed.note.clone()).unwrap_or_default(),
+            anchors: log.anchors().await?,
         }))
     }
 

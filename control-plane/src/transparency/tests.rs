@@ -12,37 +12,38 @@ use agentgate_core::transparency::tree::Frontier;
 use agentgate_proto::v1;
 use prost::Message as _;
 use std::path::Path;
+use std::time::Duration;
 
-fn signer(seed: u8) -> SignerKey {
+pub(super) fn signer(seed: u8) -> SignerKey {
     SignerKey::from_seed(KeyName::try_from("log.example/test").unwrap(), Algorithm::Ed25519, &[seed; 32])
 }
 
-fn keys(signers: &[u8], previous: &[u8]) -> LogKeys {
+pub(super) fn keys(signers: &[u8], previous: &[u8]) -> LogKeys {
     let previous: Vec<String> = previous.iter().map(|seed| signer(*seed).verifier().to_string()).collect();
     LogKeys::new(signers.iter().map(|seed| signer(*seed)).collect(), &previous).unwrap()
 }
 
-struct Scene {
-    journal: Arc<Memory>,
-    clock: Clock,
-    hands: Arc<Manual>,
+pub(super) struct Scene {
+    pub(super) journal: Arc<Memory>,
+    pub(super) clock: Clock,
+    pub(super) hands: Arc<Manual>,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (clock, hands) = Clock::manual(Time::from_micros(5_000_000));
         Self { journal: Arc::new(Memory::new()), clock, hands }
     }
 
     /// Records up to the sequence `last`, each another.
-    async fn grow(&self, last: u64) {
+    pub(super) async fn grow(&self, last: u64) {
         for sequence in self.journal.health().head + 1..=last {
             let flood = v1::FloodRecord { count: sequence, ..v1::FloodRecord::default() };
             self.write(v1::record::What::Flood(flood), sequence).await;
         }
     }
 
-    async fn write(&self, what: v1::record::What, sequence: u64) {
+    pub(super) async fn write(&self, what: v1::record::What, sequence: u64) {
         let record = v1::Record { at_us: sequence, what: Some(what) }.encode_to_vec();
         self.write_bytes(record, sequence).await;
     }
@@ -53,7 +54,7 @@ impl Scene {
         self.journal.append(Change { fence: None, writes: vec![write], bodies: Vec::new() }).await.unwrap();
     }
 
-    async fn open(&self, keys: LogKeys, directory: Option<&Path>) -> Result<Arc<Transparency>, TransparencyError> {
+    pub(super) async fn open(&self, keys: LogKeys, directory: Option<&Path>) -> Result<Arc<Transparency>, TransparencyError> {
         let config = directory.map(|directory| config::Transparency {
             listen: None,
             directory: directory.into(),
@@ -61,26 +62,29 @@ impl Scene {
             also: Vec::new(),
             previous: Vec::new(),
             origin: None,
+            witnesses: Vec::new(),
+            witness_every: Duration::from_secs(10),
+            anchor: None,
         });
         let halting = Halting::new(Arc::clone(&self.journal) as Arc<dyn Journal>);
         Transparency::open(halting, self.clock.clone(), keys, config.as_ref()).await.map(Arc::new)
     }
 
     /// The log of one replica, grown to all that is there.
-    async fn log(&self, directory: Option<&Path>) -> Arc<Transparency> {
+    pub(super) async fn log(&self, directory: Option<&Path>) -> Arc<Transparency> {
         let log = self.open(keys(&[1], &[]), directory).await.unwrap();
         self.catch_up(&log).await;
         log
     }
 
-    async fn catch_up(&self, log: &Arc<Transparency>) {
+    pub(super) async fn catch_up(&self, log: &Arc<Transparency>) {
         while log.log().size() < self.journal.health().head {
             log.integrate().await.unwrap();
         }
     }
 
     /// The root as whoever reads the journal computes it.
-    async fn root(&self, size: u64) -> Hash {
+    pub(super) async fn root(&self, size: u64) -> Hash {
         let mut frontier = Frontier::default();
         while frontier.size() < size {
             for record in self.journal.follow(frontier.size(), u32::MAX).await.unwrap() {
@@ -93,7 +97,7 @@ impl Scene {
     }
 
     /// Another journal, with what was signed over this one and records of its own.
-    async fn forged(&self, change: impl Fn(u64, Bytes) -> Option<Bytes>) -> Self {
+    pub(super) async fn forged(&self, change: impl Fn(u64, Bytes) -> Option<Bytes>) -> Self {
         let forged = Self::new();
         for record in self.journal.follow(0, u32::MAX).await.unwrap() {
             if let Some(bytes) = change(record.sequence, record.bytes) {
@@ -315,6 +319,9 @@ async fn a_new_log_gets_a_key_and_an_old_one_never_another() {
         also: Vec::new(),
         previous: Vec::new(),
         origin: origin.map(str::to_owned),
+        witnesses: Vec::new(),
+        witness_every: Duration::from_secs(10),
+        anchor: None,
     };
     let keys = async |origin| log_keys(Some(&config(origin)), scene.journal.as_ref(), counting).await;
     assert!(matches!(keys(Some("two words")).await, Err(LogKeyError::Origin(_))));

@@ -195,9 +195,9 @@ impl Webhook {
     fn failed(&self, target: &Target, why: &str) {
         metrics::counter!("agentgate_webhook_attempts_failed_total").increment(1);
         if let Some(more) = self.warned.told(self.clock.elapsed()) {
-            tracing::warn!(host = target.host(), why, more, "approvers are not told");
+            tracing::warn!(host = target.address().host(), why, more, "approvers are not told");
         }
-        *self.lock() = Some(format!("`{}`: {why}", target.host()));
+        *self.lock() = Some(format!("`{}`: {why}", target.address().host()));
     }
 
     /// Twice as long each time, and half of it by chance: receivers that come back are not met by everybody at once.

@@ -3,22 +3,16 @@
 
 use crate::clock::Clock;
 use crate::config::WebhookTarget;
+use agentgate_outbound::{self as outbound, Plain, TargetError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
-use hyper::Uri;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use sha2::Sha256;
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
-use tokio_rustls::TlsConnector;
 
 /// As Standard Webhooks has it.
 const SECRET_BYTES: RangeInclusive<usize> = 24..=64;
@@ -39,13 +33,8 @@ pub enum WebhookError {
 }
 
 pub(super) struct Target {
-    authority: String,
-    host: String,
-    port: u16,
-    path: String,
+    address: outbound::Target,
     secret: Secret,
-    /// None: plain HTTP on the loopback.
-    tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 /// The key of the signatures.
@@ -55,102 +44,27 @@ pub(super) struct Secret(Vec<u8>);
 
 impl Target {
     pub(super) fn open(config: &WebhookTarget, clock: &Clock) -> Result<Self, WebhookError> {
-        let wrong = |why: &str| WebhookError::Url { why: why.into() };
-        let uri: Uri = config.url.parse().map_err(|_| wrong("it is no URL"))?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(wrong("it has no scheme or no host"));
-        };
-        if config.url.contains('#') || authority.as_str().contains('@') {
-            return Err(wrong("it has a fragment, or a user's name; neither is sent"));
-        }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(wrong("it has no host"));
-        }
-        // The parser takes a port that is none for none at all.
-        let names_a_port = authority.as_str().len() > authority.host().len();
-        if names_a_port && authority.port_u16().is_none_or(|port| port == 0) {
-            return Err(wrong("its port is no port"));
-        }
-        let (tls, port) = match scheme {
-            "https" => {
-                let name = ServerName::try_from(host.to_owned()).map_err(|_| wrong("its host is no name of a host"))?;
-                (Some((connector(config.authority.as_deref(), clock)?, name)), 443)
-            }
-            "http" if is_loopback(host) => (None, 80),
-            "http" => {
-                return Err(wrong("http is for this very machine only, since anybody on the way could read along; use https"));
-            }
-            _ => return Err(wrong("its scheme is neither https nor http")),
-        };
-        Ok(Self {
-            authority: authority.as_str().into(),
-            host: host.into(),
-            port: authority.port_u16().unwrap_or(port),
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).into(),
-            secret: Secret::read(&config.secret)?,
-            tls,
-        })
+        let target = outbound::Target::open(&config.url, Plain::Loopback, config.authority.as_deref(), Arc::new(clock.clone()));
+        let address = target.map_err(|error| match error {
+            TargetError::Url(why) => WebhookError::Url { why: why.into() },
+            TargetError::Roots(why) => WebhookError::Roots { why },
+        })?;
+        Ok(Self { address, secret: Secret::read(&config.secret)? })
     }
 
-    pub(super) fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    /// The only part of the address that is ever shown: the rest may be as good as a password.
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    pub(super) fn path(&self) -> &str {
-        &self.path
+    pub(super) fn address(&self) -> &outbound::Target {
+        &self.address
     }
 
     pub(super) fn secret(&self) -> &Secret {
         &self.secret
     }
-
-    pub(super) fn tls(&self) -> Option<&(TlsConnector, ServerName<'static>)> {
-        self.tls.as_ref()
-    }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({})", self.host)
+        fmt::Debug::fmt(&self.address, f)
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn connector(authority: Option<&Path>, clock: &Clock) -> Result<TlsConnector, WebhookError> {
-    let wrong = |why: String| WebhookError::Roots { why };
-    let mut roots = RootCertStore::empty();
-    match authority {
-        Some(path) => {
-            let unreadable = |error| wrong(format!("`{}` is no PEM file of certificates: {error}", path.display()));
-            for root in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                roots.add(root.map_err(unreadable)?).map_err(|error| wrong(format!("`{}`: {error}", path.display())))?;
-            }
-        }
-        // One that is unreadable among many is no reason to trust none.
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-    }
-    if roots.is_empty() {
-        return Err(wrong("there are no roots to trust; name a PEM file that has some".into()));
-    }
-    let config = ClientConfig::builder_with_details(Arc::new(aws_lc_rs::default_provider()), Arc::new(clock.clone()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| wrong(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 // === impl Secret ===

@@ -36,3 +36,4 @@ mod trap;
 mod typescript;
 mod users;
 mod wire;
+mod witness;

@@ -5,10 +5,7 @@
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
-use agentgate_core::transparency::bundle::Bundle;
-use agentgate_core::transparency::leaf::ENTRY_BYTES;
-use agentgate_core::transparency::tile::Tile;
-use agentgate_core::transparency::tree::HASH_BYTES;
+use crate::verify::files;
 use clap::Args;
 use serde_json::json;
 use std::io;
@@ -16,9 +13,6 @@ use std::path::{Path, PathBuf};
 
 /// Files that are asked for at once; the control plane gives no more.
 const FILES_AT_ONCE: usize = 64;
-
-/// An entry, and its length before it.
-const ENTRY_IN_BUNDLE_BYTES: usize = ENTRY_BYTES + 2;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -54,19 +48,12 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
     desk.answer(|_| said, || json!({ "directory": at.to_string(), "size": size, "files_written": written }))
 }
 
-/// Every file of a log of this size but its checkpoint, and how many bytes it has.
-fn files(size: u64) -> impl Iterator<Item = (String, usize)> {
-    let tiles = Tile::changed(0, size).map(|tile| (tile.path(), usize::from(tile.width()) * HASH_BYTES));
-    let bundles = Bundle::changed(0, size).map(|bundle| (bundle.path(), usize::from(bundle.width()) * ENTRY_IN_BUNDLE_BYTES));
-    tiles.chain(bundles)
-}
-
 fn is_there(path: &Path, bytes: usize) -> bool {
     std::fs::metadata(path).is_ok_and(|found| usize::try_from(found.len()) == Ok(bytes))
 }
 
 /// Whole or not at all.
-fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn put(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let write = || -> io::Result<()> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;

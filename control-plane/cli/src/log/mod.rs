@@ -1,9 +1,10 @@
-//! `agentgate log show | prove | export`: the transparency log as the control plane gives it, for whoever checks it elsewhere.
+//! `agentgate log show | prove | export | receipts`: the transparency log as the control plane gives it, for whoever checks it elsewhere.
 //!
 //! It checks what it writes only as far as it takes to write it: `agentgate verify` judges, with keys of one's own.
 
 mod export;
 mod prove;
+mod receipts;
 mod show;
 
 use crate::client::{Client, Connection};
@@ -27,6 +28,8 @@ pub enum Verb {
     Prove(prove::Arguments),
     /// Copy the whole log into files; goes on where an earlier copy stopped
     Export(export::Arguments),
+    /// Copy out the receipts of checkpoints that were anchored
+    Receipts(receipts::Arguments),
 }
 
 pub async fn run(verb: &Verb, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -34,5 +37,6 @@ pub async fn run(verb: &Verb, client: &Client, desk: &mut Desk<'_>) -> Result<()
         Verb::Show => show::run(client, desk).await,
         Verb::Prove(arguments) => prove::run(arguments, client, desk).await,
         Verb::Export(arguments) => export::run(arguments, client, desk).await,
+        Verb::Receipts(arguments) => receipts::run(arguments, client, desk).await,
     }
 }

@@ -6,7 +6,10 @@ use crate::moment::{absolute, grouped, relative};
 use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
 use crate::table::Pairs;
+use crate::text::hex;
 use agentgate_core::time::Time;
+use agentgate_core::transparency::checkpoint::Checkpoint;
+use agentgate_core::transparency::note::Note;
 use agentgate_core::transparency::tree::Hash;
 use agentgate_proto::v1;
 use prost::Message as _;
@@ -17,6 +20,13 @@ struct Shown {
     log: v1::ShowLogResponse,
     root: String,
     newest_us: u64,
+    witnessed: Option<Witnessed>,
+}
+
+/// What witnesses say that they saw. Whoever wants to know whether they did asks `agentgate verify`.
+struct Witnessed {
+    size: u64,
+    by: Vec<(String, u64)>,
 }
 
 pub(super) async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -25,9 +35,29 @@ pub(super) async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Fail
         0 => 0,
         size => v1::Record::decode(client.prove_record(size).await?.record).map(|record| record.at_us).unwrap_or_default(),
     };
-    let root = log.root.as_ref().try_into().map(|root| Hash::from_bytes(root).to_string()).unwrap_or_default();
-    let (shown, now) = (Shown { log, root, newest_us }, desk.now);
+    let (root, witnessed) = (hash(&log.root), Witnessed::read(&log.witnessed));
+    let (shown, now) = (Shown { log, root, newest_us, witnessed }, desk.now);
     desk.answer(|screen| shown.render(now, screen), || shown.to_json())
+}
+
+/// As checkpoints write it; empty where it is none.
+fn hash(bytes: &[u8]) -> String {
+    bytes.try_into().map(|bytes| Hash::from_bytes(bytes).to_string()).unwrap_or_default()
+}
+
+// === impl Witnessed ===
+
+impl Witnessed {
+    fn read(note: &[u8]) -> Option<Self> {
+        let note = Note::parse(note).ok()?;
+        let checkpoint = Checkpoint::parse(note.text()).ok()?;
+        let by_others = note.signatures().iter().filter(|signature| signature.by.name != checkpoint.origin);
+        let by = by_others.filter_map(|signature| {
+            let (at_s, _) = signature.bytes.split_first_chunk()?;
+            Some((signature.by.to_string(), u64::from_be_bytes(*at_s).saturating_mul(1_000_000)))
+        });
+        Some(Self { size: checkpoint.size, by: by.collect() })
+    }
 }
 
 // === impl Shown ===
@@ -54,9 +84,16 @@ impl Shown {
             "" => {}
             why => pairs.pair("stopped", Palette::Bad, why),
         }
-        match log.witnessed.is_empty() {
-            true => pairs.pair("witnesses", Palette::Waiting, "none cosigned it"),
-            false => pairs.pair("witnesses", Palette::Good, "cosigned; `agentgate verify --witness` says by whom"),
+        match &self.witnessed {
+            None => pairs.pair("witnessed", Palette::Waiting, "not at all: no witness cosigned it"),
+            Some(witnessed) => {
+                let by: Vec<String> = witnessed.by.iter().map(|(by, at_us)| format!("{by} {}", relative(now, *at_us))).collect();
+                pairs.pair("witnessed", Palette::Good, &format!("{} records, by {}", grouped(witnessed.size), by.join(", ")));
+            }
+        }
+        if let Some(newest) = log.anchors.first() {
+            let said = format!("{} records, {}, at {}", grouped(newest.size), relative(now, newest.at_us), newest.url);
+            pairs.pair("anchored", Palette::Good, &said);
         }
         pairs.heading("Verifier keys");
         pairs.block(&log.keys.join("\n"));
@@ -73,7 +110,18 @@ impl Shown {
             "keys": log.keys,
             "stopped": Some(&log.stopped).filter(|stopped| !stopped.is_empty()),
             "checkpoint": String::from_utf8_lossy(&log.checkpoint),
-            "witnessed": !log.witnessed.is_empty(),
+            "witnessed": self.witnessed.as_ref().map(|witnessed| json!({
+                "size": witnessed.size,
+                "by": witnessed.by.iter().map(|(by, at_us)| json!({"key": by, "at": moment_json(*at_us)})).collect::<Vec<_>>(),
+                "checkpoint": String::from_utf8_lossy(&log.witnessed),
+            })),
+            "anchors": log.anchors.iter().map(|anchor| json!({
+                "size": anchor.size,
+                "root": hash(&anchor.root),
+                "at": moment_json(anchor.at_us),
+                "receipt": hex(&anchor.receipt),
+                "url": anchor.url,
+            })).collect::<Vec<_>>(),
         })
     }
 }

@@ -4,8 +4,9 @@ use super::report::Report;
 use super::unreadable::{Unreadable, read};
 use agentgate_core::transparency::bundle::Bundle;
 use agentgate_core::transparency::edge::Edge;
+use agentgate_core::transparency::leaf::ENTRY_BYTES;
 use agentgate_core::transparency::tile::Tile;
-use agentgate_core::transparency::tree::Frontier;
+use agentgate_core::transparency::tree::{Frontier, HASH_BYTES};
 use agentgate_core::transparency::verify::Audit;
 use std::io;
 use std::path::Path;
@@ -14,6 +15,16 @@ pub(crate) const CHECKPOINT: &str = "checkpoint";
 
 /// The largest file of a log: a full bundle of entries, with room.
 const LOG_FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// An entry, and its length before it.
+const ENTRY_IN_BUNDLE_BYTES: usize = ENTRY_BYTES + 2;
+
+/// Every file of a log of this size but its checkpoint, and how many bytes it has.
+pub(crate) fn files(size: u64) -> impl Iterator<Item = (String, usize)> {
+    let tiles = Tile::changed(0, size).map(|tile| (tile.path(), usize::from(tile.width()) * HASH_BYTES));
+    let bundles = Bundle::changed(0, size).map(|bundle| (bundle.path(), usize::from(bundle.width()) * ENTRY_IN_BUNDLE_BYTES));
+    tiles.chain(bundles)
+}
 
 /// Reads all of it.
 pub(crate) fn judge(directory: &Path, mut audit: Audit<'_>) -> Result<Report, Unreadable> {

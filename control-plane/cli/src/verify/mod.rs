@@ -1,9 +1,11 @@
 //! `agentgate verify`: what somebody may conclude who has public keys and files, and asks nobody.
 //!
-//! It opens no connection and believes no name in a file: keys come from the command line. It says what was shown, what was
+//! It believes no name in a file: keys come from the command line. It opens no connection but to a log that it is to read, and
+//! believes that no more than a file. It says what was shown, what was
 //! wrong, and what nothing shows; it never turns the last into the first.
 
 mod exported;
+mod fetched;
 pub(crate) mod fields;
 mod once;
 mod pack;
@@ -27,6 +29,8 @@ use agentgate_core::transparency::verify::Audit;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
+pub(crate) use exported::files;
+pub use fetched::FetchError;
 pub use proof::ProofFile;
 pub use report::Report;
 pub use unreadable::Unreadable;
@@ -34,8 +38,14 @@ pub use unreadable::Unreadable;
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// A proof file, or the directory of an exported log or of an evidence pack
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
+    #[arg(value_name = "PATH", required_unless_present = "log")]
+    path: Option<PathBuf>,
+    /// A log that is served over HTTP, by the address below which its `checkpoint` lies: all of it is read
+    #[arg(long, value_name = "URL", conflicts_with = "path")]
+    log: Option<String>,
+    /// Roots to trust for an https address; without it those of the system
+    #[arg(long, value_name = "PEM", requires = "log")]
+    roots: Option<PathBuf>,
     /// A verifier key of the log, as `agentgate log show` prints it; several where the log changed its key
     #[arg(long, required = true, value_name = "VERIFIER")]
     key: Vec<String>,
@@ -46,7 +56,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", requires = "witness")]
     quorum: Option<usize>,
     /// A checkpoint that was kept earlier: has the log only grown since?
-    #[arg(long, value_name = "CHECKPOINT")]
+    #[arg(long, visible_alias = "since", value_name = "CHECKPOINT")]
     older: Vec<PathBuf>,
     /// Settle each decision of a pack again, from its recorded facts and its policy
     #[arg(long)]
@@ -68,11 +78,15 @@ pub(crate) fn question(written: &[String]) -> Result<Question, Failure> {
     Ok(Question { trust, keys: keys(written)?, redecide: false })
 }
 
-pub fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
+pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let question = Question { trust: trust(arguments)?, keys: keys(&arguments.key)?, redecide: arguments.redecide };
     let older = arguments.older.iter().map(|path| note(path)).collect::<Result<Vec<_>, _>>().map_err(unjudged)?;
-    let report = judge(&arguments.path, &question, &older).map_err(unjudged)?;
-    report.say(&arguments.path, desk)
+    if let Some(url) = &arguments.log {
+        let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, desk).await?;
+        return report.say(Path::new(url), desk);
+    }
+    let path = arguments.path.clone().unwrap_or_default();
+    judge(&path, &question, &older).map_err(unjudged)?.say(&path, desk)
 }
 
 /// What can be said of what lies there.

@@ -2,6 +2,7 @@
 
 pub(crate) mod book;
 mod packs;
+mod served;
 
 use super::{Question, Report, Unreadable, judge};
 use agentgate_core::error::chain;

@@ -21,6 +21,8 @@ pub enum Claim {
     Signed { size: u64, root: Hash, by: Vec<KeyId> },
     /// As many witnesses as were asked for saw the log grow to this checkpoint.
     Witnessed { by: Vec<Cosigned> },
+    /// As many witnesses as were asked for saw the log grow to an older checkpoint, which this one was shown to begin with.
+    WitnessedTo { size: u64, by: Vec<Cosigned> },
     /// The log still begins with what an older checkpoint was signed over.
     Consistent { old: u64, new: u64 },
     /// This entry is in the log, where it says that it is.
@@ -57,6 +59,8 @@ pub enum Wrong {
 pub enum NotShown {
     #[error("not witnessed: {} of {quorum} witnesses saw this checkpoint, so that others may have been shown another log", .by.len())]
     Witnessed { by: Vec<Cosigned>, quorum: usize },
+    #[error("not witnessed: the entries {from} to {to}, which came after what witnesses saw")]
+    WitnessedFrom { from: u64, to: u64 },
     #[error("that the log still begins with its {old} first entries: there is neither a proof nor a run of entries over them")]
     Consistent { old: u64 },
     #[error("that the log is unchanged since an earlier day: no older checkpoint was given")]
@@ -92,6 +96,7 @@ impl fmt::Display for Claim {
                 write!(f, "{} signed that the log has {size} entries and the root {root}", listed(by))
             }
             Self::Witnessed { by } => write!(f, "witnessed by {}", listed(by)),
+            Self::WitnessedTo { size, by } => write!(f, "the first {size} entries are witnessed by {}", listed(by)),
             Self::Consistent { old, new } => write!(f, "the first {old} of {new} entries are as they were when they were signed"),
             Self::Included { entry } => write!(f, "record {} is in the log, by its digest {}", entry.sequence, entry.record),
             Self::Unchanged { from, to } => write!(f, "the entries {from} to {to} are those that were signed, each and no other"),

@@ -8,7 +8,7 @@ use super::gaps::{COUNTER_FIRST, Counted, Counters, TooScattered};
 use super::leaf::{Entry, Source};
 use super::proof::Proof;
 use super::tree::{Frontier, Hash};
-use super::trust::{Signed, Trust, TrustError};
+use super::trust::{Cosigned, Signed, Trust, TrustError};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -20,6 +20,8 @@ pub struct Audit<'a> {
     signed: Signed,
     /// The roots of older checkpoints that the log signed, and whether each was shown to be the log's beginning.
     older: BTreeMap<u64, (Hash, bool)>,
+    /// The largest of them that witnesses saw.
+    seen: Option<(u64, Vec<Cosigned>)>,
     ran: bool,
     said: Conclusion,
 }
@@ -54,7 +56,7 @@ impl<'a> Audit<'a> {
         } else {
             said.not_shown.push(NotShown::Witnessed { by, quorum: signed.quorum() });
         }
-        Ok(Self { trust, signed, older: BTreeMap::new(), ran: false, said })
+        Ok(Self { trust, signed, older: BTreeMap::new(), seen: None, ran: false, said })
     }
 
     #[must_use]
@@ -81,6 +83,9 @@ impl<'a> Audit<'a> {
             },
             None => size == new,
         };
+        if older.is_witnessed() && self.seen.as_ref().is_none_or(|(seen, _)| *seen < size) {
+            self.seen = Some((size, older.cosigned().to_vec()));
+        }
         let before = self.older.get(&size).is_some_and(|(_, shown)| *shown);
         self.older.insert(size, (root, shown || before));
         if shown && !before {
@@ -146,6 +151,7 @@ impl<'a> Audit<'a> {
     /// What was shown, what was wrong, and what is left.
     #[must_use]
     pub fn conclude(mut self) -> Conclusion {
+        self.witnessed_before();
         let rewritten =
             |old: u64| self.said.wrong.iter().any(|wrong| matches!(wrong, Wrong::Rewritten { old: other, .. } if *other == old));
         let unshown = self.older.iter().filter(|(old, (_, shown))| !*shown && !rewritten(**old));
@@ -158,6 +164,19 @@ impl<'a> Audit<'a> {
             self.said.not_shown.push(NotShown::Run);
         }
         self.said
+    }
+
+    /// What witnesses saw of an older checkpoint they saw of this one's beginning, once that is shown.
+    fn witnessed_before(&mut self) {
+        let new = self.signed.checkpoint().size;
+        let shown = |size: &u64| self.older.get(size).is_some_and(|(_, shown)| *shown);
+        let Some((size, by)) = self.seen.take().filter(|(size, _)| shown(size) && !self.signed.is_witnessed()) else { return };
+        self.said.not_shown.retain(|not| !matches!(not, NotShown::Witnessed { .. }));
+        if size == new {
+            return self.said.shown.push(Claim::Witnessed { by });
+        }
+        self.said.shown.push(Claim::WitnessedTo { size, by });
+        self.said.not_shown.push(NotShown::WitnessedFrom { from: size.saturating_add(1), to: new });
     }
 
     fn count(&mut self, counted: Counted) {

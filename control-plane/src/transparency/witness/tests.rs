@@ -1,0 +1,282 @@
+//! What a witness says, on real sockets, and what becomes of it: cosignatures, corrections, refusals and forks.
+
+use super::super::tests::{Scene, signer};
+use super::ask::{ANSWER_BYTES_MAX, ATTEMPT};
+use super::keep::FEWER_AFTER;
+use super::*;
+use agentgate_core::transparency::tree::Hash;
+use agentgate_e2e::upstream::{Arrived, Part, Protocol, Reply, Upstream};
+use agentgate_e2e::witness::{Mind, Witness as Server, parsed};
+
+const EVERY: Duration = Duration::from_secs(10);
+
+/// A log and its witnesses.
+struct Seen {
+    scene: Scene,
+    log: Arc<Transparency>,
+}
+
+fn of(address: std::net::SocketAddr, key: String) -> config::Witness {
+    config::Witness { url: format!("http://{address}"), key, authority: None }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    async fn of(records: u64) -> Self {
+        let scene = Scene::new();
+        scene.grow(records).await;
+        let log = scene.log(None).await;
+        Self { scene, log }
+    }
+
+    async fn grow(&self, records: u64) {
+        self.scene.grow(records).await;
+        self.scene.catch_up(&self.log).await;
+    }
+
+    fn witnesses(&self, witnesses: Vec<config::Witness>) -> Result<Witnesses, WitnessError> {
+        let config = config::Transparency {
+            listen: None,
+            directory: "unused".into(),
+            key: "unused".into(),
+            also: Vec::new(),
+            previous: Vec::new(),
+            origin: None,
+            witnesses,
+            witness_every: EVERY,
+            anchor: None,
+        };
+        Witnesses::open(Some(&config), Arc::clone(&self.log), &self.scene.clock)
+    }
+
+    fn asking(&self, servers: &[&Server]) -> Witnesses {
+        let verifier = self.log.verifier_keys().remove(0);
+        servers.iter().for_each(|server| server.mind().believe(&verifier).unwrap());
+        self.witnesses(servers.iter().map(|server| of(server.address(), server.mind().verifier())).collect()).unwrap()
+    }
+
+    /// The size that is witnessed, and by how many of these.
+    fn seen_by(&self, servers: &[&Server]) -> Option<(u64, usize)> {
+        let witnessed = self.log.witnessed()?;
+        let keys: Vec<_> = servers.iter().map(|server| VerifierKey::parse(&server.mind().verifier()).unwrap()).collect();
+        let trust = self.log.trust.clone().witnessed_by(keys, 1).unwrap();
+        let signed = trust.check(&witnessed.note).unwrap();
+        Some((witnessed.size, signed.cosigned().len()))
+    }
+}
+
+#[tokio::test]
+async fn what_a_witness_saw_is_kept_for_every_replica_and_every_life() {
+    let server = Server::start("witness.example", 9).unwrap();
+    let seen = Seen::of(3).await;
+    let witnesses = seen.asking(&[&server]);
+    assert_eq!((seen.seen_by(&[&server]), seen.log.file(FILE)), (None, None));
+    for size in [3, 3, 4, 300, 1_025] {
+        seen.grow(size).await;
+        witnesses.round().await.unwrap();
+        assert_eq!(seen.seen_by(&[&server]), Some((size, 1)));
+        assert_eq!(seen.log.file(FILE), seen.log.witnessed().map(|witnessed| witnessed.note.clone()));
+    }
+    // Another replica, and a witness that is asked by both.
+    let other = Seen { log: seen.scene.log(None).await, scene: seen.scene };
+    assert_eq!(other.seen_by(&[&server]), Some((1_025, 1)), "it is there after a start, without a word of the witness");
+    other.grow(1_030).await;
+    other.asking(&[&server]).round().await.unwrap();
+    assert_eq!(other.seen_by(&[&server]), Some((1_030, 1)), "a witness that saw more than was thought corrects the old size");
+}
+
+/// What came of one question to a witness that answers so.
+async fn trouble(answers: impl Fn(&Arrived) -> Reply + Send + Sync + 'static, key: String) -> (Seen, String, State) {
+    let seen = Seen::of(600).await;
+    let server = Upstream::start(Protocol::Http1, answers).unwrap();
+    let witnesses = seen.witnesses(vec![of(server.address, key)]).unwrap();
+    let witness = Arc::clone(&witnesses.witnesses[0]);
+    let (log, newest, mut saw) = (Arc::clone(&seen.log), seen.log.newest().unwrap(), 0);
+    let asked = cosignature(&witness, &log, &seen.scene.clock, &newest, &mut saw).await;
+    let why = chain(&asked.expect_err("no cosignature"));
+    witness.ask(&log, &seen.scene.clock, &newest).await;
+    let state = *witness.state();
+    drop(server);
+    (seen, why, state)
+}
+
+fn says(status: u16, content_type: &str, body: &[u8]) -> Reply {
+    Reply::new(content_type, [Part::Bytes(body.to_vec())]).status(status)
+}
+
+fn mind(seed: u8) -> Mind {
+    Mind::new("witness.example", seed).unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_cosignature_has_a_name() {
+    let cosigned = |seed, change: fn(String) -> String| {
+        move |asked: &Arrived| {
+            let (_, _, note) = parsed(asked).unwrap();
+            let line = format!("{}\n", mind(seed).cosigned(&note).unwrap());
+            says(200, "text/plain", change(line).as_bytes())
+        }
+    };
+    type Answers = Box<dyn Fn(&Arrived) -> Reply + Send + Sync>;
+    let fixed = |reply: Reply| -> Answers { Box::new(move |_| reply.clone()) };
+    let cases: Vec<(&str, Answers, bool)> = vec![
+        ("it does not believe this log's key (403)", fixed(says(403, "text/plain", b"")), false),
+        ("it does not know this log, or its key (404)", fixed(says(404, "text/plain", b"")), false),
+        ("it answered 400", fixed(says(400, "text/plain", b"")), false),
+        ("it answered 422", fixed(says(422, "text/plain", b"")), false),
+        ("it answered 500", fixed(says(500, "text/plain", b"")), false),
+        ("it answered 302", fixed(says(302, "text/plain", b"").header("location", "http://127.0.0.1:1/")), false),
+        ("its answer is no text of a witness", fixed(says(200, "text/plain", b"")), false),
+        ("its answer is no text of a witness", fixed(says(200, "text/plain", b"nonsense\n")), false),
+        ("its answer is no text of a witness", fixed(says(200, "text/plain", b"\xff\n")), false),
+        ("its answer is no text of a witness", Box::new(cosigned(9, |line| line.trim_end().into())), false),
+        ("its answer holds no cosignature by its own key", Box::new(cosigned(8, |line| line)), false),
+        (
+            "its cosignature does not hold",
+            Box::new(|asked: &Arrived| {
+                let (_, _, note) = parsed(asked).unwrap();
+                let other = note.replacen("600", "601", 1);
+                says(200, "text/plain", format!("{}\n", mind(9).cosigned(&other).unwrap()).as_bytes())
+            }),
+            false,
+        ),
+        ("its answer has more than 16384 bytes", fixed(says(200, "text/plain", &[b'x'; ANSWER_BYTES_MAX + 1])), false),
+        (
+            "its answer was cut short",
+            fixed(Reply::new("text/plain", [Part::Bytes(b"\xe2\x80\x94 w".to_vec()), Part::Cut])),
+            false,
+        ),
+        ("its answer is no text of a witness", fixed(says(409, "text/plain", b"300\n")), false),
+        ("its answer is no text of a witness", fixed(says(409, "text/x.tlog.size", b"0300\n")), false),
+        ("its answer is no text of a witness", fixed(says(409, "text/x.tlog.size", b"300")), false),
+        ("fork: it cosigned another root over 300 records", fixed(says(409, "text/x.tlog.size", b"300\n")), true),
+        ("fork: it cosigned 601 records, and only 600 were ever", fixed(says(409, "text/x.tlog.size", b"601\n")), true),
+        (
+            "fork: the 600 records of this log do not begin with the 300",
+            Box::new(|asked: &Arrived| match parsed(asked).unwrap().0 {
+                0 => says(409, "text/x.tlog.size", b"300\n"),
+                _ => says(422, "text/plain", b""),
+            }),
+            true,
+        ),
+        (
+            "it names another size at each attempt",
+            Box::new(|asked: &Arrived| {
+                let next = parsed(asked).unwrap().0 + 1;
+                says(409, "text/x.tlog.size", format!("{next}\n").as_bytes())
+            }),
+            false,
+        ),
+    ];
+    for (wanted, answers, forked) in cases {
+        let (seen, why, state) = trouble(answers, mind(9).verifier()).await;
+        assert!(why.contains(wanted), "{why}, and not {wanted}");
+        assert_eq!((state.forked, state.saw), (forked, 0), "{wanted}");
+        let wait = if forked { FORK_AGAIN } else { BACKOFF };
+        assert_eq!(state.due.saturating_sub(seen.scene.clock.elapsed()), wait, "{wanted}");
+        assert_eq!(seen.log.witnessed(), None, "{wanted}");
+    }
+}
+
+#[tokio::test]
+async fn a_witness_that_says_nothing_is_waited_for_no_longer_than_an_attempt() {
+    let seen = Seen::of(3).await;
+    let server = Upstream::start(Protocol::Http1, |_| Reply::new("text/plain", [Part::Wait])).unwrap();
+    let key = mind(9).verifier();
+    let witnesses = seen.witnesses(vec![of(server.address, key)]).unwrap();
+    let witness = Arc::clone(&witnesses.witnesses[0]);
+    let (log, clock, newest) = (Arc::clone(&seen.log), seen.scene.clock.clone(), seen.log.newest().unwrap());
+    let asked = tokio::spawn(async move {
+        let mut saw = 0;
+        cosignature(&witness, &log, &clock, &newest, &mut saw).await.map_err(|error| chain(&error))
+    });
+    tokio::task::spawn_blocking(move || server.until_arrived(1).map(|_| server)).await.unwrap().unwrap();
+    seen.scene.hands.advance(ATTEMPT);
+    assert_eq!(asked.await.unwrap().unwrap_err(), "it did not answer within 10 s");
+}
+
+#[tokio::test]
+async fn a_witness_that_fails_is_asked_ever_more_rarely_until_it_answers() {
+    let server = Server::start("witness.example", 9).unwrap();
+    let seen = Seen::of(3).await;
+    let witnesses = seen.witnesses(vec![of(server.address(), server.mind().verifier())]).unwrap();
+    let state = || *witnesses.witnesses[0].state();
+    for wait_s in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
+        witnesses.round().await.unwrap();
+        let due = state().due;
+        assert_eq!(due.saturating_sub(seen.scene.clock.elapsed()), Duration::from_secs(wait_s));
+        witnesses.round().await.unwrap();
+        assert_eq!(state().due, due, "it is not asked before");
+        seen.scene.hands.advance(Duration::from_secs(wait_s));
+    }
+    server.mind().believe(&seen.log.verifier_keys()[0]).unwrap();
+    witnesses.round().await.unwrap();
+    assert_eq!((seen.seen_by(&[&server]), state().failed), (Some((3, 1)), 0));
+}
+
+#[tokio::test]
+async fn a_log_that_was_rewritten_is_cosigned_by_nobody() {
+    let server = Server::start("witness.example", 9).unwrap();
+    let seen = Seen::of(600).await;
+    seen.asking(&[&server]).round().await.unwrap();
+    let saw = *server.mind().saw();
+    for (what, kept) in [("a store that came back older", 400), ("another past", 601)] {
+        let scene = Scene::new();
+        scene.grow(if kept == 400 { 400 } else { 599 }).await;
+        if kept == 601 {
+            scene.write(agentgate_proto::v1::record::What::Policy(agentgate_proto::v1::PolicyRecord::default()), 600).await;
+            scene.grow(601).await;
+        }
+        let forked = Seen { log: scene.log(None).await, scene };
+        let witnesses = forked.asking(&[&server]);
+        for again in 0..2 {
+            witnesses.round().await.unwrap();
+            assert!(witnesses.witnesses[0].state().forked, "{what} {again}");
+            forked.scene.hands.advance(FORK_AGAIN);
+        }
+        assert_eq!((forked.log.witnessed(), *server.mind().saw()), (None, saw), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_quorum_is_not_given_up_for_a_newer_checkpoint_before_a_while() {
+    let (one, two) = (Server::start("one.example", 11).unwrap(), Server::start("two.example", 12).unwrap());
+    let both = [&one, &two];
+    let seen = Seen::of(3).await;
+    let witnesses = seen.asking(&both);
+    witnesses.round().await.unwrap();
+    assert_eq!(seen.seen_by(&both), Some((3, 2)));
+    // One of them forgets the log, and is away.
+    *two.mind().saw() = Some((9, Hash::EMPTY));
+    seen.grow(5).await;
+    witnesses.round().await.unwrap();
+    assert_eq!(seen.seen_by(&both), Some((3, 2)));
+    seen.scene.hands.advance(FEWER_AFTER);
+    seen.grow(6).await;
+    witnesses.round().await.unwrap();
+    assert_eq!(seen.seen_by(&both), Some((6, 1)), "a witness that is gone holds up nobody");
+    *two.mind().saw() = None;
+    seen.scene.hands.advance(FORK_AGAIN);
+    witnesses.round().await.unwrap();
+    assert_eq!(seen.seen_by(&both), Some((6, 2)), "the other joins");
+}
+
+#[tokio::test]
+async fn a_witness_that_is_none_is_refused_by_name() {
+    let seen = Seen::of(1).await;
+    let witness = mind(9).verifier();
+    let log = signer(1).verifier().to_string();
+    let address = || "127.0.0.1:9".parse().unwrap();
+    let url = |url: &str| config::Witness { url: url.into(), key: witness.clone(), authority: None };
+    for (wanted, configured) in [
+        ("is no verifier key", vec![of(address(), "nonsense".into())]),
+        ("is no witness's", vec![of(address(), log)]),
+        ("named twice", vec![of(address(), witness.clone()), of(address(), witness.clone())]),
+        ("it has no scheme or no host", vec![url("witness.example")]),
+        ("its scheme is neither https nor http", vec![url("ftp://witness.example")]),
+    ] {
+        let error = chain(&seen.witnesses(configured).unwrap_err());
+        assert!(error.contains("`transparency.witness`") && error.contains(wanted), "{error}");
+    }
+}
