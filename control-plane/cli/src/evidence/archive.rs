@@ -120,7 +120,7 @@ fn whole(directory: &Path) -> Result<(Named, Vec<(String, Vec<u8>)>), Failure> {
         contents.push((name.clone(), bytes));
     }
     let pack = pack.ok_or_else(|| refused(ArchiveError::Unsigned(PACK_FILE)))?;
-    if let Some(open) = pack.records.iter().find(|packed| matches!(packed.body, Body::Open { .. })) {
+    if let Some(open) = pack.records.iter().find(|packed| matches!(packed.body, Body::Open { .. } | Body::Altered { .. })) {
         return Err(refused(ArchiveError::Open(open.entry.sequence)));
     }
     Ok((named, contents))

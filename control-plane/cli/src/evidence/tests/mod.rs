@@ -3,7 +3,7 @@
 pub(crate) mod made;
 
 use super::archive::keep;
-use super::pack::Pack;
+use super::pack::{Body, Pack};
 use super::reading::{RAPID_CALLS, RAPID_US, Reading, USUAL_CALLS};
 use super::{PACK_FILE, SCHEMA, report};
 use crate::failure::Exit;
@@ -26,7 +26,10 @@ fn validator() -> jsonschema::Validator {
 fn packs() -> Vec<(&'static str, Value)> {
     let mut erased = Made::of_everything();
     erased.erase(2);
+    let mut altered = Made::of_everything().pack(false);
+    altered.records[1].body = Body::Altered { plain: b"x".to_vec(), pii: "redact".into() };
     let forms = [
+        ("altered", altered),
         ("open", Made::of_everything().pack(false)),
         ("sealed", Made::of_everything().pack(true)),
         ("erased", erased.pack(false)),
@@ -49,7 +52,7 @@ fn every_pack_is_as_the_schema_says() {
         let wrong: Vec<String> =
             validator.iter_errors(&pack).map(|error| format!("{}: {error}", error.instance_path())).collect();
         assert!(wrong.is_empty(), "{form}: {wrong:#?}");
-        assert_eq!(pack["version"], if form == "sealed" { 2 } else { 1 }, "{form}");
+        assert_eq!(pack["version"], if ["altered", "sealed"].contains(&form) { 2 } else { 1 }, "{form}");
     }
 }
 
