@@ -108,7 +108,8 @@ impl Made {
         let words = v1::ModeBody { server: "notes".into(), by: operator.into(), ..v1::ModeBody::default() };
         made.record(START_US + 7, Some(words.encode_to_vec()), |_, body| What::Mode(v1::ModeRecord { mode: 1, body }));
         let words = v1::HoldBody { reason: "a case".into(), by: operator.into(), ..v1::HoldBody::default() };
-        let held = made.record(START_US + 8, Some(words.encode_to_vec()), |_, body| What::Hold(v1::HoldRecord { lifts: 0, body }));
+        let held =
+            made.record(START_US + 8, Some(words.encode_to_vec()), |_, body| What::Hold(v1::HoldRecord { lifts: 0, body }));
         made.record(START_US + 9, None, |_, body| What::Hold(v1::HoldRecord { lifts: held, body }));
         let words = v1::PurgeBody { reason: "asked for".into(), by: operator.into() };
         made.record(START_US + 10, Some(words.encode_to_vec()), |_, body| {
