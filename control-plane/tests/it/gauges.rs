@@ -204,6 +204,33 @@ fn every_bound_has_a_row() {
     assert_eq!(found, rows, "the consts that bound something and their rows");
 }
 
+/// Whatever is quoted and named like a metric in these files.
+fn metrics_named(directory: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            metrics_named(&path, found);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let quoted = text.split('"').filter(|word| word.starts_with("agentgate_"));
+            let is_name = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            found.extend(quoted.filter(is_name).map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_described() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut named = BTreeSet::new();
+    metrics_named(&source, &mut named);
+    let described = std::fs::read_to_string(source.join("telemetry.rs")).unwrap();
+    let is_described =
+        |name: &&String| described.contains(&format!("\"{name}\", \"")) || described.contains(&format!("\"{name}\",\n"));
+    let missing: Vec<&String> = named.iter().filter(|name| !is_described(name)).collect();
+    assert!(missing.is_empty() && named.len() > 50, "{missing:?} of {}", named.len());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_piles_up_has_a_gauge() {
     let world = World::with(Setup { embedded: true, ..Setup::default() }).await;
