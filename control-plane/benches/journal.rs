@@ -163,17 +163,19 @@ async fn open_loop(journal: &Arc<Embedded>, numbers: &Arc<AtomicU64>, rate: f64)
     let count = (rate * WITHIN.as_secs_f64()) as u64;
     let changes = (0..count).map(|_| numbered(numbers.fetch_add(1, Ordering::Relaxed), true));
     let changes = changes.collect::<Result<Vec<_>, _>>()?;
-    let start = Instant::now();
-    let mut answers = Vec::with_capacity(changes.len());
-    for (change, number) in changes.into_iter().zip(0_u32..) {
-        let due = start + Duration::from_secs_f64(f64::from(number) / rate);
-        // A timer wakes by the millisecond: what is due within it would come in one burst.
-        while Instant::now() < due {
-            tokio::task::yield_now().await;
-        }
-        let answer = journal.append(change);
-        answers.push(tokio::spawn(async move { answer.await.map(|_| due.elapsed()) }));
-    }
+    let (runtime, journal) = (tokio::runtime::Handle::current(), Arc::clone(journal));
+    // On a thread of its own, which sleeps: whoever waits on a core takes it from the journal.
+    let (start, answers) = tokio::task::spawn_blocking(move || {
+        let start = Instant::now();
+        let ask = |(change, number): (Change, u32)| {
+            let due = start + Duration::from_secs_f64(f64::from(number) / rate);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let answer = journal.append(change);
+            runtime.spawn(async move { answer.await.map(|_| due.elapsed()) })
+        };
+        (start, changes.into_iter().zip(0_u32..).map(ask).collect::<Vec<_>>())
+    })
+    .await?;
     let mut latencies = Vec::with_capacity(answers.len());
     for answer in answers {
         latencies.push(answer.await??);

@@ -2,11 +2,12 @@
 //!
 //! It draws no nonce by itself, and it does not commit to its key: whoever must be sure of that holds a commitment as well.
 
-use super::data_key::KEY_BYTES;
 use aes_gcm_siv::aead::{Aead as _, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, KeyInit as _, Nonce};
 use std::fmt;
 
+/// Length of a data key, and of every key below it.
+pub const KEY_BYTES: usize = 32;
 pub const NONCE_BYTES: usize = 12;
 pub const TAG_BYTES: usize = 16;
 

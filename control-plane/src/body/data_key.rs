@@ -3,14 +3,11 @@
 //! It comes from a file, the environment or a command, and it never reaches the journal. An older one still unwraps, so
 //! that it can be replaced while everything runs. It refuses whatever was wrapped under a key that it was not given.
 
-use super::cipher::{Cipher, NONCE_BYTES, Unsealed};
+use super::cipher::{Cipher, KEY_BYTES, NONCE_BYTES, Unsealed};
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::fmt;
 use thiserror::Error;
-
-/// Length of a data key, and of every key below it.
-pub const KEY_BYTES: usize = 32;
 
 /// Raised when what is wrapped changes its form. No signed note begins with it, so a slot shows what it holds.
 const FORM: u8 = 1;

@@ -31,8 +31,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
 
-pub use cipher::{Cipher, NONCE_BYTES, TAG_BYTES, Unsealed};
-pub use data_key::{DataKey, KEY_BYTES, UnwrapError};
+pub use cipher::{Cipher, KEY_BYTES, NONCE_BYTES, TAG_BYTES, Unsealed};
+pub use data_key::{DataKey, UnwrapError};
 pub use purge::{Kept, PURGES_UNFINISHED_MAX, sessions_of};
 pub use seal::{Opened, SEALED_BYTES, SESSION_BYTES, Salt, Seal, Sealed, SessionId, digest_bytes};
 pub use source::{DataKeyError, data_key};

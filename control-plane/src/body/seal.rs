@@ -3,8 +3,7 @@
 //! A body is kept as nonce and ciphertext of (salt, plaintext). The record holds where it lies and an HMAC of the plaintext
 //! under that salt. The key erased, nothing is left that could confirm a guess.
 
-use super::cipher::{Cipher, NONCE_BYTES, TAG_BYTES, Unsealed};
-use super::data_key::KEY_BYTES;
+use super::cipher::{Cipher, KEY_BYTES, NONCE_BYTES, TAG_BYTES, Unsealed};
 use super::{BodyError, KeyError, Keys};
 use crate::journal::body_address;
 use agentgate_core::digest::Digest;

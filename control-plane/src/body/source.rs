@@ -1,7 +1,8 @@
 //! Where the data key comes from: a file, the environment or a command. It refuses to make a new one where the journal has
 //! keys that only the lost one opens.
 
-use super::data_key::{DataKey, KEY_BYTES};
+use super::cipher::KEY_BYTES;
+use super::data_key::DataKey;
 use super::{Keys, naming_slot};
 use crate::config::{DataKeySource, DataKeys};
 use crate::journal::{Journal, ReadError};
