@@ -28,8 +28,10 @@ use agentgate_core::transparency::note::{Note, NoteError};
 use agentgate_core::transparency::proof::Proof;
 use agentgate_core::transparency::tree::Hash;
 use agentgate_core::transparency::trust::Trust;
+use agentgate_proto::v1;
 use bytes::Bytes;
 use log::Log;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use thiserror::Error;
@@ -84,6 +86,8 @@ pub struct Transparency {
     published: watch::Sender<Option<Arc<Published>>>,
     /// The newest checkpoint that witnesses cosigned.
     witnessed: Mutex<Option<Arc<Published>>>,
+    /// How each witness answered last, by the name of its key.
+    witnesses: Mutex<BTreeMap<String, v1::WitnessStanding>>,
     told: Rarely,
 }
 
@@ -116,7 +120,8 @@ impl Transparency {
         let published = watch::Sender::new(signed.clone().map(Arc::new));
         let LogKeys { signers, trust } = keys;
         let (log, signed, witnessed) = (Mutex::new(log), Mutex::new(signed), Mutex::new(witnessed));
-        Ok(Self { journal, clock, keys: signers, trust, log, signed, published, witnessed, told: Rarely::default() })
+        let (witnesses, told) = (Mutex::default(), Rarely::default());
+        Ok(Self { journal, clock, keys: signers, trust, log, signed, published, witnessed, witnesses, told })
     }
 
     /// The newest checkpoint; none before the first one.
@@ -135,6 +140,16 @@ impl Transparency {
     #[must_use]
     pub fn witnessed(&self) -> Option<Arc<Published>> {
         self.seen_by_witnesses().clone()
+    }
+
+    /// How each witness of the configuration answered last.
+    #[must_use]
+    pub fn witnesses(&self) -> Vec<v1::WitnessStanding> {
+        self.standings().values().cloned().collect()
+    }
+
+    fn standings(&self) -> MutexGuard<'_, BTreeMap<String, v1::WitnessStanding>> {
+        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Verifier keys as people pass them on, the one in use first.

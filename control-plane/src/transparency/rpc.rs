@@ -27,6 +27,7 @@ impl transparency_server::Transparency for TransparencyRpc {
             stopped: log.stopped().unwrap_or_default(),
             witnessed: log.witnessed().map(|witnessed| witnessed.note.clone()).unwrap_or_default(),
             anchors: log.anchors().await?,
+            witnesses: log.witnesses(),
         }))
     }
 

@@ -20,6 +20,7 @@ use agentgate_core::transparency::key::{KeyError, VerifierKey};
 use agentgate_core::transparency::note::{Note, NoteSignature};
 use agentgate_core::transparency::trust::{Trust, TrustError};
 use agentgate_outbound::{Plain, Target, TargetError};
+use agentgate_proto::v1;
 use ask::{Trouble, cosignature};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -93,6 +94,7 @@ impl Witnesses {
             let keys = witnesses.iter().map(|witness| witness.key.clone()).collect();
             let _ = log.trust.clone().witnessed_by(keys, witnesses.len())?;
         }
+        witnesses.iter().for_each(|witness| log.stands(&witness.key, String::new(), false));
         let every = config.map(|config| config.witness_every).unwrap_or_default();
         Ok(Self { log, clock: clock.clone(), every, witnesses, fewer_since: Mutex::default(), told: Rarely::default() })
     }
@@ -184,6 +186,8 @@ impl Witness {
             }
         };
         drop(state);
+        let trouble = answered.as_ref().err().map(|trouble| chain(trouble)).unwrap_or_default();
+        log.stands(&self.key, trouble, matches!(answered, Err(Trouble::Fork(_))));
         metrics::counter!("agentgate_witness_answers_total", "end" => end).increment(1);
         match answered {
             Ok(signature) => Some(signature),
@@ -200,6 +204,13 @@ impl Witness {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Transparency {
+    fn stands(&self, key: &VerifierKey, trouble: String, fork: bool) {
+        let name = key.id().name.to_string();
+        self.standings().insert(name.clone(), v1::WitnessStanding { name, trouble, fork });
     }
 }
 

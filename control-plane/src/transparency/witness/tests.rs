@@ -233,6 +233,8 @@ async fn a_log_that_was_rewritten_is_cosigned_by_nobody() {
         for again in 0..2 {
             witnesses.round().await.unwrap();
             assert!(witnesses.witnesses[0].state().forked, "{what} {again}");
+            let told = forked.log.witnesses();
+            assert!(told.len() == 1 && told[0].fork && !told[0].trouble.is_empty(), "{what}: {told:?}");
             forked.scene.hands.advance(FORK_AGAIN);
         }
         assert_eq!((forked.log.witnessed(), *server.mind().saw()), (None, saw), "{what}");
