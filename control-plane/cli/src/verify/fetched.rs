@@ -8,10 +8,11 @@ use super::report::Report;
 use super::{Question, unjudged};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
-use agentgate_core::transparency::claim::NotShown;
+use agentgate_core::transparency::claim::{NotShown, Wrong};
 use agentgate_core::transparency::note::NOTE_BYTES_MAX;
 use agentgate_outbound::{Plain, SendError, StatusCode, Target, TargetError, answer};
 use rustls::time_provider::DefaultTimeProvider;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,14 +81,28 @@ pub(super) async fn judge(
     if let Some(signed) = &signed {
         source.fetch(signed.checkpoint().size, desk).await?;
     }
-    let asked = signed.is_some_and(|signed| signed.quorum() > 0);
+    let asked = signed.as_ref().is_some_and(|signed| signed.quorum() > 0);
     let all: Vec<_> = older.iter().cloned().chain(witnessed.filter(|_| asked)).collect();
     let mut report = super::judge(source.directory.path(), question, &all).map_err(unjudged)?;
     if older.is_empty() && !all.is_empty() {
         // What witnesses saw is of the same day.
         report.not_shown(NotShown::Older.to_string());
     }
+    if let Some(signed) = &signed {
+        rolled_back(signed.checkpoint().size, &older, question, &mut report);
+    }
     Ok(report)
+}
+
+/// A log that is served now is never smaller than it was. Of the one that witnesses saw nothing is said: a replica may be behind.
+fn rolled_back(new: u64, older: &[Vec<u8>], question: &Question, report: &mut Report) {
+    let sizes = older.iter().filter_map(|note| Some(question.trust.check(note).ok()?.checkpoint().size));
+    let sizes: BTreeSet<u64> = sizes.filter(|old| *old > new).collect();
+    for old in sizes {
+        let unshown = NotShown::Earlier { old, new }.to_string();
+        report.not_shown.retain(|not| *not != unshown);
+        report.wrong(Wrong::RolledBack { old, new }.to_string());
+    }
 }
 
 fn failed(error: FetchError) -> Failure {

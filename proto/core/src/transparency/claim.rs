@@ -42,6 +42,10 @@ pub enum Wrong {
     Fork { size: u64, one: Hash, other: Hash },
     #[error("the log of {new} entries does not begin with the {old} that it signed before: it was rewritten")]
     Rewritten { old: u64, new: u64 },
+    #[error(
+        "the log has {new} entries, and the checkpoint that was kept is of {old}: it was rolled back, or another log is shown"
+    )]
+    RolledBack { old: u64, new: u64 },
     #[error("the proof that {old} entries grew to {new} does not hold")]
     Consistency { old: u64, new: u64, source: ProofError },
     #[error("the proof that record {sequence} is in the log does not hold")]
@@ -63,6 +67,10 @@ pub enum NotShown {
     WitnessedFrom { from: u64, to: u64 },
     #[error("that the log still begins with its {old} first entries: there is neither a proof nor a run of entries over them")]
     Consistent { old: u64 },
+    #[error(
+        "that the log still begins with its {old} first entries: this checkpoint is of {new}, and was signed before the one that was kept"
+    )]
+    Earlier { old: u64, new: u64 },
     #[error("that the log is unchanged since an earlier day: no older checkpoint was given")]
     Older,
     #[error("that nothing is missing: no run of entries was given")]

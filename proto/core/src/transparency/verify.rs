@@ -155,7 +155,9 @@ impl<'a> Audit<'a> {
         let rewritten =
             |old: u64| self.said.wrong.iter().any(|wrong| matches!(wrong, Wrong::Rewritten { old: other, .. } if *other == old));
         let unshown = self.older.iter().filter(|(old, (_, shown))| !*shown && !rewritten(**old));
-        let unshown: Vec<_> = unshown.map(|(old, _)| NotShown::Consistent { old: *old }).collect();
+        let new = self.signed.checkpoint().size;
+        let not = |old: u64| if old > new { NotShown::Earlier { old, new } } else { NotShown::Consistent { old } };
+        let unshown: Vec<_> = unshown.map(|(old, _)| not(*old)).collect();
         self.said.not_shown.extend(unshown);
         if self.older.is_empty() {
             self.said.not_shown.push(NotShown::Older);

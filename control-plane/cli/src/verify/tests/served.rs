@@ -69,6 +69,30 @@ fn a_log_that_is_served_is_judged_as_one_that_was_exported() {
 }
 
 #[test]
+fn a_served_log_that_is_smaller_than_it_was_is_wrong_and_an_exported_one_only_shows_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    Book::calls(48).export(directory.path());
+    let server = serve(directory.path(), None);
+    let cases: [(u64, Option<&str>); 3] = [
+        (47, None),
+        (48, None),
+        (49, Some("the log has 48 entries, and the checkpoint that was kept is of 49: it was rolled back, or another log is shown")),
+    ];
+    for (size, wanted) in cases {
+        let kept = [Book::calls(size).checkpoint(&signer(1))];
+        let report = judged(&address(&server), &trust(), &kept).expect("read");
+        assert_eq!(report.wrong.first().map(String::as_str), wanted, "{report:#?}");
+        let exported = crate::verify::judge(directory.path(), &question(trust()), &kept).expect("read");
+        let earlier = exported.not_shown.iter().any(|not| not.contains("was signed before the one that was kept"));
+        assert_eq!((exported.holds(), earlier), (true, wanted.is_some()), "{exported:#?}");
+        assert!(!format!("{:?}", report.not_shown).contains("was signed before"), "{report:#?}");
+    }
+    let stranger = [Book::calls(49).checkpoint(&signer(2))];
+    let report = judged(&address(&server), &trust(), &stranger).expect("read");
+    assert!(report.wrong.len() == 1 && report.wrong[0].contains("the older checkpoint is not the log's"), "{report:#?}");
+}
+
+#[test]
 fn what_witnesses_saw_of_a_served_log_is_said_as_far_as_they_saw_it() {
     let asked = |seed| trust().witnessed_by(vec![witness(seed).verifier().clone()], 1).expect("a witness");
     // What is served as witnessed: of how many calls, of which book, by which witness.
