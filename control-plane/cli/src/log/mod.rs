@@ -6,6 +6,8 @@ mod export;
 mod prove;
 mod receipts;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use crate::client::{Client, Connection};
 use crate::failure::Failure;

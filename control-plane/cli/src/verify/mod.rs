@@ -29,7 +29,7 @@ use agentgate_core::transparency::verify::Audit;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-pub(crate) use exported::files;
+pub(crate) use exported::{CHECKPOINT, files};
 pub use fetched::FetchError;
 pub use proof::ProofFile;
 pub use report::Report;

@@ -1,0 +1,66 @@
+//! An export into a directory where one is: gone on with, or refused by name.
+
+use super::export::Earlier;
+use crate::failure::{Exit, Failure};
+use crate::verify::tests::book::{Book, signer};
+use agentgate_core::transparency::tile::Tile;
+use std::path::Path;
+
+/// What becomes of an export of `served` into this directory.
+fn exported_again(directory: &Path, served: &Book) -> Result<(), Failure> {
+    let files = tempfile::tempdir().expect("a directory");
+    served.export(files.path());
+    let Some(earlier) = Earlier::read(directory, &served.checkpoint(&signer(1)))? else { return Ok(()) };
+    earlier.begins(|tile: Tile| std::fs::read(files.path().join(tile.path())).map_err(|error| error.kind()))
+}
+
+#[test]
+fn an_export_is_gone_on_with_only_where_the_log_begins_with_it() {
+    let rewritten = |calls: u64| {
+        let mut book = Book::calls(calls - 1);
+        book.decision(9, 1);
+        book
+    };
+    let grown = |mut book: Book, calls: u64| {
+        (1..=calls).for_each(|counter| book.decision(8, counter));
+        book
+    };
+    let cases: [(&str, Book, Book, Option<&str>); 9] = [
+        ("the same log", Book::calls(600), Book::calls(600), None),
+        ("one that grew by one", Book::calls(600), Book::calls(601), None),
+        ("one that grew beyond a tile", Book::calls(3), Book::calls(600), None),
+        ("from a full tile", Book::calls(256), Book::calls(600), None),
+        ("from nothing", Book::calls(0), Book::calls(600), None),
+        ("one record fewer", Book::calls(600), Book::calls(599), Some("the log has 599: it was rolled back")),
+        ("far fewer", Book::calls(366), Book::calls(48), Some("holds the log of 366 records, and the log has 48")),
+        ("another one of that size", Book::calls(600), rewritten(600), Some("does not begin with: it was rewritten")),
+        ("another one that grew", Book::calls(600), grown(rewritten(600), 20), Some("does not begin with: it was rewritten")),
+    ];
+    for (case, old, served, wanted) in cases {
+        let directory = tempfile::tempdir().expect("a directory");
+        old.export(directory.path());
+        match (exported_again(directory.path(), &served), wanted) {
+            (Ok(()), None) => {}
+            (Err(failure), Some(wanted)) => {
+                assert!(failure.chain().join(": ").contains(wanted), "{case}: {:?}", failure.chain());
+                assert_eq!((failure.exit, failure.next().len()), (Exit::Refused, 2), "{case}");
+            }
+            (ended, _) => panic!("{case}: {ended:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_no_checkpoint_of_this_log_is_not_written_over_and_an_empty_directory_is_free() {
+    let directory = tempfile::tempdir().expect("a directory");
+    exported_again(directory.path(), &Book::calls(3)).expect("nothing is there");
+    let other = String::from_utf8(Book::calls(3).checkpoint(&signer(1))).expect("text");
+    for (text, wanted) in [
+        ("torn".to_owned(), "is no checkpoint of a log"),
+        (other.replace("log.example/test", "log.example/other"), "holds the log `log.example/other`"),
+    ] {
+        std::fs::write(directory.path().join("checkpoint"), text).expect("written");
+        let failure = exported_again(directory.path(), &Book::calls(4)).expect_err(wanted);
+        assert!(failure.exit == Exit::Refused && failure.chain()[0].contains(wanted), "{:?}", failure.chain());
+    }
+}
