@@ -27,7 +27,7 @@ const PAGE: u32 = 256;
 /// The wait after the journal could not be read, or what a record refers to could not be had.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// How often one record is tried again while the journal can be read.
+/// How often one record is tried again while what it refers to can be read.
 const ATTEMPTS_MAX: u32 = 5;
 
 /// The rooms that others' records concern.
@@ -74,12 +74,18 @@ impl Follow {
         }
     }
 
-    /// Until the record is taken up, or it is clear that it never will be.
+    /// Until the record is taken up, or it is clear that it never will be. A store that cannot be read now says nothing of it:
+    /// a record that was passed over would be missing here for as long as this process lives.
     async fn hand_over(&self, record: &Record) {
-        for _ in 0..ATTEMPTS_MAX {
+        let mut attempts = 0;
+        while attempts < ATTEMPTS_MAX {
             match self.take(record).await {
                 Ok(()) => return,
-                Err(Trouble::Passing(why)) => self.trouble("unavailable", &why),
+                Err(Trouble::Unread(why)) => self.trouble("unavailable", &why),
+                Err(Trouble::Passing(why)) => {
+                    attempts += 1;
+                    self.trouble("unavailable", &why);
+                }
                 Err(Trouble::Lasting(why)) => {
                     self.trouble("unreadable", &why);
                     break;
@@ -118,7 +124,7 @@ impl Follow {
         };
         let approvals = self.approvals.look_again().await.map_err(Trouble::passing);
         let failed: Vec<Trouble> = [orders, approvals].into_iter().filter_map(Result::err).collect();
-        for Trouble::Passing(why) | Trouble::Lasting(why) in &failed {
+        for Trouble::Unread(why) | Trouble::Passing(why) | Trouble::Lasting(why) in &failed {
             self.trouble("unavailable", why);
         }
         failed.is_empty()
@@ -140,6 +146,8 @@ impl Follow {
 /// Why a record is not taken up.
 #[derive(Debug)]
 enum Trouble {
+    /// What it refers to cannot be read now.
+    Unread(String),
     Passing(String),
     Lasting(String),
 }
@@ -155,7 +163,7 @@ impl Trouble {
 impl From<PastError> for Trouble {
     fn from(error: PastError) -> Self {
         match &error {
-            PastError::Read(ReadError::Unavailable(_)) => Self::Passing(chain(&error)),
+            PastError::Read(ReadError::Unavailable(_)) => Self::Unread(chain(&error)),
             PastError::Read(ReadError::Damaged(_))
             | PastError::UnknownKind { .. }
             | PastError::Unreadable { .. }
