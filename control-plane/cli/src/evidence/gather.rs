@@ -57,6 +57,9 @@ pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<()
     };
     let client = &Client::connect(&arguments.connection).await?;
     let pack = gather(client, request, desk).await?;
+    if pack.records.is_empty() {
+        return Err(nothing(arguments));
+    }
     files::write(&pack, out, client).await?;
     let (records, at) = (pack.records.len(), out.display());
     let said = format!(
@@ -64,6 +67,21 @@ pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<()
         grouped(u64::try_from(records).unwrap_or(u64::MAX))
     );
     desk.answer(|_| said, || json!({ "out": at.to_string(), "records": records, "keys": pack.keys }))
+}
+
+/// A pack of no record would hold, and show nothing.
+pub(super) fn nothing(arguments: &Arguments) -> Failure {
+    let named = |noun: &str, name: &Option<String>| name.as_ref().map(|name| format!("of the {noun} `{name}`"));
+    let within = |word: &str, span: &Option<Span>| span.map(|span| format!("{word} {} ago", crate::moment::span(span.micros())));
+    let parts = [
+        named("session", &arguments.session),
+        named("principal", &arguments.principal),
+        within("from", &arguments.since),
+        within("until", &arguments.until),
+    ];
+    let about: Vec<String> = parts.into_iter().flatten().collect();
+    Failure::new(Exit::Refused, format!("nothing is on record {}: no pack was written", about.join(", ")))
+        .then("agentgate trace list shows the sessions and principals that there are")
 }
 
 async fn gather(client: &Client, request: v1::GatherEvidenceRequest, desk: &mut Desk<'_>) -> Result<Pack, Failure> {

@@ -5,10 +5,11 @@ pub(crate) mod made;
 use super::archive::keep;
 use super::pack::{Body, Pack};
 use super::reading::{RAPID_CALLS, RAPID_US, Reading, USUAL_CALLS};
-use super::{PACK_FILE, SCHEMA, report};
+use super::{PACK_FILE, SCHEMA, gather, report};
 use crate::failure::Exit;
 use crate::verify::tests::book::signer;
 use agentgate_proto::v1;
+use clap::Parser;
 use made::{ALICE, Call, Made, START_US, put};
 use serde_json::{Value, json};
 use std::fs;
@@ -351,4 +352,25 @@ fn an_archive_is_checked_whole() {
     assert_eq!(states(&question), [(names[1].clone(), true), ("renamed".into(), false)]);
     fs::write(archive.join("stray"), "x").expect("written");
     assert_eq!(states(&question).last(), Some(&("stray".into(), false)));
+}
+
+#[test]
+fn what_nothing_is_on_record_of_is_refused_by_name() {
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: gather::Arguments,
+    }
+    for (words, said) in [
+        (&["--session", "x"][..], "nothing is on record of the session `x`: no pack was written"),
+        (&["--since", "1h"], "nothing is on record from 1h ago: no pack was written"),
+        (
+            &["--principal", ALICE, "--since", "2d", "--until", "3h"],
+            &format!("nothing is on record of the principal `{ALICE}`, from 2d ago, until 3h ago: no pack was written"),
+        ),
+    ] {
+        let line = Line::try_parse_from([&["pack", "--out", "x"], words].concat()).expect("a command line");
+        let failure = gather::nothing(&line.arguments);
+        assert_eq!((failure.exit, failure.chain()[0].as_str(), failure.next().len()), (Exit::Refused, said, 1));
+    }
 }
