@@ -7,6 +7,7 @@
 mod exported;
 mod fetched;
 pub(crate) mod fields;
+mod older;
 mod once;
 mod pack;
 pub(crate) mod proof;
@@ -18,7 +19,7 @@ pub(crate) mod unreadable;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::evidence::{NOTE_FILE, PACK_FILE};
+use crate::evidence::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use agentgate_core::error::chain;
@@ -55,7 +56,7 @@ pub struct Arguments {
     /// How many of the witnesses must have seen the checkpoint; without it all of them
     #[arg(long, value_name = "N", requires = "witness")]
     quorum: Option<usize>,
-    /// A checkpoint that was kept earlier: has the log only grown since?
+    /// A checkpoint that was kept earlier, or a pack, a proof or an exported log that holds one: has the log only grown since?
     #[arg(long, visible_alias = "since", value_name = "CHECKPOINT")]
     older: Vec<PathBuf>,
     /// Settle each decision of a pack again, from its recorded facts and its policy
@@ -80,7 +81,7 @@ pub(crate) fn question(written: &[String]) -> Result<Question, Failure> {
 
 pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let question = Question { trust: trust(arguments)?, keys: keys(&arguments.key)?, redecide: arguments.redecide };
-    let older = arguments.older.iter().map(|path| note(path)).collect::<Result<Vec<_>, _>>().map_err(unjudged)?;
+    let older = arguments.older.iter().map(|path| older::read(path)).collect::<Result<Vec<_>, _>>().map_err(unjudged)?;
     if let Some(url) = &arguments.log {
         let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, desk).await?;
         return report.say(Path::new(url), desk);
@@ -109,8 +110,20 @@ pub fn judge(path: &Path, question: &Question, older: &[Vec<u8>]) -> Result<Repo
         let note = note(&checkpoint)?;
         return audited("log", &checkpoint, trust, &note, older, |audit| exported::judge(path, audit));
     }
+    if let Some(directory) = whole(path) {
+        return Err(Unreadable::Part { path: path.into(), directory });
+    }
     let proof = ProofFile::read(path)?;
     audited("proof", path, trust, &proof.checkpoint, older, |audit| Ok(proof.judge(audit)))
+}
+
+/// The directory of the pack or log that this is one file of.
+fn whole(path: &Path) -> Option<PathBuf> {
+    let (directory, name) = (path.parent()?, path.file_name()?);
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let of_pack = [PACK_FILE, NOTE_FILE, REPORT_FILE, PDF_FILE].iter().any(|file| name == *file);
+    let is_part = of_pack && directory.join(PACK_FILE).exists() || name == exported::CHECKPOINT;
+    (is_part && path.is_file()).then(|| directory.to_owned())
 }
 
 /// An audit of what this checkpoint is of; without one there is nothing to stand on.
@@ -177,5 +190,25 @@ fn keys(written: &[String]) -> Result<Vec<VerifierKey>, Failure> {
 }
 
 fn unjudged(error: Unreadable) -> Failure {
-    Failure::new(Exit::Local, error)
+    let exit = match &error {
+        Unreadable::Part { .. } | Unreadable::NoCheckpoint { .. } => Exit::Usage,
+        Unreadable::File { .. }
+        | Unreadable::Large { .. }
+        | Unreadable::Cut { .. }
+        | Unreadable::Json { .. }
+        | Unreadable::Twice { .. }
+        | Unreadable::Form { .. }
+        | Unreadable::Newer { .. }
+        | Unreadable::Field { .. }
+        | Unreadable::Checkpoint { .. }
+        | Unreadable::Statement { .. }
+        | Unreadable::Later { .. }
+        | Unreadable::Named { .. }
+        | Unreadable::Entry { .. }
+        | Unreadable::Proof { .. }
+        | Unreadable::Bundle { .. }
+        | Unreadable::Unsigned { .. }
+        | Unreadable::Missing { .. } => Exit::Local,
+    };
+    Failure::new(exit, error)
 }

@@ -2,14 +2,16 @@
 //! against what its record committed to.
 
 use super::redecide;
-use super::report::Report;
+use super::report::{Of, Report, listed};
 use super::stored;
 use super::unreadable::Unreadable;
 use crate::evidence::files;
 use crate::evidence::pack::{Body, Pack, Packed};
 use crate::evidence::reading::Reading;
 use crate::evidence::{Named, PACK_FILE};
+use crate::moment::absolute;
 use crate::text::hex;
+use agentgate_core::transparency::claim::ranges;
 use agentgate_core::transparency::gaps::Counters;
 use agentgate_core::transparency::key::VerifierKey;
 use agentgate_core::transparency::note::{Note, NoteError};
@@ -42,11 +44,17 @@ pub(super) struct Opened {
 /// Reads the files that the note names, and says which are others.
 pub(super) fn open(directory: &Path, keys: &[VerifierKey]) -> Result<Opened, Unreadable> {
     let mut report = Report::new("pack");
-    let named = Named::read(directory)?;
+    let named = Named::read(directory).map_err(|error| match error {
+        error if error.is_absent() => Unreadable::Unsigned { path: directory.into() },
+        error => error,
+    })?;
     signed(&named.note, keys, "the files of the pack", &mut report);
     for (name, digest) in &named.files {
-        if files::digest(&files::file(directory, name)?) != *digest {
-            report.wrong(format!("`{name}` is not the file that was signed"));
+        match files::file(directory, name) {
+            Ok(bytes) if files::digest(&bytes) == *digest => {}
+            Ok(_) => report.wrong(format!("`{name}` is not the file that was signed")),
+            Err(error) if error.is_absent() => report.wrong(format!("the pack lacks `{name}`, which was signed")),
+            Err(error) => return Err(error),
         }
     }
     if !named.files.contains_key(PACK_FILE) {
@@ -59,8 +67,7 @@ pub(super) fn open(directory: &Path, keys: &[VerifierKey]) -> Result<Opened, Unr
         report.wrong(format!("`{name}` lies in it and is no file of the pack"));
     }
     let path = directory.join(PACK_FILE);
-    let parsed = Pack::read(&path, &files::file(directory, PACK_FILE)?);
-    match parsed {
+    match files::file(directory, PACK_FILE).and_then(|bytes| Pack::read(&path, &bytes)) {
         Ok((pack, reading)) => Ok(Opened { pack, reading, report }),
         // What was changed so that it cannot be read any more is not the file that was signed, and that is all to be said.
         Err(_) if !report.holds() => Ok(Opened { pack: Pack::default(), reading: Value::Null, report }),
@@ -151,26 +158,48 @@ fn manifest(pack: &Pack, keys: &[VerifierKey], report: &mut Report) -> Option<Ma
         report.shown(format!("what was asked of bodies: {pii}"));
     }
     if let Some(scope) = note.text().lines().nth(1) {
-        report.shown(format!("what was asked for: {}", scope.strip_prefix("scope ").unwrap_or(scope)));
+        let scope = scope.strip_prefix("scope ").unwrap_or(scope);
+        report.shown(format!("what was asked for: {}", in_words(scope).unwrap_or_else(|| scope.to_owned())));
     }
     manifest
+}
+
+/// A scope as people say it; none where it is of a form that this program does not know.
+pub(super) fn in_words(scope: &str) -> Option<String> {
+    let scope: Value = serde_json::from_str(scope).ok()?;
+    let named = |field: &str, noun: &str| {
+        let name = scope.get(field)?.as_str()?;
+        Some(if name.is_empty() { String::new() } else { format!("the {noun} `{name}`") })
+    };
+    let moment = |field: &str, word: &str| {
+        let at_us = scope.get(field)?.as_u64()?;
+        Some(if at_us == 0 { String::new() } else { format!("{word} {}", absolute(at_us)) })
+    };
+    let parts = [
+        named("session", "session")?,
+        named("principal", "principal")?,
+        moment("since_us", "from")?,
+        moment("until_us", "until")?,
+    ];
+    let said: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    Some(if said.is_empty() { "all that there is".into() } else { said.join(", ") })
 }
 
 /// Whether these are the records that were given: none left out, none added, none twice.
 fn complete(pack: &Pack, given: &[RangeInclusive<u64>], report: &mut Report) {
     let sequences: BTreeSet<u64> = pack.records.iter().map(|packed| packed.entry.sequence).collect();
-    let listed = |sequence: &u64| given.iter().any(|range| range.contains(sequence));
+    let is_given = |sequence: &u64| given.iter().any(|range| range.contains(sequence));
     // A list is as long as a note may be, and says more than can be counted one by one only where it is forged.
     let wanted: u64 =
         given.iter().map(|range| range.end().saturating_sub(*range.start()).saturating_add(1)).fold(0, u64::saturating_add);
     let missing: Vec<u64> =
         given.iter().flat_map(Clone::clone).filter(|sequence| !sequences.contains(sequence)).take(LISTED).collect();
-    let added: Vec<&u64> = sequences.iter().filter(|sequence| !listed(sequence)).collect();
+    let added: Vec<u64> = sequences.iter().copied().filter(|sequence| !is_given(sequence)).take(LISTED).collect();
     if !missing.is_empty() {
-        report.wrong(format!("records were left out of it: {missing:?}"));
+        report.wrong(format!("records were left out of it: {}", listed(&missing)));
     }
     if !added.is_empty() {
-        report.wrong(format!("records were added to it: {added:?}"));
+        report.wrong(format!("records were added to it: {}", listed(&added)));
     }
     if sequences.len() != pack.records.len() {
         report.wrong("a record is in it twice".into());
@@ -179,6 +208,13 @@ fn complete(pack: &Pack, given: &[RangeInclusive<u64>], report: &mut Report) {
         report.shown(format!("it holds the {wanted} records that the control plane gave, each and no other"));
     }
 }
+
+const TAKEN_OUT_FOR_THE_PACK: [&str; 2] =
+    ["what is personal was taken out of it for the pack", "what is personal was taken out of them for the pack"];
+const TAKEN_OUT_WHEN_RECORDED: [&str; 2] = [
+    "what is personal was taken out of it when it was recorded",
+    "what is personal was taken out of them when they were recorded",
+];
 
 /// Sequences that one sentence names.
 const LISTED: usize = 20;
@@ -201,10 +237,10 @@ fn bodies(pack: &Pack, report: &mut Report) {
         match (&packed.body, reference) {
             (Body::None, None) => {}
             (Body::None, Some(_)) => report.wrong(format!("record {sequence} has a body, and the pack says nothing of it")),
-            (Body::Erased, Some(_)) => report.not_shown(format!("what the body of record {sequence} said: it was erased")),
-            (Body::Altered { .. }, Some(_)) => report.not_shown(format!(
-                "that the body of record {sequence} is what the record committed to: what is personal was taken out of it for the pack"
-            )),
+            (Body::Erased, Some(_)) => {
+                report.not_shown_of(sequence, Of::Body, ["it was erased", "they were erased"]);
+            }
+            (Body::Altered { .. }, Some(_)) => report.not_shown_of(sequence, Of::Commitment, TAKEN_OUT_FOR_THE_PACK),
             (Body::Sealed(kept), Some(reference)) if is_kept(kept, reference) => sealed = sealed.saturating_add(1),
             (Body::Sealed(_), Some(_)) => report.wrong(format!("the body of record {sequence} is not the one that it names")),
             (Body::Erased | Body::Open { .. } | Body::Altered { .. } | Body::Sealed(_), None) => {
@@ -213,9 +249,7 @@ fn bodies(pack: &Pack, report: &mut Report) {
             (Body::Open { salt, plain }, Some(reference)) => {
                 open = open.saturating_add(1);
                 if is_altered(packed) {
-                    report.not_shown(format!(
-                        "what the call of record {sequence} said: what is personal was taken out of it when it was recorded"
-                    ));
+                    report.not_shown_of(sequence, Of::Call, TAKEN_OUT_WHEN_RECORDED);
                 }
                 if is_committed(salt, plain, &reference.commitment) && commitments(packed, salt) {
                     held = held.saturating_add(1);
@@ -296,13 +330,13 @@ fn gaps(pack: &Pack, report: &mut Report) {
     for counted in counters.counted() {
         let (source, missing) = (counted.source, &counted.missing);
         if !counted.twice.is_empty() {
-            report.wrong(format!("calls of source {source} were decided more than once: {:?}", counted.twice));
+            report.wrong(format!("calls of source {source} were decided more than once: {}", listed(&counted.twice)));
         }
         if missing.is_empty() {
             report.shown(format!("no call of source {source} is missing between {} and {}", counted.begins, counted.ends));
         } else {
-            report
-                .not_shown(format!("what the calls {missing:?} of source {source} were: they are not among what was asked for"));
+            let missing = ranges(missing);
+            report.not_shown(format!("what the calls {missing} of source {source} were: they are not among what was asked for"));
         }
     }
 }
@@ -320,7 +354,7 @@ impl Manifest {
             match name {
                 "size" => size = value.parse().ok(),
                 "body_bytes_max" => body_bytes_max = value.parse().ok(),
-                "records" => records = ranges(value),
+                "records" => records = ranges_of(value),
                 _ => {}
             }
         }
@@ -328,7 +362,7 @@ impl Manifest {
     }
 }
 
-fn ranges(text: &str) -> Option<Vec<RangeInclusive<u64>>> {
+fn ranges_of(text: &str) -> Option<Vec<RangeInclusive<u64>>> {
     if text == "none" {
         return Some(Vec::new());
     }

@@ -2,7 +2,7 @@
 //!
 //! Whoever agrees shows that the verdict follows from its facts. It does not show that the facts were so.
 
-use super::report::Report;
+use super::report::{Of, Report};
 use crate::evidence::pack::{Pack, Packed};
 use agentgate_core::decide::{Decision, settle};
 use agentgate_core::error::chain;
@@ -37,7 +37,7 @@ pub(super) fn judge(pack: &Pack, body_bytes_max: Option<usize>, report: &mut Rep
         match again(packed, Time::from_micros(at_us), &decision, body_bytes_max, &mut policies) {
             Again::Same => same = same.saturating_add(1),
             Again::Differs(why) => report.wrong(format!("decision {sequence} comes to another verdict: {why}")),
-            Again::Cannot(why) => report.not_shown(format!("that decision {sequence} follows from its facts: {why}")),
+            Again::Cannot(why) => report.not_shown_of(sequence, Of::Decision, [&why, &why]),
         }
     }
     report.shown(format!("{same} decisions come to the same verdict again, by the same rule"));

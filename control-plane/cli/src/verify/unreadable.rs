@@ -1,5 +1,6 @@
 //! Why something that was given cannot be judged at all. Each has a name, so that nobody takes a torn file for a forged one.
 
+use crate::evidence::NOTE_FILE;
 use agentgate_core::transparency::bundle::BundleError;
 use agentgate_core::transparency::leaf::EntryError;
 use agentgate_core::transparency::note::NoteError;
@@ -40,8 +41,23 @@ pub enum Unreadable {
     Proof { path: PathBuf, source: ProofError },
     #[error("`{}` is corrupt", path.display())]
     Bundle { path: PathBuf, source: BundleError },
+    #[error("the pack in `{}` lacks `{NOTE_FILE}`, without which nothing says that it is one", path.display())]
+    Unsigned { path: PathBuf },
+    #[error("`{}` is a file of a pack or of a log, which are checked whole: name its directory, `{}`", path.display(), directory.display())]
+    Part { path: PathBuf, directory: PathBuf },
+    #[error("`{}` holds no checkpoint: name one that was kept, or a pack, a proof or an exported log", path.display())]
+    NoCheckpoint { path: PathBuf },
     #[error("the log in `{}` is cut short: `{file}` is missing; `agentgate log export` goes on where it stopped", path.display())]
     Missing { path: PathBuf, file: String },
+}
+
+// === impl Unreadable ===
+
+impl Unreadable {
+    /// Whether there is no such file.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 /// The bytes of a file that is not larger than it may be.

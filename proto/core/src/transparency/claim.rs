@@ -8,6 +8,7 @@ use super::leaf::{Entry, Source};
 use super::proof::ProofError;
 use super::tree::Hash;
 use super::trust::{Cosigned, TrustError};
+use crate::time::Time;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -116,10 +117,11 @@ impl fmt::Display for Claim {
     }
 }
 
-/// The name, and the time in seconds since 1970, as the witness said it.
+/// The name, and the time as the witness said it.
 impl fmt::Display for Cosigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at {} s", self.by, self.at_s)
+        let at = Time::from_micros(self.at_s.saturating_mul(1_000_000)).to_string();
+        write!(f, "{} at {}", self.by, at.replace('T', " "))
     }
 }
 
@@ -128,7 +130,8 @@ fn listed<T: ToString>(all: &[T]) -> String {
 }
 
 /// `3-5, 9`
-fn ranges(all: &[RangeInclusive<u64>]) -> String {
+#[must_use]
+pub fn ranges(all: &[RangeInclusive<u64>]) -> String {
     let range = |range: &RangeInclusive<u64>| match (range.start(), range.end()) {
         (start, end) if start == end => start.to_string(),
         (start, end) => alloc::format!("{start}-{end}"),

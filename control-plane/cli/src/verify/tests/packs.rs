@@ -1,6 +1,6 @@
 //! Packs that were spoiled, each by what is said of it and how `agentgate verify` ends.
 
-use super::book::{signer, trust};
+use super::book::{Book, signer, trust};
 use super::{Question, Report, Unreadable, judge};
 use crate::evidence::files::made;
 use crate::evidence::pack::{Body, Pack};
@@ -50,7 +50,7 @@ fn check(case: &str, made: &Made, sealed: bool, spoil: impl FnOnce(&Path), said:
         (Ok(report), said) => {
             let (held, list, words, exit) = match said {
                 Shown(words) => (true, &report.shown, words, Exit::Done),
-                NotShown(words) => (true, &report.not_shown, words, Exit::Done),
+                NotShown(words) => (true, &report.all_not_shown(), words, Exit::Done),
                 Wrong(words) => (false, &report.wrong, words, Exit::Refused),
                 Not(_) => panic!("{case}: was read: {report:#?}"),
             };
@@ -67,10 +67,16 @@ fn check(case: &str, made: &Made, sealed: bool, spoil: impl FnOnce(&Path), said:
 
 /// How `agentgate verify` ends.
 fn ended(report: &Report, path: &Path) -> Exit {
+    told(report, path).0
+}
+
+/// How it ends, and what a person reads.
+fn told(report: &Report, path: &Path) -> (Exit, String) {
     let screen = Screen { color: false, charset: Charset::Unicode, columns: 80, terminal: false };
     let (mut out, now) = (Vec::new(), Time::from_micros(0));
     let mut desk = Desk { screen, output: Output::Table, now, out: &mut out, person: None };
-    report.say(path, &mut desk).map_or_else(|failure| failure.exit, |()| Exit::Done)
+    let exit = report.say(path, &mut desk).map_or_else(|failure| failure.exit, |()| Exit::Done);
+    (exit, String::from_utf8(out).expect("text"))
 }
 
 /// As somebody would who has the log's key: the files agree with each other.
@@ -145,10 +151,10 @@ fn a_spoiled_pack_has_a_name_for_what_is_wrong() {
     spoiled("note cut short", cut(NOTE_FILE), Not("it is no signed note"));
     spoiled("signed as it was cut", Box::new(rewritten(|text| text[..text.len() / 2].to_owned())), Not("is cut short"));
     let gone = |file: &'static str| Box::new(move |at: &Path| fs::remove_file(at.join(file)).expect("removed"));
-    spoiled("no note", gone(NOTE_FILE), Not("cannot read"));
-    spoiled("no pack", gone(PACK_FILE), Not("cannot read"));
-    spoiled("no page", gone(REPORT_FILE), Not("cannot read"));
-    spoiled("left out", Box::new(resigned(|pack| drop(pack.records.remove(2)))), Wrong("records were left out of it: [3]"));
+    spoiled("no note", gone(NOTE_FILE), Not("lacks `pack.note`"));
+    spoiled("no pack", gone(PACK_FILE), Wrong("the pack lacks `pack.json`, which was signed"));
+    spoiled("no page", gone(REPORT_FILE), Wrong("the pack lacks `report.html`, which was signed"));
+    spoiled("left out", Box::new(resigned(|pack| drop(pack.records.remove(2)))), Wrong("records were left out of it: 3"));
     let twice = |pack: &mut Pack| pack.records.push(pack.records[2].clone());
     spoiled("twice", Box::new(resigned(twice)), Wrong("a record is in it twice"));
     let other_leaf = |pack: &mut Pack| pack.records[2].proof = pack.records[3].proof.clone();
@@ -211,6 +217,107 @@ fn what_cannot_be_decided_again_is_not_shown() {
     let mut wrongly = Made::new();
     wrongly.call(&Call { instead: Some((v1::Verdict::Allow, "granted")), ..Call::default() });
     check("another verdict", &wrongly, false, |_| (), &Wrong("decision 2 comes to another verdict"));
+}
+
+#[test]
+fn a_person_reads_the_verdict_first_and_one_line_for_all_records_of_a_kind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut calls = Made::new();
+    (0..50).for_each(|_| {
+        calls.call(&Call::default());
+    });
+    let bodies: Vec<u64> =
+        calls.pack(false).records.iter().filter(|packed| packed.body != Body::None).map(|packed| packed.entry.sequence).collect();
+    let kept = bodies[bodies.len() - 2];
+    let erased: Vec<u64> = bodies.into_iter().filter(|sequence| *sequence != kept).collect();
+    erased.iter().for_each(|sequence| calls.erase(*sequence));
+    calls.write(false, directory.path());
+    let report = verified(directory.path()).expect("read");
+    let (exit, text) = told(&report, directory.path());
+    assert!(exit == Exit::Done && text.starts_with("pack holds\n\nShown\n"), "{text}");
+    assert!(text.contains("what was asked for: ") && text.contains(", from 20") && !text.contains("since_us"), "{text}");
+    let not_shown = text.split("Not shown\n").nth(1).expect("a part");
+    assert!(not_shown.starts_with("  not witnessed: "), "{not_shown}");
+    assert!(not_shown.contains("that nothing is missing: no run of entries was given"), "{not_shown}");
+    assert!(not_shown.contains(&format!("what the bodies of {} records said: they were erased (", erased.len())), "{not_shown}");
+    assert_eq!(not_shown.lines().count(), 5, "{not_shown}");
+    let each = report.all_not_shown().iter().filter(|line| line.ends_with("said: it was erased")).count();
+    assert_eq!(each, erased.len(), "JSON has a sentence for each");
+    fs::remove_file(directory.path().join(PDF_FILE)).expect("removed");
+    let (exit, text) = told(&verified(directory.path()).expect("read"), directory.path());
+    assert!(exit == Exit::Refused && text.starts_with("pack does NOT hold\n\nWrong\n  the pack lacks `report.pdf`"), "{text}");
+}
+
+#[test]
+fn sequences_are_listed_as_ranges_and_a_scope_is_said_in_words() {
+    use crate::verify::{pack::in_words, report::listed};
+    for (rising, said) in [
+        (&[2, 3, 4, 6][..], "2-4, 6"),
+        (&[7], "7"),
+        (&[], ""),
+        (&[u64::MAX - 1, u64::MAX], "18446744073709551614-18446744073709551615"),
+    ] {
+        assert_eq!(listed(rising), said);
+    }
+    let scope = |session: &str, since_us: u64| {
+        json!({"session": session, "principal": "", "since_us": since_us, "until_us": 0}).to_string()
+    };
+    for (scope, said) in [
+        (scope("", 0), Some("all that there is")),
+        (scope("s-1", 0), Some("the session `s-1`")),
+        (scope("s-1", 1_795_374_352_123_000), Some("the session `s-1`, from 2026-11-22 19:05:52.123Z")),
+        ("{}".to_owned(), None),
+        ("all".to_owned(), None),
+    ] {
+        assert_eq!(in_words(&scope).as_deref(), said, "{scope}");
+    }
+}
+
+#[test]
+fn a_file_of_a_pack_or_log_is_not_judged_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    Made::of_everything().write(false, directory.path());
+    for file in [PACK_FILE, NOTE_FILE, REPORT_FILE, PDF_FILE] {
+        let error = verified(&directory.path().join(file)).expect_err(file);
+        assert!(chain(&error).contains("name its directory"), "{}", chain(&error));
+        assert_eq!(unjudged(error).exit, Exit::Usage);
+    }
+}
+
+#[test]
+fn an_older_checkpoint_is_found_in_what_holds_one_and_nothing_else_is_taken_for_one() {
+    use crate::verify::older::read;
+    let directory = tempfile::tempdir().expect("a directory");
+    let (pack, log) = (directory.path().join("pack"), directory.path().join("log"));
+    fs::create_dir_all(&pack).expect("made");
+    let made = Made::of_everything();
+    made.write(false, &pack);
+    let book = Book::calls(3);
+    book.export(&log);
+    let proof = directory.path().join("proof.json");
+    fs::write(&proof, book.proof(2).to_json().to_string()).expect("written");
+    let (of_pack, of_log) = (made.pack(false).checkpoint, book.checkpoint(&signer(1)));
+    let held = [
+        (pack.clone(), &of_pack),
+        (pack.join(PACK_FILE), &of_pack),
+        (log.clone(), &of_log),
+        (log.join("checkpoint"), &of_log),
+        (proof, &of_log),
+    ];
+    for (path, wanted) in held {
+        assert!(read(&path).is_ok_and(|note| note == **wanted), "{}", path.display());
+    }
+    let empty = directory.path().join("empty");
+    fs::create_dir_all(&empty).expect("made");
+    let torn = directory.path().join("torn");
+    fs::write(&torn, "log.example/test\n3\n").expect("written");
+    for path in [empty, torn, pack.join(NOTE_FILE), pack.join(PDF_FILE), log.join("tile/entries/000.p/3")] {
+        let error = read(&path).expect_err("none");
+        assert!(chain(&error).contains("holds no checkpoint"), "{}: {}", path.display(), chain(&error));
+        assert_eq!(unjudged(error).exit, Exit::Usage);
+    }
+    let absent = read(&directory.path().join("none")).expect_err("none");
+    assert!(chain(&absent).contains("cannot read") && unjudged(absent).exit == Exit::Local);
 }
 
 #[test]

@@ -76,7 +76,12 @@ fn a_served_log_that_is_smaller_than_it_was_is_wrong_and_an_exported_one_only_sh
     let cases: [(u64, Option<&str>); 3] = [
         (47, None),
         (48, None),
-        (49, Some("the log has 48 entries, and the checkpoint that was kept is of 49: it was rolled back, or another log is shown")),
+        (
+            49,
+            Some(
+                "the log has 48 entries, and the checkpoint that was kept is of 49: it was rolled back, or another log is shown",
+            ),
+        ),
     ];
     for (size, wanted) in cases {
         let kept = [Book::calls(size).checkpoint(&signer(1))];

@@ -1,0 +1,39 @@
+//! A checkpoint that was kept: a file of its own, or inside of a pack, a proof or an exported log. Whether the log signed it is not
+//! looked at here; what holds none is the caller's mistake and says nothing about the log.
+
+use super::exported::CHECKPOINT;
+use super::proof::{PROOF_FILE_BYTES_MAX, ProofFile};
+use super::unreadable::{self, Unreadable};
+use crate::evidence::PACK_FILE;
+use crate::evidence::files;
+use crate::evidence::pack::Pack;
+use agentgate_core::transparency::checkpoint::Checkpoint;
+use agentgate_core::transparency::note::Note;
+use std::path::Path;
+
+/// # Errors
+/// Where it cannot be read, or there is no checkpoint in it.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    let found = match path {
+        pack if pack.is_dir() && pack.join(PACK_FILE).exists() => of_pack(pack),
+        log if log.is_dir() => super::note(&log.join(CHECKPOINT)),
+        file if file.file_name().is_some_and(|name| name == PACK_FILE) => of_pack(file.parent().unwrap_or(Path::new(""))),
+        file => of_file(file),
+    };
+    let is_one = |note: &[u8]| Note::parse(note).is_ok_and(|note| Checkpoint::parse(note.text()).is_ok());
+    match found {
+        Ok(note) if is_one(&note) => Ok(note),
+        Err(error) if error.is_absent() && !path.exists() => Err(error),
+        Ok(_) | Err(_) => Err(Unreadable::NoCheckpoint { path: path.into() }),
+    }
+}
+
+fn of_pack(directory: &Path) -> Result<Vec<u8>, Unreadable> {
+    let (pack, _) = Pack::read(&directory.join(PACK_FILE), &files::file(directory, PACK_FILE)?)?;
+    Ok(pack.checkpoint)
+}
+
+fn of_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
+    let bytes = unreadable::read(path, PROOF_FILE_BYTES_MAX)?;
+    if bytes.first() == Some(&b'{') { ProofFile::read(path).map(|proof| proof.checkpoint) } else { Ok(bytes) }
+}
