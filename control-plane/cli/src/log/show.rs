@@ -85,11 +85,22 @@ impl Shown {
             why => pairs.pair("stopped", Palette::Bad, why),
         }
         match &self.witnessed {
-            None => pairs.pair("witnessed", Palette::Waiting, "not at all: no witness cosigned it"),
+            None if log.witnesses.is_empty() => {
+                pairs.pair("witnessed", Palette::Waiting, "not at all: the configuration names no witness");
+            }
+            None => pairs.pair("witnessed", Palette::Waiting, "no cosignature is kept"),
             Some(witnessed) => {
                 let by: Vec<String> = witnessed.by.iter().map(|(by, at_us)| format!("{by} {}", relative(now, *at_us))).collect();
                 pairs.pair("witnessed", Palette::Good, &format!("{} records, by {}", grouped(witnessed.size), by.join(", ")));
             }
+        }
+        for witness in log.witnesses.iter().filter(|witness| !witness.trouble.is_empty()) {
+            let palette = if witness.fork { Palette::Bad } else { Palette::Waiting };
+            pairs.pair(
+                if witness.fork { "FORK" } else { "no answer" },
+                palette,
+                &format!("{}: {}", witness.name, witness.trouble),
+            );
         }
         if let Some(newest) = log.anchors.first() {
             let said = format!("{} records, {}, at {}", grouped(newest.size), relative(now, newest.at_us), newest.url);
@@ -115,6 +126,11 @@ impl Shown {
                 "by": witnessed.by.iter().map(|(by, at_us)| json!({"key": by, "at": moment_json(*at_us)})).collect::<Vec<_>>(),
                 "checkpoint": String::from_utf8_lossy(&log.witnessed),
             })),
+            "witnesses": log.witnesses.iter().map(|witness| json!({
+                "name": witness.name,
+                "trouble": Some(&witness.trouble).filter(|trouble| !trouble.is_empty()),
+                "fork": witness.fork,
+            })).collect::<Vec<_>>(),
             "anchors": log.anchors.iter().map(|anchor| json!({
                 "size": anchor.size,
                 "root": hash(&anchor.root),
