@@ -97,6 +97,8 @@ fn call(trace: &v1::CallTrace, body: Option<&v1::DecisionBody>, now: Time, pairs
     plain(pairs, "method", &trace.method);
     plain(pairs, "target", &trace.target);
     plain(pairs, "session", &trace.handle);
+    // What `purge` and `hold` take.
+    plain(pairs, "session id", &trace.session);
     let Some(body) = body else {
         return;
     };
