@@ -8,6 +8,7 @@ mod email;
 mod iban;
 mod number;
 mod place;
+mod reading;
 mod rewrite;
 mod secret;
 mod text;
