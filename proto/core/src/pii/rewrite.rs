@@ -2,7 +2,7 @@
 //! all other bytes stay as they were.
 
 use super::reading::{self, Written};
-use super::{Hit, Kind, find};
+use super::{Hit, Kind, find, number};
 use crate::fold;
 use crate::json::write_string;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -129,9 +129,9 @@ impl<'a> Rewriter<'a> {
 
     /// A number that is a card's becomes a string.
     fn number(&mut self, raw: &str) -> Option<String> {
-        let hits: Vec<Hit> = find(raw).into_iter().filter(|hit| hit.kind == Kind::Card).collect();
-        let [hit] = hits.as_slice() else { return None };
-        let whole = Hit { start: 0, end: raw.len(), ..hit.clone() };
+        let card = |text: &str| find(text).into_iter().find(|hit| hit.kind == Kind::Card);
+        let hit = card(raw).or_else(|| number::whole(raw).and_then(|digits| card(&digits)))?;
+        let whole = Hit { start: 0, end: raw.len(), ..hit };
         Some(format!("\"{}\"", self.splice(raw, &[whole])))
     }
 
