@@ -2,7 +2,7 @@
 //! all other bytes stay as they were.
 
 use super::reading::{self, Written};
-use super::{Hit, Kind, find, number};
+use super::{Hit, Kind, REDACTED, find, number};
 use crate::fold;
 use crate::json::write_string;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -150,7 +150,7 @@ impl<'a> Rewriter<'a> {
         let count = self.counts.entry(hit.kind).or_default();
         *count = count.saturating_add(1);
         match &self.how {
-            How::Redact => format!("[redacted:{}]", hit.kind.name()),
+            How::Redact => format!("[{REDACTED}:{}]", hit.kind.name()),
             How::Tokenise(token) => format!("[{}:{}]", hit.kind.name(), token(hit.kind, &hit.normal)),
         }
     }

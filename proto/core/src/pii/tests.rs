@@ -345,6 +345,33 @@ fn tokens_stand_for_what_they_are_made_of_and_are_not_found_again() {
 }
 
 #[test]
+fn what_stands_in_a_place_is_told_from_what_was_written() {
+    let token = |_: Kind, _: &str| "hbcdefghijklmnopqrst".into();
+    for (how, text) in [(How::Redact, "a@b.co"), (How::Tokenise(&token), "a@b.co"), (How::Redact, "run 7 of a@b.co, [x:y]")] {
+        assert!(!holds_stand_in(text));
+        assert!(holds_stand_in(&Rewriter::new(how).text(text).unwrap()), "{text}");
+    }
+    for kind in Kind::ALL {
+        assert!(holds_stand_in(&format!("a [b [redacted:{}]", kind.name())), "{kind:?}");
+        assert!(holds_stand_in(&format!("[[{}:x1]", kind.name())), "{kind:?}");
+    }
+    for text in [
+        "",
+        "[",
+        "[:]",
+        "[redacted:]",
+        "[redacted:name]",
+        "[redacted:email",
+        "redacted:email]",
+        "[email:]",
+        "[email:a b]",
+        "[mail:x]",
+    ] {
+        assert!(!holds_stand_in(text), "{text}");
+    }
+}
+
+#[test]
 fn a_hostile_text_costs_no_more_than_its_length() {
     const BYTES: usize = 1 << 20;
     /// Looks at a byte, all kinds together.
