@@ -56,6 +56,15 @@ fn email_addresses_are_found() {
         "a@b..co",
         "a@-.co",
         "user@host:22",
+        // Known, and said in decision 0017.
+        "user@[192.0.2.1]",
+        "\"anna lee\"@b.co",
+        "a%2540b.co",
+        "a&#64;b.co",
+        "a＠b.co",
+        "a\u{200b}@b.co",
+        "YUBiLmNv",
+        "a\0@\0b\0.\0c\0o\0",
     ]);
 }
 
@@ -128,6 +137,8 @@ fn cards_are_found() {
         "0.4111111111111111",
         "4111  1111 1111 1111",
         "41 11 11 11 11 11 11 11",
+        "４１１１１１１１１１１１１１１１",
+        "4111\u{200b}111111111111",
     ]);
 }
 
