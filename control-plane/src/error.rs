@@ -33,7 +33,7 @@ impl From<TraceError> for Status {
 impl From<OrderError> for Status {
     fn from(error: OrderError) -> Self {
         let code = match &error {
-            OrderError::Malformed(_) => Code::InvalidArgument,
+            OrderError::Malformed(_) | OrderError::StandIn { .. } => Code::InvalidArgument,
             OrderError::Crowded { .. } => Code::ResourceExhausted,
             OrderError::Journal(_) | OrderError::Read(_) | OrderError::Keys(_) => Code::Unavailable,
             // Whoever repeats it looks first.

@@ -8,6 +8,7 @@ use agentgate_core::digest::{Digest, Digester};
 use agentgate_core::id::{Server, SpiffeId};
 use agentgate_core::kill::KillTarget;
 use agentgate_core::mode::Mode;
+use agentgate_core::pii;
 use agentgate_core::time::Time;
 use agentgate_proto::order::{mode_to_wire, target_to_wire};
 use agentgate_proto::v1;
@@ -37,6 +38,11 @@ pub struct Ack {
 pub enum OrderError {
     #[error("{0}")]
     Malformed(String),
+    #[error(
+        "`{handle}` is what `[privacy]` writes in the place of a handle, and no session has it; kill the agent, or the session by \
+         its handle as the agent writes it"
+    )]
+    StandIn { handle: String },
     #[error("{max} {what} are in force already; `limits.{limit}` bounds them")]
     Crowded { what: &'static str, max: u32, limit: &'static str },
     #[error("the order cannot be recorded, and is not in force")]
@@ -56,11 +62,17 @@ pub enum OrderError {
 
 impl Control {
     /// # Errors
-    /// When there is no room for one more, or it cannot be recorded.
+    /// When it would stop nothing, when there is no room for one more, or it cannot be recorded.
     pub async fn kill(&self, target: KillTarget, reason: &str, by: &SpiffeId) -> Result<Ack, OrderError> {
         check_reason(reason)?;
         if reason.trim().is_empty() {
             return Err(OrderError::Malformed("a kill needs a reason: people will ask".into()));
+        }
+        // Traces show it, but calls are compared as they were written: it would be in force and stop nothing.
+        if let KillTarget::Session(handle) = &target
+            && pii::holds_stand_in(handle.as_str())
+        {
+            return Err(OrderError::StandIn { handle: handle.as_str().into() });
         }
         let max = self.limits.kills_max;
         self.order(|now| {

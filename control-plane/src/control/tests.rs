@@ -118,6 +118,22 @@ async fn a_kill_without_a_reason_and_a_reason_without_end_are_refused() {
 }
 
 #[tokio::test]
+async fn a_kill_of_a_handle_that_only_traces_show_is_refused() {
+    let control = open(&Arc::new(Memory::new())).await;
+    let session = |handle: &str| KillTarget::Session(handle.try_into().unwrap());
+    for handle in ["[redacted:email]", "run-7-of-[email:hbcdefghijklmnopqrst]", "[redacted:card]#2"] {
+        let error = control.kill(session(handle), "x", &me()).await.unwrap_err();
+        assert!(matches!(&error, OrderError::StandIn { handle: told } if told == handle), "{error}");
+        assert!(error.to_string().contains("kill the agent"), "{error}");
+        assert!(control.now().kills.is_empty());
+        assert!(!control.resume(session(handle), "", &me()).await.unwrap().changed, "one from before may be taken back");
+    }
+    for handle in ["a@b.co", "[redacted:"] {
+        assert!(control.kill(session(handle), "x", &me()).await.unwrap().changed, "{handle}");
+    }
+}
+
+#[tokio::test]
 async fn an_order_of_another_replica_is_folded_before_the_next_one() {
     let journal = Arc::new(Memory::new());
     let (one, two) = (open(&journal).await, open(&journal).await);

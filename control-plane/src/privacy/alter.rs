@@ -196,6 +196,9 @@ fn in_ask(rewriter: &mut Rewriter<'_>, ask: &mut v1::Ask) {
         head.path = path.into();
     }
     for header in &mut head.headers {
+        if let Some(name) = rewriter.bytes(&header.name) {
+            header.name = name.into();
+        }
         if let Some(value) = rewriter.header(&header.value) {
             header.value = value.into();
         }

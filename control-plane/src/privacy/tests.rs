@@ -66,8 +66,9 @@ async fn nothing_personal_is_given_in_any_kind_of_body() {
         principal: "spiffe://a/agent/x".into(),
         ..v1::ApprovalRequest::default()
     };
-    let header = v1::Header { name: Bytes::new(), value: Bytes::from_static(b"a@b.co") };
-    let head = v1::Head { path: Bytes::from_static(b"/u?m=a%40b.co"), headers: vec![header], ..v1::Head::default() };
+    let header = |name, value| v1::Header { name: Bytes::from_static(name), value: Bytes::from_static(value) };
+    let headers = vec![header(b"mcp-param-to", b"a@b.co"), header(b"mcp-param-4111111111111111", b"1")];
+    let head = v1::Head { path: Bytes::from_static(b"/u?m=a%40b.co"), headers, ..v1::Head::default() };
     let claim = v1::Claim { name: "sub".into(), value: "anna@idp.example".into(), unreadable: false };
     let ask = v1::Ask { head: Some(head), body: Bytes::from_static(b"a@b.co"), claims: vec![claim], ..v1::Ask::default() };
     let bodies: [(What, Vec<u8>); 6] = [
@@ -114,7 +115,7 @@ async fn nothing_personal_is_given_in_any_kind_of_body() {
     let holds = |bytes: &[u8], part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     for (what, body) in bodies {
         let (given, altered) = altering.given(&what, &body).unwrap().unwrap();
-        for part in [&b"a@b.co"[..], b"a%40b.co", &[7; 32]] {
+        for part in [&b"a@b.co"[..], b"a%40b.co", b"4111111111111111", &[7; 32]] {
             assert!(!holds(&given, part), "{what:?}: {}", String::from_utf8_lossy(&given));
         }
         assert_eq!((altered.pii(), altered.left_out), (v1::Pii::Redact, false));
@@ -125,6 +126,7 @@ async fn nothing_personal_is_given_in_any_kind_of_body() {
         assert!(altering.given(&what, b"\xff").is_err(), "{what:?}");
         if let What::Decision(_) = what {
             assert!(holds(&given, b"anna@idp.example"), "whom a token names is an identity");
+            assert!(holds(&given, b"mcp-param-to") && holds(&given, b"mcp-param-[redacted:card]"));
         }
     }
     let flood = What::Flood(v1::FloodRecord::default());

@@ -8,6 +8,7 @@ mod email;
 mod iban;
 mod number;
 mod place;
+mod reading;
 mod rewrite;
 mod secret;
 mod text;
@@ -28,6 +29,9 @@ pub enum Pii {
     /// `[email:TOKEN]`: the same for the same.
     Tokenise,
 }
+
+/// What stands before the kind where nothing else is told.
+const REDACTED: &str = "redacted";
 
 /// Kinds, those that win first: of two that begin and end at the same place the first one names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,6 +87,18 @@ fn apart(text: &Text<'_>, mut hits: Vec<Hit>) -> Vec<Hit> {
         }
     }
     apart
+}
+
+/// Whether `text` holds what is written in the place of something personal: `[redacted:KIND]` or `[KIND:TOKEN]`.
+#[must_use]
+pub fn holds_stand_in(text: &str) -> bool {
+    text.split('[').skip(1).any(|rest| {
+        let Some((kind, end)) = rest.split_once(':') else { return false };
+        let Some((name, _)) = end.split_once(']') else { return false };
+        let is_kind = |name: &str| Kind::ALL.iter().any(|kind| kind.name() == name);
+        let is_token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        kind == REDACTED && is_kind(name) || is_kind(kind) && is_token
+    })
 }
 
 // === impl Pii ===

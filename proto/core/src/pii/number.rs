@@ -121,7 +121,10 @@ fn card(text: &Text<'_>, groups: &[Group]) -> Option<Found> {
             break;
         }
         digits.push_str(group.text(text));
-        if CARD_DIGITS.contains(&digits.len()) && passes_luhn(&digits) && text.ends_word(group.end) {
+        if CARD_DIGITS.contains(&digits.len())
+            && passes_luhn(&digits)
+            && (text.ends_word(group.end) || ends_whole(text, group.end))
+        {
             found = Some(Found { start: first.start, groups: count + 1, end: group.end, normal: digits.clone() });
         }
         if group.len() < CARD_GROUP_DIGITS_MIN {
@@ -129,6 +132,26 @@ fn card(text: &Text<'_>, groups: &[Group]) -> Option<Found> {
         }
     }
     found
+}
+
+/// Whether an exponent stands here that changes nothing.
+fn ends_whole(text: &Text<'_>, at: usize) -> bool {
+    let sign = at + 1;
+    let from = sign + usize::from(text.is(sign, |byte| matches!(byte, b'+' | b'-')));
+    let end = text.end_of(from, |byte| byte == b'0');
+    text.is(at, |byte| matches!(byte, b'e' | b'E')) && end > from && text.ends_word(end)
+}
+
+/// The digits of what a number of JSON is without its fraction, as far as a card's would be. None: it has more, or none.
+pub(super) fn whole(raw: &str) -> Option<String> {
+    let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
+    let (before, behind) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let before = before.trim_start_matches('-');
+    let shift: isize = exponent.parse().ok()?;
+    let len = before.len().checked_add_signed(shift)?;
+    let zeros = before.chars().chain(behind.chars()).take_while(|c| *c == '0').count();
+    let digits = before.chars().chain(behind.chars()).chain(core::iter::repeat('0'));
+    CARD_DIGITS.contains(&len.checked_sub(zeros)?).then(|| digits.take(len).skip(zeros).collect())
 }
 
 fn passes_luhn(digits: &str) -> bool {

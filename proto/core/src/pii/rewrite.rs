@@ -1,10 +1,10 @@
 //! Writes something else in the place of what is personal. JSON stays JSON: strings and names are looked at as they are read,
 //! all other bytes stay as they were.
 
-use super::{Hit, Kind, find};
+use super::reading::{self, Written};
+use super::{Hit, Kind, REDACTED, find, number};
 use crate::fold;
 use crate::json::write_string;
-use alloc::borrow::Cow;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
@@ -62,7 +62,11 @@ impl<'a> Rewriter<'a> {
 
     /// None: there is nothing personal in it.
     pub fn text(&mut self, text: &str) -> Option<String> {
-        let hits = find(text);
+        self.written(text, Written::Plain)
+    }
+
+    fn written(&mut self, text: &str, written: Written) -> Option<String> {
+        let hits = reading::find(text, written);
         (!hits.is_empty()).then(|| self.splice(text, &hits))
     }
 
@@ -117,22 +121,17 @@ impl<'a> Rewriter<'a> {
         self.text(rewritten.as_deref().unwrap_or(text)).or(rewritten)
     }
 
-    /// A string of JSON, as it is read.
+    /// A string of JSON, as it is read. What stands in a place has nothing to escape, however deep it is.
     fn string(&mut self, raw: &str) -> Option<String> {
         let inner = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
-        let Some(read) = unescaped(inner) else { return self.text(inner).map(|text| format!("\"{text}\"")) };
-        let text = self.text(&read)?;
-        let mut out = String::new();
-        // Text grows, and growing cannot fail.
-        let _ = write_string(&mut out, &text);
-        Some(out)
+        self.written(inner, Written::Escaped).map(|text| format!("\"{text}\""))
     }
 
     /// A number that is a card's becomes a string.
     fn number(&mut self, raw: &str) -> Option<String> {
-        let hits: Vec<Hit> = find(raw).into_iter().filter(|hit| hit.kind == Kind::Card).collect();
-        let [hit] = hits.as_slice() else { return None };
-        let whole = Hit { start: 0, end: raw.len(), ..hit.clone() };
+        let card = |text: &str| find(text).into_iter().find(|hit| hit.kind == Kind::Card);
+        let hit = card(raw).or_else(|| number::whole(raw).and_then(|digits| card(&digits)))?;
+        let whole = Hit { start: 0, end: raw.len(), ..hit };
         Some(format!("\"{}\"", self.splice(raw, &[whole])))
     }
 
@@ -151,7 +150,7 @@ impl<'a> Rewriter<'a> {
         let count = self.counts.entry(hit.kind).or_default();
         *count = count.saturating_add(1);
         match &self.how {
-            How::Redact => format!("[redacted:{}]", hit.kind.name()),
+            How::Redact => format!("[{REDACTED}:{}]", hit.kind.name()),
             How::Tokenise(token) => format!("[{}:{}]", hit.kind.name(), token(hit.kind, &hit.normal)),
         }
     }
@@ -160,46 +159,6 @@ impl<'a> Rewriter<'a> {
 /// What stands between the pieces of JSON, the letters of its three words included.
 fn is_between(byte: u8) -> bool {
     byte.is_ascii_lowercase() || matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'{' | b'}' | b'[' | b']' | b',' | b':')
-}
-
-/// As JSON reads it; none where it cannot be read so.
-fn unescaped(inner: &str) -> Option<Cow<'_, str>> {
-    if !inner.contains('\\') {
-        return Some(Cow::Borrowed(inner));
-    }
-    let mut out = String::with_capacity(inner.len());
-    let mut chars = inner.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            out.push(c);
-            continue;
-        }
-        out.push(match chars.next()? {
-            same @ ('"' | '\\' | '/') => same,
-            'b' => '\u{8}',
-            'f' => '\u{c}',
-            'n' => '\n',
-            'r' => '\r',
-            't' => '\t',
-            'u' => escaped(&mut chars)?,
-            _ => return None,
-        });
-    }
-    Some(Cow::Owned(out))
-}
-
-fn escaped(chars: &mut core::str::Chars<'_>) -> Option<char> {
-    let mut unit = || (0..4).try_fold(0, |unit: u32, _| Some(unit * 16 + chars.next()?.to_digit(16)?));
-    let first = unit()?;
-    if !(0xd800..0xdc00).contains(&first) {
-        return char::from_u32(first);
-    }
-    if (chars.next()?, chars.next()?) != ('\\', 'u') {
-        return None;
-    }
-    let second = (0..4).try_fold(0, |unit: u32, _| Some(unit * 16 + chars.next()?.to_digit(16)?))?;
-    let low = second.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
-    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + low)
 }
 
 /// Two names that differed in nothing else get a number, so that no reader takes the object for another one.
@@ -221,7 +180,7 @@ fn apart(json: &str) -> String {
         }
         let raw = json.get(start + 1..end.saturating_sub(1)).unwrap_or_default();
         let Some(names) = open.last_mut() else { continue };
-        let name = unescaped(raw).unwrap_or(Cow::Borrowed(raw));
+        let name = reading::unescaped(raw);
         if names.insert(fold::key(&name).into_owned()) {
             continue;
         }

@@ -1,5 +1,6 @@
 //! Each kind by its hits and its near misses, what is written in their places, and what a hostile text costs.
 
+use super::reading::{NESTED_MAX, Written, readings};
 use super::*;
 use crate::json::{Bounds, Keys, read};
 use alloc::format;
@@ -55,6 +56,15 @@ fn email_addresses_are_found() {
         "a@b..co",
         "a@-.co",
         "user@host:22",
+        // Known, and said in decision 0017.
+        "user@[192.0.2.1]",
+        "\"anna lee\"@b.co",
+        "a%2540b.co",
+        "a&#64;b.co",
+        "a＠b.co",
+        "a\u{200b}@b.co",
+        "YUBiLmNv",
+        "a\0@\0b\0.\0c\0o\0",
     ]);
 }
 
@@ -108,6 +118,7 @@ fn cards_are_found() {
         ("6304000000000000000", "‹card›"),
         ("4111 1111 1111 1111 5555 5555 5555 4444", "‹card› ‹card›"),
         ("no. 12 4111 1111 1111 1111", "no. 12 ‹card›"),
+        ("4111111111111111e0, 4111111111111111E+00", "‹card›e0, ‹card›E+00"),
     ]);
     check_misses(&[
         "4111111111111112",
@@ -117,11 +128,17 @@ fn cards_are_found() {
         "1700000000000000",
         "x4111111111111111",
         "4111111111111111x",
+        "4111111111111111e",
+        "4111111111111111e5",
+        "4111111111111111e0x",
+        "4111111111111111e+",
         "_4111111111111111",
         "4111.1111.1111.1111",
         "0.4111111111111111",
         "4111  1111 1111 1111",
         "41 11 11 11 11 11 11 11",
+        "４１１１１１１１１１１１１１１１",
+        "4111\u{200b}111111111111",
     ]);
 }
 
@@ -232,31 +249,79 @@ fn json_stays_json_and_keeps_its_other_bytes() {
         (r#"{"X c@d.de":1,"x a@b.co":2}"#, r#"{"X [redacted:email]":1,"x [redacted:email]#2":2}"#),
         (r"[4111111111111111,4111111111111112]", r#"["[redacted:card]",4111111111111112]"#),
         (r"[4111111111111111.0]", r#"["[redacted:card]"]"#),
+        (r"[5555555555554444e0,-5555555555554444E-0]", r#"["[redacted:card]","[redacted:card]"]"#),
+        (r"[555555555555444.4e1,5.555555555554444e+15]", r#"["[redacted:card]","[redacted:card]"]"#),
+        (r"[0.04111111111111111e17,411111111111111100e-2]", r#"["[redacted:card]","[redacted:card]"]"#),
+        (r"[6304e15]", r#"["[redacted:card]"]"#),
+        (r#"["{\"n\":5555555555554444e0}"]"#, r#"["{\"n\":[redacted:card]e0}"]"#),
         (r#"["{\"to\":\"a@b.co\"}"]"#, r#"["{\"to\":\"[redacted:email]\"}"]"#),
+        (r#"{"a":"\ud83d\ude00 a@b.co \u00fc"}"#, r#"{"a":"\ud83d\ude00 [redacted:email] \u00fc"}"#),
+        // Within a string, with escapes of its own.
+        (
+            r#"["{\"to\":\"j\\u00fcrgen@m\\u00fcnchen.example\",\"n\":\"\\u00fc\"}"]"#,
+            r#"["{\"to\":\"[redacted:email]\",\"n\":\"\\u00fc\"}"]"#,
+        ),
+        (r#"["\"a\\u0040b.co\""]"#, r#"["\"[redacted:email]\""]"#),
+        (r#"{"\"a\\u0040b.co\"":1}"#, r#"{"\"[redacted:email]\"":1}"#),
+        (r#"["\"to\\na@b.co\\n\""]"#, r#"["\"to[redacted:email]\\n\""]"#),
     ];
     let bounds = Bounds { depth_max: 64, number_bytes_max: 64, values_max: 64 };
     for (json, expected) in cases {
         assert_eq!(redacted(|rewriter| rewriter.json(json.as_bytes())).as_deref(), Some(expected));
         assert!(read(expected.as_bytes(), bounds, Keys::Folded).is_ok(), "{expected}");
     }
-    for same in [r#"{"to":"b.co","n":[5552234567,-1e5]}"#, "", "null", r#"{"a":"\ud800"}"#] {
+    for same in [
+        r#"{"to":"b.co","n":[5552234567,-1e5]}"#,
+        "[5555555555554445e0,555555555555444.5e1,5555555555554444e4,5555555555554444e-4]",
+        "[6304e16,4e99999999999999999999,4e-99999999999999999999,0.5e0,1.7e308]",
+        "",
+        "null",
+        r#"{"a":"\ud800"}"#,
+        r#"["{\"to\":\"a\\u0041b.co\",\"x\":\"@\\u0020b.co\"}"]"#,
+    ] {
         assert_eq!(redacted(|rewriter| rewriter.json(same.as_bytes())), None, "{same}");
     }
 }
 
 #[test]
 fn what_is_no_json_is_a_text() {
-    let cases: [(&[u8], &[u8]); 5] = [
+    let cases: [(&[u8], &[u8]); 13] = [
         (b"to a@b.co", b"to [redacted:email]"),
         (b"{\"to\":\"a@b.co", b"{\"to\":\"[redacted:email]"),
         (b"\xff a@b.co \xfe", b"\xff [redacted:email] \xfe"),
         (b"{\"to\":\"a@b.co\\ud800\"}", b"{\"to\":\"[redacted:email]\\ud800\"}"),
+        (b"{\"to\":\"a\\u0040b.co\\ud800\"}", b"{\"to\":\"[redacted:email]\\ud800\"}"),
+        (b"{\"to\":\"\\ud800\\u0061@b.co\\x\"}", b"{\"to\":\"\\ud800[redacted:email]\\x\"}"),
+        // Cut in the middle.
+        (b"{\"to\":\"a\\u0040b.co\", \"x", b"{\"to\":\"[redacted:email]\", \"x"),
+        (b"{\"to\":\"a\\u0040b.co", b"{\"to\":\"[redacted:email]"),
+        (b"{\"to\":\"a\\u0040b.co \\u00", b"{\"to\":\"[redacted:email] \\u00"),
+        (b"[\"{\\\"to\\\":\\\"a\\\\u0040b.co", b"[\"{\\\"to\\\":\\\"[redacted:email]"),
+        (b"\"a\\u0040b.co \xff\"", b"\"[redacted:email] \xff\""),
+        (b"{\"to\":\"a\\u004b.co\\ud800", b""),
         (b"\"\\", b""),
     ];
     for (text, expected) in cases {
         let rewritten = Rewriter::new(How::Redact).json(text);
         assert_eq!(rewritten.as_deref(), Some(expected).filter(|expected| !expected.is_empty()));
     }
+}
+
+#[test]
+fn strings_within_strings_are_read_to_a_depth() {
+    for (nested, is_found) in [(0, true), (NESTED_MAX, true), (NESTED_MAX + 1, false)] {
+        let text = format!("\"a{}u0040b.co\"", "\\".repeat(1 << nested));
+        let expected = is_found.then(|| "\"[redacted:email]\"".into());
+        assert_eq!(redacted(|rewriter| rewriter.json(text.as_bytes())), expected, "{text}");
+    }
+    let token = |_: Kind, normal: &str| normal.replace('@', "-at-");
+    let same = [r#""a@b.co""#, r#""\u0061\u0040b.co""#, r#""\"\\na@b.co\"""#, r#""x\na@b.co""#];
+    for json in same {
+        let rewritten = Rewriter::new(How::Tokenise(&token)).json(json.as_bytes()).unwrap();
+        assert!(String::from_utf8(rewritten).unwrap().contains("[email:a-at-b.co]"), "{json}");
+    }
+    let name = Rewriter::new(How::Tokenise(&token)).text(r"corp\nick@b.co");
+    assert_eq!(name.as_deref(), Some("corp[email:nick-at-b.co]"));
 }
 
 #[test]
@@ -291,6 +356,33 @@ fn tokens_stand_for_what_they_are_made_of_and_are_not_found_again() {
 }
 
 #[test]
+fn what_stands_in_a_place_is_told_from_what_was_written() {
+    let token = |_: Kind, _: &str| "hbcdefghijklmnopqrst".into();
+    for (how, text) in [(How::Redact, "a@b.co"), (How::Tokenise(&token), "a@b.co"), (How::Redact, "run 7 of a@b.co, [x:y]")] {
+        assert!(!holds_stand_in(text));
+        assert!(holds_stand_in(&Rewriter::new(how).text(text).unwrap()), "{text}");
+    }
+    for kind in Kind::ALL {
+        assert!(holds_stand_in(&format!("a [b [redacted:{}]", kind.name())), "{kind:?}");
+        assert!(holds_stand_in(&format!("[[{}:x1]", kind.name())), "{kind:?}");
+    }
+    for text in [
+        "",
+        "[",
+        "[:]",
+        "[redacted:]",
+        "[redacted:name]",
+        "[redacted:email",
+        "redacted:email]",
+        "[email:]",
+        "[email:a b]",
+        "[mail:x]",
+    ] {
+        assert!(!holds_stand_in(text), "{text}");
+    }
+}
+
+#[test]
 fn a_hostile_text_costs_no_more_than_its_length() {
     const BYTES: usize = 1 << 20;
     /// Looks at a byte, all kinds together.
@@ -304,6 +396,8 @@ fn a_hostile_text_costs_no_more_than_its_length() {
         "1",
         "1 ",
         "4111 ",
+        "4111111111111111e0",
+        "4111111111111111e",
         "12-",
         "+1",
         "+1 ",
@@ -326,14 +420,23 @@ fn a_hostile_text_costs_no_more_than_its_length() {
         "-----BEGIN A",
         "-----END ",
         "\\",
+        "\\u0040",
+        "\\u005c",
+        "\\ud800",
+        "\\\\na@b.co",
         "ü@ü.",
         "\u{a0}1",
     ];
     for part in parts {
         let hostile = part.repeat(BYTES / part.len());
-        let text = Text::new(&hostile);
-        find_in(&text);
-        assert!(text.looks() <= LOOKS * BYTES as u64, "{part}: {} looks", text.looks());
+        let readings = readings(&hostile, Written::Plain);
+        assert!(readings.len() <= NESTED_MAX + 2, "{part}");
+        for reading in readings {
+            assert!(reading.text.len() <= hostile.len(), "what is read is no longer than what is written");
+            let text = Text::new(&reading.text);
+            find_in(&text);
+            assert!(text.looks() <= LOOKS * BYTES as u64, "{part}: {} looks", text.looks());
+        }
     }
 }
 
