@@ -2,6 +2,7 @@
 //! the gate, where `agentgate approve show` shows them to somebody who may see them.
 
 use crate::approval::News;
+use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
 use agentgate_proto::v1::{Approval, ApprovalRequest, ApprovalState};
 use prost::Message as _;
@@ -13,6 +14,8 @@ use std::time::Duration;
 pub(super) struct Message {
     /// The same for the same event, in whatever life of the process it is told.
     pub(super) id: String,
+    /// What it tells of.
+    pub(super) approval: Digest,
     /// Exactly the bytes that are signed and sent.
     pub(super) body: String,
     /// It tells how an approval was decided.
@@ -59,6 +62,7 @@ impl Message {
         let left_us = Time::from_micros(approval.expires_at_us).micros_since(now);
         Some(Self {
             id: format!("{}_{event}", approval.id),
+            approval: news.id,
             body,
             is_decision: approval.state() != ApprovalState::Pending,
             number: 0,
