@@ -13,6 +13,7 @@ use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use bytes::Bytes;
 use prost::Message;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 async fn session(journal: &Arc<Memory>, limits: Limits) -> Result<Session, PastError> {
@@ -365,6 +366,24 @@ async fn a_line_that_was_purged_before_it_became_known_names_nobody() {
         session.flooded(2, at, &flood, &names);
         let named: Vec<bool> = seen(&session).0.iter().map(|trace| !trace.principal.is_empty()).collect();
         assert_eq!(named, [!is_purged; 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_its_owners_alone_whatever_was_there() {
+    let (journal, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+    let file = folder.path().join("traces.snapshot");
+    let session = session(&journal, Limits::default()).await.unwrap();
+    decide(&session, 1, v1::Verdict::Deny, "read_note", 1).await;
+    for before in [None, Some("partial"), Some("snapshot")] {
+        if let Some(extension) = before {
+            let open = file.with_extension(extension);
+            std::fs::write(&open, "left behind").unwrap();
+            std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        session.save(&file, session.folded()).await;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{before:?}");
+        assert!(super::snapshot::read(&session, &file).await.unwrap().is_some(), "{before:?}");
     }
 }
 
