@@ -256,7 +256,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let waiting = (config.approvals.clone(), config.limits.clone());
     let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await?);
     let privacy = Arc::new(Privacy::new(config.privacy.clone(), Arc::clone(&bodies)));
-    let told = (Arc::clone(&journal), Arc::clone(&approvals));
+    let told = (Arc::clone(&journal), Arc::clone(&approvals), Arc::clone(&privacy));
     let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys, told)?);
     let quota = Arc::new(Quota::open(&bodies, clock.clone(), &config.quotas).await.map_err(PastError::Read)?);
     let rooms = Rooms {

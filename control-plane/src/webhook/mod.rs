@@ -14,6 +14,7 @@ use crate::body::Keys;
 use crate::clock::Clock;
 use crate::config::WebhookTarget;
 use crate::journal::Journal;
+use crate::privacy::Privacy;
 use crate::rarely::Rarely;
 use agentgate_core::error::chain;
 use hyper::StatusCode;
@@ -47,6 +48,7 @@ pub struct Webhook {
     clock: Clock,
     keys: Keys,
     approvals: Arc<Approvals>,
+    privacy: Arc<Privacy>,
     waiting: Waiting,
     trouble: Mutex<Option<String>>,
     warned: Rarely,
@@ -74,7 +76,7 @@ impl Webhook {
         config: Option<&WebhookTarget>,
         clock: Clock,
         keys: Keys,
-        (journal, approvals): (Arc<dyn Journal>, Arc<Approvals>),
+        (journal, approvals, privacy): (Arc<dyn Journal>, Arc<Approvals>, Arc<Privacy>),
     ) -> Result<Self, WebhookError> {
         let target = config.map(|config| Target::open(config, &clock)).transpose()?;
         metrics::gauge!("agentgate_webhook_waiting").set(0.0);
@@ -83,6 +85,7 @@ impl Webhook {
             clock,
             keys,
             approvals,
+            privacy,
             waiting: Waiting::default(),
             trouble: Mutex::default(),
             warned: Rarely::default(),
@@ -121,7 +124,7 @@ impl Webhook {
                 }
             };
             match news {
-                Ok(news) => self.tell(&news),
+                Ok(news) => self.tell(&news).await,
                 Err(RecvError::Lagged(missed)) => {
                     ended("dropped", missed);
                     self.tell_again().await;
@@ -137,12 +140,16 @@ impl Webhook {
             tracing::warn!(%error, "what approvers were told of cannot be read; they are told again");
             told::Known::default()
         });
-        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
-        let untold = self.approvals.decided().into_iter().filter_map(|news| Message::of(&news, now, elapsed));
-        for message in untold.filter(|message| message.until > elapsed && !known.has(&message.id)) {
-            self.put(message);
+        for news in self.approvals.decided() {
+            let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
+            let message = Message::of(&news, &self.privacy, (now, elapsed)).await;
+            if let Some(message) = message.filter(|message| message.until > elapsed && !known.has(&message.id)) {
+                self.put(message);
+            }
         }
-        self.approvals.waiting().iter().for_each(|news| self.tell(news));
+        for news in self.approvals.waiting() {
+            self.tell(&news).await;
+        }
     }
 
     /// Nobody has to tell this any more. A request is told in each life while it waits.
@@ -154,8 +161,9 @@ impl Webhook {
         }
     }
 
-    fn tell(&self, news: &News) {
-        if let Some(message) = Message::of(news, self.clock.now(), self.clock.elapsed()) {
+    async fn tell(&self, news: &News) {
+        let moment = (self.clock.now(), self.clock.elapsed());
+        if let Some(message) = Message::of(news, &self.privacy, moment).await {
             self.put(message);
         }
     }
