@@ -342,13 +342,13 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         epoch: Epoch(random(keys)?),
         asked: Arc::default(),
     };
-    let given = (Arc::clone(&bodies), privacy);
+    let given = (Arc::clone(&bodies), Arc::clone(&privacy));
     let evidence = Arc::new(Evidence::new(given, clock.clone(), Arc::clone(&log), config.limits.body_bytes_max));
     let services = Services {
         trace: TraceRpc::new(Arc::clone(&session), leaving.clone()),
         status: Arc::clone(&status),
         control: ControlRpc { control, identity: Arc::clone(&identity) },
-        approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity) },
+        approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity), privacy },
         policy: PolicyRpc { history, leaving: leaving.clone() },
         transparency: TransparencyRpc(Arc::clone(&log)),
         evidence: EvidenceRpc { evidence, identity: Arc::clone(&identity), leaving: leaving.clone() },

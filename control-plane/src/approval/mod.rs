@@ -67,6 +67,8 @@ pub enum ApprovalError {
     Unknown(#[source] AppendError),
     #[error("the journal cannot be read")]
     Read(#[source] FetchError),
+    #[error("what it says cannot be altered as its tenant's records are, and is shown to approvers alone")]
+    Unaltered(#[source] KeyError),
     #[error("the order cannot be sealed, and nothing was granted or denied")]
     Keys(#[source] KeyError),
 }
