@@ -51,7 +51,9 @@ impl From<ApprovalError> for Status {
             ApprovalError::Absent(_) => Code::NotFound,
             ApprovalError::Ambiguous { .. } | ApprovalError::Refused(_) => Code::FailedPrecondition,
             ApprovalError::Erased => Code::DataLoss,
-            ApprovalError::Journal(_) | ApprovalError::Read(_) | ApprovalError::Keys(_) => Code::Unavailable,
+            ApprovalError::Journal(_) | ApprovalError::Read(_) | ApprovalError::Unaltered(_) | ApprovalError::Keys(_) => {
+                Code::Unavailable
+            }
             ApprovalError::Unknown(_) => Code::Unknown,
         };
         Self::new(code, agentgate_core::error::chain(&error))

@@ -256,7 +256,8 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let waiting = (config.approvals.clone(), config.limits.clone());
     let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await?);
     let privacy = Arc::new(Privacy::new(config.privacy.clone(), Arc::clone(&bodies)));
-    let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys, Arc::clone(&journal))?);
+    let told = (Arc::clone(&journal), Arc::clone(&approvals), Arc::clone(&privacy));
+    let webhook = Arc::new(Webhook::open(config.approvals.webhook.as_ref(), clock.clone(), keys, told)?);
     let quota = Arc::new(Quota::open(&bodies, clock.clone(), &config.quotas).await.map_err(PastError::Read)?);
     let rooms = Rooms {
         heard: Arc::clone(&identity.heard),
@@ -341,14 +342,13 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         epoch: Epoch(random(keys)?),
         asked: Arc::default(),
     };
-    let told = Arc::clone(&approvals);
-    let given = (Arc::clone(&bodies), privacy);
+    let given = (Arc::clone(&bodies), Arc::clone(&privacy));
     let evidence = Arc::new(Evidence::new(given, clock.clone(), Arc::clone(&log), config.limits.body_bytes_max));
     let services = Services {
         trace: TraceRpc::new(Arc::clone(&session), leaving.clone()),
         status: Arc::clone(&status),
         control: ControlRpc { control, identity: Arc::clone(&identity) },
-        approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity) },
+        approvals: ApprovalsRpc { approvals, identity: Arc::clone(&identity), privacy },
         policy: PolicyRpc { history, leaving: leaving.clone() },
         transparency: TransparencyRpc(Arc::clone(&log)),
         evidence: EvidenceRpc { evidence, identity: Arc::clone(&identity), leaving: leaving.clone() },
@@ -388,7 +388,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(Arc::clone(&session).indexing(snapshot.clone()));
     chores.spawn(Arc::clone(&quota).watching());
     chores.spawn(policy.watch());
-    chores.spawn(webhook.telling(told));
+    chores.spawn(webhook.telling());
     chores.spawn(Arc::clone(&decide).sweeping());
     chores.spawn(watch_certificates(identity, clock));
     chores.spawn(upkeep());

@@ -36,7 +36,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("agentgate_records_not_followed_total", "Times that the records of other replicas could not be followed, by reason"),
     ("agentgate_purges_delayed_total", "Purges that could not be carried out at once; all are tried again"),
     ("agentgate_quota_refused_total", "Calls refused because their tenant's share of the journal was used up"),
-    ("agentgate_webhook_messages_total", "Messages to approvers that are over, by end: sent, failed or dropped"),
+    ("agentgate_webhook_messages_total", "Messages to approvers that are over, by end: sent, failed, dropped or erased"),
     ("agentgate_witness_answers_total", "Questions to witnesses, by end: cosigned, failed, fork"),
     ("agentgate_anchors_total", "Checkpoints that were anchored"),
     ("agentgate_anchor_attempts_failed_total", "Attempts to anchor a checkpoint that failed; all are tried again"),

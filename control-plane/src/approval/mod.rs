@@ -20,7 +20,7 @@ use agentgate_proto::v1;
 use prost::Message as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use thiserror::Error;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 pub use step::{Asked, Step, scope, step_ids};
 use view::View;
@@ -67,6 +67,8 @@ pub enum ApprovalError {
     Unknown(#[source] AppendError),
     #[error("the journal cannot be read")]
     Read(#[source] FetchError),
+    #[error("what it says cannot be altered as its tenant's records are, and is shown to approvers alone")]
+    Unaltered(#[source] KeyError),
     #[error("the order cannot be sealed, and nothing was granted or denied")]
     Keys(#[source] KeyError),
 }
@@ -91,6 +93,8 @@ pub struct Approvals {
     /// Approvers are served one after the other.
     deciding: tokio::sync::Mutex<()>,
     news: broadcast::Sender<News>,
+    /// Changes whenever some were erased.
+    erased: watch::Sender<()>,
 }
 
 // === impl Approvals ===
@@ -141,6 +145,26 @@ impl Approvals {
     /// The keys of sessions were erased: what was asked for under them is known to nobody any longer, and granted to nobody.
     pub fn forget(&self, sessions: &[SessionId]) {
         self.view().erase(&sessions.iter().copied().collect());
+        self.erased.send_replace(());
+    }
+
+    /// Whether this approval may still be spoken of: not when it was purged, whoever ordered it, carried out or not.
+    #[must_use]
+    pub fn is_known(&self, id: &Digest) -> bool {
+        let session = self.view().session_of(id);
+        session.is_some_and(|session| !self.bodies.is_purged(session))
+    }
+
+    /// Returns once this approval is known no longer.
+    pub async fn forgotten(&self, id: &Digest) {
+        let mut erased = self.erasures();
+        while self.is_known(id) && erased.changed().await.is_ok() {}
+    }
+
+    /// Changes whenever some approvals were erased.
+    #[must_use]
+    pub fn erasures(&self) -> watch::Receiver<()> {
+        self.erased.subscribe()
     }
 
     /// A step is durable: it counts from here on.

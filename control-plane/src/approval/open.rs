@@ -13,7 +13,7 @@ use agentgate_proto::v1::approval_record::What;
 use prost::Message as _;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Records of the stream read at once.
 const PAGE: u32 = 256;
@@ -48,10 +48,10 @@ impl Approvals {
                 view.apply(&step);
             }
         }
-        let news = broadcast::Sender::new(NEWS_MAX);
+        let (news, erased) = (broadcast::Sender::new(NEWS_MAX), watch::Sender::new(()));
         let moments = Moments::after(clock.clone(), view.newest());
         let (view, folded, deciding) = (Mutex::new(view), tokio::sync::Mutex::new(newest), tokio::sync::Mutex::default());
-        Ok(Self { bodies, clock, moments, config, limits, view, folded, deciding, news })
+        Ok(Self { bodies, clock, moments, config, limits, view, folded, deciding, news, erased })
     }
 
     /// Takes up the steps that others wrote, as far as the journal has any.

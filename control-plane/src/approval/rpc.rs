@@ -1,8 +1,10 @@
-//! The gRPC edge of approvals: wire in, wire out. Each rpc says which role it takes.
+//! The gRPC edge of approvals: wire in, wire out. Each rpc says which role it takes, and shows what somebody wrote as it came
+//! to approvers alone.
 
 use super::{ApprovalError, Approvals};
 use crate::config::Role;
-use crate::identity::{Identity, rpc::operator};
+use crate::identity::{Identity, rpc::has_role, rpc::operator};
+use crate::privacy::Privacy;
 use agentgate_core::approval::Order;
 use agentgate_core::digest::Digest;
 use agentgate_proto::v1;
@@ -13,6 +15,19 @@ use tonic::{Request, Response, Status};
 pub struct ApprovalsRpc {
     pub approvals: Arc<Approvals>,
     pub identity: Arc<Identity>,
+    pub privacy: Arc<Privacy>,
+}
+
+// === impl ApprovalsRpc ===
+
+impl ApprovalsRpc {
+    /// As whoever asks may see it: an approver must see what he approves.
+    async fn shown_to<T>(&self, request: &Request<T>, approval: v1::Approval) -> Result<v1::Approval, ApprovalError> {
+        if has_role(&self.identity, request, Role::ApprovalAdmin) {
+            return Ok(approval);
+        }
+        self.privacy.shown(approval).await.map_err(ApprovalError::Unaltered)
+    }
 }
 
 #[tonic::async_trait]
@@ -22,7 +37,11 @@ impl v1::approvals_server::Approvals for ApprovalsRpc {
         request: Request<v1::ListApprovalsRequest>,
     ) -> Result<Response<v1::ListApprovalsResponse>, Status> {
         self.approvals.look_again().await?;
-        Ok(Response::new(v1::ListApprovalsResponse { approvals: self.approvals.list(request.get_ref().all) }))
+        let mut approvals = Vec::new();
+        for approval in self.approvals.list(request.get_ref().all) {
+            approvals.push(self.shown_to(&request, approval).await?);
+        }
+        Ok(Response::new(v1::ListApprovalsResponse { approvals }))
     }
 
     async fn show_approval(
@@ -31,6 +50,7 @@ impl v1::approvals_server::Approvals for ApprovalsRpc {
     ) -> Result<Response<v1::ShowApprovalResponse>, Status> {
         self.approvals.look_again().await?;
         let approval = self.approvals.show(&request.get_ref().id).await?;
+        let approval = self.shown_to(&request, approval).await?;
         Ok(Response::new(v1::ShowApprovalResponse { approval: Some(approval) }))
     }
 

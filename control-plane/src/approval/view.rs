@@ -210,6 +210,11 @@ impl View {
         Some((entry.wire(at), entry.body.clone()))
     }
 
+    /// Under whose key it was asked for.
+    pub(super) fn session_of(&self, id: &Digest) -> Option<SessionId> {
+        self.entries.get(id).and_then(|entry| SessionId::of(&entry.body))
+    }
+
     pub(super) fn list(&self, all: bool, at: Time) -> Vec<v1::Approval> {
         let newest = self.order.iter().rev().filter_map(|(_, id)| self.entries.get(id));
         newest.filter(|entry| all || entry.is_open(at)).map(|entry| entry.wire(at)).collect()

@@ -40,6 +40,11 @@ pub fn operator<T>(identity: &Identity, request: &Request<T>, role: Role) -> Res
     identity.operator(&peer, role).map_err(|why| refused(identity, why))
 }
 
+/// Whether the operator who called has the role. Nobody is turned away by it.
+pub fn has_role<T>(identity: &Identity, request: &Request<T>, role: Role) -> bool {
+    peer(request.extensions()).is_ok_and(|peer| identity.operator(&peer, role).is_ok())
+}
+
 /// The other end of the connection that a request came on.
 fn peer(extensions: &Extensions) -> Result<Arc<Peer>, Status> {
     extensions.get::<Arc<Peer>>().cloned().ok_or_else(|| Refused::Nobody.into())

@@ -23,7 +23,7 @@ use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -299,7 +299,8 @@ fn ended() -> AppendError {
 
 fn locked(directory: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Io { directory: directory.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(directory.join("lock")).map_err(failed)?;
+    let file =
+        File::options().create(true).truncate(false).write(true).mode(0o600).open(directory.join("lock")).map_err(failed)?;
     match lock::lock(&file) {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
@@ -310,7 +311,7 @@ fn locked(directory: &Path) -> Result<File, OpenError> {
 /// What a backup locks while it copies.
 fn hold(directory: &Path, name: &str) -> Result<File, OpenError> {
     let failed = |source| OpenError::Io { directory: directory.to_owned(), source };
-    File::options().create(true).truncate(false).write(true).open(directory.join(name)).map_err(failed)
+    File::options().create(true).truncate(false).write(true).mode(0o600).open(directory.join(name)).map_err(failed)
 }
 
 fn unless_missing(error: io::Error) -> io::Result<()> {

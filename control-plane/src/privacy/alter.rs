@@ -137,18 +137,7 @@ impl Altering {
         let mut request = v1::ApprovalRequest::decode(body.request.clone()).ok();
         let altered = self.rewrite(|rewriter| {
             text(rewriter, &mut body.reason);
-            let Some(request) = &mut request else { return };
-            for part in [&mut request.target, &mut request.reason] {
-                text(rewriter, part);
-            }
-            for part in [&mut request.params, &mut request.answers] {
-                if let Some(rewritten) = rewriter.json(part.as_bytes()) {
-                    *part = String::from_utf8_lossy(&rewritten).into_owned();
-                }
-            }
-            if let Some(rewritten) = rewriter.path(request.path.as_bytes()) {
-                request.path = String::from_utf8_lossy(&rewritten).into_owned();
-            }
+            request.iter_mut().for_each(|request| in_request(rewriter, request));
         });
         let has_seen = !body.seen.is_empty();
         self.key(&mut body.seen);
@@ -161,6 +150,18 @@ impl Altering {
             body.request = keyed.unwrap_or_default().encode_to_vec().into();
         }
         altered.or_else(|| has_seen.then(|| self.altered(Vec::new())))
+    }
+
+    /// An approval, for somebody who is not the one to decide it. Its digests are keyed whatever else is in it: what was left
+    /// out of a list counts in them.
+    pub(super) fn shown(&self, approval: &mut v1::Approval, mut request: v1::ApprovalRequest) {
+        self.rewrite(|rewriter| {
+            in_request(rewriter, &mut request);
+            approval.steps.iter_mut().for_each(|step| text(rewriter, &mut step.reason));
+        });
+        self.key(&mut request.call_digest);
+        approval.steps.iter_mut().for_each(|step| self.key(&mut step.seen));
+        approval.request = request.encode_to_vec().into();
     }
 
     fn key(&self, digest: &mut Bytes) {
@@ -202,6 +203,20 @@ fn in_ask(rewriter: &mut Rewriter<'_>, ask: &mut v1::Ask) {
         if let Some(value) = rewriter.header(&header.value) {
             header.value = value.into();
         }
+    }
+}
+
+fn in_request(rewriter: &mut Rewriter<'_>, request: &mut v1::ApprovalRequest) {
+    for part in [&mut request.target, &mut request.reason] {
+        text(rewriter, part);
+    }
+    for part in [&mut request.params, &mut request.answers] {
+        if let Some(rewritten) = rewriter.json(part.as_bytes()) {
+            *part = String::from_utf8_lossy(&rewritten).into_owned();
+        }
+    }
+    if let Some(rewritten) = rewriter.path(request.path.as_bytes()) {
+        request.path = String::from_utf8_lossy(&rewritten).into_owned();
     }
 }
 

@@ -11,6 +11,8 @@ use crate::body::{Bodies, KeyError, Tokens};
 use crate::config;
 use agentgate_core::pii::Pii;
 use agentgate_proto::v1;
+use bytes::Bytes;
+use prost::Message as _;
 use std::sync::Arc;
 
 /// Who knows how each tenant's bodies are recorded.
@@ -55,6 +57,22 @@ impl Privacy {
     /// When the tenant's key cannot be had.
     pub async fn giving(&self, asked: Pii, tenant: &str) -> Result<Option<Altering>, KeyError> {
         self.with(if asked == Pii::Off { self.of(tenant) } else { asked }, tenant).await
+    }
+
+    /// An approval as others than its approvers are told of it: as its tenant's bodies are recorded.
+    ///
+    /// # Errors
+    /// When the tenant's key cannot be had.
+    pub async fn shown(&self, mut approval: v1::Approval) -> Result<v1::Approval, KeyError> {
+        let Ok(request) = v1::ApprovalRequest::decode(approval.request.clone()) else {
+            // What is no request is not given away unread.
+            approval.request = Bytes::new();
+            return Ok(approval);
+        };
+        if let Some(altering) = self.recording(&request.tenant).await? {
+            altering.shown(&mut approval, request);
+        }
+        Ok(approval)
     }
 
     async fn with(&self, pii: Pii, tenant: &str) -> Result<Option<Altering>, KeyError> {

@@ -142,10 +142,7 @@ impl Session {
     /// A decision is durable.
     pub fn decided(&self, recorded: &Recorded) {
         let mut trace = line::of(recorded);
-        // Purged between its append and now.
-        if recorded.record.body.as_ref().and_then(SessionId::of).is_some_and(|session| self.bodies.is_purged(session)) {
-            line::erase(&mut trace);
-        }
+        self.erase_if_purged(&mut trace, recorded.record.body.as_ref());
         self.remember(&trace);
         let mut view = self.view();
         if view.is_new(recorded.sequence) {
@@ -155,7 +152,8 @@ impl Session {
 
     /// The record of a flood is durable.
     pub fn flooded(&self, sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) {
-        let trace = line::flood(sequence, at, flood, names);
+        let mut trace = line::flood(sequence, at, flood, names);
+        self.erase_if_purged(&mut trace, flood.body.as_ref());
         self.remember(&trace);
         let mut view = self.view();
         if view.is_new(sequence) {
@@ -220,6 +218,13 @@ impl Session {
     #[must_use]
     pub fn outcome_deadline(&self) -> Duration {
         self.limits.outcome_deadline()
+    }
+
+    /// It may have been purged between its append and now.
+    fn erase_if_purged(&self, trace: &mut v1::CallTrace, body: Option<&v1::BodyRef>) {
+        if body.and_then(SessionId::of).is_some_and(|session| self.bodies.is_purged(session)) {
+            line::erase(trace);
+        }
     }
 
     fn remember(&self, trace: &v1::CallTrace) {

@@ -10,6 +10,9 @@ use super::past::{self, PastError};
 use crate::body::{Cipher, KEY_BYTES, KeyError, NONCE_BYTES, TAG_BYTES, Unsealed};
 use crate::journal::Sequence;
 use agentgate_core::digest::Digest;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use thiserror::Error;
 
@@ -94,10 +97,19 @@ pub(super) async fn write(session: &Session, file: &Path, reaches: Sequence) -> 
     let written = tokio::task::spawn_blocking(move || {
         let sealed = seal(&cipher, &random, &Snapshot { reaches, floor, rows }, &last).ok_or(SnapshotError::Form)?;
         let partial = path.with_extension("partial");
-        std::fs::write(&partial, sealed)?;
+        write_alone(&partial, &sealed)?;
         Ok(std::fs::rename(&partial, &path)?)
     });
     written.await.map_err(|error| SnapshotError::Failed(error.to_string()))?
+}
+
+/// Readable by its owner alone. A file that is there may be readable by others, and would stay so.
+fn write_alone(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 /// What tells this journal from another, or from an older copy that was written on.

@@ -13,6 +13,7 @@ use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use bytes::Bytes;
 use prost::Message;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
 async fn session(journal: &Arc<Memory>, limits: Limits) -> Result<Session, PastError> {
@@ -343,6 +344,47 @@ async fn a_snapshot_that_is_not_whole_or_of_another_journal_is_none() {
     assert!(super::snapshot::read(&other, &file).await.is_err(), "another journal");
     std::fs::remove_file(&file).unwrap();
     assert!(read().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_line_that_was_purged_before_it_became_known_names_nobody() {
+    for is_purged in [false, true] {
+        let session = session(&Arc::new(Memory::new()), Limits::default()).await.unwrap();
+        let (tenant, principal) = (subject("x").tenant, subject("x").principal);
+        let scope = Scope::Calls { tenant, principal, handle: String::new() };
+        let seal = session.bodies.seal(&scope, Time::from_micros(0)).await.unwrap();
+        let body = v1::DecisionBody { principal: "x".into(), ..v1::DecisionBody::default() };
+        let names = v1::FloodBody { principal: "x".into(), ..v1::FloodBody::default() };
+        let of_call = v1::DecisionRecord { body: Some(seal.seal(&body).unwrap().reference), ..v1::DecisionRecord::default() };
+        let flood = v1::FloodRecord { body: Some(seal.seal(&names).unwrap().reference), ..v1::FloodRecord::default() };
+        if is_purged {
+            let sessions = vec![seal.session().0.to_vec().into()];
+            session.bodies.purged(7, &v1::PurgeRecord { sessions, ..v1::PurgeRecord::default() });
+        }
+        let (at, stream) = (session.moment(), Stream::approvals());
+        session.decided(&Recorded { sequence: 1, at, stream, call: call(1), record: of_call, body });
+        session.flooded(2, at, &flood, &names);
+        let named: Vec<bool> = seen(&session).0.iter().map(|trace| !trace.principal.is_empty()).collect();
+        assert_eq!(named, [!is_purged; 2]);
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_is_its_owners_alone_whatever_was_there() {
+    let (journal, folder) = (Arc::new(Memory::new()), tempfile::tempdir().unwrap());
+    let file = folder.path().join("traces.snapshot");
+    let session = session(&journal, Limits::default()).await.unwrap();
+    decide(&session, 1, v1::Verdict::Deny, "read_note", 1).await;
+    for before in [None, Some("partial"), Some("snapshot")] {
+        if let Some(extension) = before {
+            let open = file.with_extension(extension);
+            std::fs::write(&open, "left behind").unwrap();
+            std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        session.save(&file, session.folded()).await;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{before:?}");
+        assert!(super::snapshot::read(&session, &file).await.unwrap().is_some(), "{before:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The webhook: tells approvers, in a place of theirs, that a call waits for them and what became of it.
 //!
 //! It is off every call's path: what cannot be told in time is given up and counted. It never sends the arguments of a call,
-//! follows no redirect, and reads nothing of an answer but its status.
+//! follows no redirect, reads nothing of an answer but its status, and sends nothing of an approval that was purged.
 
 mod message;
 mod send;
@@ -14,6 +14,7 @@ use crate::body::Keys;
 use crate::clock::Clock;
 use crate::config::WebhookTarget;
 use crate::journal::Journal;
+use crate::privacy::Privacy;
 use crate::rarely::Rarely;
 use agentgate_core::error::chain;
 use hyper::StatusCode;
@@ -46,6 +47,8 @@ pub struct Webhook {
     target: Option<Target>,
     clock: Clock,
     keys: Keys,
+    approvals: Arc<Approvals>,
+    privacy: Arc<Privacy>,
     waiting: Waiting,
     trouble: Mutex<Option<String>>,
     warned: Rarely,
@@ -60,6 +63,8 @@ enum Attempt {
     Failed(String),
     /// It will never be taken.
     Refused(String),
+    /// What it tells of was purged.
+    Erased,
 }
 
 // === impl Webhook ===
@@ -71,7 +76,7 @@ impl Webhook {
         config: Option<&WebhookTarget>,
         clock: Clock,
         keys: Keys,
-        journal: Arc<dyn Journal>,
+        (journal, approvals, privacy): (Arc<dyn Journal>, Arc<Approvals>, Arc<Privacy>),
     ) -> Result<Self, WebhookError> {
         let target = config.map(|config| Target::open(config, &clock)).transpose()?;
         metrics::gauge!("agentgate_webhook_waiting").set(0.0);
@@ -79,6 +84,8 @@ impl Webhook {
             target,
             clock,
             keys,
+            approvals,
+            privacy,
             waiting: Waiting::default(),
             trouble: Mutex::default(),
             warned: Rarely::default(),
@@ -87,16 +94,17 @@ impl Webhook {
     }
 
     /// Tells what waits now, what was decided and nobody told of, and what happens from now on.
-    pub async fn telling(self: Arc<Self>, approvals: Arc<Approvals>) {
+    pub async fn telling(self: Arc<Self>) {
         if self.target.is_none() {
             return;
         }
-        let news = approvals.follow();
+        let news = self.approvals.follow();
         let mut workers = JoinSet::new();
         for _ in 0..AT_ONCE_MAX {
             workers.spawn(Arc::clone(&self).working());
         }
-        self.hearing(&approvals, news).await;
+        self.tell_again().await;
+        self.hearing(news).await;
     }
 
     /// Why approvers are not told. None: they are, or nobody is to be.
@@ -105,14 +113,21 @@ impl Webhook {
         self.lock().clone()
     }
 
-    async fn hearing(&self, approvals: &Approvals, mut news: broadcast::Receiver<News>) {
-        self.tell_again(approvals).await;
+    async fn hearing(&self, mut news: broadcast::Receiver<News>) {
+        let mut erased = self.approvals.erasures();
         loop {
-            match news.recv().await {
-                Ok(news) => self.tell(&news),
+            let news = tokio::select! {
+                news = news.recv() => news,
+                Ok(()) = erased.changed() => {
+                    ended("erased", self.waiting.keep(|message| self.approvals.is_known(&message.approval)));
+                    continue;
+                }
+            };
+            match news {
+                Ok(news) => self.tell(&news).await,
                 Err(RecvError::Lagged(missed)) => {
                     ended("dropped", missed);
-                    self.tell_again(approvals).await;
+                    self.tell_again().await;
                 }
                 Err(RecvError::Closed) => return,
             }
@@ -120,17 +135,21 @@ impl Webhook {
     }
 
     /// What an earlier life of this process, or a replica that is gone, may not have told.
-    async fn tell_again(&self, approvals: &Approvals) {
+    async fn tell_again(&self) {
         let known = self.told.known().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "what approvers were told of cannot be read; they are told again");
             told::Known::default()
         });
-        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
-        let untold = approvals.decided().into_iter().filter_map(|news| Message::of(&news, now, elapsed));
-        for message in untold.filter(|message| message.until > elapsed && !known.has(&message.id)) {
-            ended("dropped", self.waiting.put(message));
+        for news in self.approvals.decided() {
+            let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
+            let message = Message::of(&news, &self.privacy, (now, elapsed)).await;
+            if let Some(message) = message.filter(|message| message.until > elapsed && !known.has(&message.id)) {
+                self.put(message);
+            }
         }
-        approvals.waiting().iter().for_each(|news| self.tell(news));
+        for news in self.approvals.waiting() {
+            self.tell(&news).await;
+        }
     }
 
     /// Nobody has to tell this any more. A request is told in each life while it waits.
@@ -142,9 +161,19 @@ impl Webhook {
         }
     }
 
-    fn tell(&self, news: &News) {
-        if let Some(message) = Message::of(news, self.clock.now(), self.clock.elapsed()) {
+    async fn tell(&self, news: &News) {
+        let moment = (self.clock.now(), self.clock.elapsed());
+        if let Some(message) = Message::of(news, &self.privacy, moment).await {
+            self.put(message);
+        }
+    }
+
+    /// What was purged waits for nothing.
+    fn put(&self, message: Message) {
+        if self.approvals.is_known(&message.approval) {
             ended("dropped", self.waiting.put(message));
+        } else {
+            ended("erased", 1);
         }
     }
 
@@ -152,7 +181,14 @@ impl Webhook {
         let Some(target) = &self.target else { return };
         loop {
             let mut message = self.waiting.next(&self.clock).await;
-            match self.attempt(target, &message).await {
+            // INVARIANT: nothing of an approval is sent once it was purged: it is looked at first, and an attempt ends with it.
+            let attempt = tokio::select! {
+                biased;
+                () = self.approvals.forgotten(&message.approval) => Attempt::Erased,
+                attempt = self.attempt(target, &message) => attempt,
+            };
+            match attempt {
+                Attempt::Erased => ended("erased", 1),
                 Attempt::Taken => {
                     ended("sent", 1);
                     *self.lock() = None;
@@ -167,7 +203,7 @@ impl Webhook {
                     message.due = self.clock.elapsed().saturating_add(self.backoff(message.attempts));
                     message.attempts = message.attempts.saturating_add(1);
                     if message.due < message.until {
-                        ended("dropped", self.waiting.put(message));
+                        self.put(message);
                     } else {
                         ended("failed", 1);
                     }

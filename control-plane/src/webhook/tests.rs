@@ -1,15 +1,24 @@
 //! What a receiver hears, on real sockets, and what becomes of a message that it does not take.
 
+use super::message::Message;
 use super::target::{Secret, Target, WebhookError};
-use super::{ATTEMPT, Webhook};
-use crate::approval::News;
+use super::{ATTEMPT, BACKOFF_MAX, Webhook};
+use crate::approval::{Approvals, Asked, News};
+use crate::body::{Bodies, DataKey, KEY_BYTES, Scope, SessionId};
 use crate::clock::{Clock, Manual};
-use crate::config::WebhookTarget;
-use crate::journal::Memory;
+use crate::config::{self, Limits, WebhookTarget};
+use crate::identity::{Caller, Subject};
+use crate::journal::{Change, Journal, Memory};
+use crate::privacy::Privacy;
 use agentgate_cli::authority::{Init, Issue, Validity, init, issue};
+use agentgate_core::decide::{Decision, Verdict};
 use agentgate_core::digest::Digest;
+use agentgate_core::endpoint::Endpoint;
+use agentgate_core::id::{CallId, Epoch};
+use agentgate_core::mcp::Malformed;
+use agentgate_core::pii::Pii;
 use agentgate_core::time::Time;
-use agentgate_proto::v1::{Approval, ApprovalRequest, ApprovalState, ApprovalStep};
+use agentgate_proto::v1::{Approval, ApprovalRequest, ApprovalState, ApprovalStep, PurgeRecord};
 use prost::Message as _;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -19,6 +28,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -40,11 +50,13 @@ enum Answer {
     /// It holds the connection open, until nobody waits any more.
     Nothing,
     Closes,
+    /// It never answers, and says when the other side has gone.
+    Hangs,
     /// A head, and then so many bytes.
     Writes(&'static str, usize),
 }
 
-use Answer::{Closes, Nothing, Says, Writes};
+use Answer::{Closes, Hangs, Nothing, Says, Writes};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -57,6 +69,10 @@ struct Heard {
 /// A webhook, its receiver, and what the receiver heard.
 struct Scene {
     webhook: Arc<Webhook>,
+    bodies: Arc<Bodies>,
+    approvals: Arc<Approvals>,
+    /// Whose news the tests make up.
+    known: Digest,
     hands: Arc<Manual>,
     heard: mpsc::UnboundedReceiver<Heard>,
     written: mpsc::UnboundedReceiver<usize>,
@@ -121,6 +137,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer, 
             let _ = stream.read_buf(&mut read).await;
         }
         Closes => {}
+        Hangs => {
+            let _ = stream.read_buf(&mut read).await;
+            scene.written.send(0).unwrap();
+        }
         Writes(head, bytes) => {
             let mut written = 0;
             let _ = stream.write_all(head.as_bytes()).await;
@@ -182,11 +202,23 @@ impl Scene {
         fs::write(&secret, format!("{SECRET}\n")).unwrap();
         let url = format!("{scheme}://localhost:{}/hooks/x?y=z", address.port());
         let config = WebhookTarget { url, secret, authority: authority.map(|pki| pki.join("authority.pem")) };
-        let webhook = Arc::new(Webhook::open(Some(&config), clock, || Ok([255; 32]), Arc::new(Memory::new())).unwrap());
+        let journal: Arc<dyn Journal> = Arc::new(Memory::new());
+        let bodies = Bodies::over(Arc::clone(&journal)).await;
+        let settings = (config::Approvals::default(), Limits::default());
+        let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), settings).await.unwrap());
+        let (known, _) = ask(&bodies, &approvals, "known").await;
+        let given = (journal, Arc::clone(&approvals), private(&bodies, Pii::Off));
+        let webhook = Arc::new(Webhook::open(Some(&config), clock, || Ok([255; 32]), given).unwrap());
         for _ in 0..2 {
             tasks.spawn(Arc::clone(&webhook).working());
         }
-        Self { webhook, hands, heard, written, address, _directory: directory, _tasks: tasks }
+        let (hearing, news) = (Arc::clone(&webhook), approvals.follow());
+        tasks.spawn(async move { hearing.hearing(news).await });
+        Self { webhook, bodies, approvals, known, hands, heard, written, address, _directory: directory, _tasks: tasks }
+    }
+
+    async fn tell(&self, news: News) {
+        self.webhook.tell(&News { id: self.known, ..news }).await;
     }
 
     async fn hear(&mut self) -> Heard {
@@ -208,11 +240,62 @@ impl Scene {
         tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{trouble:?}, not {:?}", shown()));
     }
 
+    async fn until_waiting(&self, messages: usize) {
+        let waiting = async {
+            while self.webhook.waiting.len() != messages {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never {messages} that wait"));
+    }
+
     /// Time passes until the first message is due.
     fn wait_for_the_next(&self) {
         let due = self.webhook.waiting.due().expect("a message that waits");
         self.hands.advance(due.saturating_sub(self.webhook.clock.elapsed()));
     }
+}
+
+/// A call of this principal's that waits for a person, and the session under whose key it was asked for.
+async fn ask(bodies: &Bodies, approvals: &Approvals, name: &str) -> (Digest, SessionId) {
+    let asker = agentgate_core::id::Asker::try_from("spiffe://a/filter/x").unwrap();
+    let principal = format!("spiffe://a/agent/{name}");
+    let subject = Subject { tenant: "acme".try_into().unwrap(), principal: principal.as_str().try_into().unwrap() };
+    let (tenant, principal) = (subject.tenant.clone(), subject.principal.clone());
+    let caller = Caller { subject, asker: asker.clone(), server: "notes".try_into().unwrap() };
+    let facts = caller.facts(NOW, Endpoint::default(), Err(Malformed::Origin));
+    let (rule, reason) = ("tool_gated".try_into().unwrap(), "a person has to look".into());
+    let decision = Decision { verdict: Verdict::Pending, rule, reason, scope: None, approval: None };
+    let call = CallId { asker, epoch: Epoch([1; 16]), counter: 1 };
+    let call_digest = Digest::of("test", name.as_bytes());
+    let asked = Asked { call: &call, call_digest, facts: &facts, decision: &decision, policy: None };
+    let seal = bodies.seal(&Scope::Calls { tenant, principal, handle: String::new() }, NOW).await.unwrap();
+    let step = approvals.request(&asked, &seal).unwrap().unwrap();
+    let change = Change { fence: None, writes: vec![step.write.clone()], bodies: Vec::from_iter(step.body.clone()) };
+    bodies.journal().append(change).await.unwrap();
+    approvals.durable(&step);
+    (step.approval(), seal.session())
+}
+
+fn private(bodies: &Arc<Bodies>, pii: Pii) -> Arc<Privacy> {
+    let tenants = [("acme".try_into().unwrap(), pii)].into();
+    Arc::new(Privacy::new(config::Privacy { pii: Pii::Off, tenants }, Arc::clone(bodies)))
+}
+
+/// There is no randomness any more.
+static DRY: AtomicBool = AtomicBool::new(false);
+
+fn until_dry() -> Result<[u8; KEY_BYTES], String> {
+    if DRY.load(Ordering::SeqCst) { Err("none".into()) } else { Ok([9; KEY_BYTES]) }
+}
+
+/// How this process learns of a purge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purge {
+    /// It is carried out here.
+    CarriedOut,
+    /// It is on record, and was not carried out here yet.
+    Heard,
 }
 
 fn acceptor(pki: &Path) -> TlsAcceptor {
@@ -265,7 +348,7 @@ async fn approvers_are_told_what_waits_and_never_the_arguments() {
         (ApprovalState::Denied, "denied", r#""by":"spiffe://a/boss","answer":"fine","decide":"agentgate approve show ab12"}"#),
     ] {
         let mut scene = Scene::of(vec![Says(OK)]).await;
-        scene.webhook.tell(&news(state, Duration::from_secs(900)));
+        scene.tell(news(state, Duration::from_secs(900))).await;
         let heard = scene.hear().await;
         assert!(heard.head.starts_with("POST /hooks/x?y=z HTTP/1.1\r\n"), "{}", heard.head);
         assert_eq!(header(&heard.head, "host"), format!("localhost:{}", scene.address.port()));
@@ -281,8 +364,46 @@ async fn approvers_are_told_what_waits_and_never_the_arguments() {
     }
     for state in [ApprovalState::Used, ApprovalState::Voided, ApprovalState::Lapsed, ApprovalState::Unspecified] {
         let scene = Scene::of(vec![Says(OK)]).await;
-        scene.webhook.tell(&news(state, Duration::from_secs(900)));
+        scene.tell(news(state, Duration::from_secs(900))).await;
         assert_eq!(scene.webhook.waiting.due(), None, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn approvers_are_told_as_the_tenants_records_are_kept_and_nothing_that_could_not_be_altered() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new());
+    let bodies = Bodies::over(Arc::clone(&journal)).await;
+    let without_keys = Arc::new(Bodies::open(journal, DataKey::new(&[1; KEY_BYTES]), until_dry).await.unwrap());
+    DRY.store(true, Ordering::SeqCst);
+    let news = || {
+        let News { id, mut approval, at } = news(ApprovalState::Denied, Duration::from_secs(900));
+        let request = ApprovalRequest::decode(approval.request).unwrap();
+        let words = |what: &str| format!("{what} a@b.co");
+        let said = ApprovalRequest { target: words("tool"), reason: words("reason"), ..request };
+        approval.request = said.encode_to_vec().into();
+        approval.steps[0].reason = words("answer");
+        News { id, approval, at }
+    };
+    let words = |mark: &str| ["tool", "reason", "answer"].map(|what| format!("{what} {mark}"));
+    let nothing = || [const { String::new() }; 3];
+    // Those without keys first: the others make the tenant's.
+    for (keys, pii, expected, left_out) in [
+        (&without_keys, Pii::Off, words("a@b.co"), false),
+        (&without_keys, Pii::Redact, nothing(), true),
+        (&without_keys, Pii::Tokenise, nothing(), true),
+        (&bodies, Pii::Off, words("a@b.co"), false),
+        (&bodies, Pii::Redact, words("[redacted:email]"), false),
+        (&bodies, Pii::Tokenise, words("[email:"), false),
+    ] {
+        let message = Message::of(&news(), &private(keys, pii), (NOW, Duration::ZERO)).await.unwrap();
+        let told: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+        for (name, expected) in ["tool", "reason", "answer"].into_iter().zip(expected) {
+            let text = told[name].as_str().unwrap();
+            assert!(text.starts_with(&expected) && text.is_empty() == expected.is_empty(), "{pii:?}: {name}: {text}");
+        }
+        assert_eq!(message.body.contains("a@b.co"), pii == Pii::Off, "{pii:?}: {}", message.body);
+        assert_eq!(told["left_out"].as_bool().unwrap_or_default(), left_out, "{pii:?}");
+        assert_eq!(told["principal"], "spiffe://a/agent/x");
     }
 }
 
@@ -301,7 +422,7 @@ async fn what_is_not_taken_is_told_again_and_signed_anew() {
         (Writes("HTTP/1.1 200 OK\r\nx: ", 1_000_000), "it gave no answer in HTTP/1.1"),
     ] {
         let mut scene = Scene::of(vec![first.clone(), Says(OK)]).await;
-        scene.webhook.tell(&pending());
+        scene.tell(pending()).await;
         let one = scene.hear().await;
         scene.until(Some(trouble)).await;
         assert!(scene.webhook.trouble().unwrap().starts_with("`localhost`: "), "the path may be as good as a password");
@@ -326,7 +447,7 @@ async fn what_can_never_be_taken_is_not_told_again() {
         ("HTTP/1.1 410 Gone\r\n\r\n", "it answered 410"),
     ] {
         let mut scene = Scene::of(vec![Says(answer)]).await;
-        scene.webhook.tell(&pending());
+        scene.tell(pending()).await;
         scene.hear().await;
         scene.until(Some(trouble)).await;
         assert_eq!(scene.webhook.waiting.due(), None, "{answer}");
@@ -336,7 +457,7 @@ async fn what_can_never_be_taken_is_not_told_again() {
 #[tokio::test]
 async fn a_large_answer_is_not_read() {
     let mut scene = Scene::of(vec![Writes("HTTP/1.1 200 OK\r\ncontent-length: 104857600\r\n\r\n", 104_857_600), Says(OK)]).await;
-    scene.webhook.tell(&pending());
+    scene.tell(pending()).await;
     scene.hear().await;
     let written = tokio::time::timeout(PATIENCE, scene.written.recv()).await.unwrap().unwrap();
     assert!(written < 50_000_000, "{written} bytes were taken");
@@ -347,13 +468,58 @@ async fn a_large_answer_is_not_read() {
 #[tokio::test]
 async fn a_receiver_that_lets_one_hang_hears_of_the_next() {
     let mut scene = Scene::of(vec![Says("HTTP/1.1 500 No\r\n\r\n"), Says(OK)]).await;
-    scene.webhook.tell(&pending());
+    scene.tell(pending()).await;
     scene.hear().await;
     scene.until(Some("it answered 500")).await;
-    scene.webhook.tell(&news(ApprovalState::Denied, Duration::from_secs(900)));
+    scene.tell(news(ApprovalState::Denied, Duration::from_secs(900))).await;
     assert_eq!(header(&scene.hear().await.head, "webhook-id"), "ab12_denied", "while the other waits for its next attempt");
     scene.until(None).await;
     assert!(scene.webhook.waiting.due().is_some());
+}
+
+#[tokio::test]
+async fn what_was_purged_is_sent_no_more_and_the_rest_is() {
+    const NO: Answer = Says("HTTP/1.1 500 No\r\n\r\n");
+    for purge in [Purge::CarriedOut, Purge::Heard] {
+        let mut scene = Scene::of(vec![NO, NO, Says(OK)]).await;
+        let (purged, session) = ask(&scene.bodies, &scene.approvals, "purged").await;
+        let (kept, _) = ask(&scene.bodies, &scene.approvals, "kept").await;
+        let said = [scene.hear().await, scene.hear().await].map(|heard| String::from_utf8(heard.body).unwrap());
+        assert!(["agent/purged", "agent/kept"].iter().all(|name| said.iter().any(|said| said.contains(name))), "{said:?}");
+        scene.until_waiting(2).await;
+        match purge {
+            Purge::CarriedOut => {
+                scene.approvals.forget(&[session]);
+                // It does not even lie there until it is due.
+                scene.until_waiting(1).await;
+            }
+            Purge::Heard => {
+                let sessions = vec![session.0.to_vec().into()];
+                scene.bodies.purged(7, &PurgeRecord { sessions, ..PurgeRecord::default() });
+            }
+        }
+        assert!(scene.approvals.is_known(&kept) && !scene.approvals.is_known(&purged), "{purge:?}");
+        scene.hands.advance(BACKOFF_MAX);
+        assert!(String::from_utf8(scene.hear().await.body).unwrap().contains("agent/kept"), "{purge:?}");
+        scene.until(None).await;
+        scene.until_waiting(0).await;
+        // News of it that was on its way.
+        scene.webhook.tell(&News { id: purged, ..pending() }).await;
+        assert_eq!(scene.webhook.waiting.due(), None, "{purge:?}");
+        scene.tell(pending()).await;
+        assert!(String::from_utf8(scene.hear().await.body).unwrap().contains("agent/x"), "{purge:?}: nothing else came between");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_ends_when_what_it_tells_of_is_purged() {
+    let mut scene = Scene::of(vec![Hangs, Says(OK)]).await;
+    let (_, session) = ask(&scene.bodies, &scene.approvals, "purged").await;
+    scene.hear().await;
+    scene.approvals.forget(&[session]);
+    tokio::time::timeout(PATIENCE, scene.written.recv()).await.expect("a connection that ends").unwrap();
+    scene.until_waiting(0).await;
+    assert!(scene.heard.try_recv().is_err());
 }
 
 #[tokio::test]
@@ -361,7 +527,7 @@ async fn attempts_end_with_the_approval() {
     // With the most that chance adds: after 1, 2 and 4 s.
     for (left_s, attempts) in [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4)] {
         let mut scene = Scene::of(vec![Says("HTTP/1.1 500 No\r\n\r\n")]).await;
-        scene.webhook.tell(&news(ApprovalState::Pending, Duration::from_secs(left_s)));
+        scene.tell(news(ApprovalState::Pending, Duration::from_secs(left_s))).await;
         for attempt in 1..=attempts {
             scene.hear().await;
             *scene.webhook.lock() = None;
@@ -379,7 +545,9 @@ async fn the_wait_grows_up_to_its_bound() {
     let scene = Scene::of(vec![Says(OK)]).await;
     let waits: Vec<u64> = [0, 1, 2, 5, 6, 40].map(|attempts| scene.webhook.backoff(attempts).as_secs()).into();
     assert_eq!(waits, [1, 2, 4, 32, 60, 60]);
-    let unlucky = Webhook::open(None, scene.webhook.clock.clone(), || Err("none".into()), Arc::new(Memory::new())).unwrap();
+    let given: (Arc<dyn Journal>, _, _) =
+        (Arc::new(Memory::new()), Arc::clone(&scene.approvals), private(&scene.bodies, Pii::Off));
+    let unlucky = Webhook::open(None, scene.webhook.clock.clone(), || Err("none".into()), given).unwrap();
     assert_eq!(unlucky.backoff(6), Duration::from_secs(30), "without chance, half of it");
 }
 
@@ -387,10 +555,10 @@ async fn the_wait_grows_up_to_its_bound() {
 async fn over_tls_only_whom_the_authority_vouches_for_is_told() {
     let (ours, theirs) = (pki(), pki());
     let mut scene = Scene::with(vec![Says(OK)], Some(ours.path()), Some(ours.path())).await;
-    scene.webhook.tell(&pending());
+    scene.tell(pending()).await;
     assert!(verify(&scene.hear().await));
     let mut scene = Scene::with(vec![Says(OK)], Some(ours.path()), Some(theirs.path())).await;
-    scene.webhook.tell(&pending());
+    scene.tell(pending()).await;
     scene.until(Some("its TLS handshake failed")).await;
     assert!(scene.heard.try_recv().is_err());
 }

@@ -45,6 +45,15 @@ impl Waiting {
         dropped
     }
 
+    /// Those that are not wanted any more leave, and how many they were.
+    pub(super) fn keep(&self, is_wanted: impl Fn(&Message) -> bool) -> u64 {
+        let mut queue = self.lock();
+        let before = queue.messages.len();
+        queue.messages.retain(|_, message| is_wanted(message));
+        metrics::gauge!("agentgate_webhook_waiting").set(number(queue.messages.len()));
+        before.saturating_sub(queue.messages.len()) as u64
+    }
+
     /// The next one that is due, when it is.
     pub(super) async fn next(&self, clock: &Clock) -> Message {
         loop {
@@ -74,6 +83,11 @@ impl Waiting {
         self.lock().messages.values().map(|message| message.due).min()
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().messages.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -84,12 +98,14 @@ mod tests {
     use super::{WAITING_MAX, Waiting};
     use crate::clock::Clock;
     use crate::webhook::message::Message;
+    use agentgate_core::digest::Digest;
     use agentgate_core::time::Time;
     use std::time::Duration;
 
     fn message(id: usize, due_s: u64) -> Message {
         let (due, until) = (Duration::from_secs(due_s), Duration::from_secs(900));
-        Message { id: id.to_string(), body: String::new(), is_decision: false, number: 0, attempts: 0, due, until }
+        let (approval, body) = (Digest::of("test", b""), String::new());
+        Message { id: id.to_string(), approval, body, is_decision: false, number: 0, attempts: 0, due, until }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use agentgate_proto::v1::converse_request::Message as Said;
 use agentgate_proto::v1::kill_target::Height;
 use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::{self, Verdict};
+use prost::Message as _;
 use tonic::Code;
 use tonic::transport::Channel;
 
@@ -100,6 +101,29 @@ async fn what_an_operator_may_not_is_refused_by_the_name_of_the_role() {
     }
     assert!(control.list_orders(v1::ListOrdersRequest {}).await.is_ok());
     assert!(approvals.list_approvals(v1::ListApprovalsRequest::default()).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_may_only_look_is_shown_a_call_as_its_tenants_records_are() {
+    for (pii, viewers) in [("off", "a@b.co"), ("redact", "[redacted:email]"), ("tokenise", "[email:")] {
+        let world = World::with(Setup { configured: format!("[privacy]\npii = '{pii}'\n"), ..Setup::default() }).await;
+        let mut ask = call(1, "add_note");
+        ask.body = String::from_utf8(ask.body.to_vec()).unwrap().replace(r#""x""#, r#""to a@b.co""#).into();
+        let id = world.vm().await.decided(ask).await.approval;
+        let mut digests = Vec::new();
+        for (operator, expected) in [("operator-me", "a@b.co"), ("operator-viewer", viewers)] {
+            let channel = world.channel(world.running.operators, operator).await.unwrap();
+            let mut approvals = ApprovalsClient::new(channel);
+            let shown = approvals.show_approval(v1::ShowApprovalRequest { id: id.clone() }).await.unwrap();
+            let request = v1::ApprovalRequest::decode(shown.into_inner().approval.unwrap().request).unwrap();
+            assert!(request.params.contains(&format!("to {expected}")), "{pii}, {operator}: {}", request.params);
+            let listed = approvals.list_approvals(v1::ListApprovalsRequest::default()).await.unwrap().into_inner().approvals;
+            let listed = v1::ApprovalRequest::decode(listed[0].request.clone()).unwrap();
+            assert_eq!((&listed.target, &listed.call_digest), (&request.target, &request.call_digest), "{pii}, {operator}");
+            digests.push(request.call_digest);
+        }
+        assert_eq!(digests[0] == digests[1], pii == "off", "{pii}: a digest of what was altered confirms a guess");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

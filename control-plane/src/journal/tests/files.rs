@@ -13,6 +13,7 @@ use agentgate_cli::screen::{Charset, Screen};
 use agentgate_core::time::Time;
 use bytes::Bytes;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -54,6 +55,15 @@ async fn what_was_written_is_sound_to_a_reader_who_shares_no_code() {
     assert!(report.findings.is_empty() && report.notes.is_empty(), "{report:?}");
     assert_eq!((report.head, report.streams, report.slots), (40, 3, 20));
     assert!(report.bodies >= 24 && report.segments_removed >= 1 && report.discarded > 0, "{report:?}");
+}
+
+#[tokio::test]
+async fn every_lock_is_its_owners_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = full(directory.path()).await;
+    for name in ["lock", "hold-bodies", "hold-slots"] {
+        assert_eq!(fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777, 0o600, "{name}");
+    }
 }
 
 #[tokio::test]
