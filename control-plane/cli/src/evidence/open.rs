@@ -68,7 +68,11 @@ fn questions(pack: &Pack) -> Vec<Vec<(usize, v1::SealedBody)>> {
     let mut bytes = 0_usize;
     for (at, packed) in pack.records.iter().enumerate() {
         let Body::Sealed(sealed) = &packed.body else { continue };
-        let body = v1::SealedBody { record: packed.record.clone().into(), sealed: sealed.clone().into() };
+        let body = v1::SealedBody {
+            record: packed.record.clone().into(),
+            sealed: sealed.clone().into(),
+            sequence: packed.entry.sequence,
+        };
         bytes = bytes.saturating_add(sealed.len());
         match all.last_mut() {
             Some(last) if last.len() < OPENED_AT_ONCE && bytes <= OPENED_BYTES_AT_ONCE => last.push((at, body)),
