@@ -1,7 +1,8 @@
-//! What there is about a session, a subject or a time. It reads the journal once, and says more than it can carry by name
-//! instead of leaving anything out.
+//! What there is about a session, a subject or a time. It reads the journal once, looks up what stands before it and belongs
+//! to it, and says more than it can carry by name instead of leaving anything out.
 
 use super::{BUNDLES_MAX, Evidence, EvidenceError, Proved, Scope, WHOSE_MAX};
+use crate::approval::step_ids;
 use crate::body::{self, FetchError, Opened, SessionId};
 use crate::bounded::Bounded;
 use crate::journal::{Record, Sequence};
@@ -12,6 +13,7 @@ use agentgate_core::id::Tenant;
 use agentgate_core::pii::Pii;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
+use agentgate_proto::v1::approval_record::What as Step;
 use agentgate_proto::v1::record::What;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -89,17 +91,62 @@ impl<'a> Choosing<'a> {
         if !wanted {
             return Ok(());
         }
-        self.chosen.insert(record.sequence);
-        if let What::Decision(decision) = what {
-            self.decisions.insert(record.sequence);
-            if !decision.approval.is_empty() {
-                self.approvals.insert(decision.approval.clone());
+        self.choose(record.sequence, what);
+        self.bounded()
+    }
+
+    fn choose(&mut self, sequence: Sequence, what: &What) {
+        self.chosen.insert(sequence);
+        match what {
+            What::Decision(decision) => {
+                self.decisions.insert(sequence);
+                if !decision.approval.is_empty() {
+                    self.approvals.insert(decision.approval.clone());
+                }
+                if !decision.policy_digest.is_empty() {
+                    self.decided_by.insert(decision.policy_digest.clone());
+                }
             }
-            if !decision.policy_digest.is_empty() {
-                self.decided_by.insert(decision.policy_digest.clone());
+            What::Approval(step) => drop(self.approvals.insert(step.approval.clone())),
+            What::Outcome(_)
+            | What::Policy(_)
+            | What::Flood(_)
+            | What::Kill(_)
+            | What::Mode(_)
+            | What::Hold(_)
+            | What::Purge(_) => {}
+        }
+    }
+
+    /// Every step of each approval that was met, and the call that asked for it: they may stand before the time that is asked
+    /// for, and who agreed to a call belongs to it.
+    pub(super) async fn complete(&mut self, size: u64) -> Result<(), EvidenceError> {
+        for approval in self.approvals.clone() {
+            // Who gave one that cannot be an id gave no steps either.
+            let Ok(approval) = Digest::try_from(approval.as_ref()) else { continue };
+            // Calls are decided first.
+            tokio::task::yield_now().await;
+            for step in step_ids(&approval) {
+                let Some(what) = self.take(step, size).await? else { continue };
+                if let What::Approval(v1::ApprovalRecord { what: Some(Step::Requested(requested)), .. }) = what
+                    && let Ok(call) = Digest::try_from(requested.call_id.as_ref())
+                {
+                    self.take(call, size).await?;
+                }
             }
         }
-        self.bounded()
+        Ok(())
+    }
+
+    /// Chooses the record that was written under this id; none where the log has none of it.
+    async fn take(&mut self, id: Digest, size: u64) -> Result<Option<What>, EvidenceError> {
+        let Some(position) = self.evidence.journal.find(id).await? else { return Ok(None) };
+        let sequence = position.sequence;
+        let Some(record) = self.evidence.stored(sequence, size).await? else { return Ok(None) };
+        let (_, what) = parse(&record).map_err(EvidenceError::Past)?;
+        self.choose(sequence, &what);
+        self.bounded()?;
+        Ok(Some(what))
     }
 
     fn bounded(&self) -> Result<(), EvidenceError> {
@@ -205,13 +252,25 @@ impl Evidence {
     /// A body that was gathered sealed, as one that is given as its tenant's are recorded, or erased.
     pub(super) async fn open_one(&self, at: usize, given: v1::SealedBody) -> Result<v1::EvidenceBody, EvidenceError> {
         let wrong = || EvidenceError::Sealed(at);
-        let record = <v1::Record as prost::Message>::decode(given.record).map_err(|_| wrong())?;
+        let size = self.log.newest().ok_or(EvidenceError::Unsigned)?.size;
+        // Who gives the record says with it which key opens the body, and how the body is read.
+        let stored = self.stored(given.sequence, size).await?.filter(|stored| stored.bytes == given.record).ok_or_else(wrong)?;
+        let record = <v1::Record as prost::Message>::decode(stored.bytes).map_err(|_| wrong())?;
         let (what, reference) = record.what.as_ref().and_then(|what| Some((what, what.body_ref()?))).ok_or_else(wrong)?;
         match self.bodies.open_sealed(reference, &given.sealed).await {
             Ok(opened) => self.shown(Pii::Off, (what, reference), opened).await,
             Err(FetchError::Body(_) | FetchError::Unnamed | FetchError::Address) => Err(wrong()),
             Err(error @ (FetchError::Read(_) | FetchError::Key(_))) => Err(error.into()),
         }
+    }
+
+    /// A record that a log of this size has. The journal would wait for one that it has not.
+    pub(super) async fn stored(&self, sequence: Sequence, size: u64) -> Result<Option<Record>, EvidenceError> {
+        if !(1..=size).contains(&sequence) {
+            return Ok(None);
+        }
+        let page = self.journal.follow(sequence.saturating_sub(1), 1).await?;
+        Ok(page.into_iter().find(|record| record.sequence == sequence))
     }
 
     pub(super) async fn bundle(&self, digest: Bytes, address: &Bytes) -> Result<Option<v1::EvidenceBundle>, EvidenceError> {

@@ -26,6 +26,7 @@ use agentgate_proto::v1::gather_evidence_response::What as Told;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -58,6 +59,9 @@ const PAGES_TOLD: u32 = 16;
 
 /// How much of a gathering may be told before somebody listens.
 const TOLD_AHEAD: usize = 4;
+
+/// Whoever takes nothing for so long has left: others wait for their turn.
+const HEEDED_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Error)]
 pub enum EvidenceError {
@@ -140,6 +144,8 @@ struct Bounds {
 
 /// What is heard of a gathering until it ends.
 pub type Heeded = mpsc::Receiver<Result<v1::GatherEvidenceResponse, EvidenceError>>;
+
+type Saying = mpsc::Sender<Result<v1::GatherEvidenceResponse, EvidenceError>>;
 
 #[derive(Debug)]
 pub struct Evidence {
@@ -230,8 +236,7 @@ impl Evidence {
         // Tiles are read from a disk.
         let proved = tokio::task::spawn_blocking(move || log.inclusion_in(&signed, sequence)).await;
         let (entry, proof) = proved.map_err(|_| EvidenceError::Failed)??;
-        let page = self.journal.follow(sequence.saturating_sub(1), 1).await?;
-        let record = page.into_iter().find(|record| record.sequence == sequence).map(|record| record.bytes);
+        let record = self.stored(sequence, checkpoint.size).await?.map(|record| record.bytes);
         let record = record.filter(|record| entry.covers(record)).ok_or(EvidenceError::Another(sequence))?;
         Ok(Proved { checkpoint, entry, proof, record })
     }
@@ -256,20 +261,14 @@ impl Evidence {
             drop(turn);
             if let Err(error) = gathered {
                 // Whoever left has nobody to tell.
-                let _ = said.send(Err(error)).await;
+                let _ = evidence.say(&said, Err(error)).await;
             }
         });
         Ok(heeded)
     }
 
-    async fn tell(
-        &self,
-        scope: &Scope,
-        by: &SpiffeId,
-        said: &mpsc::Sender<Result<v1::GatherEvidenceResponse, EvidenceError>>,
-    ) -> Result<(), EvidenceError> {
-        let tell =
-            async |what| said.send(Ok(v1::GatherEvidenceResponse { what: Some(what) })).await.map_err(|_| EvidenceError::Left);
+    async fn tell(&self, scope: &Scope, by: &SpiffeId, said: &Saying) -> Result<(), EvidenceError> {
+        let tell = async |what| self.say(said, Ok(v1::GatherEvidenceResponse { what: Some(what) })).await;
         let checkpoint = self.log.newest().ok_or(EvidenceError::Unsigned)?;
         let (mut choosing, mut cursor) = (gather::Choosing::new(self, scope), 0);
         let mut pages = 0_u32;
@@ -281,6 +280,7 @@ impl Evidence {
             }
             pages = pages.wrapping_add(1);
         }
+        choosing.complete(checkpoint.size).await?;
         let bundles = choosing.bundles();
         let chosen = choosing.chosen;
         let checkpoint = self.witnessed_or(checkpoint, chosen.last().copied().unwrap_or_default());
@@ -311,6 +311,13 @@ impl Evidence {
         let manifest = statement::manifest(scope, by, self.clock.now(), checkpoint.size, self.body_bytes_max, &chosen);
         let (manifest, keys) = (self.log.sign_statement(&manifest)?, self.log.verifier_keys());
         tell(Told::End(v1::EvidenceEnd { checkpoint: checkpoint.note.clone(), manifest, keys })).await
+    }
+
+    /// Tells whoever listens, and waits for him no longer than others may have to wait for him.
+    async fn say(&self, said: &Saying, told: Result<v1::GatherEvidenceResponse, EvidenceError>) -> Result<(), EvidenceError> {
+        let deadline = self.clock.elapsed().saturating_add(HEEDED_WITHIN);
+        let heeded = self.clock.before(deadline, said.send(told)).await;
+        heeded.and_then(Result::ok).ok_or(EvidenceError::Left)
     }
 
     /// Bodies that were gathered sealed, each open or erased.

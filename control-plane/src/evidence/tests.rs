@@ -1,6 +1,7 @@
 //! What is proved here is checked by core's verifier, which knows nothing of how it was made.
 
 use super::*;
+use crate::approval::step_ids;
 use crate::body::DataKey;
 use crate::body::tests::counting;
 use crate::clock::Clock;
@@ -11,16 +12,26 @@ use agentgate_core::transparency::key::VerifierKey;
 use agentgate_core::transparency::trust::Trust;
 use agentgate_core::transparency::verify::Audit;
 use agentgate_proto::v1;
+use agentgate_proto::v1::approval_record::What as Step;
+use agentgate_proto::v1::record::What;
 use prost::Message as _;
 use std::time::Duration;
 
 /// A log over so many records.
 async fn evidence(records: u64) -> Arc<Evidence> {
+    let flood = |count: u64| {
+        let flood = v1::FloodRecord { count, ..v1::FloodRecord::default() };
+        (Digest::of("test", &count.to_be_bytes()), What::Flood(flood))
+    };
+    logged((1..=records).map(flood).collect(), Clock::system()).await
+}
+
+/// A log over these records, each by the id that it was written under, and of the moment that its place counts.
+async fn logged(written: Vec<(Digest, What)>, clock: Clock) -> Arc<Evidence> {
     let journal = Arc::new(Memory::new());
-    for sequence in 1..=records {
-        let flood = v1::FloodRecord { count: sequence, ..v1::FloodRecord::default() };
-        let record = v1::Record { at_us: sequence, what: Some(v1::record::What::Flood(flood)) }.encode_to_vec();
-        let id = Digest::of("test", &sequence.to_be_bytes());
+    let records = written.len() as u64;
+    for (at_us, (id, what)) in (1..).zip(written) {
+        let record = v1::Record { at_us, what: Some(what) }.encode_to_vec();
         let write = Write { stream: Stream::approvals(), expected: Expected::Any, id, record: record.into() };
         journal.append(Change { fence: None, writes: vec![write], bodies: Vec::new() }).await.unwrap();
     }
@@ -34,7 +45,7 @@ async fn evidence(records: u64) -> Arc<Evidence> {
     let bodies = Bodies::open(journal, DataKey::new(&[7; 32]), counting).await.unwrap();
     let bodies = Arc::new(bodies);
     let privacy = Privacy::new(crate::config::Privacy::default(), Arc::clone(&bodies));
-    Arc::new(Evidence::new((bodies, Arc::new(privacy)), Clock::system(), log, 1_000))
+    Arc::new(Evidence::new((bodies, Arc::new(privacy)), clock, log, 1_000))
 }
 
 #[tokio::test]
@@ -109,6 +120,81 @@ async fn what_is_of_a_time_is_given_up_to_a_bound() {
         Arc::get_mut(&mut evidence).unwrap().bounds = Bounds { records: 40, bytes };
         assert_eq!(gathered(&evidence, since(3, 6)).await.is_ok(), fits, "{bytes}");
     }
+}
+
+/// A call that needed an approval, among others: asked for, granted, and used by a second call, which came to an end.
+fn approved() -> Vec<(Digest, What)> {
+    let (approval, asking, using) = (Digest::of("approval", b"1"), Digest::of("call", b"1"), Digest::of("call", b"2"));
+    let bytes = |digest: &Digest| Bytes::copy_from_slice(digest.as_bytes());
+    let call = |call: &Digest, used: v1::ApprovalUse| {
+        let (call_id, approval) = (bytes(call), bytes(&approval));
+        What::Decision(v1::DecisionRecord { call_id, approval, approval_use: used.into(), ..Default::default() })
+    };
+    let step = |what| What::Approval(v1::ApprovalRecord { approval: bytes(&approval), what: Some(what), body: None });
+    let ids = step_ids(&approval);
+    let other = |name: &[u8]| (Digest::of("test", name), What::Flood(v1::FloodRecord::default()));
+    vec![
+        other(b"1"),
+        (asking, call(&asking, v1::ApprovalUse::Requested)),
+        (ids[0], step(Step::Requested(v1::ApprovalRequested { call_id: bytes(&asking), ..Default::default() }))),
+        other(b"4"),
+        (ids[2], step(Step::Granted(v1::ApprovalGranted { step: 1, ..Default::default() }))),
+        other(b"6"),
+        (using, call(&using, v1::ApprovalUse::Used)),
+        (ids[1], step(Step::Spent(v1::ApprovalSpent { call_id: bytes(&using), ..Default::default() }))),
+        (
+            Digest::of("test", b"9"),
+            What::Outcome(v1::OutcomeRecord { call_id: bytes(&using), decision: 7, ..Default::default() }),
+        ),
+        other(b"10"),
+    ]
+}
+
+#[tokio::test]
+async fn an_approval_is_given_whole_whenever_its_steps_were() {
+    let mut evidence = logged(approved(), Clock::system()).await;
+    for (case, since_us, until_us, given) in [
+        ("before all", 1, 2, vec![1]),
+        ("asked for", 2, 3, vec![2, 3, 5, 8]),
+        ("granted", 5, 6, vec![2, 3, 5, 8]),
+        ("between grant and use", 6, 0, vec![2, 3, 5, 6, 7, 8, 9, 10]),
+        ("used", 7, 8, vec![2, 3, 5, 7, 8, 9]),
+        ("spent", 8, 9, vec![2, 3, 5, 8]),
+        ("after all", 10, 0, vec![10]),
+    ] {
+        assert_eq!(gathered(&evidence, since(since_us, until_us)).await.unwrap(), given, "{case}");
+    }
+    for (records, fits) in [(6, true), (5, false)] {
+        Arc::get_mut(&mut evidence).unwrap().bounds = Bounds { records, bytes: 1 << 20 };
+        assert_eq!(gathered(&evidence, since(7, 8)).await.is_ok(), fits, "{records}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_takes_nothing_has_left() {
+    let (clock, hands) = Clock::manual(Time::from_micros(1));
+    let floods = (0..20_u8).map(|at| (Digest::of("test", &[at]), What::Flood(v1::FloodRecord::default()))).collect();
+    let evidence = logged(floods, clock).await;
+    let by = || SpiffeId::try_from("spiffe://agentgate.local/operator/me").unwrap();
+    let (_leave, leaving) = watch::channel(false);
+    let idle = evidence.gather(Scope::read(since(1, 0)).unwrap(), by(), leaving.clone()).unwrap();
+    let waits = async {
+        // Its turn is taken until then; what it may be told ahead is told.
+        while idle.len() < TOLD_AHEAD {
+            tokio::task::yield_now().await;
+        }
+        let second = evidence.gather(Scope::read(since(1, 0)).unwrap(), by(), leaving.clone());
+        assert!(matches!(second, Err(EvidenceError::Crowded { .. })));
+        let mut waited = Duration::ZERO;
+        while evidence.gathering.available_permits() == 0 {
+            hands.advance(Duration::from_secs(1));
+            waited += Duration::from_secs(1);
+            tokio::task::yield_now().await;
+        }
+        waited
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(20), waits).await.unwrap() >= HEEDED_WITHIN);
+    assert_eq!(gathered(&evidence, since(1, 0)).await.unwrap().len(), 20);
 }
 
 #[tokio::test]
@@ -191,9 +277,9 @@ async fn a_sealed_body_is_opened_as_long_as_its_key_is_there() {
     );
     assert!(sealed.plain.is_empty() && sealed.salt.is_empty() && !sealed.erased);
     assert_eq!(crate::journal::body_address(&sealed.sealed).as_bytes().as_slice(), reference.address.as_ref());
-    let body = || v1::SealedBody { record: record.clone(), sealed: sealed.sealed.clone() };
-    let naming = |body: Option<v1::BodyRef>| {
-        let flood = v1::FloodRecord { count: 1, body, ..v1::FloodRecord::default() };
+    let body = || v1::SealedBody { record: record.clone(), sealed: sealed.sealed.clone(), sequence: 1 };
+    let naming = |body: Option<v1::BodyRef>, count: u64| {
+        let flood = v1::FloodRecord { count, body, ..v1::FloodRecord::default() };
         v1::Record { at_us: 1, what: Some(v1::record::What::Flood(flood)) }.encode_to_vec().into()
     };
     assert_eq!(evidence.open(vec![body()]).await.unwrap(), [open]);
@@ -206,9 +292,12 @@ async fn a_sealed_body_is_opened_as_long_as_its_key_is_there() {
         v1::SealedBody { sealed: Bytes::new(), ..body() },
         v1::SealedBody { record: Bytes::new(), ..body() },
         v1::SealedBody { record: vec![7; 9].into(), ..body() },
-        v1::SealedBody { record: naming(None), ..body() },
-        v1::SealedBody { record: naming(Some(nowhere)), ..body() },
-        v1::SealedBody { record: naming(Some(v1::BodyRef { commitment: vec![1; 32].into(), ..reference.clone() })), ..body() },
+        v1::SealedBody { sequence: 0, ..body() },
+        v1::SealedBody { sequence: 2, ..body() },
+        v1::SealedBody { record: naming(Some(reference.clone()), 2), ..body() },
+        v1::SealedBody { record: naming(None, 1), ..body() },
+        v1::SealedBody { record: naming(Some(nowhere), 1), ..body() },
+        v1::SealedBody { record: naming(Some(v1::BodyRef { commitment: vec![1; 32].into(), ..reference.clone() }), 1), ..body() },
     ] {
         assert!(matches!(evidence.open(vec![body(), spoiled]).await, Err(EvidenceError::Sealed(1))));
     }

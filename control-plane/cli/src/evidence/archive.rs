@@ -3,12 +3,12 @@
 //! It takes no pack whose bodies are open, since nothing could erase those again; it writes over nothing, and removes nothing.
 
 use super::files::{self, NOTE_FILE, Named, PACK_FILE};
-use super::pack::{Body, Pack};
+use super::pack::Pack;
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use clap::Args;
 use serde_json::json;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -42,8 +42,18 @@ pub(super) enum ArchiveError {
     Changed(String),
     #[error("`{0}` lies in it and is no file of the pack")]
     Other(String),
+    #[error("`{0}` was signed and is no file of a pack")]
+    Foreign(String),
     #[error("`{0}` is not among the files that were signed")]
     Unsigned(&'static str),
+    #[error(
+        "`{0}` is not what this program makes of the pack, and nobody would read it again; pack it anew with `agentgate evidence pack --sealed`"
+    )]
+    Unread(&'static str),
+    #[error("record {0} is in it twice")]
+    Twice(u64),
+    #[error("`{}` is a link, or nothing that an archive holds", .0.display())]
+    Linked(PathBuf),
     #[error("`{}` is there already and holds something else; an archive is never written over", .0.display())]
     Held(PathBuf),
 }
@@ -53,6 +63,17 @@ pub(super) enum ArchiveError {
 enum Kept {
     Now,
     Before,
+}
+
+/// Why a file is not put there.
+#[derive(Debug, Error)]
+enum PutError {
+    #[error("it holds something else")]
+    Held,
+    #[error("it is no file")]
+    Linked,
+    #[error(transparent)]
+    File(#[from] io::Error),
 }
 
 pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -70,7 +91,11 @@ pub(crate) fn keep(pack: &Path, into: &Path) -> Result<(String, bool), Failure> 
     let place = into.join(&name);
     let failed = |error| Failure::new(Exit::Local, format!("cannot write into {}", place.display())).because(error);
     let refused = |why| Failure::new(Exit::Refused, format!("{} was not archived", pack.display())).because(why);
-    fs::create_dir_all(&place).map_err(failed)?;
+    fs::create_dir_all(into).map_err(failed)?;
+    directory(&place).map_err(failed)?;
+    if !is_there(&place, fs::FileType::is_dir).map_err(failed)? {
+        return Err(refused(ArchiveError::Linked(place)));
+    }
     let mut new = false;
     // The note last: what has none is no pack.
     let note = (NOTE_FILE.to_owned(), named.bytes.clone());
@@ -79,8 +104,9 @@ pub(crate) fn keep(pack: &Path, into: &Path) -> Result<(String, bool), Failure> 
         match put(into, &path, bytes) {
             Ok(Kept::Now) => new = true,
             Ok(Kept::Before) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(refused(ArchiveError::Held(path))),
-            Err(error) => return Err(failed(error)),
+            Err(PutError::Held) => return Err(refused(ArchiveError::Held(path))),
+            Err(PutError::Linked) => return Err(refused(ArchiveError::Linked(path))),
+            Err(PutError::File(error)) => return Err(failed(error)),
         }
     }
     if let Some(other) = named.others(&place).into_iter().next() {
@@ -108,47 +134,82 @@ fn whole(directory: &Path) -> Result<(Named, Vec<(String, Vec<u8>)>), Failure> {
         return Err(refused(ArchiveError::Other(other)));
     }
     let mut contents = Vec::new();
-    let mut pack = None;
     for (name, digest) in &named.files {
         let bytes = files::file(directory, name).map_err(local)?;
         if files::digest(&bytes) != *digest {
             return Err(refused(ArchiveError::Changed(name.clone())));
         }
-        if name == PACK_FILE {
-            pack = Some(Pack::read(&directory.join(name), &bytes).map_err(local)?.0);
-        }
         contents.push((name.clone(), bytes));
     }
-    let pack = pack.ok_or_else(|| refused(ArchiveError::Unsigned(PACK_FILE)))?;
-    if let Some(open) = pack.records.iter().find(|packed| matches!(packed.body, Body::Open { .. } | Body::Altered { .. })) {
-        return Err(refused(ArchiveError::Open(open.entry.sequence)));
+    let of = |wanted: &str| contents.iter().find(|(name, _)| name == wanted).map(|(_, bytes)| bytes.as_slice());
+    let bytes = of(PACK_FILE).ok_or_else(|| refused(ArchiveError::Unsigned(PACK_FILE)))?;
+    let (pack, _) = Pack::read(&directory.join(PACK_FILE), bytes).map_err(local)?;
+    if let Some(open) = pack.open() {
+        return Err(refused(ArchiveError::Open(open)));
+    }
+    let mut pairs = pack.records.iter().zip(pack.records.iter().skip(1));
+    if let Some((_, twice)) = pairs.find(|(one, next)| one.entry.sequence >= next.entry.sequence) {
+        return Err(refused(ArchiveError::Twice(twice.entry.sequence)));
+    }
+    // What does not follow from the pack is read by nobody, and could say what is sealed in it.
+    let made = files::made(&pack)?;
+    for (name, bytes) in &made {
+        match of(name) {
+            Some(signed) if signed == bytes => {}
+            Some(_) => return Err(refused(ArchiveError::Unread(name))),
+            None => return Err(refused(ArchiveError::Unsigned(name))),
+        }
+    }
+    if let Some(foreign) = named.files.keys().find(|name| made.iter().all(|(own, _)| own != name)) {
+        return Err(refused(ArchiveError::Foreign(foreign.clone())));
     }
     Ok((named, contents))
 }
 
 /// Writes a file that is not there yet: beside all packs, synced, read-only, and then under its name, which fails where
 /// somebody else was first. What is there must be the same.
-fn put(into: &Path, path: &Path, bytes: &[u8]) -> io::Result<Kept> {
-    let same = || if fs::read(path)? == bytes { Ok(Kept::Before) } else { Err(io::ErrorKind::AlreadyExists.into()) };
-    if path.exists() {
-        return same();
+fn put(into: &Path, path: &Path, bytes: &[u8]) -> Result<Kept, PutError> {
+    if fs::symlink_metadata(path).is_ok() {
+        return same(path, bytes);
     }
-    let beside = into.join(format!(".{}{PART}", std::process::id()));
-    let written = write(&beside, bytes).and_then(|()| fs::hard_link(&beside, path));
-    // Whatever came of it, nothing is left beside.
-    let removed = fs::remove_file(&beside);
-    match written {
-        Ok(()) => removed.and_then(|()| sync(path.parent().unwrap_or(into))).map(|()| Kept::Now),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => same(),
-        Err(error) => Err(error),
+    // Its name is nobody else's, also where others write from elsewhere; it is gone again whatever comes of it.
+    let mut beside = tempfile::Builder::new().prefix(".").suffix(PART).tempfile_in(into)?;
+    beside.write_all(bytes)?;
+    beside.as_file().set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
+    beside.as_file().sync_all()?;
+    match beside.persist_noclobber(path) {
+        Ok(_) => sync(path.parent().unwrap_or(into))?,
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => return same(path, bytes),
+        Err(error) => return Err(error.error.into()),
     }
+    same(path, bytes).map(|_| Kept::Now)
 }
 
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
-    file.sync_all()
+/// What lies there is this, in a file of its own, and nobody writes to it from here on.
+fn same(path: &Path, bytes: &[u8]) -> Result<Kept, PutError> {
+    if !is_there(path, fs::FileType::is_file)? {
+        return Err(PutError::Linked);
+    }
+    if fs::read(path)? != bytes {
+        return Err(PutError::Held);
+    }
+    if fs::metadata(path)?.permissions().mode() & 0o777 != FILE_MODE {
+        fs::set_permissions(path, fs::Permissions::from_mode(FILE_MODE))?;
+        File::open(path)?.sync_all()?;
+    }
+    Ok(Kept::Before)
+}
+
+/// Whether this lies there by itself: what a link leads to could be anywhere.
+pub(super) fn is_there(path: &Path, kind: fn(&fs::FileType) -> bool) -> io::Result<bool> {
+    fs::symlink_metadata(path).map(|found| kind(&found.file_type()))
+}
+
+fn directory(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 fn sync(directory: &Path) -> io::Result<()> {

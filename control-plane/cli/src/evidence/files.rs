@@ -91,8 +91,10 @@ impl Named {
             Some(_) | None => return Err(Unreadable::Form { path }),
         }
         let mut files = BTreeMap::new();
-        for (digest, name) in lines.skip(2).filter_map(|line| line.split_once(' ')) {
-            if !is_name(name) || files.insert(name.to_owned(), digest.to_owned()).is_some() {
+        for line in lines.skip(2) {
+            // Whatever else stood there nobody would read.
+            let (digest, name) = line.split_once(' ').unwrap_or(("", line));
+            if digest.is_empty() || !is_name(name) || files.insert(name.to_owned(), digest.to_owned()).is_some() {
                 return Err(Unreadable::Named { path, name: name.to_owned() });
             }
         }

@@ -1,7 +1,8 @@
 //! `agentgate evidence list`: every pack of an archive, checked with public keys alone. It asks nobody.
 
-use super::archive::PART;
-use super::files::{self, Named};
+use super::archive::{PART, is_there};
+use super::files::{self, Named, PACK_FILE};
+use super::pack::Pack;
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
@@ -10,6 +11,7 @@ use crate::verify::{self, Question, Report};
 use agentgate_core::error::chain;
 use clap::Args;
 use serde_json::{Value, json};
+use std::fs::FileType;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -58,7 +60,7 @@ pub(super) fn read(archive: &Path, question: &Question) -> Result<Vec<Archived>,
     Ok(names.iter().map(|name| Archived::of(archive, Path::new(name), question)).collect())
 }
 
-fn render(all: &[Archived], screen: &Screen) -> String {
+pub(super) fn render(all: &[Archived], screen: &Screen) -> String {
     if all.is_empty() {
         return "The archive holds no pack\n".into();
     }
@@ -68,12 +70,30 @@ fn render(all: &[Archived], screen: &Screen) -> String {
         text += &format!(
             "{state}  {}  {} {}\n",
             escape(&archived.name, screen.charset),
-            archived.at,
+            escape(&archived.at, screen.charset),
             escape(&archived.by, screen.charset)
         );
         text.extend(archived.report.all_wrong().iter().map(|wrong| format!("       {}\n", escape(wrong, screen.charset))));
         text
     })
+}
+
+/// Whether it is what an archive takes: in files of its own, and none of its bodies open.
+fn kept(path: &Path, report: &mut Report) {
+    if !is_there(path, FileType::is_dir).unwrap_or_default() {
+        report.wrong("it is no directory of its own".into());
+        return;
+    }
+    for file in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        if !is_there(&file.path(), FileType::is_file).unwrap_or_default() {
+            report.wrong(format!("`{}` is a link, or no file", file.file_name().display()));
+        }
+    }
+    // What cannot be read is wrong already.
+    let pack = files::file(path, PACK_FILE).and_then(|bytes| Pack::read(&path.join(PACK_FILE), &bytes));
+    if let Some(open) = pack.ok().and_then(|(pack, _)| pack.open()) {
+        report.wrong(format!("the body of record {open} is open, and nothing erases it here"));
+    }
 }
 
 // === impl Archived ===
@@ -95,6 +115,7 @@ impl Archived {
         if named.is_ok_and(|named| files::digest(&named.bytes) != name) {
             report.wrong("its name is not the digest of its note".into());
         }
+        kept(&path, &mut report);
         Self { name, at, by, report }
     }
 

@@ -2,6 +2,7 @@
 
 mod archive;
 pub(crate) mod files;
+mod form;
 mod gather;
 mod list;
 mod open;

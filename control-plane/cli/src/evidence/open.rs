@@ -1,15 +1,17 @@
 //! `agentgate evidence open`: a sealed pack as an ordinary one. Only the control plane has the keys; what was erased since then
-//! is said to be erased.
+//! is said to be erased. It opens nothing that `agentgate verify` finds wrong: what comes out is signed again, and would be
+//! believed.
 
-use super::files;
+use super::files::{self, Named, PACK_FILE};
 use super::pack::{Body, Pack};
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
+use crate::verify::{self, Unreadable};
 use agentgate_proto::v1;
 use clap::Args;
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Bodies that are opened in one question; the control plane opens no more.
 const OPENED_AT_ONCE: usize = 64;
@@ -25,6 +27,9 @@ pub struct Arguments {
     /// Where to; a new or empty directory
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// A verifier key of the log, as `agentgate log show` prints it; without it those that the control plane shows
+    #[arg(long, value_name = "VERIFIER")]
+    key: Vec<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -32,14 +37,9 @@ pub struct Arguments {
 pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let out = arguments.out.as_path();
     files::is_free(out)?;
-    let path = arguments.pack.join(files::PACK_FILE);
-    let bytes = files::file(&arguments.pack, files::PACK_FILE).map_err(|error| Failure::new(Exit::Local, error))?;
-    let (mut pack, _) = Pack::read(&path, &bytes).map_err(|error| Failure::new(Exit::Local, error))?;
-    if !pack.is_sealed() {
-        let open = format!("{} holds no body that is sealed", arguments.pack.display());
-        return Err(Failure::new(Exit::Refused, open).then("read it as it is"));
-    }
     let client = Client::connect(&arguments.connection).await?;
+    let keys = if arguments.key.is_empty() { client.show_log().await?.keys } else { arguments.key.clone() };
+    let mut pack = judged(&arguments.pack, &keys)?;
     let (mut opened, mut erased) = (0_usize, 0_usize);
     for questions in questions(&pack) {
         let asked = questions.iter().map(|(_, body)| body.clone()).collect();
@@ -62,13 +62,44 @@ pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<()
     desk.answer(|_| said, || json!({ "out": at.to_string(), "opened": opened, "erased": erased }))
 }
 
+/// The pack that lies there, sealed whole, where nothing in it is wrong.
+pub(super) fn judged(directory: &Path, keys: &[String]) -> Result<Pack, Failure> {
+    let refused = |said: String| Failure::new(Exit::Refused, format!("{} was not opened: {said}", directory.display()));
+    let named = Named::read(directory).map_err(local)?;
+    let bytes = files::file(directory, PACK_FILE).map_err(local)?;
+    let report = verify::judge(directory, &verify::question(keys)?, &[]).map_err(local)?;
+    if let Some(wrong) = report.all_wrong().first() {
+        return Err(refused(wrong.clone()).then("`agentgate verify` says all that is wrong with it; keep it as it is"));
+    }
+    // What was judged is what the note names, and so is this.
+    if named.files.get(PACK_FILE) != Some(&files::digest(&bytes)) {
+        return Err(refused(format!("`{PACK_FILE}` is not the file that was signed")));
+    }
+    let (pack, _) = Pack::read(&directory.join(PACK_FILE), &bytes).map_err(local)?;
+    if !pack.is_sealed() {
+        return Err(refused("it holds no body that is sealed".into()).then("read it as it is"));
+    }
+    match pack.open() {
+        None => Ok(pack),
+        Some(open) => Err(refused(format!("the body of record {open} is open, and others are sealed"))),
+    }
+}
+
+fn local(error: Unreadable) -> Failure {
+    Failure::new(Exit::Local, error)
+}
+
 /// What is asked at once, each with the place of its record.
 fn questions(pack: &Pack) -> Vec<Vec<(usize, v1::SealedBody)>> {
     let mut all: Vec<Vec<(usize, v1::SealedBody)>> = Vec::new();
     let mut bytes = 0_usize;
     for (at, packed) in pack.records.iter().enumerate() {
         let Body::Sealed(sealed) = &packed.body else { continue };
-        let body = v1::SealedBody { record: packed.record.clone().into(), sealed: sealed.clone().into() };
+        let body = v1::SealedBody {
+            record: packed.record.clone().into(),
+            sealed: sealed.clone().into(),
+            sequence: packed.entry.sequence,
+        };
         bytes = bytes.saturating_add(sealed.len());
         match all.last_mut() {
             Some(last) if last.len() < OPENED_AT_ONCE && bytes <= OPENED_BYTES_AT_ONCE => last.push((at, body)),

@@ -1,6 +1,7 @@
 //! A pack: records as they were stored, their bodies, proofs to one checkpoint, and the policies that decided them. JSON, with
 //! bytes in base64; docs/evidence.md says each field.
 
+use super::form;
 use super::reading::Reading;
 use crate::text::hex;
 use crate::verify::Unreadable;
@@ -12,6 +13,7 @@ use agentgate_core::transparency::tree::Hash;
 use agentgate_proto::v1;
 use prost::Message as _;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 const FORM: &str = "agentgate evidence pack";
@@ -188,6 +190,16 @@ impl Pack {
         self.records.iter().any(|packed| packed.body.is_sealed())
     }
 
+    /// The first record whose body says what it says without a key.
+    #[must_use]
+    pub fn open(&self) -> Option<u64> {
+        let open = self.records.iter().find(|packed| match packed.body {
+            Body::Open { .. } | Body::Altered { .. } => true,
+            Body::None | Body::Erased | Body::Sealed(_) => false,
+        });
+        open.map(|packed| packed.entry.sequence)
+    }
+
     fn is_plain(&self) -> bool {
         self.records.iter().all(|packed| match packed.body {
             Body::None | Body::Erased | Body::Open { .. } => true,
@@ -204,12 +216,20 @@ impl Pack {
     /// The pack in these bytes, and the reading that stands beside it.
     ///
     /// # Errors
-    /// Where it is none, or one of a later version.
+    /// Where it is none, or one of a later version, has a field more than the form, or has its records in another order.
     pub fn read(path: &Path, bytes: &[u8]) -> Result<(Self, Value), Unreadable> {
         let value = parse(path, bytes)?;
         let fields = Fields::of(path, &value, FORM, VERSION)?;
-        let records = fields.objects("records")?;
-        let records = records.iter().map(|record| Packed::read(path, record)).collect::<Result<_, _>>()?;
+        form::is_kept(path, &value)?;
+        let given = fields.objects("records")?;
+        let records: Vec<Packed> = given.iter().map(|record| Packed::read(path, record)).collect::<Result<_, _>>()?;
+        let mut before = BTreeSet::new();
+        for (fields, packed) in given.iter().zip(&records) {
+            // One that stands there twice is for the verifier, which says so.
+            if before.insert(packed.entry.sequence) && before.last() != Some(&packed.entry.sequence) {
+                return Err(fields.wrong("sequence", "in the order of the journal"));
+            }
+        }
         let bundles = fields.objects("bundles")?;
         let bundle = |bundle: &Fields<'_>| Ok((bundle.hex("digest")?, bundle.bytes("content")?));
         let pack = Self {

@@ -153,8 +153,16 @@ impl Reading {
     }
 }
 
+/// What became of calls and who agreed to them, read once of the whole pack.
+#[derive(Debug, Default)]
+struct Sequels {
+    agreed: BTreeMap<String, Vec<String>>,
+    outcomes: BTreeMap<u64, &'static str>,
+}
+
 /// Calls that write and were let through, with who agreed and what became of them.
 fn writes(pack: &Pack, lines: &[Line]) -> Vec<Written> {
+    let sequels = Sequels::of(pack);
     let let_through = lines.iter().filter(|line| line.kind == "decision" && line.said == "allow" && line.scope == "write");
     let_through
         .map(|line| Written {
@@ -163,50 +171,10 @@ fn writes(pack: &Pack, lines: &[Line]) -> Vec<Written> {
             principal: line.principal.clone(),
             tool: format!("{} {}", line.server, line.target),
             approval: line.approval.clone(),
-            agreed: agreed(pack, &line.approval),
-            outcome: outcome(pack, line.sequence),
+            agreed: sequels.agreed.get(&line.approval).cloned().unwrap_or_default(),
+            outcome: (*sequels.outcomes.get(&line.sequence).unwrap_or(&"none in this pack")).to_owned(),
         })
         .collect()
-}
-
-fn agreed(pack: &Pack, approval: &str) -> Vec<String> {
-    let granted = |packed: &Packed| match packed.what()?.1 {
-        What::Approval(step) if !approval.is_empty() && hex(&step.approval) == approval => match step.what? {
-            v1::approval_record::What::Granted(_) => {
-                let words = packed.opened::<v1::ApprovalBody>();
-                Some(words.map_or_else(|| "somebody, whose name was erased".to_owned(), |words| words.by))
-            }
-            v1::approval_record::What::Requested(_)
-            | v1::approval_record::What::Denied(_)
-            | v1::approval_record::What::Spent(_) => None,
-        },
-        What::Approval(_)
-        | What::Decision(_)
-        | What::Outcome(_)
-        | What::Policy(_)
-        | What::Flood(_)
-        | What::Kill(_)
-        | What::Mode(_)
-        | What::Hold(_)
-        | What::Purge(_) => None,
-    };
-    pack.records.iter().filter_map(granted).collect()
-}
-
-fn outcome(pack: &Pack, decision: u64) -> String {
-    let of = |packed: &Packed| match packed.what()?.1 {
-        What::Outcome(outcome) if outcome.decision == decision => Some(outcome_word(outcome.kind()).to_owned()),
-        What::Outcome(_)
-        | What::Decision(_)
-        | What::Approval(_)
-        | What::Policy(_)
-        | What::Flood(_)
-        | What::Kill(_)
-        | What::Mode(_)
-        | What::Hold(_)
-        | What::Purge(_) => None,
-    };
-    pack.records.iter().filter_map(of).next_back().unwrap_or_else(|| "none in this pack".into())
 }
 
 fn anomalies(lines: &[Line]) -> Vec<Anomaly> {
@@ -237,6 +205,62 @@ fn anomalies(lines: &[Line]) -> Vec<Anomaly> {
         found.push(Anomaly { kind: "refused_after_approval", said, sequences: vec![line.sequence] });
     }
     found
+}
+
+// === impl Sequels ===
+
+impl Sequels {
+    fn of(pack: &Pack) -> Self {
+        let mut sequels = Self::default();
+        for packed in &pack.records {
+            match packed.what() {
+                Some((_, What::Approval(step))) if !step.approval.is_empty() => sequels.step(packed, &step),
+                // The last one is what it came to.
+                Some((_, What::Outcome(outcome))) => {
+                    sequels.outcomes.insert(outcome.decision, outcome_word(outcome.kind()));
+                }
+                Some((
+                    _,
+                    What::Approval(_)
+                    | What::Decision(_)
+                    | What::Policy(_)
+                    | What::Flood(_)
+                    | What::Kill(_)
+                    | What::Mode(_)
+                    | What::Hold(_)
+                    | What::Purge(_),
+                ))
+                | None => {}
+            }
+        }
+        sequels
+    }
+
+    fn step(&mut self, packed: &Packed, step: &v1::ApprovalRecord) {
+        match &step.what {
+            Some(v1::approval_record::What::Granted(_)) => {
+                let words = packed.opened::<v1::ApprovalBody>();
+                let by = words.map_or_else(|| "somebody, whose name was erased".to_owned(), |words| words.by);
+                self.agreed.entry(hex(&step.approval)).or_default().push(by);
+            }
+            Some(
+                v1::approval_record::What::Requested(_)
+                | v1::approval_record::What::Denied(_)
+                | v1::approval_record::What::Spent(_),
+            )
+            | None => {}
+        }
+    }
+}
+
+// === impl Written ===
+
+impl Written {
+    /// What is said where this pack names nobody who agreed.
+    #[must_use]
+    pub fn unagreed(&self) -> &'static str {
+        if self.approval.is_empty() { "nobody was asked" } else { "its approval is not in this pack" }
+    }
 }
 
 // === impl Line ===

@@ -118,7 +118,7 @@ fn writes(paper: &mut Paper, reading: &Reading) {
     ];
     let row = |write: &crate::evidence::reading::Written| {
         let agreed =
-            if write.agreed.is_empty() { Cell::inked("nobody was asked", Ink::Soft) } else { Cell::new(write.agreed.join(", ")) };
+            if write.agreed.is_empty() { Cell::inked(write.unagreed(), Ink::Soft) } else { Cell::new(write.agreed.join(", ")) };
         let number = Cell::new(write.sequence.to_string());
         vec![number, Cell::new(&write.at), Cell::new(&write.principal), Cell::new(&write.tool), agreed, Cell::new(&write.outcome)]
     };

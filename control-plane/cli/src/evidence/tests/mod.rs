@@ -1,5 +1,6 @@
 //! Packs against what is published of them, on the page and on paper, and in an archive.
 
+mod kept;
 pub(crate) mod made;
 
 use super::archive::keep;
