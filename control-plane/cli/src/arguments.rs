@@ -111,3 +111,13 @@ fn with_usage(verb: Command, path: &str) -> Command {
     let usage = [path.to_owned(), "[OPTIONS]".to_owned()].into_iter().chain(options).chain(names).collect::<Vec<_>>().join(" ");
     verb.override_usage(usage)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn no_verb_has_two_arguments_of_one_name() {
+        command().debug_assert();
+    }
+}

@@ -28,8 +28,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// A verifier key of the log, as `agentgate log show` prints it; without it those that the control plane shows
-    #[arg(long, value_name = "VERIFIER")]
-    key: Vec<String>,
+    #[arg(long = "log-key", value_name = "VERIFIER")]
+    log_key: Vec<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -38,7 +38,7 @@ pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<()
     let out = arguments.out.as_path();
     files::is_free(out)?;
     let client = Client::connect(&arguments.connection).await?;
-    let keys = if arguments.key.is_empty() { client.show_log().await?.keys } else { arguments.key.clone() };
+    let keys = if arguments.log_key.is_empty() { client.show_log().await?.keys } else { arguments.log_key.clone() };
     let mut pack = judged(&arguments.pack, &keys)?;
     let (mut opened, mut erased) = (0_usize, 0_usize);
     for questions in questions(&pack) {
