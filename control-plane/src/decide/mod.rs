@@ -233,7 +233,8 @@ impl Decide {
 
     /// The words of whatever is beneath the journal are for whoever runs it.
     fn tell(&self, undecided: &Undecided) {
-        if let Undecided::Journal(why) = undecided
+        let why = undecided.detail();
+        if !why.is_empty()
             && let Some(more) = self.unrecorded.told(self.clock.elapsed())
         {
             tracing::error!(why, more, "decisions cannot be recorded, and calls are refused");
