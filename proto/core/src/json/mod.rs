@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use number::Number;
+pub(crate) use reader::escaped;
 pub use reader::{Bounds, DEPTH_MAX, Fault, Keys, read};
 pub(crate) use writer::write_string;
 

@@ -303,21 +303,13 @@ impl<'a> Reader<'a> {
     fn escape(&mut self) -> Result<char, Fault> {
         let byte = self.peek().ok_or(Fault::Truncated)?;
         self.at += 1;
-        Ok(match byte {
-            b'"' => '"',
-            b'\\' => '\\',
-            b'/' => '/',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => return self.unit(),
-            _ => {
-                // INVARIANT: `at` stays on a character's first byte; the fault ends the reading anyway.
-                self.at -= 1;
-                return Err(Fault::NotJson);
-            }
+        if byte == b'u' {
+            return self.unit();
+        }
+        escaped(byte).ok_or_else(|| {
+            // INVARIANT: `at` stays on a character's first byte; the fault ends the reading anyway.
+            self.at -= 1;
+            Fault::NotJson
         })
     }
 
@@ -351,6 +343,21 @@ impl<'a> Reader<'a> {
         }
         Ok(unit)
     }
+}
+
+/// What a backslash and this letter stand for together, but for `u`, which needs more.
+pub(crate) const fn escaped(letter: u8) -> Option<char> {
+    Some(match letter {
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        _ => return None,
+    })
 }
 
 fn repeats<T: PartialEq>(sorted: &[T]) -> bool {

@@ -4,6 +4,7 @@
 //! It refuses to read deeper than `NESTED_MAX`: what is written deeper is not found.
 
 use super::{Hit, find as find_hits};
+use crate::json;
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -123,19 +124,10 @@ impl Reading<'_> {
 
 /// What the escape that `text` begins with stands for, and how many bytes it is written in. None: it is none.
 fn escaped(text: &str) -> Option<(char, usize)> {
-    let c = match text.as_bytes().get(1)? {
-        b'"' => '"',
-        b'\\' => '\\',
-        b'/' => '/',
-        b'b' => '\u{8}',
-        b'f' => '\u{c}',
-        b'n' => '\n',
-        b'r' => '\r',
-        b't' => '\t',
-        b'u' => return coded(text),
-        _ => return None,
-    };
-    Some((c, 2))
+    match text.as_bytes().get(1)? {
+        b'u' => coded(text),
+        letter => json::escaped(*letter).map(|c| (c, 2)),
+    }
 }
 
 /// Half of a pair without the other stands for no letter.
