@@ -5,7 +5,7 @@ use crate::clock::Clock;
 use crate::config::REPLICA_BYTES;
 use crate::control::Control;
 use crate::identity::Heard;
-use crate::journal::{Journal, ReadError, Slot};
+use crate::journal::{Journal, SlotError, change_slot};
 use crate::rarely::Rarely;
 use crate::telemetry::number;
 use agentgate_core::digest::Digest;
@@ -34,9 +34,6 @@ const APART_US: u64 = 2_000_000;
 /// Replicas in the list: what fits into a slot with names as long as they may be. Beyond it those not seen longest are left out.
 const REPLICAS_MAX: usize = 48;
 
-/// How often the slot is tried in one round. Whoever is beaten as often is in the next.
-const REPLICA_ATTEMPTS_MAX: u32 = 8;
-
 /// A dash and four digits, behind the host's name, and room for a longer one.
 const SUFFIX_BYTES: usize = 16;
 
@@ -54,17 +51,6 @@ pub struct Replicas {
     /// What the slot held when it was last seen.
     seen: Mutex<Option<Bytes>>,
     told: Rarely,
-}
-
-/// Why the list was not written.
-#[derive(Debug, thiserror::Error)]
-enum Unwritten {
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error(transparent)]
-    Set(#[from] crate::journal::AppendError),
-    #[error("other replicas were first, each time")]
-    Contended,
 }
 
 /// The name of a replica: its configuration's, or its host's with something that no other life has.
@@ -139,20 +125,13 @@ impl Replicas {
     }
 
     /// Puts this one into the list, or takes it out.
-    async fn write(&self, is_there: bool) -> Result<(), Unwritten> {
-        let mut held = self.journal.slot(slot()).await?;
-        for _ in 0..REPLICA_ATTEMPTS_MAX {
-            let replicas = self.next(&list(held.as_ref()), self.clock.now(), is_there);
-            let value = Bytes::from(v1::ReplicaList { replicas }.encode_to_vec());
-            match self.journal.set(slot(), held, Some(value.clone())).await? {
-                Slot::Set => {
-                    *self.lock() = Some(value);
-                    return Ok(());
-                }
-                Slot::Held(other) => held = other,
-            }
-        }
-        Err(Unwritten::Contended)
+    async fn write(&self, is_there: bool) -> Result<(), SlotError> {
+        let next = |held: Option<&Bytes>| {
+            let replicas = self.next(&list(held), self.clock.now(), is_there);
+            Some(v1::ReplicaList { replicas }.encode_to_vec().into())
+        };
+        *self.lock() = change_slot(self.journal.as_ref(), slot(), next).await?;
+        Ok(())
     }
 
     /// The list with this one in it, or without, and without those that are forgotten.

@@ -3,6 +3,7 @@
 //! It knows sequences, versions, ids and bytes. It refuses to know what a record means, and what time it is.
 
 mod cells;
+mod change;
 #[cfg(test)]
 mod contract;
 mod discard;
@@ -37,6 +38,7 @@ use std::pin::Pin;
 use thiserror::Error;
 
 pub use agentgate_proto::body_address;
+pub use change::{SlotError, change_slot};
 #[cfg(test)]
 pub(crate) use embedded::{Embedded, Settings};
 pub use halt::Halting;

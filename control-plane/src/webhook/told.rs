@@ -3,16 +3,13 @@
 //!
 //! It holds digests of messages' ids, the newest alone: what fell out and still matters is told twice, under one id.
 
-use crate::journal::{AppendError, Journal, ReadError, Slot};
+use crate::journal::{Journal, ReadError, SlotError, change_slot};
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Many more than are decided while one of them is worth telling.
 const TOLD_MAX: usize = 512;
-
-/// How often the slot is tried. What was not marked is told again after a restart.
-const TOLD_ATTEMPTS_MAX: u32 = 8;
 
 const KEY_BYTES: usize = 8;
 
@@ -25,16 +22,6 @@ pub(super) struct Told(Arc<dyn Journal>);
 /// What was told, as the slot had it.
 #[derive(Debug, Default)]
 pub(super) struct Known(Vec<[u8; KEY_BYTES]>);
-
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unmarked {
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error(transparent)]
-    Set(#[from] AppendError),
-    #[error("other replicas were first, each time")]
-    Contended,
-}
 
 fn slot() -> Digest {
     Digest::of("agentgate/slot/webhook-told/1", b"")
@@ -56,21 +43,16 @@ impl Told {
         Ok(Known::decode(self.0.slot(slot()).await?.as_ref()))
     }
 
-    /// This message was taken, or never will be.
-    pub(super) async fn mark(&self, id: &str) -> Result<(), Unmarked> {
-        let mut held = self.0.slot(slot()).await?;
-        for _ in 0..TOLD_ATTEMPTS_MAX {
-            let mut known = Known::decode(held.as_ref());
-            if known.has(id) {
-                return Ok(());
-            }
-            known.0.push(key(id));
-            match self.0.set(slot(), held, Some(known.encode())).await? {
-                Slot::Set => return Ok(()),
-                Slot::Held(other) => held = other,
-            }
-        }
-        Err(Unmarked::Contended)
+    /// This message was taken, or never will be. What was not marked is told again after a restart.
+    pub(super) async fn mark(&self, id: &str) -> Result<(), SlotError> {
+        let next = |held: Option<&Bytes>| {
+            let mut known = Known::decode(held);
+            (!known.has(id)).then(|| {
+                known.0.push(key(id));
+                known.encode()
+            })
+        };
+        change_slot(self.0.as_ref(), slot(), next).await.map(drop)
     }
 }
 

@@ -111,6 +111,7 @@ const CONSTS: &[(&str, Behind)] = &[
     ("follow.rs ATTEMPTS_MAX", Nothing),
     ("identity/view.rs SERVED_MAX", Nothing),
     ("identity/view.rs VMS_MAX", Gauge("agentgate_filter_vms")),
+    ("journal/change.rs SLOT_ATTEMPTS_MAX", Nothing),
     ("journal/discard.rs QUEUE_DISCARDS_MAX", Gauge("agentgate_journal_queued_discards")),
     ("journal/discard.rs UNFINISHED_MAX", Gauge("agentgate_journal_queued_discards")),
     ("journal/embedded.rs READS_MAX", Gauge("agentgate_journal_reads")),
@@ -144,7 +145,6 @@ const CONSTS: &[(&str, Behind)] = &[
     ("privacy/alter.rs ALTERED_BYTES_MAX", Nothing),
     ("quota/mod.rs QUOTA_ATTEMPTS_MAX", Nothing),
     ("replica.rs REPLICAS_MAX", Gauge("agentgate_replicas")),
-    ("replica.rs REPLICA_ATTEMPTS_MAX", Nothing),
     ("retention/mod.rs PURGED_PER_ORDER_MAX", Nothing),
     ("retention/mod.rs PURGED_PER_RECORD_MAX", Nothing),
     ("retention/mod.rs RETAIN_ATTEMPTS_MAX", Nothing),
@@ -169,7 +169,6 @@ const CONSTS: &[(&str, Behind)] = &[
     ("transparency/witness/mod.rs BACKOFF_MAX", Nothing),
     ("webhook/mod.rs AT_ONCE_MAX", Nothing),
     ("webhook/mod.rs BACKOFF_MAX", Nothing),
-    ("webhook/told.rs TOLD_ATTEMPTS_MAX", Nothing),
     ("webhook/told.rs TOLD_MAX", Nothing),
     ("webhook/waiting.rs WAITING_MAX", Gauge("agentgate_webhook_waiting")),
 ];
