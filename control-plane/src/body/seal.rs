@@ -114,6 +114,7 @@ impl Seal {
     pub fn session(&self) -> SessionId {
         self.session
     }
+
     /// 32 bytes that nobody can guess.
     ///
     /// # Errors

@@ -29,6 +29,21 @@ pub(super) struct Scene {
     pub(super) hands: Arc<Manual>,
 }
 
+/// A log that asks nobody outside.
+pub(super) fn configured() -> config::Transparency {
+    config::Transparency {
+        listen: None,
+        directory: "unused".into(),
+        key: "unused".into(),
+        also: Vec::new(),
+        previous: Vec::new(),
+        origin: None,
+        witnesses: Vec::new(),
+        witness_every: Duration::from_secs(10),
+        anchor: None,
+    }
+}
+
 impl Scene {
     pub(super) fn new() -> Self {
         let (clock, hands) = Clock::manual(Time::from_micros(5_000_000));
@@ -55,17 +70,7 @@ impl Scene {
     }
 
     pub(super) async fn open(&self, keys: LogKeys, directory: Option<&Path>) -> Result<Arc<Transparency>, TransparencyError> {
-        let config = directory.map(|directory| config::Transparency {
-            listen: None,
-            directory: directory.into(),
-            key: "unused".into(),
-            also: Vec::new(),
-            previous: Vec::new(),
-            origin: None,
-            witnesses: Vec::new(),
-            witness_every: Duration::from_secs(10),
-            anchor: None,
-        });
+        let config = directory.map(|directory| config::Transparency { directory: directory.into(), ..configured() });
         let halting = Halting::new(Arc::clone(&self.journal) as Arc<dyn Journal>);
         Transparency::open(halting, self.clock.clone(), keys, config.as_ref()).await.map(Arc::new)
     }
@@ -313,15 +318,10 @@ async fn a_new_log_gets_a_key_and_an_old_one_never_another() {
     let directory = tempfile::tempdir().unwrap();
     let (key, tiles) = (directory.path().join("log.key"), directory.path().join("log"));
     let config = |origin: Option<&str>| config::Transparency {
-        listen: None,
         directory: tiles.clone(),
         key: key.clone(),
-        also: Vec::new(),
-        previous: Vec::new(),
         origin: origin.map(str::to_owned),
-        witnesses: Vec::new(),
-        witness_every: Duration::from_secs(10),
-        anchor: None,
+        ..configured()
     };
     let keys = async |origin| log_keys(Some(&config(origin)), scene.journal.as_ref(), counting).await;
     assert!(matches!(keys(Some("two words")).await, Err(LogKeyError::Origin(_))));

@@ -2,7 +2,7 @@
 //!
 //! It takes no pack whose bodies are open, since nothing could erase those again; it writes over nothing, and removes nothing.
 
-use super::files::{self, NOTE_FILE, Named, PACK_FILE};
+use super::files::{self, NOTE_FILE, Named, PACK_FILE, local};
 use super::pack::Pack;
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
@@ -214,8 +214,4 @@ fn directory(path: &Path) -> io::Result<()> {
 
 fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
-}
-
-fn local(error: crate::verify::Unreadable) -> Failure {
-    Failure::new(Exit::Local, error)
 }

@@ -70,6 +70,11 @@ pub(crate) fn file(directory: &Path, name: &str) -> Result<Vec<u8>, Unreadable> 
     read(&directory.join(name), FILE_BYTES_MAX)
 }
 
+/// Where a file cannot be read, or is none of a pack.
+pub(super) fn local(error: Unreadable) -> Failure {
+    Failure::new(Exit::Local, error)
+}
+
 /// Digits as a note has them.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

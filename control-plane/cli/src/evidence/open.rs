@@ -2,12 +2,12 @@
 //! is said to be erased. It opens nothing that `agentgate verify` finds wrong: what comes out is signed again, and would be
 //! believed.
 
-use super::files::{self, Named, PACK_FILE};
+use super::files::{self, Named, PACK_FILE, local};
 use super::pack::{Body, Pack};
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
-use crate::verify::{self, Unreadable};
+use crate::verify;
 use agentgate_proto::v1;
 use clap::Args;
 use serde_json::json;
@@ -83,10 +83,6 @@ pub(super) fn judged(directory: &Path, keys: &[String]) -> Result<Pack, Failure>
         None => Ok(pack),
         Some(open) => Err(refused(format!("the body of record {open} is open, and others are sealed"))),
     }
-}
-
-fn local(error: Unreadable) -> Failure {
-    Failure::new(Exit::Local, error)
 }
 
 /// What is asked at once, each with the place of its record.

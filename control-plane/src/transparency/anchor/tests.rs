@@ -1,6 +1,6 @@
 //! What a place outside hears on real sockets, once for each checkpoint, and what is kept of its answers.
 
-use super::super::tests::Scene;
+use super::super::tests::{Scene, configured};
 use super::*;
 use agentgate_e2e::upstream::{Arrived, Part, Protocol, Reply, Upstream};
 use std::collections::BTreeSet;
@@ -29,17 +29,8 @@ impl Told {
     }
 
     fn anchoring(&self) -> Anchoring {
-        let config = config::Transparency {
-            listen: None,
-            directory: "unused".into(),
-            key: "unused".into(),
-            also: Vec::new(),
-            previous: Vec::new(),
-            origin: None,
-            witnesses: Vec::new(),
-            witness_every: EVERY,
-            anchor: Some(config::Anchor { url: self.url(), every: EVERY, authority: None }),
-        };
+        let anchor = Some(config::Anchor { url: self.url(), every: EVERY, authority: None });
+        let config = config::Transparency { anchor, ..configured() };
         Anchoring::open(Some(&config), Arc::clone(&self.log), &self.scene.clock).unwrap()
     }
 

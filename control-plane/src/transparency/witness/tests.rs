@@ -1,6 +1,6 @@
 //! What a witness says, on real sockets, and what becomes of it: cosignatures, corrections, refusals and forks.
 
-use super::super::tests::{Scene, signer};
+use super::super::tests::{Scene, configured, signer};
 use super::ask::{ANSWER_BYTES_MAX, ATTEMPT};
 use super::keep::FEWER_AFTER;
 use super::*;
@@ -36,17 +36,7 @@ impl Seen {
     }
 
     fn witnesses(&self, witnesses: Vec<config::Witness>) -> Result<Witnesses, WitnessError> {
-        let config = config::Transparency {
-            listen: None,
-            directory: "unused".into(),
-            key: "unused".into(),
-            also: Vec::new(),
-            previous: Vec::new(),
-            origin: None,
-            witnesses,
-            witness_every: EVERY,
-            anchor: None,
-        };
+        let config = config::Transparency { witnesses, witness_every: EVERY, ..configured() };
         Witnesses::open(Some(&config), Arc::clone(&self.log), &self.scene.clock)
     }
 

@@ -1,6 +1,7 @@
 //! What is kept or opened although somebody spoiled it: nothing. Each way has a name.
 
 use super::made::{Made, put, sign, statement};
+use super::refused;
 use super::{Archive, objects, packs};
 use crate::evidence::archive::keep;
 use crate::evidence::files::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
@@ -72,15 +73,6 @@ fn rewrite(path: &Path, change: impl FnOnce(String) -> String) {
 
 #[test]
 fn nothing_is_archived_that_nobody_reads() {
-    let refused = |case: &str, spoil: &dyn Fn(&Path), says: &str| {
-        let at = Archive::new();
-        let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
-        Made::of_everything().write(true, &pack);
-        spoil(&pack);
-        let failure = keep(&pack, &archive).expect_err(case);
-        assert!(failure.chain().join(": ").contains(says), "{case}: {failure:?}");
-        assert!(!archive.exists(), "{case}");
-    };
     let plain = |text: String| text.replacen("\"sealed\": \"", "\"plain\": \"AA==\", \"sealed\": \"", 1);
     refused("plain beside", &|at| rewrite(&at.join(PACK_FILE), plain), "plain` is not a field of its form");
     let spaces = |text: String| text + " ";

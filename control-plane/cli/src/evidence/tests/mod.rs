@@ -308,17 +308,19 @@ fn a_pack_is_archived_once_and_for_good() {
     assert_eq!(fs::read(place.join("report.html")).expect("read"), b"another", "it is not written over");
 }
 
+/// A sealed pack that was spoiled is not archived, and nothing of it is.
+fn refused(case: &str, spoil: &dyn Fn(&Path), says: &str) {
+    let at = Archive::new();
+    let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
+    Made::of_everything().write(true, &pack);
+    spoil(&pack);
+    let failure = keep(&pack, &archive).expect_err(case);
+    assert!(failure.chain().join(": ").contains(says), "{case}: {failure:?}");
+    assert!(!archive.exists(), "{case}");
+}
+
 #[test]
 fn what_could_not_be_erased_again_is_not_archived() {
-    let refused = |case: &str, spoil: &dyn Fn(&Path), says: &str| {
-        let at = Archive::new();
-        let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
-        Made::of_everything().write(true, &pack);
-        spoil(&pack);
-        let failure = keep(&pack, &archive).expect_err(case);
-        assert!(failure.chain().join(": ").contains(says), "{case}: {failure:?}");
-        assert!(!archive.exists(), "{case}");
-    };
     refused("open", &|pack| put(&Made::of_everything().pack(false), pack, &signer(1)), "the body of record 2 is open");
     refused(
         "changed",
