@@ -2,6 +2,7 @@
 //! restart and no second replica spends more.
 
 use crate::world::{Setup, Vm, World, ask, call, outcome, visit};
+use agentgate_control_plane::body::{Bodies, DataKey, HANDLES_PER_SUBJECT_MAX, system_keys};
 use agentgate_core::digest::Digest;
 use agentgate_proto::v1::converse_request::Message as Said;
 use agentgate_proto::v1::record::What;
@@ -96,6 +97,44 @@ async fn a_tenant_beyond_its_quota_is_refused_by_name_until_the_next_day() {
     vm.hear().await.unwrap();
     vm.decided(call(30_000, "read_note")).await;
     assert_eq!(quota(&world).await.day_us, today + DAY_US);
+}
+
+/// A key is made before its call's size is known. It is no part of the quota, and what bounds it is how many handles of a subject
+/// get one.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_are_too_large_for_what_is_left_leave_no_more_keys_than_a_subject_may_have() {
+    let world = World::with(Setup { configured: "[quota]\ntenant_bytes_per_day = 8000\n".into(), ..Setup::default() }).await;
+    let mut vm = world.vm().await;
+    let large = |counter: u64| {
+        let arguments = format!(r#"{{"title":"{}"}}"#, "x".repeat(8_000));
+        let mut ask = call(counter, "read_note");
+        ask.body = String::from_utf8(ask.body.to_vec()).unwrap().replace(r#"{"title":"x"}"#, &arguments).into();
+        let (name, value) = ("mcp-session-id".to_owned().into(), format!("s-{counter}").into());
+        ask.head.as_mut().unwrap().headers.push(v1::Header { name, value });
+        ask
+    };
+    let slots = async || {
+        let (mut count, mut after) = (0, None);
+        loop {
+            let page = world.journal.slots(after, 1_000).await.unwrap();
+            let Some((last, _)) = page.last() else { return count };
+            (count, after) = (count + page.len(), Some(*last));
+        }
+    };
+    // The key of the index's snapshot is made by a task of its own, at whatever time.
+    let bodies = Bodies::open(std::sync::Arc::clone(&world.journal), DataKey::new(&[1; 32]), system_keys).await.unwrap();
+    bodies.derived_cipher().await.unwrap();
+    let head = world.head();
+    vm.undecided(large(1)).await;
+    let before = slots().await;
+    vm.undecided(large(2)).await;
+    assert_eq!(slots().await, before + 1, "of a new handle it leaves a key");
+    // The first two had theirs; whoever has none shares one more.
+    for counter in 3..=(HANDLES_PER_SUBJECT_MAX as u64 + 20) {
+        assert_eq!(vm.undecided(large(counter)).await.cause(), Cause::QuotaExceeded);
+    }
+    assert_eq!(slots().await, before + HANDLES_PER_SUBJECT_MAX);
+    assert_eq!(world.head(), head, "none is on record");
 }
 
 #[tokio::test(flavor = "multi_thread")]
