@@ -105,6 +105,12 @@ impl Bundle {
         self.0.digest
     }
 
+    /// Its files in the order of their paths, none of which leads out of a folder.
+    #[must_use]
+    pub fn files(&self) -> &[SourceFile] {
+        &self.0.files
+    }
+
     /// All of it, for a store that knows nothing of policies.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -121,18 +127,15 @@ impl Bundle {
     /// # Errors
     /// When the bytes are not `to_bytes` of a bundle, or the files no policy.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
-        let mut rest = bytes.strip_prefix(MAGIC).ok_or(BundleError::Bytes { what: "the first line is another" })?;
-        let mut files: Vec<SourceFile> = Vec::new();
-        while !rest.is_empty() {
-            let path = take_part(&mut rest)?;
-            let path = std::str::from_utf8(path).map_err(|_| BundleError::Bytes { what: "a path is not UTF-8" })?.to_owned();
-            let bytes = take_part(&mut rest)?.to_vec();
-            if files.last().is_some_and(|last| last.path >= path) {
-                return Err(BundleError::Bytes { what: "the files are not in order" });
-            }
-            files.push(SourceFile { path, bytes });
-        }
-        Self::load(files)
+        Self::load(files_of(bytes)?)
+    }
+
+    /// The digest that a bundle of these bytes would have. Nothing of it is read or compiled, so nobody says here that it is a policy.
+    ///
+    /// # Errors
+    /// When the bytes are not `to_bytes` of a bundle.
+    pub fn digest_of(bytes: &[u8]) -> Result<Digest, BundleError> {
+        Ok(digest(&files_of(bytes)?))
     }
 
     /// Rules that contribute to one of the sets.
@@ -259,6 +262,21 @@ fn digest(files: &[SourceFile]) -> Digest {
         digester.part(&file.bytes);
     }
     digester.finish()
+}
+
+fn files_of(bytes: &[u8]) -> Result<Vec<SourceFile>, BundleError> {
+    let mut rest = bytes.strip_prefix(MAGIC).ok_or(BundleError::Bytes { what: "the first line is another" })?;
+    let mut files: Vec<SourceFile> = Vec::new();
+    while !rest.is_empty() {
+        let path = take_part(&mut rest)?;
+        let path = std::str::from_utf8(path).map_err(|_| BundleError::Bytes { what: "a path is not UTF-8" })?.to_owned();
+        let bytes = take_part(&mut rest)?.to_vec();
+        if files.last().is_some_and(|last| last.path >= path) {
+            return Err(BundleError::Bytes { what: "the files are not in order" });
+        }
+        files.push(SourceFile { path, bytes });
+    }
+    Ok(files)
 }
 
 fn take_part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BundleError> {

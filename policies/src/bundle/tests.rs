@@ -136,6 +136,9 @@ fn a_bundle_survives_its_bytes_and_nothing_else_does() {
     let again = Bundle::from_bytes(&bytes).unwrap();
     assert_eq!((again.digest(), again.to_bytes()), (bundle.digest(), bytes.clone()));
 
+    assert_eq!(Bundle::digest_of(&bytes).unwrap(), bundle.digest());
+    assert_ne!(Bundle::digest_of(&[&bytes[..], &[0; 16]].concat()).ok(), Some(bundle.digest()));
+
     let small = Bundle::load(good()).unwrap().to_bytes();
     for end in 0..small.len() {
         assert!(Bundle::from_bytes(&small[..end]).is_err(), "cut at {end}");
