@@ -42,6 +42,19 @@ impl v1::record::What {
     }
 }
 
+impl v1::Pii {
+    /// As people write it, and as it stands in what is signed.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unspecified => "",
+            Self::Off => "off",
+            Self::Redact => "redact",
+            Self::Tokenise => "tokenise",
+        }
+    }
+}
+
 /// The address of a body: the digest of its stored bytes, which are ciphertext.
 #[must_use]
 pub fn body_address(stored: &[u8]) -> agentgate_core::digest::Digest {

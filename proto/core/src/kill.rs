@@ -55,6 +55,15 @@ impl KillTarget {
         }
     }
 
+    /// Whether both stop the same calls: a tool is compared as its calls are.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        if let (Self::Tool { server, tool: Some(tool) }, Self::Tool { server: of, tool: Some(named) }) = (self, other) {
+            return server == of && fold::loosely(tool) == fold::loosely(named);
+        }
+        self == other
+    }
+
     /// Whether some call in `tenant` may be covered, of whatever server it is.
     #[must_use]
     pub fn may_concern(&self, tenant: &Tenant) -> bool {
@@ -121,6 +130,13 @@ impl<T> Kills<T> {
         message: &Message,
     ) -> Option<(&KillTarget, &T)> {
         self.0.iter().find(|(target, _)| target.covers(tenant, principal, server, message))
+    }
+
+    /// The kill in force that stops what `target` names, as whoever ordered it wrote it; this very one first.
+    #[must_use]
+    pub fn same(&self, target: &KillTarget) -> Option<&KillTarget> {
+        let exactly = self.0.get_key_value(target).map(|(killed, _)| killed);
+        exactly.or_else(|| self.0.keys().find(|killed| killed.is_same(target)))
     }
 
     #[must_use]
@@ -201,6 +217,28 @@ mod tests {
         let prompt = Message { method: Method::PromptsGet, ..message("add", "s") };
         assert!(!tool("notes", Some("add")).covers(&tenant, &principal, &server, &prompt));
         assert!(tool("notes", None).covers(&tenant, &principal, &server, &prompt));
+    }
+
+    #[test]
+    fn a_kill_is_found_by_whatever_name_its_calls_could_have() {
+        let mut kills = Kills::default();
+        kills.kill(tool("notes", Some("Drop_it")), 1);
+        kills.kill(tool("notes", None), 2);
+        for (target, wanted) in [
+            (tool("notes", Some("Drop_it")), Some(tool("notes", Some("Drop_it")))),
+            (tool("notes", Some("dropit")), Some(tool("notes", Some("Drop_it")))),
+            (tool("notes", Some("DROP-IT")), Some(tool("notes", Some("Drop_it")))),
+            (tool("notes", Some("drop")), None),
+            // A server is compared as it is written, by everybody.
+            (tool("Notes", Some("Drop_it")), None),
+            (tool("notes", None), Some(tool("notes", None))),
+            (tool("NOTES", None), None),
+            (KillTarget::Everything, None),
+        ] {
+            assert_eq!(kills.same(&target), wanted.as_ref(), "{target:?}");
+        }
+        kills.kill(tool("notes", Some("dropit")), 3);
+        assert_eq!(kills.same(&tool("notes", Some("dropit"))), Some(&tool("notes", Some("dropit"))), "this very one first");
     }
 
     #[test]

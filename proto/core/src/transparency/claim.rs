@@ -62,7 +62,10 @@ pub enum Wrong {
 /// What nothing that was given shows.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotShown {
-    #[error("not witnessed: {} of {quorum} witnesses saw this checkpoint, so that others may have been shown another log", .by.len())]
+    #[error(
+        "not witnessed: {} of {quorum} witnesses saw this checkpoint{}, so that others may have been shown another log",
+        .by.len(), among(.by)
+    )]
     Witnessed { by: Vec<Cosigned>, quorum: usize },
     #[error("not witnessed: the entries {from} to {to}, which came after what witnesses saw")]
     WitnessedFrom { from: u64, to: u64 },
@@ -123,6 +126,11 @@ impl fmt::Display for Cosigned {
         let at = Time::from_micros(self.at_s.saturating_mul(1_000_000)).to_string();
         write!(f, "{} at {}", self.by, at.replace('T', " "))
     }
+}
+
+/// Those who are too few.
+fn among(by: &[Cosigned]) -> String {
+    if by.is_empty() { String::new() } else { alloc::format!(" ({})", listed(by)) }
 }
 
 fn listed<T: ToString>(all: &[T]) -> String {

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod claim;
 pub mod edge;
 pub mod gaps;
+pub mod given;
 pub mod key;
 pub mod leaf;
 pub mod note;

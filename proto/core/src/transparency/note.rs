@@ -60,7 +60,7 @@ pub enum NoteError {
     Forged(KeyId),
     #[error("the key `{0}` is for another kind of signature")]
     Algorithm(KeyId),
-    #[error("a cosignature's time is at most {TIME_S_MAX} s, and not {0}")]
+    #[error("a cosignature's time is from 1 to {TIME_S_MAX} s, and not {0}")]
     Time(u64),
 }
 
@@ -187,7 +187,8 @@ impl Note {
 
     /// What a witness signs at this time.
     fn cosigned(&self, at_s: u64) -> Result<Vec<u8>, NoteError> {
-        if at_s > TIME_S_MAX {
+        // Nought is what a witness says that knows no time.
+        if at_s == 0 || at_s > TIME_S_MAX {
             return Err(NoteError::Time(at_s));
         }
         Ok(format!("cosignature/v1\ntime {at_s}\n{}", self.text).into_bytes())

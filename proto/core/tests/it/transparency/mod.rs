@@ -4,6 +4,7 @@ mod audit;
 mod checkpoint;
 mod entries;
 mod forest;
+mod given;
 mod go;
 mod note;
 mod proof;

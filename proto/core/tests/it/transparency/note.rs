@@ -234,6 +234,9 @@ fn a_witness_signs_the_text_and_the_time() {
             "{bit}: {found:?}"
         );
     }
+    let mut timeless = note.clone();
+    timeless.put(NoteSignature { by: witness.verifier().id().clone(), bytes: vec![0; 72] }).unwrap();
+    assert_eq!(timeless.cosigned_by(witness.verifier()), Err(NoteError::Time(0)), "nobody saw it in 1970");
     for length in [0, 7, 8, 71, 73] {
         let mut forged = note.clone();
         forged.put(NoteSignature { by: witness.verifier().id().clone(), bytes: vec![0; length] }).unwrap();
@@ -250,7 +253,9 @@ fn keys_are_for_one_kind_of_signature() {
     assert_eq!(note.cosign(&log, 1), Err(wrong(&log)));
     assert_eq!(note.signed_by(witness.verifier()), Err(wrong(&witness)));
     assert_eq!(note.cosigned_by(log.verifier()), Err(wrong(&log)));
-    for (at_s, wanted) in [(0, Ok(())), ((1 << 63) - 1, Ok(())), (1 << 63, Err(NoteError::Time(1 << 63)))] {
+    for (at_s, wanted) in
+        [(0, Err(NoteError::Time(0))), (1, Ok(())), ((1 << 63) - 1, Ok(())), (1 << 63, Err(NoteError::Time(1 << 63)))]
+    {
         assert_eq!(note.cosign(&witness, at_s), wanted);
     }
     assert_eq!(note.cosigned_by(witness.verifier()), Ok(Some((1 << 63) - 1)));
