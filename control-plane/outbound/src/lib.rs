@@ -8,7 +8,7 @@ mod exchange;
 use hyper::header::{HOST, USER_AGENT};
 use hyper::{Request, Uri};
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
@@ -43,6 +43,15 @@ pub enum Plain {
     Anywhere,
 }
 
+/// Whose certificates an https address may show.
+#[derive(Clone, Copy, Debug)]
+pub enum Roots<'a> {
+    System,
+    File(&'a Path),
+    /// What was read of this file.
+    Pem(&'a Path, &'a [u8]),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TargetError {
     #[error("{0}")]
@@ -59,6 +68,14 @@ impl Target {
     /// # Errors
     /// When the address is none, or there are no roots to trust.
     pub fn open(url: &str, plain: Plain, authority: Option<&Path>, time: Arc<dyn TimeProvider>) -> Result<Self, TargetError> {
+        Self::trusting(url, plain, authority.map_or(Roots::System, Roots::File), time)
+    }
+
+    /// With roots that the caller has, or has read by himself.
+    ///
+    /// # Errors
+    /// When the address is none, or there are no roots to trust.
+    pub fn trusting(url: &str, plain: Plain, roots: Roots<'_>, time: Arc<dyn TimeProvider>) -> Result<Self, TargetError> {
         let wrong = TargetError::Url;
         let uri: Uri = url.parse().map_err(|_| wrong("it is no URL"))?;
         let (Some(scheme), Some(named)) = (uri.scheme_str(), uri.authority()) else {
@@ -79,7 +96,7 @@ impl Target {
         let (tls, port) = match scheme {
             "https" => {
                 let name = ServerName::try_from(host.to_owned()).map_err(|_| wrong("its host is no name of a host"))?;
-                (Some((connector(authority, time)?, name)), 443)
+                (Some((connector(roots, time)?, name)), 443)
             }
             "http" if plain == Plain::Anywhere || is_loopback(host) => (None, 80),
             "http" => {
@@ -139,18 +156,19 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn connector(authority: Option<&Path>, time: Arc<dyn TimeProvider>) -> Result<TlsConnector, TargetError> {
+fn connector(from: Roots<'_>, time: Arc<dyn TimeProvider>) -> Result<TlsConnector, TargetError> {
     let wrong = TargetError::Roots;
     let mut roots = RootCertStore::empty();
-    match authority {
-        Some(path) => {
-            let unreadable = |error| wrong(format!("`{}` is no PEM file of certificates: {error}", path.display()));
-            for root in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-                roots.add(root.map_err(unreadable)?).map_err(|error| wrong(format!("`{}`: {error}", path.display())))?;
-            }
-        }
+    let mut add = |path: &Path, found: Result<Vec<CertificateDer<'static>>, pem::Error>| {
+        let found = found.map_err(|error| wrong(format!("`{}` is no PEM file of certificates: {error}", path.display())))?;
+        let mut found = found.into_iter();
+        found.try_for_each(|root| roots.add(root).map_err(|error| wrong(format!("`{}`: {error}", path.display()))))
+    };
+    match from {
+        Roots::File(path) => add(path, CertificateDer::pem_file_iter(path).and_then(Iterator::collect))?,
+        Roots::Pem(path, bytes) => add(path, CertificateDer::pem_slice_iter(bytes).collect())?,
         // One that is unreadable among many is no reason to trust none.
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+        Roots::System => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     if roots.is_empty() {
         return Err(wrong("there are no roots to trust; name a PEM file that has some".into()));
