@@ -1,7 +1,9 @@
 //! What a long journal costs: opening it, with its index and without, everything that a control plane reads before it serves,
 //! the traces' index beside that, and queries. `cargo bench -p agentgate-control-plane --bench long -- 1000000`
+//! And on a short one, how soon a decision is in the transparency log: `… --bench long -- transparency`
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
+mod logged;
 mod real;
 
 use agentgate_cli::authority::{Init, Issue, Validity, init, issue};
@@ -38,6 +40,14 @@ fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let directory = tempfile::tempdir_in(".")?;
     let open = || Embedded::open(Settings::new(directory.path().join("journal")));
+    if std::env::args().any(|argument| argument == "transparency") {
+        let journal: Arc<dyn Journal> = Arc::new(open()?);
+        runtime.block_on(real::begin(Arc::clone(&journal)))?;
+        let running = runtime.block_on(control_plane(directory.path(), Arc::clone(&journal)))?;
+        runtime.block_on(logged::logged(&running, &journal))?;
+        runtime.block_on(running.leave());
+        return Ok(());
+    }
     let began = Instant::now();
     let journal = Arc::new(open()?);
     runtime.block_on(real::begin(Arc::clone(&journal) as Arc<dyn Journal>))?;

@@ -5,7 +5,7 @@ use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 
@@ -26,7 +26,11 @@ pub struct Manual {
     elapsed_us: AtomicU64,
     /// Wakes in the order in which they went to sleep: what a test does once it does again.
     moved: Notify,
+    asleep: AtomicUsize,
 }
+
+/// One who waits for the hands to move, until it is dropped.
+struct Asleep<'a>(&'a AtomicUsize);
 
 /// Moments for records: never before one that was handed out earlier, even when the wall clock is set back.
 #[derive(Debug)]
@@ -54,7 +58,8 @@ impl Clock {
     #[must_use]
     pub fn manual(at: Time) -> (Self, Arc<Manual>) {
         let wall_us = AtomicU64::new(at.micros());
-        let manual = Arc::new(Manual { wall_us, elapsed_us: AtomicU64::new(0), moved: Notify::new() });
+        let (elapsed_us, asleep) = (AtomicU64::new(0), AtomicUsize::new(0));
+        let manual = Arc::new(Manual { wall_us, elapsed_us, moved: Notify::new(), asleep });
         (Self(Source::Manual(Arc::clone(&manual))), manual)
     }
 
@@ -87,6 +92,7 @@ impl Clock {
                 let mut moved = pin!(manual.moved.notified());
                 // It listens before it looks: a move in between is not missed.
                 moved.as_mut().enable();
+                let _asleep = Asleep::new(&manual.asleep);
                 while manual.elapsed() < deadline {
                     moved.as_mut().await;
                     moved.set(manual.moved.notified());
@@ -130,9 +136,30 @@ impl Manual {
         Duration::from_micros(self.elapsed_us.load(Ordering::SeqCst))
     }
 
+    /// How many wait for the hands to move. Time that passes while nobody does is time that nobody waited.
+    #[must_use]
+    pub fn asleep(&self) -> usize {
+        self.asleep.load(Ordering::SeqCst)
+    }
+
     /// Somebody sets the wall clock; monotonic time knows nothing of it.
     pub fn set(&self, at: Time) {
         self.wall_us.store(at.micros(), Ordering::SeqCst);
+    }
+}
+
+// === impl Asleep ===
+
+impl<'a> Asleep<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Asleep<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -5,6 +5,7 @@ use crate::control::OrderError;
 use crate::evidence::EvidenceError;
 use crate::history::HistoryError;
 use crate::identity;
+use crate::journal::HALTED;
 use crate::retention::RetentionError;
 use crate::session::TraceError;
 use crate::transparency::{LogError, TransparencyError};
@@ -40,7 +41,7 @@ impl From<OrderError> for Status {
             OrderError::Unknown(_) => Code::Unknown,
             OrderError::Contended => Code::Aborted,
         };
-        Self::new(code, agentgate_core::error::chain(&error))
+        told(code, &error)
     }
 }
 
@@ -56,7 +57,7 @@ impl From<ApprovalError> for Status {
             }
             ApprovalError::Unknown(_) => Code::Unknown,
         };
-        Self::new(code, agentgate_core::error::chain(&error))
+        told(code, &error)
     }
 }
 
@@ -81,12 +82,17 @@ impl From<TransparencyError> for Status {
         let code = match &error {
             TransparencyError::Absent(_) => Code::NotFound,
             TransparencyError::Log(LogError::Proof(_)) => Code::InvalidArgument,
-            TransparencyError::Log(LogError::Tile(_) | LogError::Write(_) | LogError::Full)
+            TransparencyError::Unread(_)
+            | TransparencyError::Spoiled
+            | TransparencyError::Log(LogError::Tile(_) | LogError::Write(_) | LogError::Full)
             | TransparencyError::Read(_)
             | TransparencyError::Keep(_)
+            | TransparencyError::Shown { .. }
             | TransparencyError::Sign(_) => Code::Unavailable,
             TransparencyError::Stranger(_) | TransparencyError::Leaf(_) => Code::FailedPrecondition,
-            TransparencyError::Contradiction(_) => Code::DataLoss,
+            TransparencyError::Contradiction(_) | TransparencyError::RolledBack(_) | TransparencyError::Stopped(_) => {
+                Code::DataLoss
+            }
         };
         Self::new(code, agentgate_core::error::chain(&error))
     }
@@ -110,6 +116,7 @@ impl From<EvidenceError> for Status {
             EvidenceError::TooMany { .. } | EvidenceError::Unsigned => Code::FailedPrecondition,
             EvidenceError::Leaving => Code::Unavailable,
             EvidenceError::Left => Code::Cancelled,
+            EvidenceError::Slow => Code::ResourceExhausted,
             EvidenceError::NoFile(_) => Code::NotFound,
             EvidenceError::Failed => Code::Internal,
         };
@@ -121,15 +128,21 @@ impl From<RetentionError> for Status {
     fn from(error: RetentionError) -> Self {
         let code = match error {
             RetentionError::Order(error) => return error.into(),
-            RetentionError::Malformed(_) => Code::InvalidArgument,
+            RetentionError::Malformed(_) | RetentionError::Redacted(_) => Code::InvalidArgument,
             RetentionError::Absent(_) | RetentionError::Stranger(_) | RetentionError::NoHold(_) => Code::NotFound,
             RetentionError::Tenants { .. } | RetentionError::Held { .. } | RetentionError::TooMany => Code::FailedPrecondition,
             RetentionError::Crowded => Code::ResourceExhausted,
             RetentionError::Contended | RetentionError::Moved => Code::Aborted,
             RetentionError::Key(_) | RetentionError::Read(_) | RetentionError::GiveBack(_) => Code::Unavailable,
         };
-        Self::new(code, agentgate_core::error::chain(&error))
+        told(code, &error)
     }
+}
+
+/// An order that a journal refuses which writes nothing any more will not be taken by trying again.
+fn told(code: Code, error: &(dyn std::error::Error + 'static)) -> Status {
+    let said = agentgate_core::error::chain(error);
+    Status::new(if said.contains(HALTED) { Code::DataLoss } else { code }, said)
 }
 
 /// Why a conversation ends before its filter wants it to.
@@ -162,5 +175,34 @@ impl From<Hangup> for Status {
             Hangup::Age { .. } | Hangup::Gone => Code::Unavailable,
         };
         Self::new(code, hangup.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, HALTED, OrderError, Status};
+    use crate::approval::ApprovalError;
+    use crate::body::KeyError;
+    use crate::journal::{AppendError, Halting, Journal, Memory};
+    use crate::retention::RetentionError;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn an_order_that_a_halted_journal_refuses_is_not_to_be_tried_again() {
+        let journal = Halting::new(Arc::new(Memory::new()));
+        journal.halt("the journal contradicts what was signed".into());
+        let halted = journal.keep(bytes::Bytes::new()).await.unwrap_err();
+        let busy = AppendError::Unavailable("overloaded".into());
+        let orders: [fn(AppendError) -> Status; 4] = [
+            |error| OrderError::Journal(error).into(),
+            |error| ApprovalError::Journal(error).into(),
+            |error| RetentionError::Order(OrderError::Journal(error)).into(),
+            |error| RetentionError::Key(KeyError::Keep(error)).into(),
+        ];
+        for order in orders {
+            let (told, tried_again) = (order(halted.clone()), order(busy.clone()));
+            assert_eq!((told.code(), tried_again.code()), (Code::DataLoss, Code::Unavailable), "{told:?}");
+            assert!(told.message().ends_with(&format!("{HALTED}the journal contradicts what was signed")), "{told:?}");
+        }
     }
 }

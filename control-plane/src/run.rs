@@ -43,7 +43,7 @@ use agentgate_core::id::Epoch;
 use clap::{Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -117,6 +117,9 @@ pub enum RunError {
     Anchor(#[from] AnchorError),
     #[error("the journal's keys cannot be taken up")]
     Keys(#[from] KeyError),
+    /// It was halted before, and so nothing that the journal lacks can be made in it.
+    #[error("{why}; so nothing can be served")]
+    Halted { why: String, source: KeyError },
     #[error(transparent)]
     Past(#[from] PastError),
     #[error(transparent)]
@@ -244,7 +247,11 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     let witnesses = Witnesses::open(lasting, Arc::clone(&log), &clock)?;
     let anchoring = Anchoring::open(lasting, Arc::clone(&log), &clock)?;
     let journal: Arc<dyn Journal> = Arc::new(halting);
-    let bodies = Arc::new(Bodies::open(Arc::clone(&journal), data_key, keys).await?);
+    let bodies = Bodies::open(Arc::clone(&journal), data_key, keys).await.map_err(|source| match log.stopped() {
+        Some(why) => RunError::Halted { why, source },
+        None => RunError::Keys(source),
+    });
+    let bodies = Arc::new(bodies?);
     let trust = Arc::new(Trust::open(config.tls.clone(), clock.clone())?);
     let identity = Arc::new(Identity::new(&config, trust, clock.clone()));
     let control = Arc::new(Control::open(Arc::clone(&bodies), clock.clone(), config.limits.clone()).await?);
@@ -289,6 +296,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         control: Arc::clone(&control),
         session: Arc::clone(&session),
         approvals: Arc::clone(&approvals),
+        privacy: Arc::clone(&privacy),
     };
     let tenants = config.filter.values().flat_map(|filter| filter.tenants().cloned()).collect();
     let retention = Arc::new(Retention::new(kept, clock.clone(), config.retention.clone(), tenants));
@@ -310,6 +318,10 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         decide: Arc::clone(&decide),
         quota: Arc::clone(&quota),
         replicas: Arc::clone(&replicas),
+        retention: Arc::clone(&retention),
+        privacy: Arc::clone(&privacy),
+        log: Arc::clone(&log),
+        oldest: OnceLock::new(),
         growth: Mutex::default(),
     });
 

@@ -29,6 +29,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ("agentgate_bodies_left_out_total", "Bodies that were left out because what is personal could not be taken out of them"),
     ("agentgate_purges_total", "Purges on record, by cause"),
     ("agentgate_session_keys_erased_total", "Sessions whose keys were erased"),
+    ("agentgate_subjects_forgotten_total", "Subjects of whom nothing was kept and whose stream is found no more"),
     ("agentgate_bodies_given_back_total", "Bodies whose space was given back after a purge"),
     ("agentgate_sessions_kept_by_holds_total", "Sessions that a sweep would have erased, and a hold kept"),
     ("agentgate_sweeps_failed_total", "Sweeps for sessions that are over that failed; all are tried again"),
@@ -81,6 +82,18 @@ const GAUGES: &[(&str, &str)] = &[
     ("agentgate_log_witnessed_size", "Records under the newest checkpoint that a witness cosigned"),
     ("agentgate_witness_forks", "Witnesses that saw another log than this one"),
     ("agentgate_log_size", "Records under the newest signed root of the transparency log"),
+    (
+        "agentgate_log_rolled_back",
+        "1: the log's directory, the journal's own slot or a witness remembers more signed records than the journal has; alert on it",
+    ),
+    (
+        "agentgate_log_waiting_seconds",
+        "For how long records wait for a signed root while the log gets no further; measured every minute and with each failure; alert on it",
+    ),
+    (
+        "agentgate_log_memory_damaged",
+        "Files of what was signed that were no checkpoints of their key at a start; a rollback may not have been noticed; alert on it",
+    ),
     ("agentgate_journal_halted", "1: the journal contradicts what was signed, and nothing is written any more"),
     ("agentgate_journal_queued_changes", "Changes that wait for the journal's writer; bounded, and refused as overloaded beyond"),
     ("agentgate_journal_queued_bytes", "What they weigh together; bounded likewise"),

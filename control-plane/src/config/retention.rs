@@ -56,8 +56,14 @@ impl Retention {
     /// Whether a session of this tenant, whose last call was before `last`, is over at `now`.
     #[must_use]
     pub fn is_over(&self, tenant: &Tenant, last: Time, now: Time) -> bool {
+        self.over_at(tenant, last).is_some_and(|at| now >= at)
+    }
+
+    /// When that session is over. None: it is kept for ever.
+    #[must_use]
+    pub fn over_at(&self, tenant: &Tenant, last: Time) -> Option<Time> {
         let days = self.tenants.get(tenant).copied().unwrap_or(self.days);
-        days != 0 && now.micros_since(last) >= DAY_US.saturating_mul(days.into()) && now >= last
+        (days != 0).then(|| last.plus_micros(DAY_US.saturating_mul(days.into())))
     }
 }
 

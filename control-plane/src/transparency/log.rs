@@ -85,18 +85,43 @@ impl Log {
         Ok(root_of(size, &self.nodes())?)
     }
 
+    /// Takes the next entry. When what it fills cannot be written the log is as it was before.
     pub(super) fn push(&mut self, entry: &Entry) -> Result<(), LogError> {
+        let fills = (self.size() + 1).is_multiple_of(WIDTH);
+        let before = fills.then(|| self.edge.clone());
         let mut full = Vec::new();
         self.edge.push(entry.leaf_hash(), |tile, bytes| full.push((tile, bytes))).map_err(|_| LogError::Full)?;
         self.tail.push(*entry);
-        for (tile, bytes) in full {
-            if let Some(bundle) = Bundle::below(tile) {
-                let entries = std::mem::take(&mut self.tail);
-                self.store.put(&bundle.path(), bundle::encode(&entries)).map_err(LogError::Write)?;
+        if let Some(before) = before {
+            if let Err(error) = self.write(full) {
+                self.edge = before;
+                self.tail.pop();
+                return Err(LogError::Write(error));
             }
-            self.store.put(&tile.path(), bytes).map_err(LogError::Write)?;
+            self.tail.clear();
         }
         Ok(())
+    }
+
+    fn write(&self, full: Vec<(Tile, Vec<u8>)>) -> io::Result<()> {
+        for (tile, bytes) in full {
+            if let Some(bundle) = Bundle::below(tile) {
+                self.store.put(&bundle.path(), bundle::encode(&self.tail))?;
+            }
+            self.store.put(&tile.path(), bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file of this name was written once: a tile or a bundle that is full, or cut from one.
+    pub(super) fn was_written(&self, path: &str) -> bool {
+        let size = self.size();
+        let tile = || {
+            let tile = Tile::parse(path)?;
+            Some(Tile::at(tile.level(), tile.index(), size)?.is_full())
+        };
+        let bundle = || Some(Bundle::at(Bundle::parse(path)?.index(), size)?.width() == TILE_WIDTH);
+        tile().or_else(bundle).unwrap_or_default()
     }
 
     /// A file of the log. None: there is none of this name as yet, or ever.

@@ -10,10 +10,13 @@ mod integrate;
 mod keys;
 mod leaf;
 mod log;
+mod remembered;
 pub mod rpc;
+mod shown;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod witness;
 
 use crate::clock::Clock;
@@ -21,6 +24,7 @@ use crate::config;
 use crate::journal::{Halting, Journal as _, ReadError, Sequence};
 use crate::rarely::Rarely;
 use agentgate_core::digest::Digest;
+use agentgate_core::error::chain;
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::key::SignerKey;
 use agentgate_core::transparency::leaf::Entry;
@@ -31,11 +35,17 @@ use agentgate_core::transparency::trust::Trust;
 use agentgate_proto::v1;
 use bytes::Bytes;
 use log::Log;
+use remembered::Remembered;
+use shown::{Shelf, Shown};
 use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use trouble::Trouble;
 
 pub use anchor::{AnchorError, Anchoring};
 pub use keys::{LogKeyError, LogKeys, log_keys};
@@ -67,11 +77,26 @@ pub enum TransparencyError {
     Sign(String),
     #[error("the last checkpoint is not of this log's keys ({0}); name the keys of the past in `transparency.previous`")]
     Stranger(String),
+    #[error("`{}`, which says what was shown, cannot be read or written", path.display())]
+    Shown { path: PathBuf, source: io::Error },
     /// Nothing may be signed, or written, any more.
     #[error("the journal contradicts what was signed: {0}")]
     Contradiction(String),
+    /// As a contradiction, and told apart from it: what is there is what was there once.
+    #[error(
+        "the journal contradicts what was signed: it was rolled back: {0}; put the newer journal back, or go on under a new key \
+         (docs/operating.md, Restoring)"
+    )]
+    RolledBack(String),
     #[error("no record {0} is in the log")]
     Absent(Sequence),
+    #[error("the log's tiles are read or made again, up to {0} records so far; ask again in a moment")]
+    Unread(u64),
+    #[error("a tile of the log is missing or damaged; it is made again from the journal, ask again in a moment")]
+    Spoiled,
+    /// What is asked for was not read again before the log stopped, or never will be.
+    #[error("the log is stopped: {0}")]
+    Stopped(String),
 }
 
 #[derive(Debug)]
@@ -83,11 +108,23 @@ pub struct Transparency {
     log: Mutex<Log>,
     /// What others, or this replica in an earlier life, signed: nothing may contradict it.
     signed: Mutex<Option<Published>>,
+    /// What this replica showed in an earlier life, by its own memory: nothing may contradict that either.
+    shown: Option<Shown>,
+    /// None: nothing outlives the process, and the log neither.
+    shelf: Option<Shelf>,
     published: watch::Sender<Option<Arc<Published>>>,
+    /// The log grew, and publishing that failed.
+    unpublished: AtomicBool,
+    /// Somebody asked for a tile that was written, and it was not there.
+    spoiled: Notify,
     /// The newest checkpoint that witnesses cosigned.
     witnessed: Mutex<Option<Arc<Published>>>,
     /// How each witness answered last, by the name of its key.
     witnesses: Mutex<BTreeMap<String, v1::WitnessStanding>>,
+    remembered: Remembered,
+    /// What the start found that halts nothing, and that people have to know.
+    notices: Vec<String>,
+    trouble: Trouble,
     told: Rarely,
 }
 
@@ -106,22 +143,59 @@ impl Transparency {
         config: Option<&config::Transparency>,
     ) -> Result<Self, TransparencyError> {
         let store = config.map_or_else(Store::memory, |config| Store::Directory(config.directory.clone()));
+        let shelf = config.map(|config| Shelf::new(&config.directory, &keys));
         let kept = journal.slot(checkpoint_slot()).await?;
         let signed = kept.map(|note| read(&keys.trust, note)).transpose()?;
-        let (head, size) = (journal.health().head, signed.as_ref().map_or(0, |signed| signed.size));
-        let reopened = tokio::task::spawn_blocking(move || Log::reopen(store, size)).await;
+        let shown = shelf.as_ref().map(Shelf::newest).transpose()?.flatten();
+        let sizes = || [signed.as_ref(), shown.as_ref().map(|shown| &shown.published)].into_iter().flatten().map(|one| one.size);
+        // The log comes by each root that was signed, and is compared with it there.
+        let least = sizes().min().unwrap_or_default();
+        let reopened = tokio::task::spawn_blocking(move || Log::reopen(store, least)).await;
         let log = reopened.unwrap_or_else(|_| Log::reopen(Store::memory(), 0));
-        if head < size {
-            let why = format!("it has {head} records, and {size} were signed: the store came back older than it was");
-            tracing::error!(why, "the journal contradicts its transparency log; nothing is written any more");
-            journal.halt(TransparencyError::Contradiction(why).to_string());
+        let remembered = Remembered::default();
+        if let Some(error) = remembered.shorter(journal.health().head, signed.as_ref(), shown.as_ref()) {
+            tracing::error!(error = chain(&error), "nothing is signed and nothing is written any more");
+            journal.halt(chain(&error));
         }
+        let older = shown.as_ref().filter(|_| journal.halted().is_none()).and_then(|shown| shown.slot_is_older(signed.as_ref()));
+        let damaged = shelf.as_ref().map(Shelf::damaged).unwrap_or_default();
+        metrics::gauge!("agentgate_log_memory_damaged").set(crate::telemetry::number(damaged.len()));
+        let notices: Vec<String> = damaged.iter().map(|file| shown::notice(file)).chain(older).collect();
+        notices.iter().for_each(|notice| tracing::warn!("{notice}"));
+        let is_new = shown.is_none() && journal.halted().is_none();
+        let kept = signed.as_ref().zip(shelf.as_ref()).filter(|_| is_new).map(|(signed, shelf)| shelf.keep(&signed.note));
+        if let Some(Err(error)) = &kept {
+            tracing::warn!(error = chain(error), "what was signed is served once it is kept; it is tried again");
+        }
+        // What is in the journal alone is compared with what was shown before anybody sees it.
+        let was_shown = shown.as_ref().map(|shown| &shown.published);
+        let served = was_shown.filter(|shown| signed.as_ref().is_some_and(|signed| shown.size < signed.size)).or(signed.as_ref());
+        let served = served.filter(|_| !matches!(kept, Some(Err(_))));
+        let published = watch::Sender::new(served.cloned().map(Arc::new));
         let witnessed = witness::kept(&journal, &keys.trust).await?.map(Arc::new);
-        let published = watch::Sender::new(signed.clone().map(Arc::new));
         let LogKeys { signers, trust } = keys;
         let (log, signed, witnessed) = (Mutex::new(log), Mutex::new(signed), Mutex::new(witnessed));
+        let (unpublished, spoiled) = (AtomicBool::new(false), Notify::new());
         let (witnesses, told) = (Mutex::default(), Rarely::default());
-        Ok(Self { journal, clock, keys: signers, trust, log, signed, published, witnessed, witnesses, told })
+        Ok(Self {
+            journal,
+            clock,
+            keys: signers,
+            trust,
+            log,
+            signed,
+            shown,
+            shelf,
+            published,
+            unpublished,
+            spoiled,
+            witnessed,
+            witnesses,
+            remembered,
+            notices,
+            trouble: Trouble::default(),
+            told,
+        })
     }
 
     /// The newest checkpoint; none before the first one.
@@ -164,13 +238,49 @@ impl Transparency {
         self.journal.halted().map(str::to_owned)
     }
 
+    /// A log that is stopped has all that it was stopped with; one that is not may have more in a moment.
+    fn absent(&self, sequence: Sequence) -> TransparencyError {
+        self.stopped().map_or(TransparencyError::Absent(sequence), TransparencyError::Stopped)
+    }
+
+    /// What was signed, and is beyond what was read again as yet.
+    fn unread(&self, log: &Log) -> TransparencyError {
+        self.stopped().map_or_else(|| TransparencyError::Unread(log.size()), TransparencyError::Stopped)
+    }
+
+    /// What the log has should be there, and is not.
+    fn spoiled(&self) -> TransparencyError {
+        self.stopped().map_or_else(
+            || {
+                self.spoiled.notify_one();
+                TransparencyError::Spoiled
+            },
+            TransparencyError::Stopped,
+        )
+    }
+
+    fn proven(&self, proof: Result<Proof, LogError>) -> Result<Proof, TransparencyError> {
+        proof.map_err(|error| match error {
+            LogError::Tile(_) => self.spoiled(),
+            LogError::Proof(_) | LogError::Write(_) | LogError::Full => error.into(),
+        })
+    }
+
+    /// Refuses what a log that stopped before it was read again can prove nothing of.
+    ///
+    /// # Errors
+    /// `Stopped`, where it is so.
+    pub fn provable(&self, checkpoint: Option<&Published>) -> Result<(), TransparencyError> {
+        let is_read = checkpoint.is_some_and(|checkpoint| checkpoint.size <= self.log().size());
+        self.stopped().filter(|_| !is_read).map_or(Ok(()), |why| Err(TransparencyError::Stopped(why)))
+    }
+
     /// That the record is in the newest checkpoint's tree.
     ///
     /// # Errors
     /// When it is not as yet, or its tiles cannot be read.
     pub fn inclusion(&self, sequence: Sequence) -> Result<(Arc<Published>, Entry, Proof), TransparencyError> {
-        let absent = || TransparencyError::Absent(sequence);
-        let newest = self.newest().ok_or_else(absent)?;
+        let newest = self.newest().ok_or_else(|| self.absent(sequence))?;
         let (entry, proof) = self.inclusion_in(&newest, sequence)?;
         Ok((newest, entry, proof))
     }
@@ -180,14 +290,16 @@ impl Transparency {
     /// # Errors
     /// As `inclusion`.
     pub fn inclusion_in(&self, checkpoint: &Published, sequence: Sequence) -> Result<(Entry, Proof), TransparencyError> {
-        let absent = || TransparencyError::Absent(sequence);
+        if !(1..=checkpoint.size).contains(&sequence) {
+            return Err(self.absent(sequence));
+        }
         let log = self.log();
         // What an earlier life signed may not have been read again as yet.
-        if !(1..=checkpoint.size).contains(&sequence) || log.size() < checkpoint.size {
-            return Err(absent());
+        if log.size() < checkpoint.size {
+            return Err(self.unread(&log));
         }
-        let entry = log.entry(sequence - 1).ok_or_else(absent)?;
-        let proof = log.inclusion(sequence - 1, checkpoint.size)?;
+        let entry = log.entry(sequence - 1).ok_or_else(|| self.spoiled())?;
+        let proof = self.proven(log.inclusion(sequence - 1, checkpoint.size))?;
         Ok((entry, proof))
     }
 
@@ -214,9 +326,10 @@ impl Transparency {
     pub fn consistency(&self, old: u64, new: u64) -> Result<Proof, TransparencyError> {
         let log = self.log();
         if new > log.size() {
-            return Err(TransparencyError::Absent(new));
+            let was_signed = self.newest().is_some_and(|newest| new <= newest.size);
+            return Err(if was_signed { self.unread(&log) } else { self.absent(new) });
         }
-        Ok(log.consistency(old, new)?)
+        self.proven(log.consistency(old, new))
     }
 
     /// A file of the log, as it is served over HTTP.
@@ -228,7 +341,12 @@ impl Transparency {
         if path == witness::FILE {
             return self.witnessed().map(|witnessed| witnessed.note.clone());
         }
-        self.log().file(path).map(Bytes::from)
+        let log = self.log();
+        let file = log.file(path);
+        if file.is_none() && log.was_written(path) {
+            self.spoiled.notify_one();
+        }
+        file.map(Bytes::from)
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {

@@ -1,6 +1,6 @@
 //! The gRPC edge of the transparency log: wire in, wire out. Its listener lets only operators through.
 
-use super::Transparency;
+use super::{Transparency, TransparencyError};
 use crate::journal::Journal as _;
 use agentgate_proto::transparency::hashes_to_wire;
 use agentgate_proto::v1;
@@ -15,20 +15,7 @@ pub struct TransparencyRpc(pub Arc<Transparency>);
 #[tonic::async_trait]
 impl transparency_server::Transparency for TransparencyRpc {
     async fn show_log(&self, _: Request<v1::ShowLogRequest>) -> Result<Response<v1::ShowLogResponse>, Status> {
-        let log = &self.0;
-        let newest = log.newest();
-        let newest = newest.as_deref();
-        Ok(Response::new(v1::ShowLogResponse {
-            checkpoint: newest.map(|newest| newest.note.clone()).unwrap_or_default(),
-            size: newest.map_or(0, |newest| newest.size),
-            root: newest.map(|newest| Bytes::copy_from_slice(newest.root.as_bytes())).unwrap_or_default(),
-            head: log.journal.health().head,
-            keys: log.verifier_keys(),
-            stopped: log.stopped().unwrap_or_default(),
-            witnessed: log.witnessed().map(|witnessed| witnessed.note.clone()).unwrap_or_default(),
-            anchors: log.anchors().await?,
-            witnesses: log.witnesses(),
-        }))
+        Ok(Response::new(self.0.shown().await?))
     }
 
     async fn prove_inclusion(
@@ -56,9 +43,36 @@ impl transparency_server::Transparency for TransparencyRpc {
     }
 }
 
-async fn proving<T: Send + 'static>(
-    prove: impl FnOnce() -> Result<T, super::TransparencyError> + Send + 'static,
-) -> Result<T, Status> {
+// === impl Transparency ===
+
+impl Transparency {
+    /// What is signed, and who saw it.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn shown(&self) -> Result<v1::ShowLogResponse, TransparencyError> {
+        let newest = self.newest();
+        let newest = newest.as_deref();
+        let trouble = self.trouble.told();
+        Ok(v1::ShowLogResponse {
+            checkpoint: newest.map(|newest| newest.note.clone()).unwrap_or_default(),
+            size: newest.map_or(0, |newest| newest.size),
+            root: newest.map(|newest| Bytes::copy_from_slice(newest.root.as_bytes())).unwrap_or_default(),
+            head: self.journal.health().head,
+            keys: self.verifier_keys(),
+            stopped: self.stopped().unwrap_or_default(),
+            witnessed: self.witnessed().map(|witnessed| witnessed.note.clone()).unwrap_or_default(),
+            anchors: self.anchors().await?,
+            witnesses: self.witnesses(),
+            remembered: self.remembered.told(),
+            trouble_since_us: trouble.as_ref().map_or(0, |(_, since)| since.micros()),
+            trouble: trouble.map(|(why, _)| why).unwrap_or_default(),
+            notices: self.notices.clone(),
+        })
+    }
+}
+
+async fn proving<T: Send + 'static>(prove: impl FnOnce() -> Result<T, TransparencyError> + Send + 'static) -> Result<T, Status> {
     let proved = tokio::task::spawn_blocking(prove).await;
     Ok(proved.map_err(|_| Status::internal("the proof failed; the log of this replica says more"))??)
 }

@@ -1,5 +1,12 @@
 //! Stories about the log: replicas, restarts, spoiled tiles, and journals that are not what was signed.
 
+mod damaged;
+mod paced;
+mod quiet;
+mod rollback;
+mod tiles;
+
+use super::integrate::{SIGN_EVERY, SIGNED_WITHIN};
 use super::*;
 use crate::body::tests::counting;
 use crate::clock::Manual;
@@ -169,6 +176,35 @@ async fn every_replica_signs_the_roots_of_the_journal() {
     assert!(one.file("tile/0/004.p/1").is_some());
 }
 
+/// On one thread, so that whoever waits for a root goes on when the integrator has gone to sleep.
+#[tokio::test]
+async fn a_record_is_signed_with_the_next_tick_whenever_it_comes() {
+    let scene = Scene::new();
+    scene.grow(1).await;
+    let log = scene.open(keys(&[1], &[]), None).await.unwrap();
+    let mut published = log.follow();
+    let integrating = tokio::spawn(Arc::clone(&log).integrating());
+    published.changed().await.unwrap();
+    let instant = Duration::from_micros(1);
+    for late in [Duration::ZERO, instant, SIGN_EVERY / 2, SIGN_EVERY - 2 * instant] {
+        scene.hands.advance(late);
+        let head = scene.journal.health().head + 1;
+        scene.grow(head).await;
+        let before = scene.clock.elapsed();
+        scene.hands.advance(SIGN_EVERY - late - instant);
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!published.has_changed().unwrap(), "{late:?}: it was its turn only an instant later");
+        scene.hands.advance(instant);
+        let signed = tokio::time::timeout(Duration::from_secs(30), published.changed()).await;
+        signed.unwrap_or_else(|_| panic!("{late:?}: it was its turn, and nothing was signed")).unwrap();
+        assert_eq!(published.borrow_and_update().as_ref().unwrap().size, head, "{late:?}");
+        assert!(scene.clock.elapsed() - before <= SIGNED_WITHIN, "{late:?}");
+    }
+    integrating.abort();
+}
+
 #[tokio::test]
 async fn a_new_process_goes_on_where_the_last_one_was() {
     let scene = Scene::new();
@@ -214,6 +250,7 @@ async fn tiles_beyond_what_was_signed_are_made_again() {
             other.write(v1::record::What::Flood(flood), sequence).await;
         }
         other.log(Some(directory.path())).await;
+        std::fs::remove_dir_all(directory.path().join("signed")).unwrap();
         scene.grow(signed).await;
         scene.log(None).await;
         scene.grow(1_025).await;

@@ -6,11 +6,15 @@ use crate::journal::disk::RealDisk;
 use crate::journal::embedded::Embedded;
 use crate::journal::frame::{GroupDraft, GroupHead, Heading, Kind, Place, RecordHead};
 use crate::journal::{Change, Journal as _, Slot, body_address};
+use crate::transparency::checkpoint_slot;
 use agentgate_cli::journal::backup::{BackupError, backup, restore};
 use agentgate_cli::journal::check::Report;
 use agentgate_cli::output::{Desk, Output};
 use agentgate_cli::screen::{Charset, Screen};
 use agentgate_core::time::Time;
+use agentgate_core::transparency::checkpoint::Checkpoint;
+use agentgate_core::transparency::key::{Algorithm, KeyName, SignerKey};
+use agentgate_core::transparency::tree::Hash;
 use bytes::Bytes;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -55,6 +59,51 @@ async fn what_was_written_is_sound_to_a_reader_who_shares_no_code() {
     assert!(report.findings.is_empty() && report.notes.is_empty(), "{report:?}");
     assert_eq!((report.head, report.streams, report.slots), (40, 3, 20));
     assert!(report.bodies >= 24 && report.segments_removed >= 1 && report.discarded > 0, "{report:?}");
+}
+
+/// The journal with a newest checkpoint over so many records, signed by so many keys: the more, the more cells.
+async fn signed(directory: &Path, size: u64, keys: u8) -> std::path::PathBuf {
+    let path = full(directory).await;
+    let name = KeyName::try_from("log.example/test").unwrap();
+    let root = Hash::from_bytes([7; 32]);
+    let journal = open(directory);
+    let mut before = None;
+    // One that was there before must not be what is compared.
+    for size in [1, size] {
+        let checkpoint = Checkpoint { origin: name.clone(), size, root, extensions: Vec::new() };
+        let mut note = checkpoint.note().unwrap();
+        for seed in 1..=keys {
+            note.sign(&SignerKey::from_seed(name.clone(), Algorithm::Ed25519, &[seed; 32])).unwrap();
+        }
+        let note = Some(Bytes::from(note.to_string()));
+        assert_eq!(journal.set(checkpoint_slot(), before, note.clone()).await, Ok(Slot::Set));
+        before = note;
+    }
+    path
+}
+
+#[tokio::test]
+async fn records_that_were_signed_and_are_not_there_are_missed() {
+    for keys in [1, 4, 9] {
+        for (size, is_sound) in [(3, true), (39, true), (40, true), (41, false), (5_000, false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = signed(directory.path(), size, keys).await;
+            let (said, wanted) =
+                (found(&path), format!("is 40, and the newest checkpoint, which lies in `slots`, is over {size}:"));
+            assert_eq!(said.is_empty(), is_sound, "{size} records, {keys} keys: {said:?}");
+            assert!(said.iter().all(|(file, what)| file == "records" && what.contains(&wanted)), "{said:?}");
+        }
+    }
+    // The end of the records reads as zeros: as after a crash, but for what was signed.
+    let directory = tempfile::tempdir().unwrap();
+    let path = signed(directory.path(), 40, 2).await;
+    let last = fs::read_dir(path.join("records")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    bytes[end - 300..end].fill(0);
+    fs::write(&last, bytes).unwrap();
+    let said = found(&path);
+    assert!(said.iter().any(|(_, what)| what.contains("is over 40: what was behind it is lost")), "{said:?}");
 }
 
 #[tokio::test]

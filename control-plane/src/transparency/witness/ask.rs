@@ -2,8 +2,9 @@
 
 use super::super::{Published, Transparency, TransparencyError};
 use super::Witness;
-use crate::clock::Clock;
+use crate::clock::{Clock, micros};
 use crate::journal::Journal as _;
+use agentgate_core::time::Time;
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::note::{Note, NoteError, NoteSignature};
 use agentgate_core::transparency::proof::Proof;
@@ -22,6 +23,10 @@ pub(super) const ANSWER_BYTES_MAX: usize = 16 << 10;
 /// Attempts of one round: the first may name an old size that the witness corrects, and a replica may come in between.
 const ATTEMPTS_MAX: usize = 3;
 
+/// How far the time of a cosignature may lie from this machine's clock, on either side: it is made when it is asked for, and clocks
+/// that somebody sets agree within seconds. Whoever trusts its time later has no other clock to hold it against.
+pub(super) const CLOCKS_APART: Duration = Duration::from_secs(600);
+
 /// Why there is no cosignature.
 #[derive(Debug, Error)]
 pub(super) enum Trouble {
@@ -39,6 +44,11 @@ pub(super) enum Trouble {
     Foreign,
     #[error("its cosignature does not hold")]
     Forged(#[source] NoteError),
+    #[error(
+        "its cosignature says that it was made at {said}, more than {} s {side} this machine's clock; set whichever of the two clocks is wrong",
+        CLOCKS_APART.as_secs()
+    )]
+    Time { said: Time, side: &'static str },
     #[error("its answer is no text of a witness")]
     Form,
     #[error("it saw {0} records, and this replica has not read as many as yet")]
@@ -49,6 +59,11 @@ pub(super) enum Trouble {
     Proof(#[from] TransparencyError),
     #[error("fork: {0}")]
     Fork(String),
+    /// A fork as well: it remembers more than was ever signed here.
+    #[error(
+        "fork: the journal was rolled back, or somebody else has the log's key: it cosigned {saw} records, and only {signed} were ever signed here"
+    )]
+    RolledBack { saw: u64, signed: u64 },
 }
 
 /// Its cosignature of this checkpoint. `saw`: the size that it cosigned last; corrected to what it says.
@@ -68,7 +83,7 @@ pub(super) async fn cosignature(
         let body = request(log, old, checkpoint).await?;
         let answer = post(witness, clock, body).await?;
         match answer.status {
-            StatusCode::OK => return checked(witness, checkpoint, &answer),
+            StatusCode::OK => return checked(witness, clock, checkpoint, &answer),
             StatusCode::CONFLICT => match size(&answer)? {
                 // It was told the size that it names: what it disagrees with is the root.
                 size if size == old && old > 0 => {
@@ -98,9 +113,7 @@ async fn ahead(log: &Transparency, saw: u64) -> Result<Trouble, Trouble> {
     if saw <= signed {
         return Ok(Trouble::Behind(saw));
     }
-    Ok(Trouble::Fork(format!(
-        "it cosigned {saw} records, and only {signed} were ever signed here: the store came back older, or somebody else has the log's key"
-    )))
+    Ok(Trouble::RolledBack { saw, signed })
 }
 
 async fn request(log: &Arc<Transparency>, old: u64, checkpoint: &Published) -> Result<String, Trouble> {
@@ -150,7 +163,7 @@ fn size(answer: &Answer) -> Result<u64, Trouble> {
 }
 
 /// The cosignature by the key that we know, if it holds. What others say beside it is not ours to judge.
-fn checked(witness: &Witness, checkpoint: &Published, answer: &Answer) -> Result<NoteSignature, Trouble> {
+fn checked(witness: &Witness, clock: &Clock, checkpoint: &Published, answer: &Answer) -> Result<NoteSignature, Trouble> {
     let text = std::str::from_utf8(&answer.body).map_err(|_| Trouble::Form)?;
     let lines = text.strip_suffix('\n').ok_or(Trouble::Form)?;
     let parse = |(line, at): (&str, usize)| NoteSignature::parse(line, at).map_err(|_| Trouble::Form);
@@ -159,8 +172,18 @@ fn checked(witness: &Witness, checkpoint: &Published, answer: &Answer) -> Result
     let mut note = Note::new(log_note(checkpoint)?.text()).map_err(Trouble::Forged)?;
     note.put(own.clone()).map_err(Trouble::Forged)?;
     match note.cosigned_by(&witness.key) {
-        Ok(Some(_)) => Ok(own),
+        Ok(Some(at_s)) => timely(Time::from_micros(at_s.saturating_mul(1_000_000)), clock.now()).map(|()| own),
         Ok(None) => Err(Trouble::Foreign),
         Err(error) => Err(Trouble::Forged(error)),
+    }
+}
+
+fn timely(said: Time, now: Time) -> Result<(), Trouble> {
+    let apart_us = micros(CLOCKS_APART);
+    let (ahead_us, behind_us) = (said.micros_since(now), now.micros_since(said));
+    match (ahead_us > apart_us, behind_us > apart_us) {
+        (true, _) => Err(Trouble::Time { said, side: "ahead of" }),
+        (_, true) => Err(Trouble::Time { said, side: "behind" }),
+        (false, false) => Ok(()),
     }
 }

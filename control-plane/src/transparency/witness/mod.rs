@@ -1,13 +1,14 @@
 //! Witnesses: others who see that the log only grows, and cosign its checkpoints (C2SP tlog-witness).
 //!
-//! Calls never wait for them. A cosignature is kept once it holds, never before. A witness that saw another log than this one
-//! is a fork: it is said loudly each time, and nothing is mended.
+//! Calls never wait for them, and none of them for another. A cosignature is kept once it holds, never before. A witness that
+//! saw another log than this one is a fork: it is said loudly each time, and nothing is mended.
 
 mod ask;
 mod keep;
 #[cfg(test)]
 mod tests;
 
+use super::remembered::Who;
 use super::{Published, Transparency, TransparencyError, read};
 use crate::clock::Clock;
 use crate::config;
@@ -25,6 +26,7 @@ use ask::{Trouble, cosignature};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 use tokio::task::JoinSet;
 
 /// Where the witnessed checkpoint is served, beside `checkpoint`.
@@ -66,6 +68,8 @@ struct Witness {
     target: Target,
     key: VerifierKey,
     state: Mutex<State>,
+    /// It is asked one question at a time.
+    turn: Arc<Semaphore>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -99,23 +103,30 @@ impl Witnesses {
         Ok(Self { log, clock: clock.clone(), every, witnesses, fewer_since: Mutex::default(), told: Rarely::default() })
     }
 
-    /// Asks again and again.
+    /// Asks again and again. A round waits for nobody's answer: whoever is still asked is left out of it.
     pub async fn asking(self) {
         if self.witnesses.is_empty() {
             return;
         }
+        let (witnesses, mut asked) = (Arc::new(self), JoinSet::new());
         loop {
-            if let Err(error) = self.round().await
-                && let Some(more) = self.told.told(self.clock.elapsed())
-            {
-                tracing::warn!(error = chain(&error), more, "what witnesses cosigned cannot be kept; it is tried again");
-            }
-            self.clock.sleep(self.every).await;
+            let begun = witnesses.round(&mut asked).await;
+            witnesses.tell(begun);
+            while asked.try_join_next().is_some() {}
+            witnesses.clock.sleep(witnesses.every).await;
         }
     }
 
-    /// Asks whoever has not cosigned the newest checkpoint, and keeps what they say.
-    async fn round(&self) -> Result<(), TransparencyError> {
+    fn tell(&self, kept: Result<(), TransparencyError>) {
+        if let Err(error) = kept
+            && let Some(more) = self.told.told(self.clock.elapsed())
+        {
+            tracing::warn!(error = chain(&error), more, "what witnesses cosigned cannot be kept; it is tried again");
+        }
+    }
+
+    /// Begins to ask whoever has not cosigned the newest checkpoint. What they say is kept as it comes.
+    async fn round(self: &Arc<Self>, asked: &mut JoinSet<()>) -> Result<(), TransparencyError> {
         let kept = self.log.take_up_witnessed().await?;
         let Some(newest) = self.log.newest() else { return Ok(()) };
         // Another replica is ahead: what this one has was seen.
@@ -124,25 +135,31 @@ impl Witnesses {
             Some(kept) if kept.size == newest.size && kept.root == newest.root => kept,
             Some(_) | None => newest,
         };
-        let Ok(mut note) = Note::parse(&base.note) else { return Ok(()) };
-        let mut asked = JoinSet::new();
+        let Ok(note) = Note::parse(&base.note) else { return Ok(()) };
+        let cosigned = Arc::new(AsyncMutex::new(note.clone()));
         for witness in &self.witnesses {
-            let cosigned = note.cosigned_by(&witness.key).is_ok_and(|at_s| at_s.is_some());
-            if !cosigned && witness.state().due <= self.clock.elapsed() {
-                let (witness, log, base) = (Arc::clone(witness), Arc::clone(&self.log), Arc::clone(&base));
-                let clock = self.clock.clone();
-                asked.spawn(async move { witness.ask(&log, &clock, &base).await });
+            let has_cosigned = note.cosigned_by(&witness.key).is_ok_and(|at_s| at_s.is_some());
+            if has_cosigned || witness.state().due > self.clock.elapsed() {
+                continue;
             }
+            let Ok(turn) = Arc::clone(&witness.turn).try_acquire_owned() else { continue };
+            let (this, witness) = (Arc::clone(self), Arc::clone(witness));
+            let (base, cosigned) = (Arc::clone(&base), Arc::clone(&cosigned));
+            asked.spawn(async move {
+                let signature = witness.ask(&this.log, &this.clock, &base).await;
+                if let Some(signature) = signature {
+                    // Those of one round are of one checkpoint, and are kept together.
+                    let mut cosigned = cosigned.lock().await;
+                    if cosigned.put(signature).is_ok() {
+                        this.tell(this.keep(&cosigned).await);
+                    }
+                }
+                let forked = this.witnesses.iter().filter(|witness| witness.state().forked).count();
+                metrics::gauge!("agentgate_witness_forks").set(number(forked));
+                drop(turn);
+            });
         }
-        let mut any = false;
-        while let Some(signature) = asked.join_next().await {
-            if let Ok(Some(signature)) = signature {
-                any |= note.put(signature).is_ok();
-            }
-        }
-        let forked = self.witnesses.iter().filter(|witness| witness.state().forked).count();
-        metrics::gauge!("agentgate_witness_forks").set(number(forked));
-        if any { self.keep(&note).await } else { Ok(()) }
+        Ok(())
     }
 }
 
@@ -156,7 +173,8 @@ impl Witness {
         // What is sent is public, and what comes back is signed.
         let target = Target::open(&config.url, Plain::Anywhere, config.authority.as_deref(), time)
             .map_err(|source| WitnessError::Target { key, source })?;
-        Ok(Self { target, key: read, state: Mutex::default() })
+        let turn = Arc::new(Semaphore::new(1));
+        Ok(Self { target, key: read, state: Mutex::default(), turn })
     }
 
     /// Its cosignature, or what that is waiting for now.
@@ -164,6 +182,7 @@ impl Witness {
         let mut saw = self.state().saw;
         let answered = cosignature(self, log, clock, checkpoint, &mut saw).await;
         let by = self.key.id();
+        let mut more = None;
         let mut state = self.state();
         // Whoever says something odd is asked anew, and not held to what it said before.
         state.saw = if answered.is_ok() { checkpoint.size } else { 0 };
@@ -172,8 +191,9 @@ impl Witness {
                 *state = State { saw: state.saw, ..State::default() };
                 "cosigned"
             }
-            Err(Trouble::Fork(_)) => {
+            Err(trouble @ (Trouble::Fork(_) | Trouble::RolledBack { .. })) => {
                 state.forked = true;
+                more = if let Trouble::RolledBack { saw, .. } = trouble { Some(*saw) } else { None };
                 state.due = clock.elapsed().saturating_add(FORK_AGAIN);
                 "fork"
             }
@@ -186,12 +206,17 @@ impl Witness {
             }
         };
         drop(state);
+        match more {
+            Some(size) => log.remembered.more(Who::Witness, &by.name.to_string(), size, 0),
+            None => log.remembered.no_more(Who::Witness, &by.name.to_string()),
+        }
         let trouble = answered.as_ref().err().map(|trouble| chain(trouble)).unwrap_or_default();
-        log.stands(&self.key, trouble, matches!(answered, Err(Trouble::Fork(_))));
+        let is_fork = matches!(answered, Err(Trouble::Fork(_) | Trouble::RolledBack { .. }));
+        log.stands(&self.key, trouble, is_fork);
         metrics::counter!("agentgate_witness_answers_total", "end" => end).increment(1);
         match answered {
             Ok(signature) => Some(signature),
-            Err(fork @ Trouble::Fork(_)) => {
+            Err(fork @ (Trouble::Fork(_) | Trouble::RolledBack { .. })) => {
                 tracing::error!(witness = %by, why = chain(&fork), "a witness saw another log than this one; docs/operating.md says what to do");
                 None
             }

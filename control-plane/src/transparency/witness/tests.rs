@@ -1,11 +1,14 @@
 //! What a witness says, on real sockets, and what becomes of it: cosignatures, corrections, refusals and forks.
 
 use super::super::tests::{Scene, configured, signer};
-use super::ask::{ANSWER_BYTES_MAX, ATTEMPT};
+use super::ask::{ANSWER_BYTES_MAX, ATTEMPT, CLOCKS_APART};
 use super::keep::FEWER_AFTER;
 use super::*;
+use agentgate_core::time::Time;
+use agentgate_core::transparency::key::{Algorithm, KeyName, SignerKey};
 use agentgate_core::transparency::tree::Hash;
 use agentgate_e2e::upstream::{Arrived, Part, Protocol, Reply, Upstream};
+use agentgate_e2e::wall_s;
 use agentgate_e2e::witness::{Mind, Witness as Server, parsed};
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -14,6 +17,15 @@ const EVERY: Duration = Duration::from_secs(10);
 struct Seen {
     scene: Scene,
     log: Arc<Transparency>,
+}
+
+/// A round, to the end of all that it asked.
+async fn round(witnesses: &Arc<Witnesses>) {
+    let mut asked = JoinSet::new();
+    witnesses.round(&mut asked).await.unwrap();
+    while let Some(ended) = asked.join_next().await {
+        ended.unwrap();
+    }
 }
 
 fn of(address: std::net::SocketAddr, key: String) -> config::Witness {
@@ -26,8 +38,20 @@ impl Seen {
     async fn of(records: u64) -> Self {
         let scene = Scene::new();
         scene.grow(records).await;
-        let log = scene.log(None).await;
-        Self { scene, log }
+        Self::with(scene).await
+    }
+
+    /// Witnesses stamp what they see with the machine's own time.
+    async fn with(scene: Scene) -> Self {
+        let seen = Self { log: scene.log(None).await, scene };
+        seen.advance(Duration::ZERO);
+        seen
+    }
+
+    /// Waits, and is told the time.
+    fn advance(&self, span: Duration) {
+        self.scene.hands.advance(span);
+        self.scene.hands.set(Time::from_micros(wall_s() * 1_000_000));
     }
 
     async fn grow(&self, records: u64) {
@@ -35,12 +59,12 @@ impl Seen {
         self.scene.catch_up(&self.log).await;
     }
 
-    fn witnesses(&self, witnesses: Vec<config::Witness>) -> Result<Witnesses, WitnessError> {
+    fn witnesses(&self, witnesses: Vec<config::Witness>) -> Result<Arc<Witnesses>, WitnessError> {
         let config = config::Transparency { witnesses, witness_every: EVERY, ..configured() };
-        Witnesses::open(Some(&config), Arc::clone(&self.log), &self.scene.clock)
+        Witnesses::open(Some(&config), Arc::clone(&self.log), &self.scene.clock).map(Arc::new)
     }
 
-    fn asking(&self, servers: &[&Server]) -> Witnesses {
+    fn asking(&self, servers: &[&Server]) -> Arc<Witnesses> {
         let verifier = self.log.verifier_keys().remove(0);
         servers.iter().for_each(|server| server.mind().believe(&verifier).unwrap());
         self.witnesses(servers.iter().map(|server| of(server.address(), server.mind().verifier())).collect()).unwrap()
@@ -64,15 +88,15 @@ async fn what_a_witness_saw_is_kept_for_every_replica_and_every_life() {
     assert_eq!((seen.seen_by(&[&server]), seen.log.file(FILE)), (None, None));
     for size in [3, 3, 4, 300, 1_025] {
         seen.grow(size).await;
-        witnesses.round().await.unwrap();
+        round(&witnesses).await;
         assert_eq!(seen.seen_by(&[&server]), Some((size, 1)));
         assert_eq!(seen.log.file(FILE), seen.log.witnessed().map(|witnessed| witnessed.note.clone()));
     }
     // Another replica, and a witness that is asked by both.
-    let other = Seen { log: seen.scene.log(None).await, scene: seen.scene };
+    let other = Seen::with(seen.scene).await;
     assert_eq!(other.seen_by(&[&server]), Some((1_025, 1)), "it is there after a start, without a word of the witness");
     other.grow(1_030).await;
-    other.asking(&[&server]).round().await.unwrap();
+    round(&other.asking(&[&server])).await;
     assert_eq!(other.seen_by(&[&server]), Some((1_030, 1)), "a witness that saw more than was thought corrects the old size");
 }
 
@@ -141,7 +165,11 @@ async fn an_answer_that_is_no_cosignature_has_a_name() {
         ("its answer is no text of a witness", fixed(says(409, "text/x.tlog.size", b"0300\n")), false),
         ("its answer is no text of a witness", fixed(says(409, "text/x.tlog.size", b"300")), false),
         ("fork: it cosigned another root over 300 records", fixed(says(409, "text/x.tlog.size", b"300\n")), true),
-        ("fork: it cosigned 601 records, and only 600 were ever", fixed(says(409, "text/x.tlog.size", b"601\n")), true),
+        (
+            "fork: the journal was rolled back, or somebody else has the log's key: it cosigned 601 records, and only 600 were ever",
+            fixed(says(409, "text/x.tlog.size", b"601\n")),
+            true,
+        ),
         (
             "fork: the 600 records of this log do not begin with the 300",
             Box::new(|asked: &Arrived| match parsed(asked).unwrap().0 {
@@ -182,8 +210,78 @@ async fn a_witness_that_says_nothing_is_waited_for_no_longer_than_an_attempt() {
         cosignature(&witness, &log, &clock, &newest, &mut saw).await.map_err(|error| chain(&error))
     });
     tokio::task::spawn_blocking(move || server.until_arrived(1).map(|_| server)).await.unwrap().unwrap();
-    seen.scene.hands.advance(ATTEMPT);
+    seen.advance(ATTEMPT);
     assert_eq!(asked.await.unwrap().unwrap_err(), "it did not answer within 10 s");
+}
+
+#[tokio::test]
+async fn a_witness_that_hangs_holds_up_no_others_cosignature_of_any_checkpoint() {
+    let hangs = Upstream::start(Protocol::Http1, |_| Reply::new("text/plain", [Part::Wait])).unwrap();
+    let answers = Server::start("witness.example/quick", 8).unwrap();
+    let seen = Seen::of(3).await;
+    answers.mind().believe(&seen.log.verifier_keys()[0]).unwrap();
+    let both = vec![of(hangs.address, mind(9).verifier()), of(answers.address(), answers.mind().verifier())];
+    let witnesses = seen.witnesses(both).unwrap();
+    let (slow, every) = (Arc::clone(&witnesses.witnesses[0]), Duration::from_secs(1));
+    let witnesses = Arc::into_inner(witnesses).map(|witnesses| Witnesses { every, ..witnesses }).unwrap();
+    let asking = tokio::spawn(witnesses.asking());
+    let until = async |what: &str, is_so: &dyn Fn() -> bool| {
+        let reached = async {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap_or_else(|_| panic!("in vain: {what}"));
+    };
+    let began = seen.scene.clock.elapsed();
+    for size in [3, 300, 600] {
+        until("the other's is kept", &|| seen.seen_by(&[&answers]) == Some((size, 1))).await;
+        seen.grow(if size == 3 { 300 } else { 600 }).await;
+        seen.advance(every);
+    }
+    assert!(seen.scene.clock.elapsed() - began < ATTEMPT, "nobody has given up the one that hangs");
+    assert_eq!((hangs.arrived().len(), slow.state().failed), (1, 0), "and it is asked one question at a time");
+    // Now it is given up, and asked again after a while.
+    seen.advance(ATTEMPT);
+    until("it is given up", &|| slow.state().failed == 1).await;
+    seen.advance(BACKOFF);
+    until("it is asked again", &|| hangs.arrived().len() == 2).await;
+    asking.abort();
+}
+
+#[tokio::test]
+async fn a_cosignature_of_another_time_is_refused_and_named() {
+    let apart_s = CLOCKS_APART.as_secs();
+    let ahead = "ahead of this machine's clock; set whichever of the two clocks is wrong";
+    let cases: [(u64, u64, Option<&str>); 7] = [
+        (10_000, 10_000, None),
+        (10_000 + apart_s, 10_000, None),
+        (10_001 + apart_s, 10_000, Some(ahead)),
+        (10_000, 10_000 + apart_s, None),
+        (10_000, 10_001 + apart_s, Some("behind this machine's clock")),
+        (u64::MAX >> 1, 10_000, Some(ahead)),
+        (0, 10_000, Some("its cosignature does not hold: a cosignature's time is from 1 to")),
+    ];
+    for (said_s, now_s, wanted) in cases {
+        let key = SignerKey::from_seed(KeyName::try_from("witness.example").unwrap(), Algorithm::Cosignature, &[9; 32]);
+        let verifier = key.verifier().to_string();
+        let server = Upstream::start(Protocol::Http1, move |asked| {
+            let (_, _, note) = parsed(asked).unwrap();
+            let mut note = Note::new(Note::parse(note.as_bytes()).unwrap().text()).unwrap();
+            // No key signs nought: then it is the time itself that does not hold.
+            let unsigned = NoteSignature { by: key.verifier().id().clone(), bytes: vec![0; 72] };
+            let signed = note.cosign(&key, said_s).map_or(unsigned, |()| note.signatures()[0].clone());
+            says(200, "text/plain", format!("{signed}\n").as_bytes())
+        });
+        let (server, seen) = (server.unwrap(), Seen::of(3).await);
+        seen.scene.hands.set(Time::from_micros(now_s * 1_000_000));
+        let witnesses = seen.witnesses(vec![of(server.address, verifier)]).unwrap();
+        round(&witnesses).await;
+        let told = seen.log.witnesses().remove(0);
+        assert!(!told.fork && told.trouble.contains(wanted.unwrap_or_default()), "{said_s} at {now_s}: {told:?}");
+        assert_eq!(told.trouble.is_empty(), wanted.is_none(), "{said_s} at {now_s}: {told:?}");
+        assert_eq!(seen.log.witnessed().is_some(), wanted.is_none(), "{said_s} at {now_s}");
+    }
 }
 
 #[tokio::test]
@@ -193,15 +291,15 @@ async fn a_witness_that_fails_is_asked_ever_more_rarely_until_it_answers() {
     let witnesses = seen.witnesses(vec![of(server.address(), server.mind().verifier())]).unwrap();
     let state = || *witnesses.witnesses[0].state();
     for wait_s in [5, 10, 20, 40, 80, 160, 320, 600, 600] {
-        witnesses.round().await.unwrap();
+        round(&witnesses).await;
         let due = state().due;
         assert_eq!(due.saturating_sub(seen.scene.clock.elapsed()), Duration::from_secs(wait_s));
-        witnesses.round().await.unwrap();
+        round(&witnesses).await;
         assert_eq!(state().due, due, "it is not asked before");
-        seen.scene.hands.advance(Duration::from_secs(wait_s));
+        seen.advance(Duration::from_secs(wait_s));
     }
     server.mind().believe(&seen.log.verifier_keys()[0]).unwrap();
-    witnesses.round().await.unwrap();
+    round(&witnesses).await;
     assert_eq!((seen.seen_by(&[&server]), state().failed), (Some((3, 1)), 0));
 }
 
@@ -209,7 +307,7 @@ async fn a_witness_that_fails_is_asked_ever_more_rarely_until_it_answers() {
 async fn a_log_that_was_rewritten_is_cosigned_by_nobody() {
     let server = Server::start("witness.example", 9).unwrap();
     let seen = Seen::of(600).await;
-    seen.asking(&[&server]).round().await.unwrap();
+    round(&seen.asking(&[&server])).await;
     let saw = *server.mind().saw();
     for (what, kept) in [("a store that came back older", 400), ("another past", 601)] {
         let scene = Scene::new();
@@ -218,14 +316,19 @@ async fn a_log_that_was_rewritten_is_cosigned_by_nobody() {
             scene.write(agentgate_proto::v1::record::What::Policy(agentgate_proto::v1::PolicyRecord::default()), 600).await;
             scene.grow(601).await;
         }
-        let forked = Seen { log: scene.log(None).await, scene };
+        let forked = Seen::with(scene).await;
         let witnesses = forked.asking(&[&server]);
         for again in 0..2 {
-            witnesses.round().await.unwrap();
-            assert!(witnesses.witnesses[0].state().forked, "{what} {again}");
+            round(&witnesses).await;
+            let state = *witnesses.witnesses[0].state();
+            assert!(state.forked, "{what} {again}");
+            let remembered = forked.log.shown().await.unwrap().remembered;
+            let by = |one: &v1::Remembered| (one.remembers.clone(), one.name.clone(), one.size);
+            let wanted = (kept == 400).then(|| ("witness".to_owned(), "witness.example".to_owned(), 600));
+            assert_eq!(remembered.iter().map(by).collect::<Vec<_>>(), wanted.into_iter().collect::<Vec<_>>(), "{what} {again}");
             let told = forked.log.witnesses();
             assert!(told.len() == 1 && told[0].fork && !told[0].trouble.is_empty(), "{what}: {told:?}");
-            forked.scene.hands.advance(FORK_AGAIN);
+            forked.advance(FORK_AGAIN);
         }
         assert_eq!((forked.log.witnessed(), *server.mind().saw()), (None, saw), "{what}");
     }
@@ -237,20 +340,20 @@ async fn a_quorum_is_not_given_up_for_a_newer_checkpoint_before_a_while() {
     let both = [&one, &two];
     let seen = Seen::of(3).await;
     let witnesses = seen.asking(&both);
-    witnesses.round().await.unwrap();
+    round(&witnesses).await;
     assert_eq!(seen.seen_by(&both), Some((3, 2)));
     // One of them forgets the log, and is away.
     *two.mind().saw() = Some((9, Hash::EMPTY));
     seen.grow(5).await;
-    witnesses.round().await.unwrap();
+    round(&witnesses).await;
     assert_eq!(seen.seen_by(&both), Some((3, 2)));
-    seen.scene.hands.advance(FEWER_AFTER);
+    seen.advance(FEWER_AFTER);
     seen.grow(6).await;
-    witnesses.round().await.unwrap();
+    round(&witnesses).await;
     assert_eq!(seen.seen_by(&both), Some((6, 1)), "a witness that is gone holds up nobody");
     *two.mind().saw() = None;
-    seen.scene.hands.advance(FORK_AGAIN);
-    witnesses.round().await.unwrap();
+    seen.advance(FORK_AGAIN);
+    round(&witnesses).await;
     assert_eq!(seen.seen_by(&both), Some((6, 2)), "the other joins");
 }
 
