@@ -9,7 +9,7 @@ pub mod rpc;
 mod step;
 mod view;
 
-use crate::body::{Bodies, FetchError, KeyError, Seal, SessionId, digest_bytes};
+use crate::body::{Bodies, Erasures, FetchError, KeyError, Seal, SessionId, digest_bytes};
 use crate::clock::{Clock, Moments, micros};
 use crate::config::{self, Limits};
 use crate::journal::{AppendError, Change, ReadError, Version};
@@ -167,14 +167,19 @@ impl Approvals {
         self.erased.subscribe()
     }
 
-    /// A step is durable: it counts from here on.
-    pub fn durable(&self, step: &Step) {
-        // Purged between its append and now.
-        if step.record.body.as_ref().and_then(SessionId::of).is_some_and(|session| self.bodies.is_purged(session)) {
-            return;
+    /// A step is durable: it counts from here on. `since` is from before it was written.
+    pub fn durable(&self, step: &Step, since: Erasures) {
+        if let Some(told) = self.fold(step, since) {
+            self.tell(told, step.at);
         }
-        let told = self.view().apply(step);
-        self.tell(told, step.at);
+    }
+
+    /// None: it was purged between `since` and now, and nobody may know of it.
+    fn fold(&self, step: &Step, since: Erasures) -> Option<Option<(Digest, v1::Approval)>> {
+        let mut view = self.view();
+        let session = step.record.body.as_ref().and_then(SessionId::of);
+        let is_kept = session.is_none_or(|session| self.bodies.may_be_known(session, since));
+        is_kept.then(|| view.apply(step))
     }
 
     /// Grants or denies.
@@ -199,13 +204,14 @@ impl Approvals {
         };
         let (by, seen) = (order.by.to_string(), digest_bytes(&order.seen));
         let words = v1::ApprovalBody { by, reason: reason.into(), seen, ..v1::ApprovalBody::default() };
+        let since = self.bodies.erasures();
         // Whoever erases the call erases what was said of it.
         let seal = self.bodies.seal_of(&request).await.map_err(ApprovalError::Read)?.ok_or(ApprovalError::Erased)?;
         let step = Step::decide(id, &event, number, words, (&seal, at));
         let step = step.map_err(|why| ApprovalError::Keys(KeyError::Random(why)))?;
         let change = Change { fence: None, writes: vec![step.write.clone()], bodies: Vec::from_iter(step.body.clone()) };
         match self.bodies.journal().append(change).await {
-            Ok(_) => self.durable(&step),
+            Ok(_) => self.durable(&step, since),
             // Another replica was first, or an order before this one whose fate was not known: what it says stands.
             Err(AppendError::Duplicate(_)) => {
                 self.look_again().await?;

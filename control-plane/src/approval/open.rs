@@ -75,10 +75,13 @@ impl Approvals {
                 break;
             }
             for noted in steps {
-                if !self.view().knows(&noted.id, &noted.record)
-                    && let Some(step) = noted.step(&self.bodies).await?
-                {
-                    self.view().apply(&step);
+                while !self.view().knows(&noted.id, &noted.record) {
+                    let since = self.bodies.erasures();
+                    let Some(step) = noted.step(&self.bodies).await? else { break };
+                    // Purged while its words were read: they are looked for once more, and are not there.
+                    if self.fold(&step, since).is_some() {
+                        break;
+                    }
                 }
                 *folded = noted.version;
             }

@@ -30,7 +30,7 @@ pub(super) struct Known {
     streams: Bounded<Subject, Stream>,
     handles: Bounded<Subject, Handles>,
     tokens: Bounded<String, Arc<Tokens>>,
-    /// How often keys were forgotten. What was read or made before the last time may be one of them.
+    /// How often keys or streams were forgotten. What was read or made before the last time may be one of them.
     pub(super) forgotten: u64,
 }
 
@@ -104,7 +104,12 @@ impl Known {
         self.say();
     }
 
-    pub(super) fn forget(&mut self, sessions: &HashSet<SessionId>) {
+    /// Keys of tokens are read again: one of them may be what was purged.
+    pub(super) fn forget(&mut self, sessions: &HashSet<SessionId>, streams: &HashSet<Stream>) {
+        if !streams.is_empty() {
+            self.streams.retain(|_, stream| !streams.contains(stream));
+        }
+        self.tokens = Bounded::new(TENANT_TOKENS_MAX);
         self.current.retain(|_, seal| !sessions.contains(&seal.session));
         self.by_session.retain(|known, _| !sessions.contains(known));
         self.forgotten += 1;
@@ -117,11 +122,6 @@ impl Known {
 
     pub(super) fn made_tokens(&mut self, tenant: &str, tokens: Arc<Tokens>) {
         self.tokens.put(tenant.into(), tokens);
-        self.say();
-    }
-
-    pub(super) fn forget_tokens(&mut self, tenant: &str) {
-        self.tokens.retain(|known, _| known != tenant);
         self.say();
     }
 

@@ -12,11 +12,12 @@ mod known;
 mod purge;
 mod seal;
 mod source;
+mod streams;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tokens;
 
-use crate::journal::{AppendError, Journal, ReadError, SLOTS_PAGE_MAX, Slot, Stream};
+use crate::journal::{AppendError, Journal, ReadError, SLOTS_PAGE_MAX, Slot};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{Principal, Tenant};
 use agentgate_core::time::Time;
@@ -33,9 +34,10 @@ use thiserror::Error;
 
 pub use cipher::{Cipher, KEY_BYTES, NONCE_BYTES, TAG_BYTES, Unsealed};
 pub use data_key::{DataKey, UnwrapError};
-pub use purge::{Kept, PURGES_UNFINISHED_MAX, sessions_of};
+pub use purge::{Erasures, Kept, PURGES_UNFINISHED_MAX, sessions_of};
 pub use seal::{Opened, SEALED_BYTES, SESSION_BYTES, Salt, Seal, Sealed, SessionId, digest_bytes};
 pub use source::{DataKeyError, data_key};
+pub use streams::Lead;
 pub use tokens::Tokens;
 
 /// Where keys come from: the system's randomness, or a test's.
@@ -168,24 +170,6 @@ impl Bodies {
     /// When the system has no randomness to give.
     pub fn random(&self) -> Result<[u8; KEY_BYTES], String> {
         (self.keys)()
-    }
-
-    /// The stream of everything that one subject did. Its id is random: without its slot nothing leads from a name to it.
-    ///
-    /// # Errors
-    /// When it cannot be read, or not be kept.
-    pub async fn stream(&self, tenant: &Tenant, principal: &Principal) -> Result<Stream, KeyError> {
-        let subject = (tenant.clone(), principal.clone());
-        if let Some(stream) = self.known().stream(&subject) {
-            return Ok(stream);
-        }
-        let name = self.secret_digest("agentgate/slot/stream/1", &[tenant.as_str().as_bytes(), principal.as_str().as_bytes()]);
-        let fresh = self.random().map_err(KeyError::Random)?;
-        let kept = self.keep(name, What::Stream(Bytes::copy_from_slice(&fresh))).await?;
-        let What::Stream(stream) = kept else { return Err(KeyError::Unreadable) };
-        let stream = Stream(Digest::try_from(stream.as_ref()).map_err(|_| KeyError::Unreadable)?);
-        self.known().streams(subject, stream);
-        Ok(stream)
     }
 
     /// The key that seals what this scope says at `at`.
@@ -321,14 +305,22 @@ impl Bodies {
     pub async fn erase(&self, session: SessionId) -> Result<bool, KeyError> {
         let erased = self.erase_slot(slot_of(session)).await?;
         // After it: whoever read the key before looks again.
-        self.known().forget(&HashSet::from([session]));
+        self.known().forget(&HashSet::from([session]), &HashSet::new());
         Ok(erased)
     }
 
     /// Whatever the slot holds is erased, wrapped anew meanwhile or not.
     async fn erase_slot(&self, name: Digest) -> Result<bool, KeyError> {
+        self.erase_slot_if(name, |_| Ok(true)).await
+    }
+
+    /// As `erase_slot`, as long as it is what is meant. False: it is not there any more.
+    async fn erase_slot_if(&self, name: Digest, is_meant: impl Fn(&Bytes) -> Result<bool, KeyError>) -> Result<bool, KeyError> {
         let mut kept = self.journal.slot(name).await?;
-        while kept.is_some() {
+        while let Some(held) = &kept {
+            if !is_meant(held)? {
+                return Ok(false);
+            }
             match self.journal.set(name, kept, None).await.map_err(KeyError::Keep)? {
                 Slot::Set => return Ok(true),
                 Slot::Held(other) => kept = other,
@@ -401,13 +393,17 @@ impl Bodies {
         if let Some(kept) = self.journal.slot(name).await? {
             return self.unwrap(&name, &kept);
         }
-        let encoded = v1::SlotSecret { what: Some(secret.clone()) }.encode_to_vec();
-        let wrapped = self.data_key.wrap(&name, &encoded, self.drawn()?)?;
+        let wrapped = self.wrap(&name, &secret)?;
         match self.journal.set(name, None, Some(wrapped)).await.map_err(KeyError::Keep)? {
             Slot::Set => Ok(secret),
             Slot::Held(Some(kept)) => self.unwrap(&name, &kept),
             Slot::Held(None) => Err(KeyError::Unreadable),
         }
+    }
+
+    fn wrap(&self, name: &Digest, secret: &What) -> Result<Bytes, KeyError> {
+        let encoded = v1::SlotSecret { what: Some(secret.clone()) }.encode_to_vec();
+        Ok(self.data_key.wrap(name, &encoded, self.drawn()?)?)
     }
 
     fn unwrap(&self, name: &Digest, kept: &[u8]) -> Result<What, KeyError> {

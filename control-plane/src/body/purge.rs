@@ -1,10 +1,12 @@
-//! Purges: sessions whose keys are to be erased by a record of the journal, from the moment when it is known until they are.
+//! Purges: sessions whose keys, streams whose slots, and keys of tokens that are to be erased by a record of the journal, from the
+//! moment when it is known until they are.
 //!
-//! INVARIANT: from that moment on nothing is opened or sealed with such a key, though its slot may still hold it. How far purges
-//! were carried out is kept in a slot, so that what a crash cut is carried out at the next start.
+//! INVARIANT: from that moment on nothing is opened or sealed with such a key, no token is made with one, and no slot leads to such
+//! a stream, though the slot may still hold it. How far purges were carried out is kept in a slot, so that what a crash cut is carried out at the next
+//! start.
 
 use super::{Bodies, KeyError, SessionId, data_key, slot_of};
-use crate::journal::{SLOTS_PAGE_MAX, Sequence, Slot};
+use crate::journal::{SLOTS_PAGE_MAX, Sequence, Slot, Stream, Version};
 use crate::telemetry::number;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{Principal, Tenant};
@@ -12,7 +14,7 @@ use agentgate_core::retention;
 use agentgate_proto::v1;
 use agentgate_proto::v1::slot_secret::What;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{MutexGuard, PoisonError};
 
 /// Purges that are on record and not carried out. With more nothing is purged: the journal takes records, and erases nothing.
@@ -25,9 +27,26 @@ const DONE: &str = "agentgate purges 1\n";
 pub(super) struct Purges {
     unfinished: BTreeMap<Sequence, v1::PurgeRecord>,
     sessions: HashSet<SessionId>,
+    /// Those that a purge names, by the newest that does.
+    streams: HashMap<Stream, Named>,
+    /// Keys of tokens, and the purge that names each.
+    tokens: HashMap<Digest, Sequence>,
     /// All purges up to this record were carried out.
     done: Sequence,
 }
+
+/// Where a purge left a stream that it names.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    /// As it was before the slots were looked through.
+    pub(super) version: Version,
+    /// Of the purge.
+    pub(super) sequence: Sequence,
+}
+
+/// How often keys had been forgotten here when words were about to be read, or to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erasures(u64);
 
 /// A session whose key is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +60,7 @@ pub struct Kept {
 // === impl Bodies ===
 
 impl Bodies {
-    /// The purge is on record: from here on its keys are taken for erased.
+    /// The purge is on record: from here on its keys are taken for erased, and its streams are nobody's.
     pub fn purged(&self, sequence: Sequence, purge: &v1::PurgeRecord) {
         let sessions: HashSet<SessionId> = sessions_of(purge).collect();
         {
@@ -50,16 +69,35 @@ impl Bodies {
                 return;
             }
             purges.sessions.extend(&sessions);
+            purges.streams.extend(streams_of(purge).map(|(stream, version)| (stream, Named { version, sequence })));
+            purges.tokens.extend(tokens_of(purge).map(|key| (key, sequence)));
             purges.unfinished.insert(sequence, purge.clone());
             purges.say();
         }
-        self.known().forget(&sessions);
+        self.known().forget(&sessions, &streams_of(purge).map(|(stream, _)| stream).collect());
     }
 
     /// Whether a purge that is not carried out yet names the session.
     #[must_use]
     pub fn is_purged(&self, session: SessionId) -> bool {
         self.purges().sessions.contains(&session)
+    }
+
+    /// Taken before words are read, or written under a fence.
+    #[must_use]
+    pub fn erasures(&self) -> Erasures {
+        Erasures(self.known().forgotten)
+    }
+
+    /// Whether words that were there at `since` may come into memory: nothing was forgotten since then, or not this key. A
+    /// key that had to leave for others meanwhile is taken for forgotten.
+    ///
+    /// INVARIANT: whoever asks holds the lock of what the words come into, until they are in it. A purge has keys forgotten
+    /// first and takes that lock then, so it finds whatever came in before; and what comes later is told no here.
+    #[must_use]
+    pub fn may_be_known(&self, session: SessionId, since: Erasures) -> bool {
+        let known = self.known();
+        known.forgotten == since.0 || known.seal_by(session).is_some()
     }
 
     /// The oldest purge that is not carried out.
@@ -114,9 +152,21 @@ impl Bodies {
             for session in sessions_of(&purge) {
                 purges.sessions.remove(&session);
             }
+            purges.streams.retain(|_, named| named.sequence != sequence);
+            purges.tokens.retain(|_, named| *named != sequence);
         }
         purges.say();
         Ok(())
+    }
+
+    /// Where the newest purge that names this stream, and is not carried out, left it.
+    pub(super) fn named(&self, stream: Stream) -> Option<Named> {
+        self.purges().streams.get(&stream).copied()
+    }
+
+    /// The keys of tokens that purges name which are not carried out.
+    pub(super) fn tokens_purged(&self) -> HashSet<Digest> {
+        self.purges().tokens.keys().copied().collect()
     }
 
     pub(super) async fn take_up_purges(&self) -> Result<(), KeyError> {
@@ -172,6 +222,17 @@ impl Purges {
 /// The sessions that a purge erases.
 pub fn sessions_of(purge: &v1::PurgeRecord) -> impl Iterator<Item = SessionId> {
     purge.sessions.iter().filter_map(|session| SessionId::read(session))
+}
+
+/// The streams of which nobody is left after a purge, and their versions before.
+pub(super) fn streams_of(purge: &v1::PurgeRecord) -> impl Iterator<Item = (Stream, Version)> {
+    let stream = |named: &v1::PurgedStream| Some((Stream(Digest::try_from(named.stream.as_ref()).ok()?), named.version));
+    purge.streams.iter().filter_map(stream)
+}
+
+/// The key of a tenant's tokens that a purge erases.
+pub(super) fn tokens_of(purge: &v1::PurgeRecord) -> Option<Digest> {
+    Digest::try_from(purge.tokens.as_ref()).ok()
 }
 
 /// How far purges were carried out. What it holds begins as no wrapped secret does.

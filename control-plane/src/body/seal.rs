@@ -80,6 +80,13 @@ impl SessionId {
     pub fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
+
+    /// The session of this name, as records are shown.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        let number = u128::from_str_radix(text, 16).ok()?;
+        Some(Self(number.to_be_bytes())).filter(|session| session.to_string() == text)
+    }
 }
 
 impl fmt::Display for SessionId {

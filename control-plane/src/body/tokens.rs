@@ -1,10 +1,15 @@
 //! What one tenant's tokens are made with: a random key in a slot of its own. Erased, no token says any more what it stood for,
 //! and no keyed digest of that tenant confirms a guess.
+//!
+//! INVARIANT: a purge names one key, and never the tenant's next one. Whoever folded it makes no token with that key, and finds or
+//! makes another one.
 
-use super::{Bodies, KEY_BYTES, KeyError};
-use crate::journal::Slot;
+use super::purge::tokens_of;
+use super::{Bodies, KEY_BYTES, KeyError, SEAL_ATTEMPTS_MAX, data_key};
+use crate::journal::{SLOTS_PAGE_MAX, Slot};
 use agentgate_core::digest::Digest;
 use agentgate_core::pii::Kind;
+use agentgate_proto::v1;
 use agentgate_proto::v1::slot_secret::What;
 use bytes::Bytes;
 use hmac::{Hmac, Mac as _};
@@ -62,30 +67,97 @@ impl Bodies {
     /// # Errors
     /// When it cannot be read, or not be kept.
     pub async fn tokens(&self, tenant: &str) -> Result<Arc<Tokens>, KeyError> {
-        if let Some(tokens) = self.known().tokens(tenant) {
-            return Ok(tokens);
+        for _ in 0..SEAL_ATTEMPTS_MAX {
+            let forgotten = {
+                let known = self.known();
+                if let Some(tokens) = known.tokens(tenant) {
+                    return Ok(tokens);
+                }
+                known.forgotten
+            };
+            let tokens = Arc::new(self.made_with(self.tokens_slot(tenant)).await?);
+            let mut known = self.known();
+            // It may have been purged since it was read.
+            if known.forgotten == forgotten {
+                known.made_tokens(tenant, Arc::clone(&tokens));
+                return Ok(tokens);
+            }
         }
-        let fresh = self.random().map_err(KeyError::Random)?;
-        let kept = self.keep(self.tokens_slot(tenant), What::Tokens(Bytes::copy_from_slice(&fresh))).await?;
-        let What::Tokens(key) = kept else { return Err(KeyError::Unreadable) };
-        let tokens = Arc::new(Tokens(key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?));
-        self.known().made_tokens(tenant, Arc::clone(&tokens));
-        Ok(tokens)
+        Err(KeyError::Erased)
     }
 
-    /// Erases it: from here on the tenant has other tokens. Another replica uses the old key until it forgot it.
+    /// The key in this slot, or a new one where there is none that was not purged.
+    async fn made_with(&self, name: Digest) -> Result<Tokens, KeyError> {
+        let fresh = What::Tokens(Bytes::copy_from_slice(&self.random().map_err(KeyError::Random)?));
+        // Before the slot is read: whatever is purged later is told by what was forgotten.
+        let purged = self.tokens_purged();
+        let mut kept = self.journal.slot(name).await?;
+        for _ in 0..SEAL_ATTEMPTS_MAX {
+            if let Some(kept) = &kept {
+                let tokens = tokens_in(&self.unwrap(&name, kept)?)?;
+                if !purged.contains(&self.tokens_key(&tokens)) {
+                    return Ok(tokens);
+                }
+            }
+            match self.journal.set(name, kept, Some(self.wrap(&name, &fresh)?)).await.map_err(KeyError::Keep)? {
+                Slot::Set => return tokens_in(&fresh),
+                Slot::Held(other) => kept = other,
+            }
+        }
+        Err(KeyError::Erased)
+    }
+
+    /// What a purge names the key of this tenant's tokens by. None: there is none, or it was purged.
     ///
     /// # Errors
-    /// When the journal cannot write.
-    pub async fn erase_tokens(&self, tenant: &str) -> Result<bool, KeyError> {
-        let name = self.tokens_slot(tenant);
-        let Some(kept) = self.journal.slot(name).await? else { return Ok(false) };
-        let told = self.journal.set(name, Some(kept), None).await.map_err(KeyError::Keep)?;
-        self.known().forget_tokens(tenant);
-        Ok(told == Slot::Set)
+    /// When it cannot be read.
+    pub async fn tokens_there(&self, tenant: &str) -> Result<Option<Digest>, KeyError> {
+        let (name, purged) = (self.tokens_slot(tenant), self.tokens_purged());
+        let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
+        let key = self.tokens_key(&tokens_in(&self.unwrap(&name, &kept)?)?);
+        Ok((!purged.contains(&key)).then_some(key))
+    }
+
+    /// Erases the key of tokens that a purge names, wherever it is: a key that was made since stays. True: it was there.
+    ///
+    /// # Errors
+    /// When the journal cannot read or write.
+    pub async fn erase_tokens(&self, purge: &v1::PurgeRecord) -> Result<bool, KeyError> {
+        let Some(key) = tokens_of(purge) else { return Ok(false) };
+        let mut after = None;
+        loop {
+            let page = self.journal.slots(after, SLOTS_PAGE_MAX).await?;
+            let Some((last, _)) = page.last() else { return Ok(false) };
+            after = Some(*last);
+            for (name, kept) in page.into_iter().filter(|(_, kept)| data_key::is_wrapped(kept)) {
+                if self.is_tokens(&name, &kept, key)? {
+                    // Only where it still is that key: the tenant may have called since, and have another one.
+                    return self.erase_slot_if(name, |held| self.is_tokens(&name, held, key)).await;
+                }
+            }
+            // Calls are decided first.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn is_tokens(&self, name: &Digest, kept: &Bytes, key: Digest) -> Result<bool, KeyError> {
+        match self.unwrap(name, kept)? {
+            secret @ What::Tokens(_) => Ok(self.tokens_key(&tokens_in(&secret)?) == key),
+            What::Session(_) | What::Stream(_) | What::Naming(_) | What::Derived(_) => Ok(false),
+        }
+    }
+
+    /// Says which key it is, and nothing else.
+    fn tokens_key(&self, tokens: &Tokens) -> Digest {
+        self.secret_digest("agentgate/tokens/key/1", &[&tokens.0])
     }
 
     pub(crate) fn tokens_slot(&self, tenant: &str) -> Digest {
         self.secret_digest("agentgate/slot/tokens/1", &[tenant.as_bytes()])
     }
+}
+
+fn tokens_in(kept: &What) -> Result<Tokens, KeyError> {
+    let What::Tokens(key) = kept else { return Err(KeyError::Unreadable) };
+    Ok(Tokens(key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?))
 }

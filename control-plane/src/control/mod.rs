@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
 
+pub(crate) use order::check_name;
 pub use order::{Ack, OrderError};
 pub use retain::Retaining;
 pub use standing::standing;

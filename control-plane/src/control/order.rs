@@ -39,10 +39,9 @@ pub enum OrderError {
     #[error("{0}")]
     Malformed(String),
     #[error(
-        "`{handle}` is what `[privacy]` writes in the place of a handle, and no session has it; kill the agent, or the session by \
-         its handle as the agent writes it"
+        "`{name}` holds what `[privacy]` writes in the place of something personal, and no call has such a {what}; {instead}"
     )]
-    StandIn { handle: String },
+    StandIn { what: &'static str, name: String, instead: &'static str },
     #[error("{max} {what} are in force already; `limits.{limit}` bounds them")]
     Crowded { what: &'static str, max: u32, limit: &'static str },
     #[error("the order cannot be recorded, and is not in force")]
@@ -68,15 +67,10 @@ impl Control {
         if reason.trim().is_empty() {
             return Err(OrderError::Malformed("a kill needs a reason: people will ask".into()));
         }
-        // Traces show it, but calls are compared as they were written: it would be in force and stop nothing.
-        if let KillTarget::Session(handle) = &target
-            && pii::holds_stand_in(handle.as_str())
-        {
-            return Err(OrderError::StandIn { handle: handle.as_str().into() });
-        }
+        check_target(&target)?;
         let max = self.limits.kills_max;
         self.order(|now| {
-            if now.kills.get(&target).is_some() {
+            if now.kills.same(&target).is_some() {
                 return Ok(None);
             }
             if now.kills.len() >= max as usize {
@@ -88,16 +82,20 @@ impl Control {
     }
 
     /// # Errors
-    /// When it cannot be recorded.
+    /// When no kill could have its name, or it cannot be recorded.
     pub async fn resume(&self, target: KillTarget, reason: &str, by: &SpiffeId) -> Result<Ack, OrderError> {
         check_reason(reason)?;
-        self.order(|now| Ok(now.kills.get(&target).map(|_| kill(&target, true, reason, by)))).await
+        self.order(|now| match now.kills.same(&target) {
+            Some(killed) => Ok(Some(kill(killed, true, reason, by))),
+            None => check_target(&target).map(|()| None),
+        })
+        .await
     }
 
     /// Without a mode the order before is forgotten.
     ///
     /// # Errors
-    /// When there is no room for one more, or it cannot be recorded.
+    /// When it would concern nothing, there is no room for one more, or it cannot be recorded.
     pub async fn set_mode(
         &self,
         server: Server,
@@ -110,6 +108,10 @@ impl Control {
         let max = self.limits.modes_max;
         self.order(|now| {
             let ordered = now.modes.ordered(&server, tool.as_deref());
+            // One from before may be forgotten.
+            if mode.is_some() || ordered.is_none() {
+                check_tool(&server, tool.as_deref())?;
+            }
             if ordered == mode {
                 return Ok(None);
             }
@@ -246,6 +248,33 @@ impl Control {
 fn kill(target: &KillTarget, resumed: bool, reason: &str, by: &SpiffeId) -> Event {
     let body = v1::KillBody { target: Some(target_to_wire(target)), reason: reason.into(), by: by.to_string() };
     Event::Kill { resumed, body }
+}
+
+/// Traces show such names, but calls are compared as they were written: the order would be in force and stop nothing.
+fn check_target(target: &KillTarget) -> Result<(), OrderError> {
+    match target {
+        KillTarget::Everything => Ok(()),
+        KillTarget::Tenant(tenant) => check_name("tenant", tenant.as_str(), "write it as the configuration does"),
+        KillTarget::Tool { server, tool } => check_tool(server, tool.as_deref()),
+        KillTarget::Agent(principal) => check_name("principal", principal.as_str(), "write it as its identity has it"),
+        KillTarget::Session(handle) => {
+            check_name("handle", handle.as_str(), "kill the agent, or the session by its handle as the agent writes it")
+        }
+    }
+}
+
+fn check_tool(server: &Server, tool: Option<&str>) -> Result<(), OrderError> {
+    check_name("server", server.as_str(), "write it as the configuration does")?;
+    check_name("tool", tool.unwrap_or_default(), "name the whole server, or the tool as its server calls it")
+}
+
+/// # Errors
+/// When the name is one that only whoever is shown altered words knows.
+pub(crate) fn check_name(what: &'static str, name: &str, instead: &'static str) -> Result<(), OrderError> {
+    if pii::holds_stand_in(name) {
+        return Err(OrderError::StandIn { what, name: name.into(), instead });
+    }
+    Ok(())
 }
 
 pub(super) fn check_reason(reason: &str) -> Result<(), OrderError> {

@@ -1,5 +1,6 @@
 //! Stories about orders: on the memory journal, across restarts, and with another replica that was first.
 
+use super::view::Event;
 use super::{Control, Now, OrderError, standing};
 use crate::body::Bodies;
 use crate::clock::Clock;
@@ -9,6 +10,7 @@ use agentgate_core::id::{Principal, Server, SpiffeId, Tenant};
 use agentgate_core::kill::KillTarget;
 use agentgate_core::mode::Mode;
 use agentgate_core::time::Time;
+use agentgate_proto::order::target_to_wire;
 use agentgate_proto::v1;
 use std::sync::Arc;
 
@@ -39,6 +41,18 @@ fn targets() -> [KillTarget; 5] {
 
 fn killed(now: &Now) -> Vec<(KillTarget, String, String)> {
     now.kills.iter().map(|(target, order)| (target.clone(), order.reason.clone(), order.by.clone())).collect()
+}
+
+#[tokio::test]
+async fn a_tool_is_killed_and_resumed_by_whatever_name_its_calls_could_have() {
+    let control = open(&Arc::new(Memory::new())).await;
+    let tool = |server_name: &str, tool: &str| KillTarget::Tool { server: server(server_name), tool: Some(tool.into()) };
+    assert!(control.kill(tool("notes", "Drop_it"), "an incident", &me()).await.unwrap().changed);
+    assert!(!control.kill(tool("notes", "dropit"), "another reason", &me()).await.unwrap().changed, "it was so already");
+    // Servers are compared as they are written, by the gate as well.
+    assert!(!control.resume(tool("Notes", "Drop_it"), "", &me()).await.unwrap().changed);
+    assert!(control.resume(tool("notes", "DROP-IT"), "", &me()).await.unwrap().changed);
+    assert!(killed(&control.now()).is_empty());
 }
 
 #[tokio::test]
@@ -118,15 +132,66 @@ async fn a_kill_without_a_reason_and_a_reason_without_end_are_refused() {
 }
 
 #[tokio::test]
+async fn an_order_by_a_name_that_only_traces_show_is_refused() {
+    let control = open(&Arc::new(Memory::new())).await;
+    let tool = |server: &str, tool: &str| KillTarget::Tool {
+        server: server.try_into().unwrap(),
+        tool: Some(tool.to_owned()).filter(|tool| !tool.is_empty()),
+    };
+    for (target, what, name) in [
+        (KillTarget::Session("[redacted:email]".try_into().unwrap()), "handle", "[redacted:email]"),
+        (KillTarget::Tenant("[redacted:iban]".try_into().unwrap()), "tenant", "[redacted:iban]"),
+        (tool("[redacted:email]", ""), "server", "[redacted:email]"),
+        (tool("notes", "mail_[email:hbcdefghijklmnopqrst]"), "tool", "mail_[email:hbcdefghijklmnopqrst]"),
+        (
+            KillTarget::Agent("user:[redacted:email]@https://i".try_into().unwrap()),
+            "principal",
+            "user:[redacted:email]@https://i",
+        ),
+    ] {
+        let is_it =
+            |error: &OrderError| matches!(error, OrderError::StandIn { what: told, name: of, .. } if *told == what && of == name);
+        let error = control.kill(target.clone(), "x", &me()).await.unwrap_err();
+        assert!(is_it(&error), "{error}");
+        let error = control.resume(target.clone(), "", &me()).await.unwrap_err();
+        assert!(is_it(&error), "{error}");
+        if let KillTarget::Tool { server, tool } = &target {
+            for mode in [Some(Mode::Observe), None] {
+                let error = control.set_mode(server.clone(), tool.clone(), mode, "", &me()).await.unwrap_err();
+                assert!(is_it(&error), "{error}");
+            }
+        }
+        assert!(control.now().kills.is_empty() && control.now().ordered_modes.is_empty(), "{name}");
+        // One from before it was refused may be taken back.
+        let order = |event: Event| control.order_under(None, move |_| Ok::<_, OrderError>(Some(event.clone())));
+        let body = v1::KillBody { target: Some(target_to_wire(&target)), ..v1::KillBody::default() };
+        order(Event::Kill { resumed: false, body }).await.unwrap();
+        assert!(control.resume(target.clone(), "", &me()).await.unwrap().changed, "{name}");
+        if let KillTarget::Tool { server, tool } = &target {
+            let (of, named) = (server.to_string(), tool.clone().unwrap_or_default());
+            let body = v1::ModeBody { server: of, tool: named, ..v1::ModeBody::default() };
+            order(Event::Mode { mode: v1::Mode::Observe, body }).await.unwrap();
+            let cleared = control.set_mode(server.clone(), tool.clone(), None, "", &me()).await.unwrap();
+            assert!(cleared.changed, "{name}");
+        }
+        assert!(control.now().kills.is_empty() && control.now().ordered_modes.is_empty(), "{name}");
+    }
+    // Not altered, and of a name that only looks like it.
+    for target in [tool("notes", "a@b.co"), tool("notes", "[redacted:"), KillTarget::Tenant("[x:y]".try_into().unwrap())] {
+        assert!(control.kill(target.clone(), "x", &me()).await.unwrap().changed, "{target}");
+        assert!(control.resume(target.clone(), "x", &me()).await.unwrap().changed, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn a_kill_of_a_handle_that_only_traces_show_is_refused() {
     let control = open(&Arc::new(Memory::new())).await;
     let session = |handle: &str| KillTarget::Session(handle.try_into().unwrap());
     for handle in ["[redacted:email]", "run-7-of-[email:hbcdefghijklmnopqrst]", "[redacted:card]#2"] {
         let error = control.kill(session(handle), "x", &me()).await.unwrap_err();
-        assert!(matches!(&error, OrderError::StandIn { handle: told } if told == handle), "{error}");
+        assert!(matches!(&error, OrderError::StandIn { what: "handle", name, .. } if name == handle), "{error}");
         assert!(error.to_string().contains("kill the agent"), "{error}");
         assert!(control.now().kills.is_empty());
-        assert!(!control.resume(session(handle), "", &me()).await.unwrap().changed, "one from before may be taken back");
     }
     for handle in ["a@b.co", "[redacted:"] {
         assert!(control.kill(session(handle), "x", &me()).await.unwrap().changed, "{handle}");

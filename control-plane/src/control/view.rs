@@ -19,7 +19,10 @@ const PAGE: u32 = 256;
 
 #[derive(Clone, Debug, Error)]
 pub enum ControlError {
-    #[error("what is in force cannot be read from the journal")]
+    #[error(
+        "what is in force cannot be read from the journal; where it is damaged, find out what is lost (agentgate journal check DIR) and \
+         put a copy back (docs/operating.md, Restoring)"
+    )]
     Read(#[from] ReadError),
     #[error("the order of record {sequence} cannot be read; use the release that wrote it, or a later one")]
     Unreadable { sequence: Sequence },

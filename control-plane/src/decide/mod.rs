@@ -20,13 +20,13 @@ pub mod rpc;
 mod sweep;
 
 use crate::approval::Approvals;
-use crate::body::Bodies;
+use crate::body::{Bodies, Scope};
 use crate::clock::Clock;
 use crate::config::{Filter, Limits};
 use crate::control::Control;
 use crate::identity::{self, Heard, Served};
 use crate::policy::Policy;
-use crate::privacy::Privacy;
+use crate::privacy::{Altering, Privacy};
 use crate::quota::{Quota, QuotaError};
 use crate::rarely::Rarely;
 use crate::session::{Session, Setback};
@@ -254,16 +254,19 @@ impl Decide {
     async fn record(&self, hearing: &Hearing<'_>, work: Option<&heavy::Turn<'_>>) -> Result<Decided, Undecided> {
         let question = hearing.question;
         self.routes.called(&hearing.caller.server, question.ask.observe, self.clock.now());
-        let altering = self.before(question, self.privacy.recording(hearing.caller.subject.tenant.as_str())).await?;
-        let altering = altering.map_err(|error| Undecided::Privacy(agentgate_core::error::chain(&error)))?;
-        let scope = altering.iter().fold(hearing.scope(), |scope, altering| altering.scope(scope));
+        let (_, scope) = self.altering(hearing).await?;
         // Made before the subject's turn: it may take a write.
         let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?;
         seal.map_err(record::unavailable)?;
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
             let now = self.control.now();
-            // Not before `now`: whoever purged this key since is a later epoch, and fences the decision off.
+            // Not before `now`, and neither are its keys: whoever purged one of them since is a later epoch, and fences the decision off.
+            let is_ours = self.session.is_turn_of(&turn, &hearing.caller.subject);
+            if !self.before(question, is_ours).await?.map_err(record::unavailable)? {
+                continue;
+            }
+            let (altering, scope) = self.altering(hearing).await?;
             let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?.map_err(record::unavailable)?;
             let policy = self.before(question, self.policy.deciding(&now)).await?.map_err(record::unavailable)?;
             let weigh = || match work {
@@ -285,7 +288,7 @@ impl Decide {
                 Some(work) => work.work(make),
                 None => make(),
             }?;
-            let (stream, draft) = (turn.stream(), recording.draft(now.epochs));
+            let (stream, draft, since) = (turn.stream(), recording.draft(now.epochs), self.bodies.erasures());
             let spending = self.quota.spend(&hearing.caller.subject.tenant, draft.bytes(), at);
             let spent = self.before(question, spending).await??;
             // What others fold from is told before anybody else has the turn.
@@ -295,7 +298,7 @@ impl Decide {
                 turn.append_alone(draft).await.map(|(position, standstill)| (position, Some(standstill)))
             };
             let setback = match written {
-                Ok((position, _standstill)) => return Ok(recording.durable(self, position.sequence, stream)),
+                Ok((position, _standstill)) => return Ok(recording.durable(self, since, position.sequence, stream)),
                 Err(setback) => setback,
             };
             if !setback.may_be_written() {
@@ -316,6 +319,15 @@ impl Decide {
             metrics::counter!("agentgate_decisions_folded_again_total").increment(1);
         }
         Err(Undecided::Contended)
+    }
+
+    /// How this call is recorded, and under whose key.
+    async fn altering(&self, hearing: &Hearing<'_>) -> Result<(Option<Altering>, Scope), Undecided> {
+        let recording = self.privacy.recording(hearing.caller.subject.tenant.as_str());
+        let altering = self.before(hearing.question, recording).await?;
+        let altering = altering.map_err(|error| Undecided::Privacy(agentgate_core::error::chain(&error)))?;
+        let scope = altering.iter().fold(hearing.scope(), |scope, altering| altering.scope(scope));
+        Ok((altering, scope))
     }
 
     /// What an earlier life of this process, or another replica, decided under this call id.

@@ -3,7 +3,7 @@
 use super::hearing::{Hearing, Weighed};
 use super::{Decide, Decided, Undecided};
 use crate::approval::{Step, scope};
-use crate::body::{Seal, digest_bytes};
+use crate::body::{Erasures, Seal, digest_bytes};
 use crate::journal::{Epochs, Sequence, Stream};
 use crate::policy::InForce;
 use crate::privacy::{self, Altering};
@@ -83,14 +83,15 @@ impl Recording {
     }
 
     /// Tells the rooms, and makes the answer. Only what the journal acknowledged comes here.
-    pub(super) fn durable(self, decide: &Decide, sequence: Sequence, stream: Stream) -> Decided {
+    /// `since` is from before it was handed over.
+    pub(super) fn durable(self, decide: &Decide, since: Erasures, sequence: Sequence, stream: Stream) -> Decided {
         let answer = answer(&self.record, Some(&self.body), sequence);
         let (at, call, record, body) = (self.at, self.call, self.record, self.body);
         if let Some(step) = &self.step {
-            decide.approvals.durable(step);
+            decide.approvals.durable(step, since);
         }
         privacy::count(body.altered.as_ref());
-        decide.session.decided(&Recorded { sequence, at, stream, call, record, body });
+        decide.session.decided(&Recorded { sequence, at, stream, call, record, body }, since);
         answer
     }
 }

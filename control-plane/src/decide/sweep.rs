@@ -62,14 +62,16 @@ impl Decide {
     async fn append_flood(&self, subject: &Subject, counts: &Counts, reason: &str, counted: &Reason) -> Result<(), Setback> {
         let (tenant, principal) = (subject.tenant.clone(), subject.principal.clone());
         let hidden = |error: KeyError| Setback::Journal(chain(&error));
-        let stream = self.bodies.stream(&tenant, &principal).await.map_err(hidden)?;
         let scope = Scope::Calls { tenant, principal, handle: String::new() };
         let names = v1::FloodBody { tenant: subject.tenant.to_string(), principal: subject.principal.to_string() };
         let (from_us, to_us) = (counts.from.micros(), counts.to.micros());
         for _ in 0..ATTEMPTS_MAX {
-            let turn = self.session.turn_of(stream).await.map_err(|error| Setback::Journal(error.to_string()))?;
-            let epochs = self.control.now().epochs;
-            // Not before the epochs: a purge of this key is a later one.
+            let turn = self.session.turn(subject).await.map_err(hidden)?;
+            let (stream, epochs, since) = (turn.stream(), self.control.now().epochs, self.bodies.erasures());
+            // Not before the epochs: a purge of this stream or this key is a later one.
+            if !self.session.is_turn_of(&turn, subject).await.map_err(hidden)? {
+                continue;
+            }
             let seal = self.bodies.seal(&scope, self.clock.now()).await.map_err(hidden)?;
             let sealed = seal.seal(&names).map_err(Setback::Journal)?;
             let flood = v1::FloodRecord {
@@ -89,7 +91,7 @@ impl Decide {
             match turn.append(draft).await {
                 Ok(position) => {
                     self.quota.write_off(&subject.tenant, bytes, at);
-                    self.session.flooded(position.sequence, at, &flood, &names);
+                    self.session.flooded((position.sequence, at), &flood, &names, since);
                     return Ok(());
                 }
                 Err(Setback::Duplicate(_)) => return Ok(()),

@@ -3,6 +3,7 @@
 mod approvals;
 mod orders;
 mod privacy;
+mod purged;
 mod rest;
 
 use super::heavy::LIGHT_BYTES_MAX;
@@ -221,6 +222,7 @@ impl Scene {
             control: Arc::clone(&self.control),
             session: Arc::clone(&self.decide.session),
             approvals: Arc::clone(&self.approvals),
+            privacy: Arc::clone(&self.decide.privacy),
         };
         Retention::new(rooms, self.clock.clone(), config::Retention::default(), ["t".try_into().unwrap()].into())
     }

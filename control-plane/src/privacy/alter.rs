@@ -27,9 +27,16 @@ impl Altering {
     /// The session that a call is of: its handle is the agent's to choose.
     #[must_use]
     pub fn scope(&self, scope: Scope) -> Scope {
-        let Scope::Calls { tenant, principal, mut handle } = scope else { return scope };
+        let Scope::Calls { tenant, principal, handle } = scope else { return scope };
+        Scope::Calls { tenant, principal, handle: self.handle(&handle) }
+    }
+
+    /// What a session's handle is kept as.
+    #[must_use]
+    pub fn handle(&self, handle: &str) -> String {
+        let mut handle = handle.to_owned();
         self.rewrite(|rewriter| text(rewriter, &mut handle));
-        Scope::Calls { tenant, principal, handle }
+        handle
     }
 
     /// A decision's body, which says so where it was altered.

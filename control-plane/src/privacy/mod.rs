@@ -43,6 +43,14 @@ impl Privacy {
         self.config.of(tenant)
     }
 
+    /// How bodies are recorded: of tenants without an entry of their own, then of each that has one.
+    #[must_use]
+    pub fn modes(&self) -> Vec<v1::TenantPrivacy> {
+        let told = |tenant: &str, pii: Pii| v1::TenantPrivacy { tenant: tenant.into(), pii: pii.name().into() };
+        let own = self.config.tenants.iter().map(|(tenant, pii)| told(tenant.as_str(), *pii));
+        std::iter::once(told("", self.config.pii)).chain(own).collect()
+    }
+
     /// What is to be done with this tenant's bodies as they are recorded. None: nothing.
     ///
     /// # Errors

@@ -27,9 +27,15 @@ async fn a_token_is_one_tenants_until_its_key_is_erased() {
     assert_ne!(tokens.keyed(b"x"), bodies.tokens("globex").await.unwrap().keyed(b"x"));
     let replica = Bodies::over(Arc::clone(bodies.journal())).await;
     assert_eq!(replica.tokens("acme").await.unwrap().token(Kind::Email, "a@b.co"), first);
-    assert!(bodies.erase_tokens("acme").await.unwrap());
-    assert!(!bodies.erase_tokens("acme").await.unwrap());
+    let key = bodies.tokens_there("acme").await.unwrap().unwrap();
+    let purge = v1::PurgeRecord { tokens: crate::body::digest_bytes(&key), ..v1::PurgeRecord::default() };
+    bodies.purged(1, &purge);
+    assert_eq!(bodies.tokens_there("acme").await.unwrap(), None);
+    assert_eq!(token("globex").await, bodies.tokens("globex").await.unwrap().token(Kind::Email, "a@b.co"));
+    assert!(bodies.erase_tokens(&purge).await.unwrap());
+    assert!(!bodies.erase_tokens(&purge).await.unwrap());
     assert_ne!(token("acme").await, first);
+    assert!(!bodies.erase_tokens(&purge).await.unwrap(), "it is another key");
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@
 use super::view::Records;
 use super::{Retention, RetentionError};
 use crate::body::{SessionId, sessions_of};
-use crate::journal::Sequence;
+use crate::journal::{Sequence, Stream};
+use agentgate_core::digest::Digest;
 use agentgate_proto::v1;
+use std::collections::HashMap;
 
 /// Bodies given back at once.
 const GIVEN_BACK_AT_ONCE: usize = 1_024;
@@ -18,22 +20,41 @@ impl Retention {
     /// # Errors
     /// When the journal cannot read or write; it is to be tried again.
     pub async fn carry_out(&self) -> Result<(), RetentionError> {
+        self.carry_out_at(&HashMap::new()).await
+    }
+
+    /// As `carry_out`, by somebody who knows which slots lead to some of the streams.
+    pub(super) async fn carry_out_at(&self, located: &HashMap<Stream, Digest>) -> Result<(), RetentionError> {
         let _turn = self.carrying.lock().await;
         while let Some((sequence, purge)) = self.rooms.bodies.unfinished() {
-            self.carry(sequence, &purge).await?;
+            self.carry(sequence, &purge, located).await?;
         }
         Ok(())
     }
 
-    async fn carry(&self, sequence: Sequence, purge: &v1::PurgeRecord) -> Result<(), RetentionError> {
+    async fn carry(
+        &self,
+        sequence: Sequence,
+        purge: &v1::PurgeRecord,
+        located: &HashMap<Stream, Digest>,
+    ) -> Result<(), RetentionError> {
         let (bodies, sessions): (_, Vec<SessionId>) = (&self.rooms.bodies, sessions_of(purge).collect());
         let erased = bodies.erase_purged(&sessions).await?;
         metrics::counter!("agentgate_session_keys_erased_total").increment(erased);
-        self.rooms.approvals.forget(&sessions);
-        self.rooms.session.forget(&sessions).await?;
-        // Another replica may have given back what is here to be given back.
+        if !sessions.is_empty() {
+            self.rooms.approvals.forget(&sessions);
+            self.rooms.session.forget(&sessions).await?;
+        }
+        // Another replica may have found and given back what is here to be found and given back.
         if !bodies.is_finished(sequence).await? {
-            self.give_back(sequence, purge, sessions).await?;
+            let streams = bodies.erase_streams(sequence, purge, located).await?;
+            metrics::counter!("agentgate_subjects_forgotten_total").increment(streams);
+            if bodies.erase_tokens(purge).await? {
+                tracing::info!(sequence, "the key of a purged tenant's tokens was erased");
+            }
+            if !sessions.is_empty() {
+                self.give_back(sequence, purge, sessions).await?;
+            }
         }
         bodies.finished(sequence).await?;
         tracing::info!(sequence, keys = erased, "a purge was carried out");

@@ -5,18 +5,22 @@
 //! anything that a hold covers, and never erases orders, which are nobody's session.
 
 mod carry;
+mod named;
 pub mod rpc;
+mod streams;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod view;
 
 use crate::approval::Approvals;
 use crate::body::{Bodies, Kept, KeyError, PURGES_UNFINISHED_MAX, Scope, Seal};
 use crate::clock::Clock;
 use crate::config;
-use crate::control::{Ack, Control, Now, OrderError, Retaining};
+use crate::control::{Ack, Control, Now, OrderError, Retaining, check_name};
 use crate::journal::{AppendError, ReadError, Sequence};
+use crate::privacy::Privacy;
 use crate::session::Session;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{SpiffeId, Tenant};
@@ -25,12 +29,14 @@ use agentgate_core::time::Time;
 use agentgate_proto::retention::extent_to_wire;
 use agentgate_proto::v1;
 use bytes::Bytes;
+use named::Meant;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
+use tokens::Going;
 use view::last_call_us;
 
-/// Sessions that one record purges: 16 KiB of it.
+/// Sessions, or streams, that one record purges: 16 KiB of it, or 48 KiB.
 pub const PURGED_PER_RECORD_MAX: usize = 1_024;
 
 /// Sessions that one order purges; more are named in parts, by their time.
@@ -43,15 +49,20 @@ const RETAIN_ATTEMPTS_MAX: u32 = 8;
 pub enum RetentionError {
     #[error("{0}")]
     Malformed(String),
-    #[error("nothing is kept of {0}; `agentgate trace list` shows what there is")]
+    #[error("nothing is kept of {0}; next: agentgate trace list")]
     Absent(String),
+    #[error(
+        "`[privacy]` redacts such handles in the tenant `{0}`, and others may have become the same; name the session by the 32 digits \
+         that `agentgate trace show` gives"
+    )]
+    Redacted(Tenant),
     #[error("nobody is configured to call in the tenant `{0}`, and nothing of it is kept")]
     Stranger(Tenant),
-    #[error("there is no hold {0}; `agentgate hold list` shows which there are")]
+    #[error("there is no hold {0}; next: agentgate hold list")]
     NoHold(Sequence),
     #[error("it is of {count} tenants ({names}); name one with --tenant")]
     Tenants { count: usize, names: String },
-    #[error("HELD: the hold {hold} covers {what}; lift it first: agentgate hold lift {hold} --reason TEXT")]
+    #[error("HELD: the hold {hold} covers {what}; next: agentgate hold lift {hold} --reason TEXT")]
     Held { hold: Sequence, what: String },
     #[error("it is more than {PURGED_PER_ORDER_MAX} sessions; purge them in parts, with --before")]
     TooMany,
@@ -89,6 +100,10 @@ pub struct Purged {
     pub calls: u64,
     pub sequences: Vec<Sequence>,
     pub finished: bool,
+    /// The key of a tenant's tokens goes too.
+    pub tokens: bool,
+    /// Or would, but for this hold.
+    pub tokens_held: Option<Sequence>,
 }
 
 /// What the room is joined with.
@@ -98,6 +113,7 @@ pub struct Rooms {
     pub control: Arc<Control>,
     pub session: Arc<Session>,
     pub approvals: Arc<Approvals>,
+    pub privacy: Arc<Privacy>,
 }
 
 #[derive(Debug)]
@@ -109,8 +125,12 @@ pub struct Retention {
     tenants: BTreeSet<Tenant>,
     /// Purges are carried out one after the other.
     carrying: tokio::sync::Mutex<()>,
-    /// Where the next sweep goes on.
-    swept: tokio::sync::Mutex<Option<Digest>>,
+    /// Where the next sweep goes on, and what it found so far.
+    swept: tokio::sync::Mutex<(Option<Digest>, v1::Outlook)>,
+    /// And where it goes on through the slots that lead to streams.
+    leads: tokio::sync::Mutex<Option<Digest>>,
+    /// What the last one that came to its end found.
+    outlook: Mutex<Option<v1::Outlook>>,
 }
 
 // === impl Retention ===
@@ -118,7 +138,9 @@ pub struct Retention {
 impl Retention {
     #[must_use]
     pub fn new(rooms: Rooms, clock: Clock, config: config::Retention, tenants: BTreeSet<Tenant>) -> Self {
-        Self { rooms, clock, config, tenants, carrying: tokio::sync::Mutex::default(), swept: tokio::sync::Mutex::default() }
+        let (carrying, leads) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        let (swept, outlook) = (tokio::sync::Mutex::default(), Mutex::default());
+        Self { rooms, clock, config, tenants, carrying, swept, leads, outlook }
     }
 
     /// The hold's number, and its order.
@@ -127,9 +149,13 @@ impl Retention {
     /// When what is meant is not known, or the order cannot be recorded.
     pub async fn place(&self, extent: &Extent, reason: &str, by: &SpiffeId) -> Result<(Sequence, Ack), RetentionError> {
         wanted(reason, "a hold")?;
+        // A session's key is kept under its handle as it was altered: that may be held. Nobody's identity is altered.
+        if let Some(principal) = extent.principal() {
+            check_name("principal", principal.as_str(), "write it as its identity has it")?;
+        }
         for _ in 0..RETAIN_ATTEMPTS_MAX {
             let seen = self.rooms.control.now().purges;
-            let (extent, key) = self.key_of(extent).await?;
+            let (extent, key) = self.key_of(&self.as_kept(extent, Meant::ToHold).await?).await?;
             let placed = self.rooms.control.retain(key.as_deref(), |now| {
                 unmoved(now, seen)?;
                 let body = v1::HoldBody { extent: Some(extent_to_wire(&extent)), reason: reason.into(), by: by.to_string() };
@@ -169,6 +195,18 @@ impl Retention {
         lifted.await
     }
 
+    /// How long what is kept is, and what is next.
+    #[must_use]
+    pub fn shown(&self) -> v1::RetentionStatus {
+        let tenant = |(tenant, days): (&Tenant, &u32)| v1::TenantRetention { tenant: tenant.to_string(), days: *days };
+        v1::RetentionStatus {
+            days: self.config.days,
+            tenants: self.config.tenants.iter().map(tenant).collect(),
+            holds: u32::try_from(self.rooms.control.now().holds.len()).unwrap_or(u32::MAX),
+            outlook: *self.outlook.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
     /// Those in force, the oldest first.
     #[must_use]
     pub fn holds(&self) -> Vec<v1::Hold> {
@@ -195,20 +233,32 @@ impl Retention {
         if !dry_run {
             wanted(&purge.reason, "a purge")?;
         }
+        let extent = match &purge.extent {
+            Some(extent) => Some(self.as_kept(extent, Meant::ToPurge).await?),
+            None => None,
+        };
+        let purge = &Wanted { extent, ..purge.clone() };
         let words = v1::PurgeBody { reason: purge.reason.clone(), by: by.to_string() };
         let mut purged = Purged { finished: true, ..Purged::default() };
+        let mut subjects = BTreeSet::new();
         for _ in 0..RETAIN_ATTEMPTS_MAX {
             let seen = self.rooms.control.now().purges;
             let chosen = self.chosen(purge).await?;
             check_held(&self.rooms.control.now(), &chosen)?;
-            let calls = self.count(&chosen).await?;
+            let (calls, going) = (self.count(&chosen).await?, self.going(purge).await?);
+            (purged.tokens, purged.tokens_held) = (going.goes(), going.held());
             if dry_run {
                 return Ok(Purged { sessions: chosen.len() as u64, calls, ..purged });
             }
-            match self.purge_all(&chosen, seen, &words, &mut purged).await {
+            subjects.extend(streams::subjects_of(purge.extent.as_ref(), &chosen));
+            match self.purge_all((&chosen, &going), seen, &words, &mut purged).await {
                 Err(RetentionError::Moved) => {}
                 Ok(()) => {
                     purged.calls += calls;
+                    if let Err(error) = self.forget_subjects(&subjects, &words, &mut purged).await {
+                        self.trouble(&error);
+                        purged.finished = false;
+                    }
                     return Ok(purged);
                 }
                 Err(error) => return Err(error),
@@ -220,19 +270,25 @@ impl Retention {
     /// Record by record, each carried out before the next one.
     async fn purge_all(
         &self,
-        chosen: &[Kept],
+        (chosen, going): (&[Kept], &Going),
         mut seen: u64,
         words: &v1::PurgeBody,
         purged: &mut Purged,
     ) -> Result<(), RetentionError> {
-        for part in chosen.chunks(PURGED_PER_RECORD_MAX) {
-            let ack = self
-                .order(part, v1::PurgeCause::Ordered, Some(words), |now| {
-                    unmoved(now, seen)?;
-                    check_held(now, part)?;
-                    Ok(part.to_vec())
-                })
-                .await?;
+        let mut parts: Vec<&[Kept]> = chosen.chunks(PURGED_PER_RECORD_MAX).collect();
+        if parts.is_empty() && going.goes() {
+            parts.push(&[]);
+        }
+        let last = parts.len().saturating_sub(1);
+        for (number, part) in parts.into_iter().enumerate() {
+            let draft = |now: &Now| {
+                unmoved(now, seen)?;
+                check_held(now, part)?;
+                // With the last sessions: as long as some of them are left, so is what their tokens stood for.
+                let tokens = if number == last { going.to_wire(now)? } else { Bytes::new() };
+                Ok((part.to_vec(), tokens))
+            };
+            let ack = self.order(part, Some(words), draft).await?;
             seen += 1;
             purged.sessions += part.len() as u64;
             purged.sequences.push(ack.sequence);
@@ -245,23 +301,37 @@ impl Retention {
         Ok(())
     }
 
-    /// Writes the record of a purge of what `draft` leaves of `part`, and erases nothing.
+    /// Writes the record of a purge of what `draft` leaves of `part`, and of a key of tokens, and erases nothing. Without words nobody ordered it: it is
+    /// as old as it may get.
     async fn order(
         &self,
         part: &[Kept],
-        cause: v1::PurgeCause,
         words: Option<&v1::PurgeBody>,
-        draft: impl Fn(&Now) -> Result<Vec<Kept>, RetentionError>,
+        draft: impl Fn(&Now) -> Result<(Vec<Kept>, Bytes), RetentionError>,
+    ) -> Result<Ack, RetentionError> {
+        let since_us = part.iter().map(|kept| kept.since_us).min().unwrap_or_default();
+        let until_us = part.iter().map(last_call_us).max().unwrap_or_default();
+        let record = |now: &Now| {
+            let (kept, tokens) = draft(now)?;
+            let sessions = kept.iter().map(|kept| Bytes::copy_from_slice(&kept.session.0)).collect();
+            Ok(v1::PurgeRecord { sessions, since_us, until_us, tokens, ..v1::PurgeRecord::default() })
+        };
+        self.write(words, record).await
+    }
+
+    /// Writes this purge, if it names anything.
+    async fn write(
+        &self,
+        words: Option<&v1::PurgeBody>,
+        draft: impl Fn(&Now) -> Result<v1::PurgeRecord, RetentionError>,
     ) -> Result<Ack, RetentionError> {
         if self.rooms.bodies.unfinished_purges() >= PURGES_UNFINISHED_MAX {
             return Err(RetentionError::Crowded);
         }
-        let since_us = part.iter().map(|kept| kept.since_us).min().unwrap_or_default();
-        let until_us = part.iter().map(last_call_us).max().unwrap_or_default();
+        let cause = if words.is_some() { v1::PurgeCause::Ordered } else { v1::PurgeCause::Retention };
         let ack = self.rooms.control.retain(None, |now| {
-            let sessions: Vec<Bytes> = draft(now)?.iter().map(|kept| Bytes::copy_from_slice(&kept.session.0)).collect();
-            let purge = v1::PurgeRecord { cause: cause.into(), sessions, since_us, until_us, body: None };
-            let is_empty = purge.sessions.is_empty();
+            let purge = v1::PurgeRecord { cause: cause.into(), ..draft(now)? };
+            let is_empty = purge.sessions.is_empty() && purge.streams.is_empty() && purge.tokens.is_empty();
             Ok::<_, RetentionError>((!is_empty).then(|| Retaining::Purge { purge, body: words.cloned() }))
         });
         let ack = ack.await?;

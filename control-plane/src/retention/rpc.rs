@@ -47,8 +47,9 @@ impl v1::retention_server::Retention for RetentionRpc {
         let wanted = Wanted { extent, before, reason };
         let retention = Arc::clone(&self.retention);
         let purged = to_its_end(async move { retention.purge(&wanted, &by, dry_run).await }).await?;
-        let super::Purged { sessions, calls, sequences, finished } = purged;
-        Ok(Response::new(v1::PurgeResponse { sessions, calls, sequences, finished }))
+        let super::Purged { sessions, calls, sequences, finished, tokens, tokens_held } = purged;
+        let tokens_held = tokens_held.unwrap_or_default();
+        Ok(Response::new(v1::PurgeResponse { sessions, calls, sequences, finished, tokens, tokens_held }))
     }
 }
 

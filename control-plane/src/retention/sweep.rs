@@ -1,5 +1,5 @@
-//! Sweeps: what is older than it may get is purged though nobody ordered it, unless a hold covers it. One sweep does a bounded
-//! piece of it, and the next one goes on there.
+//! Sweeps: what is older than it may get is purged though nobody ordered it, unless a hold covers it, and so is what leads to
+//! nobody any more. One sweep does a bounded piece of it, and the next one goes on there.
 
 use super::view::last_call_us;
 use super::{PURGED_PER_RECORD_MAX, Retention, RetentionError};
@@ -7,7 +7,8 @@ use crate::body::Kept;
 use crate::control::Now;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
-use std::sync::Arc;
+use bytes::Bytes;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// Slots that one sweep looks at: some hundred thousand a second can be.
@@ -55,24 +56,37 @@ impl Retention {
     /// # Errors
     /// When the journal cannot read or write.
     pub async fn sweep(&self) -> Result<bool, RetentionError> {
+        let mut leads = self.leads.lock().await;
+        if leads.is_none() && !self.sweep_sessions().await? {
+            return Ok(false);
+        }
+        self.sweep_streams(&mut leads).await
+    }
+
+    async fn sweep_sessions(&self) -> Result<bool, RetentionError> {
         if self.config.is_for_ever() {
             return Ok(true);
         }
         let mut swept = self.swept.lock().await;
+        if swept.0.is_none() {
+            swept.1 = v1::Outlook::default();
+        }
         let (seen, at) = (self.rooms.control.now().purges, self.clock.now());
         let (mut over, mut looked_at, mut held) = (Vec::new(), 0, 0_u64);
         let now = self.rooms.control.now();
         let ended = loop {
-            let (kept, next) = self.rooms.bodies.kept(*swept).await?;
+            let (kept, next) = self.rooms.bodies.kept(swept.0).await?;
             looked_at += kept.len().max(1);
-            for kept in kept.into_iter().filter(|kept| self.is_over(kept, at)) {
-                if is_held(&now, &kept) {
-                    held += 1;
-                } else {
-                    over.push(kept);
+            for kept in kept {
+                match (self.is_over(&kept, at), is_held(&now, &kept)) {
+                    (true, false) => over.push(kept),
+                    (is_over, is_held) => {
+                        held += u64::from(is_over && is_held);
+                        self.stays(&mut swept.1, &kept, is_held);
+                    }
                 }
             }
-            *swept = next;
+            swept.0 = next;
             if next.is_none() {
                 break true;
             }
@@ -86,16 +100,32 @@ impl Retention {
             // Another replica swept: what is left is found by the next sweep.
             Err(RetentionError::Moved) => Ok(false),
             Err(error) => Err(error),
-            Ok(()) => Ok(ended),
+            Ok(()) => {
+                if ended {
+                    let outlook = v1::Outlook { swept_at_us: at.micros(), ..swept.1 };
+                    *self.outlook.lock().unwrap_or_else(PoisonError::into_inner) = Some(outlook);
+                }
+                Ok(ended)
+            }
+        }
+    }
+
+    /// A session that this sweep leaves: the oldest and the next to go are shown.
+    fn stays(&self, outlook: &mut v1::Outlook, kept: &Kept, is_held: bool) {
+        let earlier = |known: u64, at: u64| if known == 0 { at } else { known.min(at) };
+        outlook.oldest_us = earlier(outlook.oldest_us, kept.since_us);
+        let over_at = self.config.over_at(&kept.whose.tenant, Time::from_micros(last_call_us(kept)));
+        if let Some(over_at) = over_at.filter(|_| !is_held) {
+            outlook.next_purge_us = earlier(outlook.next_purge_us, over_at.micros());
         }
     }
 
     async fn purge_over(&self, over: &[Kept], mut seen: u64) -> Result<(), RetentionError> {
         for part in over.chunks(PURGED_PER_RECORD_MAX) {
             let ack = self
-                .order(part, v1::PurgeCause::Retention, None, |now| {
+                .order(part, None, |now| {
                     super::unmoved(now, seen)?;
-                    Ok(part.iter().filter(|kept| !is_held(now, kept)).cloned().collect())
+                    Ok((part.iter().filter(|kept| !is_held(now, kept)).cloned().collect(), Bytes::new()))
                 })
                 .await?;
             seen += u64::from(ack.changed);

@@ -1,19 +1,24 @@
 //! Stories about holds, purges and age, on the memory journal and a manual clock; and what a directory still tells afterwards.
 
+mod cut;
+mod streams;
+mod tokens;
+
 use super::*;
 use crate::body::{SESSION_KEY_US, SessionId};
 use crate::clock::Manual;
 use crate::config::Limits;
 use crate::identity::Subject;
-use crate::journal::{
-    Appended, BoxFuture, Change, Embedded, Health, Journal, Memory, Position, Record, Sequence, Settings, Slot, Stream, Version,
-};
+use crate::journal::{Change, Embedded, Expected, Journal, Memory, Settings, Stream, Write};
 use crate::session::{Draft, Recorded};
 use agentgate_core::id::{CallId, Epoch};
+use agentgate_core::pii::Pii;
+use cut::Cut;
 use prost::Message as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 const DAY: Duration = Duration::from_micros(SESSION_KEY_US);
 const AGENT: &str = "spiffe://a/agent/x";
@@ -24,13 +29,6 @@ struct Scene {
     hands: Arc<Manual>,
     journal: Arc<dyn Journal>,
     config: config::Retention,
-}
-
-/// A journal that takes so many writes more, and then none.
-#[derive(Debug)]
-struct Cut {
-    inner: Arc<dyn Journal>,
-    left: AtomicI64,
 }
 
 // === impl Scene ===
@@ -53,7 +51,10 @@ impl Scene {
         let session = Session::open(Arc::clone(&bodies), clock.clone(), limits.clone(), Vec::new()).await.unwrap();
         let waiting = (config::Approvals::default(), limits);
         let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await.unwrap());
-        let rooms = Rooms { bodies, control, session: Arc::new(session), approvals };
+        let altered = [("acme".try_into().unwrap(), Pii::Tokenise), ("empty".try_into().unwrap(), Pii::Redact)].into();
+        let privacy = config::Privacy { pii: Pii::Off, tenants: altered };
+        let privacy = Arc::new(Privacy::new(privacy, Arc::clone(&bodies)));
+        let rooms = Rooms { bodies, control, session: Arc::new(session), approvals, privacy };
         let tenants = BTreeSet::from(["acme".try_into().unwrap(), "empty".try_into().unwrap()]);
         let retention = Arc::new(Retention::new(rooms, clock.clone(), config.clone(), tenants));
         Self { retention, clock, hands, journal, config }
@@ -72,7 +73,14 @@ impl Scene {
         let Rooms { bodies, session, control, .. } = &self.retention.rooms;
         let epochs = control.now().epochs;
         let seal = bodies.seal(&scope, self.clock.now()).await.unwrap();
-        let body = v1::DecisionBody { handle: handle.into(), reason: "the secret reason".into(), ..v1::DecisionBody::default() };
+        let body = v1::DecisionBody {
+            asker: call.asker.to_string(),
+            epoch: Bytes::copy_from_slice(&call.epoch.0),
+            ask: Some(v1::Ask { counter, ..v1::Ask::default() }),
+            handle: handle.into(),
+            reason: "the secret reason".into(),
+            ..v1::DecisionBody::default()
+        };
         let sealed = seal.seal(&body).unwrap();
         let mut record = v1::DecisionRecord {
             call_id: crate::body::digest_bytes(&call.digest()),
@@ -89,8 +97,9 @@ impl Scene {
         let stream = turn.stream();
         let draft =
             Draft { id: call.digest(), record: encoded, body: Some(sealed.stored), fence: Some(epochs), also: Vec::new() };
+        let since = bodies.erasures();
         let sequence = turn.append(draft).await.unwrap().sequence;
-        session.decided(&Recorded { sequence, at, stream, call, record, body });
+        session.decided(&Recorded { sequence, at, stream, call, record, body }, since);
         sealed.reference
     }
 
@@ -98,6 +107,13 @@ impl Scene {
         let said: Option<v1::DecisionBody> = self.retention.rooms.bodies.fetch(Some(body)).await.unwrap();
         assert!(said.iter().all(|said| said.reason == "the secret reason"));
         said.is_none()
+    }
+
+    /// Whether the journal still holds what leads from this name to its stream.
+    async fn is_led_to(&self, tenant: &str, principal: &str) -> bool {
+        let (tenant, principal) = (tenant.try_into().unwrap(), principal.try_into().unwrap());
+        let slot = self.retention.rooms.bodies.stream_slot(&tenant, &principal);
+        self.journal.slot(slot).await.unwrap().is_some()
     }
 
     async fn purge(&self, wanted: &Wanted) -> Result<Purged, RetentionError> {
@@ -160,7 +176,9 @@ async fn a_purge_erases_what_it_names_and_nothing_else_and_a_dry_run_nothing() {
         assert_eq!(scene.journal.health().head, head, "a dry run writes nothing");
         let purged = scene.purge(&wanted).await.unwrap();
         assert_eq!(Purged { sequences: Vec::new(), ..purged.clone() }, would);
-        assert_eq!(purged.sequences.len(), usize::from(!erased.is_empty()));
+        // One record of the sessions, and one of whoever has none left.
+        let is_forgotten = [&[0, 1][..], &[2], &[3]].iter().any(|of_one| of_one.iter().all(|call| erased.contains(call)));
+        assert_eq!(purged.sequences.len(), usize::from(!erased.is_empty()) + usize::from(is_forgotten), "{wanted:?}");
         for scene in [&scene, &scene.again(&scene.journal).await] {
             for (number, body) in bodies.iter().enumerate() {
                 assert_eq!(scene.is_erased(body).await, erased.contains(&number), "{number} by {wanted:?}");
@@ -196,6 +214,7 @@ async fn an_order_that_could_mean_more_than_it_says_is_refused_before_anything_c
         (extent("nobody", AGENT, ""), "nobody is configured to call in the tenant `nobody`"),
         (extent("", "spiffe://a/agent/y", ""), "nothing is kept of `spiffe://a/agent/y`"),
         (extent("acme", "", "four"), "nothing is kept of the session `four`"),
+        (extent("acme", "user:[redacted:email]@https://i", ""), "no call has such a principal"),
     ] {
         let told = scene.retention.place(&unknown, "x", &me()).await.unwrap_err().to_string();
         assert!(told.contains(expected), "{told}");
@@ -249,6 +268,16 @@ async fn what_is_held_is_not_purged_until_it_is_lifted_and_the_words_of_the_hold
         // A hold that was lifted and cannot be read any more holds nothing.
         assert_eq!(scene.again(&scene.journal).await.holds(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_session_is_held_by_its_handle_as_it_was_altered_since_its_key_is_kept_under_that() {
+    let scene = Scene::on(memory()).await;
+    let body = scene.call("acme", AGENT, "run-[redacted:email]").await;
+    scene.retention.place(&extent("", "", "run-[redacted:email]"), "a case", &me()).await.unwrap();
+    let told = scene.purge(&of(extent("acme", AGENT, ""))).await;
+    assert!(matches!(told, Err(RetentionError::Held { .. })), "{told:?}");
+    assert!(!scene.is_erased(&body).await);
 }
 
 #[tokio::test]
@@ -363,11 +392,13 @@ async fn what_is_older_than_it_may_get_is_purged_unless_it_is_held() {
     }
     let (hold, _) = scene.retention.place(&extent("acme", "", "held"), "a case", &me()).await.unwrap();
     let mut erased = Vec::new();
-    for (passes, now_erased) in [
-        (DAY * 3 - Duration::from_micros(1), &[][..]),
-        (Duration::from_micros(1), &[0]),
-        (DAY * 2, &[0, 2]),
-        (DAY * 1_000, &[0, 2]),
+    assert_eq!(scene.retention.shown().outlook, None, "no sweep came to its end");
+    let begun = scene.clock.now();
+    for (passes, now_erased, next) in [
+        (DAY * 3 - Duration::from_micros(1), &[][..], Some(DAY * 3)),
+        (Duration::from_micros(1), &[0], Some(DAY * 5)),
+        (DAY * 2, &[0, 2], None),
+        (DAY * 1_000, &[0, 2], None),
     ] {
         scene.hands.advance(passes);
         assert!(scene.retention.sweep().await.unwrap());
@@ -378,17 +409,23 @@ async fn what_is_older_than_it_may_get_is_purged_unless_it_is_held() {
             }
         }
         assert_eq!(erased, now_erased);
+        let next_purge_us = next.map_or(0, |next| begun.micros() + crate::clock::micros(next));
+        let outlook = v1::Outlook { swept_at_us: scene.clock.now().micros(), oldest_us: begun.micros(), next_purge_us };
+        let shown = scene.retention.shown();
+        assert_eq!((shown.days, shown.tenants.len(), shown.holds, shown.outlook), (2, 2, 1, Some(outlook)));
     }
     scene.retention.lift(hold, "over", &me()).await.unwrap();
     let head = scene.journal.health().head;
     scene.retention.sweep().await.unwrap();
     assert!(scene.is_erased(&bodies[1]).await && !scene.is_erased(&bodies[3]).await);
-    assert_eq!(scene.journal.health().head, head + 1);
+    assert_eq!(scene.journal.health().head, head + 2);
     scene.retention.sweep().await.unwrap();
-    assert_eq!(scene.journal.health().head, head + 1, "with nothing to purge nothing is written");
-    let last = scene.journal.follow(head, 1).await.unwrap().remove(0);
-    let Some(v1::record::What::Purge(purge)) = v1::Record::decode(last.bytes).unwrap().what else { panic!("no purge") };
-    assert_eq!((purge.cause(), purge.sessions.len(), purge.body), (v1::PurgeCause::Retention, 1, None));
+    assert_eq!(scene.journal.health().head, head + 2, "with nothing to purge nothing is written");
+    for (record, expected) in scene.journal.follow(head, 2).await.unwrap().into_iter().zip([(1, 0), (0, 1)]) {
+        let Some(v1::record::What::Purge(purge)) = v1::Record::decode(record.bytes).unwrap().what else { panic!("no purge") };
+        assert_eq!((purge.sessions.len(), purge.streams.len()), expected, "the key, and then what leads to nobody");
+        assert_eq!((purge.cause(), purge.body), (v1::PurgeCause::Retention, None));
+    }
 }
 
 #[tokio::test]
@@ -411,7 +448,7 @@ async fn more_sessions_than_one_record_takes_are_purged_by_several() {
 
 #[tokio::test]
 async fn a_purge_that_was_cut_anywhere_is_carried_out_by_the_next_life() {
-    let mut cut_after_record = 0;
+    let (mut cut_after_record, mut cut_between_records) = (0, 0);
     for writes in 0.. {
         let inner = memory();
         let before = Scene::on(Arc::clone(&inner)).await;
@@ -420,7 +457,7 @@ async fn a_purge_that_was_cut_anywhere_is_carried_out_by_the_next_life() {
         // The key that orders are sealed with is there, so that the first write of the purge is its record.
         let (hold, _) = before.retention.place(&extent("empty", "", ""), "x", &me()).await.unwrap();
         before.retention.lift(hold, "x", &me()).await.unwrap();
-        let cut = Arc::new(Cut { inner: Arc::clone(&inner), left: AtomicI64::new(i64::MAX) });
+        let cut = Arc::new(Cut::after(Arc::clone(&inner), i64::MAX));
         let scene = before.again(&(Arc::clone(&cut) as Arc<dyn Journal>)).await;
         scene.retention.rooms.bodies.seal(&Scope::Orders, scene.clock.now()).await.unwrap();
         cut.left.store(writes, Ordering::SeqCst);
@@ -436,9 +473,15 @@ async fn a_purge_that_was_cut_anywhere_is_carried_out_by_the_next_life() {
         for body in &bodies {
             assert_eq!(next.is_erased(body).await, is_recorded, "{writes}: before it is carried out");
         }
-        assert_eq!(next.retention.rooms.bodies.unfinished_purges(), usize::from(is_recorded && !is_whole), "{writes}");
-        cut_after_record += usize::from(is_recorded && !is_whole);
+        let unfinished = next.retention.rooms.bodies.unfinished_purges();
+        assert!(unfinished <= usize::from(is_recorded && !is_whole), "{writes}");
+        // Between its two records there is nothing to carry out: the sweep writes the second one.
+        cut_between_records += usize::from(is_recorded && !is_whole && unfinished == 0);
+        cut_after_record += unfinished;
         next.retention.carry_out().await.unwrap();
+        assert!(next.retention.sweep().await.unwrap());
+        assert_eq!(next.is_led_to("acme", AGENT).await, !is_recorded, "{writes}");
+        assert!(next.is_led_to("other", AGENT).await);
         let last = before.again(&inner).await;
         assert_eq!(last.retention.rooms.bodies.unfinished_purges(), 0);
         for body in &bodies {
@@ -451,8 +494,117 @@ async fn a_purge_that_was_cut_anywhere_is_carried_out_by_the_next_life() {
             break;
         }
     }
-    // Two keys, the derived key where there is one, the bodies, and that it is done.
-    assert!(cut_after_record >= 4, "{cut_after_record}");
+    // Two keys, the bodies, and that it is done; then the slot that leads to the stream, and that that is done.
+    assert!(cut_after_record >= 6 && cut_between_records == 1, "{cut_after_record} and {cut_between_records}");
+}
+
+#[tokio::test]
+async fn a_session_is_held_and_purged_by_the_handle_that_its_agent_writes() {
+    const HANDLE: &str = "bob@corp.example";
+    // Whose calls there are, what is named, and what is kept by the hold and erased by the purge.
+    let is = |done: &str| done == "done";
+    for (tenants, tenant, handle, hold, purge) in [
+        (vec!["acme"], "acme", HANDLE, "done", "done"),
+        (vec!["acme"], "", HANDLE, "done", "done"),
+        (vec!["acme"], "", "ann@corp.example", "nothing is kept", "0"),
+        (vec!["acme"], "empty", HANDLE, "nothing is kept", "0"),
+        (vec!["empty"], "empty", HANDLE, "done", "redacts such handles"),
+        (vec!["empty"], "", HANDLE, "done", "redacts such handles"),
+        // Where nothing is altered it is what it is.
+        (vec!["other"], "", HANDLE, "done", "done"),
+        (vec!["acme", "empty"], "", HANDLE, "it is of 2 tenants (acme, empty)", "it is of 2 tenants (acme, empty)"),
+        (vec!["acme", "empty"], "acme", HANDLE, "done", "done"),
+    ] {
+        let what = format!("{tenants:?} {tenant} {handle}");
+        let scene = Scene::on(memory()).await;
+        for tenant in &tenants {
+            let altering = scene.retention.rooms.privacy.recording(tenant).await.unwrap();
+            let kept = altering.map_or(HANDLE.to_owned(), |altering| altering.handle(HANDLE));
+            assert_eq!(kept == HANDLE, *tenant == "other", "{kept}");
+            scene.call(tenant, AGENT, &kept).await;
+        }
+        let named = extent(tenant, "", handle);
+        match scene.retention.place(&named, "a case", &me()).await {
+            Ok((number, _)) => {
+                let covered = scene.purge(&of(extent("", AGENT, "")).clone()).await;
+                let is_held = matches!(covered, Err(RetentionError::Held { hold, .. }) if hold == number);
+                assert!(is(hold) && (is_held || tenants.len() > 1), "{what}: {covered:?}");
+                scene.retention.lift(number, "it is over", &me()).await.unwrap();
+            }
+            Err(error) => assert!(error.to_string().contains(hold), "{what}: {error}"),
+        }
+        match scene.purge(&of(named)).await {
+            Ok(purged) => assert_eq!(purged.sessions.to_string(), if is(purge) { "1" } else { purge }, "{what}"),
+            Err(error) => assert!(error.to_string().contains(purge), "{what}: {error}"),
+        }
+    }
+}
+
+/// What a person is asked of a call, as the room of approvals records it.
+async fn asks(at: &Scene, principal: &str) {
+    let Rooms { bodies, .. } = &at.retention.rooms;
+    let (tenant, principal) = (Tenant::try_from("acme").unwrap(), principal.try_into().unwrap());
+    let request = v1::ApprovalRequest {
+        tenant: "acme".into(),
+        principal: AGENT.into(),
+        asker: "spiffe://a/filter/x".into(),
+        call_digest: crate::body::digest_bytes(&Digest::of("test", b"call")),
+        reason: "the secret reason".into(),
+        ..v1::ApprovalRequest::default()
+    };
+    let words = v1::ApprovalBody { request: request.encode_to_vec().into(), ..v1::ApprovalBody::default() };
+    let seal = bodies.seal(&Scope::Calls { tenant, principal, handle: String::new() }, at.clock.now()).await.unwrap();
+    let sealed = seal.seal(&words).unwrap();
+    let expires_at_us = at.clock.now().micros() + SESSION_KEY_US;
+    let what = v1::approval_record::What::Requested(v1::ApprovalRequested { expires_at_us, steps: 1, ..Default::default() });
+    let id = Digest::of("test", b"approval");
+    let approval = crate::body::digest_bytes(&id);
+    let record = v1::ApprovalRecord { approval, what: Some(what), body: Some(sealed.reference) };
+    let what = Some(v1::record::What::Approval(record));
+    let record = v1::Record { at_us: at.clock.now().micros(), what }.encode_to_vec().into();
+    let write = Write { stream: Stream::approvals(), expected: Expected::Any, id, record };
+    at.journal.append(Change { fence: None, writes: vec![write], bodies: vec![sealed.stored] }).await.unwrap();
+}
+
+/// The words are read, and only then purged, wholly: order, keys and caches. What was read must not come into memory then.
+#[tokio::test]
+async fn what_is_purged_while_another_replica_reads_its_words_is_known_to_nobody() {
+    for (what, is_purged) in [("a call", false), ("a call", true), ("an approval", false), ("an approval", true)] {
+        let one = Scene::on(memory()).await;
+        let slow = Arc::new(Cut::after(Arc::clone(&one.journal), i64::MAX));
+        let other = one.again(&(Arc::clone(&slow) as Arc<dyn Journal>)).await;
+        let Rooms { session, approvals, .. } = other.retention.rooms.clone();
+        let cursor = session.follow();
+        match what {
+            "a call" => drop(one.call("acme", AGENT, "the secret handle").await),
+            _ => asks(&one, AGENT).await,
+        }
+        let record = one.journal.follow(cursor, 1).await.unwrap().remove(0);
+        let ((was_read, reads), (go_on, goes_on)) = (oneshot::channel(), oneshot::channel());
+        *slow.pause.lock().unwrap() = Some((was_read, goes_on));
+        let hearing = tokio::spawn({
+            let (session, approvals) = (Arc::clone(&session), Arc::clone(&approvals));
+            async move {
+                let (at, what) = crate::session::parse(&record).unwrap();
+                approvals.caught_up(u64::from(record.stream == Stream::approvals())).await.unwrap();
+                session.heard(&record, at, what).await.unwrap();
+            }
+        });
+        reads.await.unwrap();
+        if is_purged {
+            let purged = other.purge(&of(extent("acme", AGENT, ""))).await.unwrap();
+            assert!(purged.finished && purged.sessions == 1, "{what}: {purged:?}");
+        }
+        go_on.send(()).unwrap();
+        hearing.await.unwrap();
+        let known = format!("{session:?}{approvals:?}");
+        assert_eq!(known.contains("the secret"), !is_purged, "{what}");
+        let by_name = v1::TraceFilter { handle: "the secret handle".into(), ..v1::TraceFilter::default() };
+        let request = v1::ListTracesRequest { page_size: 5, filter: Some(by_name), ..v1::ListTracesRequest::default() };
+        let listed = session.list(&request).await.unwrap().traces.len();
+        assert_eq!(listed, usize::from(what == "a call" && !is_purged), "{what}");
+        assert_eq!(approvals.list(true).len(), usize::from(what == "an approval" && !is_purged), "{what}");
+    }
 }
 
 #[tokio::test]
@@ -473,7 +625,11 @@ async fn nothing_in_the_directory_could_confirm_a_guess_after_a_purge() {
         let body = scene.call("acme", AGENT, "one-handle").await;
         let slot = Digest::of("agentgate/slot/session/1", &body.session);
         let wrapped = journal.slot(slot).await.unwrap().unwrap();
-        let (told, body) = guesses(&body, &wrapped);
+        let (mut told, body) = guesses(&body, &wrapped);
+        let (tenant, principal) = ("acme".try_into().unwrap(), AGENT.try_into().unwrap());
+        let lead = scene.retention.rooms.bodies.stream_slot(&tenant, &principal);
+        assert!(holds(directory.path(), lead.as_bytes()));
+        told.push(("where its stream is found", lead.as_bytes().to_vec()));
         assert!(holds(directory.path(), &wrapped), "this search finds what is there");
         assert!(holds(directory.path(), &body.session));
         scene.purge(&of(extent("acme", "", ""))).await.unwrap();
@@ -495,70 +651,4 @@ fn holds(folder: &Path, bytes: &[u8]) -> bool {
         }
         std::fs::read(&path).unwrap().windows(bytes.len()).any(|part| part == bytes)
     })
-}
-
-// === impl Cut ===
-
-impl Cut {
-    fn is_cut(&self) -> bool {
-        self.left.fetch_sub(1, Ordering::SeqCst) <= 0
-    }
-}
-
-fn gone<T: Send + 'static>() -> BoxFuture<'static, Result<T, AppendError>> {
-    Box::pin(async { Err(AppendError::Unavailable("cut".into())) })
-}
-
-impl Journal for Cut {
-    fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        if self.is_cut() { gone() } else { self.inner.append(change) }
-    }
-
-    fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.inner.read(stream, after, limit)
-    }
-
-    fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
-        self.inner.version(stream)
-    }
-
-    fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.inner.follow(cursor, limit)
-    }
-
-    fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.inner.find(id)
-    }
-
-    fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>> {
-        if self.is_cut() { gone() } else { self.inner.keep(bytes) }
-    }
-
-    fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.inner.fetch(address)
-    }
-
-    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
-        self.inner.bodies(after, limit)
-    }
-
-    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
-        if self.is_cut() { gone() } else { self.inner.discard(addresses) }
-    }
-
-    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
-        if self.is_cut() { gone() } else { self.inner.set(name, expected, value) }
-    }
-
-    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.inner.slot(name)
-    }
-
-    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
-        self.inner.slots(after, limit)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
-    }
 }

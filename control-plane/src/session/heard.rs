@@ -24,16 +24,18 @@ impl Session {
     /// The next record of the journal, whoever wrote it.
     ///
     /// # Errors
-    /// When its words cannot be read. It counts as heard only once they were.
+    /// When its words cannot be read. It counts as heard only once they were; what was purged while they were read has none.
     pub async fn heard(&self, record: &Record, at: Time, what: What) -> Result<(), PastError> {
         self.moments.not_before(at);
         let (sequence, is_ours) = (record.sequence, self.view().is_ahead(record.sequence));
         match what {
             What::Decision(decision) if !is_ours => {
+                let since = self.bodies.erasures();
                 let found = past::found(&self.bodies, record, at, decision).await?;
-                let trace = line::of_found(&found);
-                self.remember(&trace);
+                let mut trace = line::of_found(&found);
+                self.remember(&mut trace, found.record.body.as_ref(), since);
                 let mut view = self.view();
+                self.erase_if_purged(&mut trace, found.record.body.as_ref(), since);
                 if view.reach(sequence) {
                     match found.recorded() {
                         Some(recorded) => view.decided_elsewhere(&recorded, trace),
@@ -43,9 +45,11 @@ impl Session {
                 }
             }
             What::Flood(flood) if !is_ours => {
-                let trace = past::flooded(&self.bodies, sequence, at, &flood).await?;
-                self.remember(&trace);
+                let since = self.bodies.erasures();
+                let mut trace = past::flooded(&self.bodies, sequence, at, &flood).await?;
+                self.remember(&mut trace, flood.body.as_ref(), since);
                 let mut view = self.view();
+                self.erase_if_purged(&mut trace, flood.body.as_ref(), since);
                 if view.reach(sequence) {
                     view.flooded(trace);
                 }

@@ -17,7 +17,7 @@ mod trace;
 mod turn;
 mod view;
 
-use crate::body::{Bodies, KeyError, SessionId};
+use crate::body::{Bodies, Erasures, KeyError, SessionId};
 use crate::clock::{Clock, Moments};
 use crate::config::Limits;
 use crate::identity::Subject;
@@ -132,6 +132,15 @@ impl Session {
         self.turn_of(self.bodies.stream(&subject.tenant, &subject.principal).await?).await
     }
 
+    /// Whether this is a turn of the subject still: its stream may have been purged since. Asked after the epochs were read that
+    /// it appends under: whoever purges it later fences it off.
+    ///
+    /// # Errors
+    /// As `turn`.
+    pub async fn is_turn_of(&self, turn: &Turn, subject: &Subject) -> Result<bool, KeyError> {
+        Ok(self.bodies.stream(&subject.tenant, &subject.principal).await? == turn.stream())
+    }
+
     /// # Errors
     /// As `turn`.
     pub async fn turn_of(&self, stream: Stream) -> Result<Turn, KeyError> {
@@ -139,23 +148,25 @@ impl Session {
         Ok(Turn::wait(line, stream, self.bodies.journal(), self.follows().then_some(&self.moments)).await?)
     }
 
-    /// A decision is durable.
-    pub fn decided(&self, recorded: &Recorded) {
-        let mut trace = line::of(recorded);
-        self.erase_if_purged(&mut trace, recorded.record.body.as_ref());
-        self.remember(&trace);
+    /// A decision is durable. `since` is from before it was written.
+    pub fn decided(&self, recorded: &Recorded, since: Erasures) {
+        let (mut trace, body) = (line::of(recorded), recorded.record.body.as_ref());
+        self.remember(&mut trace, body, since);
         let mut view = self.view();
+        self.erase_if_purged(&mut trace, body, since);
         if view.is_new(recorded.sequence) {
             view.decided(recorded, trace);
+        } else {
+            view.decided_here(recorded);
         }
     }
 
-    /// The record of a flood is durable.
-    pub fn flooded(&self, sequence: Sequence, at: Time, flood: &v1::FloodRecord, names: &v1::FloodBody) {
+    /// The record of a flood is durable. `since` is from before it was written.
+    pub fn flooded(&self, (sequence, at): (Sequence, Time), flood: &v1::FloodRecord, names: &v1::FloodBody, since: Erasures) {
         let mut trace = line::flood(sequence, at, flood, names);
-        self.erase_if_purged(&mut trace, flood.body.as_ref());
-        self.remember(&trace);
+        self.remember(&mut trace, flood.body.as_ref(), since);
         let mut view = self.view();
+        self.erase_if_purged(&mut trace, flood.body.as_ref(), since);
         if view.is_new(sequence) {
             view.flooded(trace);
         }
@@ -220,16 +231,23 @@ impl Session {
         self.limits.outcome_deadline()
     }
 
-    /// It may have been purged between its append and now.
-    fn erase_if_purged(&self, trace: &mut v1::CallTrace, body: Option<&v1::BodyRef>) {
-        if body.and_then(SessionId::of).is_some_and(|session| self.bodies.is_purged(session)) {
+    /// It may have been purged between `since` and now, wholly: whoever asks holds the lock of where the line goes.
+    fn erase_if_purged(&self, trace: &mut v1::CallTrace, body: Option<&v1::BodyRef>, since: Erasures) -> bool {
+        let is_purged = body.and_then(SessionId::of).is_some_and(|session| !self.bodies.may_be_known(session, since));
+        if is_purged {
             line::erase(trace);
         }
+        is_purged
     }
 
-    fn remember(&self, trace: &v1::CallTrace) {
-        let row = columns::Namer(&self.bodies).row(trace);
-        self.index().add(row);
+    fn remember(&self, trace: &mut v1::CallTrace, body: Option<&v1::BodyRef>, since: Erasures) {
+        let namer = columns::Namer(&self.bodies);
+        let mut row = namer.row(trace);
+        let mut index = self.index();
+        if self.erase_if_purged(trace, body, since) {
+            row = namer.row(trace);
+        }
+        index.add(row);
     }
 
     fn index(&self) -> MutexGuard<'_, columns::Index> {

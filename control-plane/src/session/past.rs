@@ -354,6 +354,11 @@ impl Found {
         Some(CallId { asker, epoch, counter: body.ask.as_ref()?.counter })
     }
 
+    /// The id under which its outcomes stand: the record has it, whatever became of the body.
+    pub(super) fn call_digest(&self) -> Digest {
+        digest(&self.record.call_id)
+    }
+
     /// Whether it reached its server: it was let through, or its verdict was not enforced.
     #[must_use]
     pub fn was_sent_on(&self) -> bool {

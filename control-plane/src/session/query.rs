@@ -103,8 +103,7 @@ impl Session {
     }
 
     pub(super) async fn add_outcome(&self, found: &Found, trace: &mut v1::CallTrace) -> Result<(), TraceError> {
-        let Some(call) = found.call() else { return Ok(()) };
-        let outcomes = past::outcomes(&self.bodies, &call.digest()).await?;
+        let outcomes = past::outcomes(&self.bodies, &found.call_digest()).await?;
         let reported = outcomes.iter().find(|(_, _, outcome)| outcome.kind() != v1::OutcomeKind::Unknown);
         if let Some((_, _, outcome)) = reported.or(outcomes.last()) {
             trace.outcome = outcome.kind;

@@ -124,7 +124,8 @@ async fn of_too_many_open_calls_the_oldest_are_closed() {
         record.set_verdict(v1::Verdict::Allow);
         let at = Time::from_micros(1_000_000);
         let (stream, body) = (Stream::global(), v1::DecisionBody::default());
-        session.decided(&Recorded { sequence: counter, at, stream, call: call(counter), record, body });
+        session
+            .decided(&Recorded { sequence: counter, at, stream, call: call(counter), record, body }, session.bodies.erasures());
         let closed: Vec<u64> = session.overdue(|_| false).iter().map(|open| open.call.counter).collect();
         assert_eq!(closed, overdue, "{counter} are open");
     }
@@ -133,6 +134,37 @@ async fn of_too_many_open_calls_the_oldest_are_closed() {
         session.ended(&Ended { call, decision: counter, kind, duration_us: 0 });
     }
     assert!(session.overdue(|_| false).is_empty(), "as many as may be are left");
+}
+
+#[tokio::test]
+async fn a_replica_owes_others_grace_and_none_to_itself_whichever_way_it_learns_of_a_decision_first() {
+    for (what, is_ours, is_met_first, grace_s) in [
+        ("it wrote it, and then met it", true, false, 0),
+        ("it met it, and then knew that it wrote it", true, true, 0),
+        ("another wrote it", false, true, 30),
+    ] {
+        let (journal, limits) = (Arc::new(Memory::shared()), Limits::default());
+        let session = session(&journal, limits.clone()).await.unwrap();
+        let cursor = session.follow();
+        let recorded = record(&session, 1, v1::Verdict::Allow, "read_note", 1).await;
+        if is_met_first {
+            hear(&session, &journal, cursor).await;
+        }
+        if is_ours {
+            session.decided(&recorded, session.bodies.erasures());
+        }
+        if !is_met_first {
+            hear(&session, &journal, cursor).await;
+        }
+        let (traces, _, open) = seen(&session);
+        let deadline = recorded.at.plus_micros(crate::clock::micros(limits.outcome_deadline()) + grace_s * 1_000_000);
+        assert_eq!(open.iter().map(|open| open.deadline).collect::<Vec<_>>(), [deadline], "{what}");
+        assert_eq!(traces.len(), 1, "{what}: it is listed once");
+        // What has ended is not open again.
+        end(&session, 1, Source::Reported).await;
+        session.decided(&recorded, session.bodies.erasures());
+        assert!(seen(&session).2.is_empty(), "{what}");
+    }
 }
 
 #[tokio::test]
@@ -156,6 +188,12 @@ fn call(counter: u64) -> CallId {
 
 /// Records a decision as the room that decides does, on a call of so many bytes.
 async fn decide(session: &Session, counter: u64, verdict: v1::Verdict, target: &str, bytes: usize) {
+    let recorded = record(session, counter, verdict, target, bytes).await;
+    session.decided(&recorded, session.bodies.erasures());
+}
+
+/// As `decide`, but this session is not told.
+async fn record(session: &Session, counter: u64, verdict: v1::Verdict, target: &str, bytes: usize) -> Recorded {
     let call = call(counter);
     let ask = v1::Ask { counter, server: "notes".into(), body: vec![b'x'; bytes].into(), ..v1::Ask::default() };
     let (asker, epoch) = (call.asker.to_string(), Bytes::copy_from_slice(&call.epoch.0));
@@ -174,7 +212,15 @@ async fn decide(session: &Session, counter: u64, verdict: v1::Verdict, target: &
     let stream = turn.stream();
     let draft = Draft { id: call.digest(), record: encoded, body: Some(sealed.stored), fence: None, also: Vec::new() };
     let sequence = turn.append(draft).await.unwrap().sequence;
-    session.decided(&Recorded { sequence, at, stream, call, record, body });
+    Recorded { sequence, at, stream, call, record, body }
+}
+
+/// What others may have written is met in the journal's order.
+async fn hear(session: &Session, journal: &Memory, cursor: u64) {
+    for record in journal.follow(cursor, 100).await.unwrap() {
+        let (at, what) = super::parse(&record).unwrap();
+        session.heard(&record, at, what).await.unwrap();
+    }
 }
 
 async fn end(session: &Session, counter: u64, source: Source) {
@@ -184,10 +230,15 @@ async fn end(session: &Session, counter: u64, source: Source) {
         Source::Unknown => v1::OutcomeKind::Unknown,
     };
     let call_id = body::digest_bytes(&call);
-    let mut outcome = v1::OutcomeRecord { call_id, decision, duration_us: 5, ..v1::OutcomeRecord::default() };
+    let (tenant, principal) = (subject("x").tenant, subject("x").principal);
+    let scope = Scope::Calls { tenant, principal, handle: String::new() };
+    let seal = session.bodies.seal(&scope, Time::from_micros(0)).await.unwrap();
+    let sealed = seal.seal(&v1::OutcomeBody::default()).unwrap();
+    let body = Some(sealed.reference);
+    let mut outcome = v1::OutcomeRecord { call_id, decision, duration_us: 5, body, ..v1::OutcomeRecord::default() };
     outcome.set_kind(kind);
     let record = v1::Record { at_us: 1, what: Some(v1::record::What::Outcome(outcome)) }.encode_to_vec().into();
-    let draft = Draft { id: outcome_id(&call, source), record, body: None, fence: None, also: Vec::new() };
+    let draft = Draft { id: outcome_id(&call, source), record, body: Some(sealed.stored), fence: None, also: Vec::new() };
     session.turn(&subject("x")).await.unwrap().append(draft).await.unwrap();
     session.ended(&Ended { call, decision, kind, duration_us: 5 });
 }
@@ -348,7 +399,7 @@ async fn a_snapshot_that_is_not_whole_or_of_another_journal_is_none() {
 
 #[tokio::test]
 async fn a_line_that_was_purged_before_it_became_known_names_nobody() {
-    for is_purged in [false, true] {
+    for (is_purged, is_carried_out) in [(false, false), (true, false), (true, true)] {
         let session = session(&Arc::new(Memory::new()), Limits::default()).await.unwrap();
         let (tenant, principal) = (subject("x").tenant, subject("x").principal);
         let scope = Scope::Calls { tenant, principal, handle: String::new() };
@@ -357,13 +408,19 @@ async fn a_line_that_was_purged_before_it_became_known_names_nobody() {
         let names = v1::FloodBody { principal: "x".into(), ..v1::FloodBody::default() };
         let of_call = v1::DecisionRecord { body: Some(seal.seal(&body).unwrap().reference), ..v1::DecisionRecord::default() };
         let flood = v1::FloodRecord { body: Some(seal.seal(&names).unwrap().reference), ..v1::FloodRecord::default() };
+        let since = session.bodies.erasures();
         if is_purged {
             let sessions = vec![seal.session().0.to_vec().into()];
             session.bodies.purged(7, &v1::PurgeRecord { sessions, ..v1::PurgeRecord::default() });
         }
+        if is_carried_out {
+            session.bodies.erase_purged(&[seal.session()]).await.unwrap();
+            session.forget(&[seal.session()]).await.unwrap();
+            session.bodies.finished(7).await.unwrap();
+        }
         let (at, stream) = (session.moment(), Stream::approvals());
-        session.decided(&Recorded { sequence: 1, at, stream, call: call(1), record: of_call, body });
-        session.flooded(2, at, &flood, &names);
+        session.decided(&Recorded { sequence: 1, at, stream, call: call(1), record: of_call, body }, since);
+        session.flooded((2, at), &flood, &names, since);
         let named: Vec<bool> = seen(&session).0.iter().map(|trace| !trace.principal.is_empty()).collect();
         assert_eq!(named, [!is_purged; 2]);
     }
@@ -408,4 +465,27 @@ async fn an_erased_session_is_known_by_its_number_alone_and_no_snapshot_tells_mo
     assert_eq!(pages(&session, by_name).await, (Vec::new(), 1, 0));
     assert_eq!(pages(&session, by_session).await.0.len(), 1);
     assert!(super::snapshot::read(&session, &file).await.is_err(), "its key is gone");
+}
+
+#[tokio::test]
+async fn of_an_erased_call_the_records_tell_how_it_ended() {
+    for (is_erased, outcome) in [(false, true), (true, true), (true, false)] {
+        let session = session(&Arc::new(Memory::new()), Limits::default()).await.unwrap();
+        decide(&session, 1, v1::Verdict::Allow, "read_note", 1).await;
+        if outcome {
+            end(&session, 1, Source::Reported).await;
+        }
+        if is_erased {
+            let reference = session.find(&call(1).digest()).await.unwrap().unwrap().record.body;
+            let of = body::SessionId::of(&reference.unwrap()).unwrap();
+            session.bodies.erase(of).await.unwrap();
+            session.forget(&[of]).await.unwrap();
+        }
+        let shown = session.show("1").await.unwrap();
+        let trace = shown.trace.unwrap();
+        assert_eq!((shown.body.is_none(), trace.call_id.is_empty()), (is_erased, is_erased));
+        assert_eq!((trace.duration_us, shown.outcomes.len()), (outcome.then_some(5), usize::from(outcome)));
+        let ended = if outcome { v1::OutcomeKind::Completed } else { v1::OutcomeKind::Unspecified };
+        assert_eq!(trace.outcome(), ended, "erased: {is_erased}");
+    }
 }

@@ -48,11 +48,9 @@ impl Session {
         let mut trace = line::of_found(&found);
         self.add_outcome(&found, &mut trace).await?;
         let mut outcomes = Vec::new();
-        if let Some(call) = found.call() {
-            for (sequence, at, record) in past::outcomes(&self.bodies, &call.digest()).await? {
-                let body = past::body_of(&self.bodies, sequence, record.body.as_ref()).await?;
-                outcomes.push(v1::OutcomeEvent { sequence, at_us: at.micros(), record: Some(record), body });
-            }
+        for (sequence, at, record) in past::outcomes(&self.bodies, &found.call_digest()).await? {
+            let body = past::body_of(&self.bodies, sequence, record.body.as_ref()).await?;
+            outcomes.push(v1::OutcomeEvent { sequence, at_us: at.micros(), record: Some(record), body });
         }
         Ok(v1::ShowTraceResponse { trace: Some(trace), decision: Some(found.record), body: found.body, outcomes })
     }

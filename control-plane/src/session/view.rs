@@ -135,6 +135,14 @@ impl View {
         self.say();
     }
 
+    /// As `decided`, of a decision that was met in the journal's order before this replica knew that it is its own: it is
+    /// listed already, and if it is open still, no grace is owed to anybody else.
+    pub(super) fn decided_here(&mut self, recorded: &Recorded) {
+        if let Some(open) = self.open.get_mut(&recorded.call.digest()) {
+            *open = OpenCall::of(recorded, self.outcome_deadline);
+        }
+    }
+
     pub(super) fn wait_for(&mut self, open: OpenCall) {
         let id = open.call.digest();
         self.oldest.insert(open.sequence, id);

@@ -273,7 +273,7 @@ async fn ask(bodies: &Bodies, approvals: &Approvals, name: &str) -> (Digest, Ses
     let step = approvals.request(&asked, &seal).unwrap().unwrap();
     let change = Change { fence: None, writes: vec![step.write.clone()], bodies: Vec::from_iter(step.body.clone()) };
     bodies.journal().append(change).await.unwrap();
-    approvals.durable(&step);
+    approvals.durable(&step, bodies.erasures());
     (step.approval(), seal.session())
 }
 

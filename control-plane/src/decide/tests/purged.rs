@@ -1,0 +1,178 @@
+//! Calls at two replicas while all of their subject is purged: whatever comes between what, it has one stream at a time.
+
+use super::*;
+use crate::body::SessionId;
+use crate::retention::Wanted;
+use agentgate_core::retention::Extent;
+use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
+
+/// A shared journal that is now fast and now slow, as its seed has it.
+#[derive(Debug)]
+struct Dawdling {
+    memory: Memory,
+    dice: AtomicU64,
+}
+
+/// Each takes some tenths of a second.
+const SEEDS: u64 = 48;
+
+/// So long, in turns of the others.
+async fn dawdle(turns: u64) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
+}
+
+// === impl Dawdling ===
+
+impl Dawdling {
+    fn turns(&self) -> u64 {
+        let step = |dice: u64| dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let drawn = self.dice.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |dice| Some(step(dice))).unwrap() >> 40;
+        if drawn.is_multiple_of(4) { drawn >> 3 & 31 } else { 0 }
+    }
+
+    fn later<'a, T: Send + 'a>(&self, asked: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+        let turns = self.turns();
+        Box::pin(async move {
+            let told = asked.await;
+            dawdle(turns).await;
+            told
+        })
+    }
+}
+
+impl Journal for Dawdling {
+    fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
+        self.later(self.memory.append(change))
+    }
+
+    fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        self.later(self.memory.read(stream, after, limit))
+    }
+
+    fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
+        self.later(self.memory.version(stream))
+    }
+
+    fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
+        self.later(self.memory.follow(cursor, limit))
+    }
+
+    fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
+        self.later(self.memory.find(id))
+    }
+
+    fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>> {
+        self.later(self.memory.keep(bytes))
+    }
+
+    fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        self.later(self.memory.fetch(address))
+    }
+
+    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
+        self.later(self.memory.bodies(after, limit))
+    }
+
+    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
+        self.later(self.memory.discard(addresses))
+    }
+
+    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
+        self.later(self.memory.set(name, expected, value))
+    }
+
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        self.later(self.memory.slot(name))
+    }
+
+    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
+        self.later(self.memory.slots(after, limit))
+    }
+
+    fn health(&self) -> Health {
+        self.memory.health()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+fn subject() -> (Tenant, Principal) {
+    ("t".try_into().unwrap(), "spiffe://a/agent/x".try_into().unwrap())
+}
+
+async fn purge(scene: &Scene) {
+    let (tenant, principal) = subject();
+    let extent = Extent::new(Some(tenant), Some(principal), None);
+    let wanted = Wanted { extent, before: None, reason: "x".into() };
+    let by = "spiffe://a/operator/me".try_into().unwrap();
+    // Others may be first again and again.
+    let _ = scene.retention().purge(&wanted, &by, false).await;
+}
+
+/// The streams of the subject's calls, in the order of the journal, each with whether anything opens the call's words.
+async fn streams(scene: &Scene) -> Vec<(Stream, bool)> {
+    let mut told = Vec::new();
+    for sequence in 0..scene.journal.health().head {
+        let record = scene.journal.follow(sequence, 1).await.unwrap().remove(0);
+        if let Some(v1::record::What::Decision(decision)) = v1::Record::decode(record.bytes).unwrap().what {
+            let session = SessionId::of(decision.body.as_ref().unwrap()).unwrap();
+            told.push((record.stream, scene.bodies.seal_by(session).await.unwrap().is_some()));
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_subject_that_calls_while_all_of_it_is_purged_has_one_stream_at_a_time() {
+    let (mut stayed, mut moved, mut forgotten) = (0, 0, 0);
+    for seed in 0..SEEDS {
+        let journal: Arc<dyn Journal> = Arc::new(Dawdling { memory: Memory::shared(), dice: AtomicU64::new(seed) });
+        let one = Scene::on(Arc::clone(&journal)).await;
+        let other = Scene::on(Arc::clone(&journal)).await;
+        for scene in [&one, &other] {
+            scene.decide.session.follow();
+        }
+        let calls = async |scene: &Scene, numbers: std::ops::Range<u64>| {
+            for number in numbers {
+                dawdle(number * 7 % 5 + seed % 7).await;
+                // Contended is an answer too.
+                let _ = scene.decide.decide(&scene.question(number)).await;
+            }
+        };
+        calls(&one, 1..2).await;
+        calls(&other, 2..3).await;
+        tokio::join!(calls(&one, 10..14), calls(&other, 20..24), purge(&one), async {
+            dawdle(seed % 11).await;
+            purge(&other).await;
+            let _ = other.retention().sweep().await;
+        });
+        // Each replica's follower hears of every order in the end.
+        let orders = journal.version(Stream::global()).await.unwrap();
+        for scene in [&one, &other] {
+            scene.control.caught_up(orders).await.unwrap();
+            scene.retention().carry_out().await.unwrap();
+        }
+        let (tenant, principal) = subject();
+        let told = streams(&one).await;
+        let mut order: Vec<Stream> = told.iter().map(|(stream, _)| *stream).collect();
+        order.dedup();
+        let different: HashSet<Stream> = order.iter().copied().collect();
+        assert_eq!(order.len(), different.len(), "{seed}: it went back to a stream: {told:?}");
+        let there = one.bodies.stream_there(&tenant, &principal).await.unwrap();
+        for (stream, is_open) in &told {
+            assert!(!is_open || there == Some(*stream), "{seed}: a call that can be read is in no stream: {told:?} {there:?}");
+        }
+        stayed += usize::from(order.len() == 1);
+        moved += usize::from(order.len() > 1);
+        // Now nobody calls.
+        purge(&one).await;
+        forgotten += u64::from(one.bodies.leads(None).await.unwrap().0.is_empty());
+        assert!(other.bodies.stream_there(&tenant, &principal).await.unwrap().is_none(), "{seed}");
+    }
+    assert!(stayed > 2 && moved > 2 && forgotten == SEEDS, "{stayed}, {moved} and {forgotten}");
+}
