@@ -63,6 +63,10 @@ const TOLD_AHEAD: usize = 4;
 /// Whoever takes nothing for so long has left: others wait for their turn.
 const HEEDED_WITHIN: Duration = Duration::from_secs(30);
 
+/// And whoever takes less than this, a second, of what he is given. So all of a gathering waits for its reader no longer than
+/// nine minutes. A megabit a second is the slowest line that somebody may have.
+const HEEDED_BYTES_A_SECOND_MIN: u64 = 128 << 10;
+
 #[derive(Debug, Error)]
 pub enum EvidenceError {
     #[error("evidence is gathered for {max} already; try again when that has ended")]
@@ -95,6 +99,10 @@ pub enum EvidenceError {
     Leaving,
     #[error("nobody waits for it any longer")]
     Left,
+    #[error(
+        "evidence is given no slower than {HEEDED_BYTES_A_SECOND_MIN} bytes a second, because others wait for their turn; name a shorter time, or ask over a faster line"
+    )]
+    Slow,
     #[error(transparent)]
     Log(#[from] TransparencyError),
     #[error("the journal cannot be read")]
@@ -147,6 +155,13 @@ pub type Heeded = mpsc::Receiver<Result<v1::GatherEvidenceResponse, EvidenceErro
 
 type Saying = mpsc::Sender<Result<v1::GatherEvidenceResponse, EvidenceError>>;
 
+/// How long a gathering waited for whoever takes it, and how much he took. What it takes to read is nobody's fault.
+#[derive(Debug, Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
 #[derive(Debug)]
 pub struct Evidence {
     journal: Arc<dyn Journal>,
@@ -191,8 +206,9 @@ impl Scope {
         self.session == session.to_string()
     }
 
-    fn is_named_by(&self, session: &[u8]) -> bool {
-        SessionId::read(session).is_some_and(|session| self.names(session))
+    /// Whether something of this time is of the time that is asked for.
+    fn overlaps(&self, since_us: u64, until_us: u64) -> bool {
+        until_us >= self.since_us && (self.until_us == 0 || since_us < self.until_us)
     }
 
     fn is_of(&self, session: SessionId, whose: &body::Scope) -> bool {
@@ -204,6 +220,17 @@ impl Scope {
             // They are to everybody, and about nobody.
             body::Scope::Orders => self.is_of_everybody(),
         }
+    }
+}
+
+// === impl Pace ===
+
+impl Pace {
+    /// How much longer it may wait, with so many bytes more to take.
+    fn left(&mut self, bytes: usize) -> Duration {
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        let fair = Duration::from_micros(self.bytes.saturating_mul(1_000_000) / HEEDED_BYTES_A_SECOND_MIN);
+        HEEDED_WITHIN.saturating_add(fair).saturating_sub(self.waited)
     }
 }
 
@@ -227,7 +254,9 @@ impl Evidence {
     /// # Errors
     /// When it is not in the log as yet, or cannot be read.
     pub async fn prove(&self, sequence: Sequence) -> Result<Proved, EvidenceError> {
-        let newest = self.log.newest().ok_or(TransparencyError::Absent(sequence))?;
+        let newest = self.log.newest();
+        self.log.provable(newest.as_deref())?;
+        let newest = newest.ok_or(TransparencyError::Absent(sequence))?;
         self.prove_in(newest, sequence).await
     }
 
@@ -261,30 +290,35 @@ impl Evidence {
             drop(turn);
             if let Err(error) = gathered {
                 // Whoever left has nobody to tell.
-                let _ = evidence.say(&said, Err(error)).await;
+                let _ = evidence.say(&said, &mut Pace::default(), Err(error)).await;
             }
         });
         Ok(heeded)
     }
 
     async fn tell(&self, scope: &Scope, by: &SpiffeId, said: &Saying) -> Result<(), EvidenceError> {
-        let tell = async |what| self.say(said, Ok(v1::GatherEvidenceResponse { what: Some(what) })).await;
-        let checkpoint = self.log.newest().ok_or(EvidenceError::Unsigned)?;
-        let (mut choosing, mut cursor) = (gather::Choosing::new(self, scope), 0);
+        let mut pace = Pace::default();
+        let mut tell = async |what| self.say(said, &mut pace, Ok(v1::GatherEvidenceResponse { what: Some(what) })).await;
+        let newest = self.log.newest();
+        // Before the journal is read for nothing.
+        self.log.provable(newest.as_deref())?;
+        let checkpoint = newest.ok_or(EvidenceError::Unsigned)?;
+        let mut choosing = gather::Choosing::new(self, scope, checkpoint.size).await?;
         let mut pages = 0_u32;
-        while choosing.page(&mut cursor, checkpoint.size).await? {
+        while let Some(far) = choosing.page().await? {
             // Calls are decided first.
             tokio::task::yield_now().await;
             if pages.is_multiple_of(PAGES_TOLD) {
-                tell(Told::Progress(v1::Progress { records_read: cursor, records: checkpoint.size })).await?;
+                tell(Told::Progress(v1::Progress { records_read: far.read, records: far.of })).await?;
             }
             pages = pages.wrapping_add(1);
         }
-        choosing.complete(checkpoint.size).await?;
+        choosing.complete().await?;
         let bundles = choosing.bundles();
+        let unmatched = choosing.unmatched();
         let chosen = choosing.chosen;
         let checkpoint = self.witnessed_or(checkpoint, chosen.last().copied().unwrap_or_default());
-        let mut bytes = 0_usize;
+        let (mut bytes, mut bodies) = (0_usize, statement::Bodies::default());
         let mut weigh = |more: usize| {
             bytes = bytes.saturating_add(more);
             let what = "bytes of records and bodies";
@@ -294,6 +328,7 @@ impl Evidence {
             let gather::Given { proved, body } = self.give(scope, &checkpoint, *sequence).await?;
             let weight = body.as_ref().map_or(0, |body| body.plain.len().saturating_add(body.sealed.len()));
             weigh(proved.record.len().saturating_add(weight))?;
+            bodies.push(*sequence, body.as_ref());
             tell(Told::Record(v1::EvidenceRecord {
                 entry: Bytes::copy_from_slice(&proved.entry.encode()),
                 hashes: hashes_to_wire(&proved.proof),
@@ -308,16 +343,29 @@ impl Evidence {
                 tell(Told::Bundle(bundle)).await?;
             }
         }
-        let manifest = statement::manifest(scope, by, self.clock.now(), checkpoint.size, self.body_bytes_max, &chosen);
+        let size = (checkpoint.size, self.body_bytes_max);
+        let manifest = statement::manifest(scope, by, self.clock.now(), size, &chosen, bodies)
+            + &unmatched.as_ref().map(gather::unmatched).unwrap_or_default();
         let (manifest, keys) = (self.log.sign_statement(&manifest)?, self.log.verifier_keys());
-        tell(Told::End(v1::EvidenceEnd { checkpoint: checkpoint.note.clone(), manifest, keys })).await
+        tell(Told::End(v1::EvidenceEnd { checkpoint: checkpoint.note.clone(), manifest, keys, unmatched })).await
     }
 
     /// Tells whoever listens, and waits for him no longer than others may have to wait for him.
-    async fn say(&self, said: &Saying, told: Result<v1::GatherEvidenceResponse, EvidenceError>) -> Result<(), EvidenceError> {
-        let deadline = self.clock.elapsed().saturating_add(HEEDED_WITHIN);
-        let heeded = self.clock.before(deadline, said.send(told)).await;
-        heeded.and_then(Result::ok).ok_or(EvidenceError::Left)
+    async fn say(
+        &self,
+        said: &Saying,
+        pace: &mut Pace,
+        told: Result<v1::GatherEvidenceResponse, EvidenceError>,
+    ) -> Result<(), EvidenceError> {
+        let (began, bytes) = (self.clock.elapsed(), told.as_ref().map_or(0, prost::Message::encoded_len));
+        let left = pace.left(bytes);
+        let heeded = self.clock.before(began.saturating_add(left.min(HEEDED_WITHIN)), said.send(told)).await;
+        pace.waited = pace.waited.saturating_add(self.clock.elapsed().saturating_sub(began));
+        match heeded {
+            Some(Ok(())) => Ok(()),
+            None if left < HEEDED_WITHIN => Err(EvidenceError::Slow),
+            Some(Err(_)) | None => Err(EvidenceError::Left),
+        }
     }
 
     /// Bodies that were gathered sealed, each open or erased.
@@ -364,7 +412,14 @@ impl Evidence {
         }
         let log = Arc::clone(&self.log);
         let read = move || {
-            let file = |path: String| receipts.get(&path).cloned().or_else(|| log.file(&path)).ok_or(EvidenceError::NoFile(path));
+            let file = |path: String| match receipts.get(&path).cloned().or_else(|| log.file(&path)) {
+                Some(file) => Ok(file),
+                None if path.starts_with("tile/") => {
+                    log.provable(log.newest().as_deref())?;
+                    Err(EvidenceError::NoFile(path))
+                }
+                None => Err(EvidenceError::NoFile(path)),
+            };
             paths.into_iter().map(file).collect::<Result<Vec<_>, _>>()
         };
         tokio::task::spawn_blocking(read).await.map_err(|_| EvidenceError::Failed)?

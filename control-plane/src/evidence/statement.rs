@@ -5,7 +5,8 @@
 use super::{EvidenceError, FILES_MAX, Scope};
 use agentgate_core::id::SpiffeId;
 use agentgate_core::time::Time;
-use agentgate_proto::v1;
+use agentgate_core::transparency::given::{Given, How};
+use agentgate_proto::{body_address, v1};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -13,14 +14,21 @@ use std::fmt::Write as _;
 /// What a manifest says instead of a name, where the bodies are sealed.
 const WITHHELD: &str = "(withheld)";
 
+/// How the body of each record was given, so that nobody who holds them can say something else of it afterwards.
+#[derive(Debug, Default)]
+pub(super) struct Bodies {
+    given: Given,
+    erased: BTreeSet<u64>,
+}
+
 /// The records that were given, out of a log of `size`.
 pub(super) fn manifest(
     scope: &Scope,
     by: &SpiffeId,
     at: Time,
-    size: u64,
-    body_bytes_max: u32,
+    (size, body_bytes_max): (u64, u32),
     records: &BTreeSet<u64>,
+    bodies: Bodies,
 ) -> String {
     // What is signed lasts. The names can be erased as long as only bodies have them.
     let named = |name: &str| if scope.sealed && !name.is_empty() { WITHHELD.to_owned() } else { name.to_owned() };
@@ -31,8 +39,11 @@ pub(super) fn manifest(
         "until_us": scope.until_us,
     });
     let (records, pii) = (ranges(records), scope.pii.name());
+    // What is sealed may be opened later, and is then still what was given: its address stays.
+    let (erased, how, digest) = (ranges(&bodies.erased), if scope.sealed { "sealed" } else { "open" }, bodies.given.digest());
     format!(
-        "agentgate evidence 1\nscope {asked}\nby {by}\nat {at}\nsize {size}\nbody_bytes_max {body_bytes_max}\npii {pii}\nrecords {records}\n"
+        "agentgate evidence 1\nscope {asked}\nby {by}\nat {at}\nsize {size}\nbody_bytes_max {body_bytes_max}\npii {pii}\n\
+         records {records}\nerased {erased}\nbodies {how} {digest}\n"
     )
 }
 
@@ -72,4 +83,27 @@ fn ranges(sequences: &BTreeSet<u64>) -> String {
     }
     let range = |(start, end): &(u64, u64)| if start == end { start.to_string() } else { format!("{start}-{end}") };
     ranges.iter().map(range).collect::<Vec<_>>().join(",")
+}
+
+// === impl Bodies ===
+
+impl Bodies {
+    /// The next record's, in the order of the log.
+    pub(super) fn push(&mut self, sequence: u64, body: Option<&v1::EvidenceBody>) {
+        let address;
+        let how = match body {
+            None => How::None,
+            Some(body) if body.erased => {
+                self.erased.insert(sequence);
+                How::Erased
+            }
+            Some(body) if !body.sealed.is_empty() => {
+                address = body_address(&body.sealed);
+                How::Sealed { address: address.as_bytes() }
+            }
+            Some(v1::EvidenceBody { altered: Some(altered), plain, .. }) => How::Altered { pii: altered.pii().word(), plain },
+            Some(body) => How::Open { plain: &body.plain },
+        };
+        self.given.push(sequence, how);
+    }
 }

@@ -1,5 +1,8 @@
 //! What is proved here is checked by core's verifier, which knows nothing of how it was made.
 
+mod book;
+mod named;
+
 use super::*;
 use crate::approval::step_ids;
 use crate::body::DataKey;
@@ -15,6 +18,7 @@ use agentgate_proto::v1;
 use agentgate_proto::v1::approval_record::What as Step;
 use agentgate_proto::v1::record::What;
 use prost::Message as _;
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 /// A log over so many records.
@@ -35,14 +39,19 @@ async fn logged(written: Vec<(Digest, What)>, clock: Clock) -> Arc<Evidence> {
         let write = Write { stream: Stream::approvals(), expected: Expected::Any, id, record: record.into() };
         journal.append(Change { fence: None, writes: vec![write], bodies: Vec::new() }).await.unwrap();
     }
-    let halting = Halting::new(Arc::clone(&journal) as Arc<dyn Journal>);
+    let bodies = Bodies::open(journal, DataKey::new(&[7; 32]), counting).await.unwrap();
+    over(bodies, records, clock).await
+}
+
+/// Of a journal of so many records.
+async fn over(bodies: Bodies, records: u64, clock: Clock) -> Arc<Evidence> {
+    let halting = Halting::new(Arc::clone(bodies.journal()));
     let keys = log_keys(None, &halting, counting).await.unwrap();
     let log = Transparency::open(halting, Clock::system(), keys, None).await.map(Arc::new).unwrap();
     let mut published = log.follow();
     tokio::spawn(Arc::clone(&log).integrating());
     let whole = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size == records));
     tokio::time::timeout(Duration::from_secs(20), whole).await.unwrap().unwrap();
-    let bodies = Bodies::open(journal, DataKey::new(&[7; 32]), counting).await.unwrap();
     let bodies = Arc::new(bodies);
     let privacy = Privacy::new(crate::config::Privacy::default(), Arc::clone(&bodies));
     Arc::new(Evidence::new((bodies, Arc::new(privacy)), clock, log, 1_000))
@@ -75,6 +84,36 @@ async fn files_of_the_log_are_given_up_to_a_bound() {
     assert_eq!(files[0].len(), 44 * 72);
     for none in ["tile/0/002", "../log.key", "log.key", "checkpoint/../tile/0/000"] {
         assert!(matches!(evidence.log_files(vec![none.into()]).await, Err(EvidenceError::NoFile(_))), "{none}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_stopped_before_it_was_read_says_why_it_gives_nothing() {
+    for why in [None, Some("the journal contradicts what was signed: it was rolled back")] {
+        let journal = Arc::new(Memory::new());
+        let bodies = Arc::new(Bodies::open(journal, DataKey::new(&[7; 32]), counting).await.unwrap());
+        let halting = Halting::new(Arc::clone(bodies.journal()));
+        let keys = log_keys(None, &halting, counting).await.unwrap();
+        if let Some(why) = why {
+            halting.halt(why.into());
+        }
+        let log = Transparency::open(halting, Clock::system(), keys, None).await.map(Arc::new).unwrap();
+        let privacy = Arc::new(Privacy::new(crate::config::Privacy::default(), Arc::clone(&bodies)));
+        let evidence = Arc::new(Evidence::new((bodies, privacy), Clock::system(), log, 1_000));
+        let since = v1::GatherEvidenceRequest { since_us: 1, ..Default::default() };
+        let told = [
+            (gathered(&evidence, since).await.unwrap_err(), "nothing is signed as yet; try again in a second"),
+            (evidence.prove(1).await.unwrap_err().to_string(), "no record 1 is in the log"),
+            (
+                evidence.log_files(vec!["tile/0/000".into()]).await.unwrap_err().to_string(),
+                "the log has no file `tile/0/000` as yet",
+            ),
+        ];
+        for (told, yet) in told {
+            assert_eq!(told, why.map_or(yet.to_owned(), |why| format!("the log is stopped: {why}")));
+        }
+        let none = evidence.log_files(vec!["log.key".into()]).await.unwrap_err().to_string();
+        assert_eq!(none, "the log has no file `log.key` as yet", "what is no file never was one");
     }
 }
 
@@ -180,7 +219,7 @@ async fn whoever_takes_nothing_has_left() {
     let idle = evidence.gather(Scope::read(since(1, 0)).unwrap(), by(), leaving.clone()).unwrap();
     let waits = async {
         // Its turn is taken until then; what it may be told ahead is told.
-        while idle.len() < TOLD_AHEAD {
+        while idle.len() < TOLD_AHEAD || hands.asleep() == 0 {
             tokio::task::yield_now().await;
         }
         let second = evidence.gather(Scope::read(since(1, 0)).unwrap(), by(), leaving.clone());
@@ -195,6 +234,51 @@ async fn whoever_takes_nothing_has_left() {
     };
     assert!(tokio::time::timeout(Duration::from_secs(20), waits).await.unwrap() >= HEEDED_WITHIN);
     assert_eq!(gathered(&evidence, since(1, 0)).await.unwrap().len(), 20);
+}
+
+/// How a gathering ends for whoever lets so long pass before each message. It gives 20 records of so many bytes.
+async fn paced(bytes: usize, pause: Duration) -> Result<usize, EvidenceError> {
+    let (clock, hands) = Clock::manual(Time::from_micros(1));
+    let flood = |at: u8| What::Flood(v1::FloodRecord { reason: "x".repeat(bytes), count: at.into(), ..Default::default() });
+    let evidence = logged((0..20_u8).map(|at| (Digest::of("test", &[at]), flood(at))).collect(), clock).await;
+    let by = SpiffeId::try_from("spiffe://agentgate.local/operator/me").unwrap();
+    let (_leave, leaving) = watch::channel(false);
+    let mut told = evidence.gather(Scope::read(since(1, 0)).unwrap(), by, leaving).unwrap();
+    let mut records = 0;
+    loop {
+        // What may be told ahead is told, and the next one waits, before any time passes.
+        let gathers = || evidence.gathering.available_permits() == 0;
+        let waits = || told.len() == TOLD_AHEAD && hands.asleep() > 0;
+        while gathers() && !waits() {
+            tokio::task::yield_now().await;
+        }
+        hands.advance(pause);
+        match told.recv().await {
+            Some(Ok(v1::GatherEvidenceResponse { what: Some(Told::End(_)) })) => return Ok(records),
+            Some(Ok(v1::GatherEvidenceResponse { what: Some(Told::Record(_)) })) => records += 1,
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
+            None => panic!("it has no end"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_takes_it_too_slowly_is_told_so_and_whoever_takes_much_may_take_long() {
+    let seconds = Duration::from_secs;
+    for (case, bytes, pause, all) in [
+        ("at once", 10, Duration::ZERO, true),
+        ("a second each", 10, seconds(1), true),
+        ("a little less than all others may wait", 10, seconds(29), false),
+        ("two seconds each", 10, seconds(2), false),
+        ("two seconds each, of more than that takes", 300 << 10, seconds(2), true),
+        ("and much longer", 300 << 10, seconds(8), false),
+    ] {
+        match tokio::time::timeout(seconds(60), paced(bytes, pause)).await.expect(case) {
+            Ok(records) => assert!(all && records == 20, "{case}: {records}"),
+            Err(error) => assert!(!all && matches!(error, EvidenceError::Slow), "{case}: {error}"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -236,16 +320,7 @@ async fn with_a_body() -> (Arc<Evidence>, v1::BodyRef, Bytes) {
     let id = Digest::of("test", b"1");
     let write = Write { stream: Stream::approvals(), expected: Expected::Any, id, record: record.clone().into() };
     journal.append(Change { fence: None, writes: vec![write], bodies: vec![sealed.stored] }).await.unwrap();
-    let halting = Halting::new(Arc::clone(&journal) as Arc<dyn Journal>);
-    let keys = log_keys(None, &halting, counting).await.unwrap();
-    let log = Transparency::open(halting, Clock::system(), keys, None).await.map(Arc::new).unwrap();
-    let mut published = log.follow();
-    tokio::spawn(Arc::clone(&log).integrating());
-    let whole = published.wait_for(|newest| newest.as_ref().is_some_and(|newest| newest.size == 1));
-    tokio::time::timeout(Duration::from_secs(20), whole).await.unwrap().unwrap();
-    let bodies = Arc::new(bodies);
-    let privacy = Arc::new(Privacy::new(crate::config::Privacy::default(), Arc::clone(&bodies)));
-    (Arc::new(Evidence::new((bodies, privacy), Clock::system(), log, 1_000)), sealed.reference, record.into())
+    (over(bodies, 1, Clock::system()).await, sealed.reference, record.into())
 }
 
 /// The one body and the manifest of a gathering about its principal.
@@ -275,6 +350,13 @@ async fn a_sealed_body_is_opened_as_long_as_its_key_is_there() {
         named.contains("agent/laptop") && !withheld.contains("agent/laptop") && withheld.contains("(withheld)"),
         "{withheld}"
     );
+    let plain = Sha256::digest(&open.plain).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let of = |lines: &str| Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let as_given = format!("\nrecords 1\nerased none\nbodies open {}\n", of(&format!("1 open {plain}\n")));
+    assert!(named.contains(&as_given), "{named}");
+    let address = crate::journal::body_address(&sealed.sealed);
+    let as_given = format!("\nrecords 1\nerased none\nbodies sealed {}\n", of(&format!("1 sealed {address}\n")));
+    assert!(withheld.contains(&as_given), "{withheld}");
     assert!(sealed.plain.is_empty() && sealed.salt.is_empty() && !sealed.erased);
     assert_eq!(crate::journal::body_address(&sealed.sealed).as_bytes().as_slice(), reference.address.as_ref());
     let body = || v1::SealedBody { record: record.clone(), sealed: sealed.sealed.clone(), sequence: 1 };
@@ -310,4 +392,40 @@ async fn a_sealed_body_is_opened_as_long_as_its_key_is_there() {
     let principal = "spiffe://agentgate.local/agent/laptop".to_owned();
     let about = v1::GatherEvidenceRequest { principal, sealed: true, ..v1::GatherEvidenceRequest::default() };
     assert_eq!(gathered(&evidence, about).await.unwrap(), [0_u64; 0], "nothing leads from the name to it");
+}
+
+#[tokio::test]
+async fn a_manifest_says_of_each_body_how_it_was_given() {
+    let (erased, open) = (
+        v1::EvidenceBody { erased: true, ..v1::EvidenceBody::default() },
+        v1::EvidenceBody { plain: vec![1].into(), salt: vec![2; 32].into(), ..v1::EvidenceBody::default() },
+    );
+    let altered = |plain: u8, pii: v1::Pii| {
+        let altered = v1::Altered { pii: pii.into(), ..v1::Altered::default() };
+        v1::EvidenceBody { plain: vec![plain].into(), altered: Some(altered), ..v1::EvidenceBody::default() }
+    };
+    let scope = |sealed| Scope::read(v1::GatherEvidenceRequest { sealed, ..since(1, 0) }).unwrap();
+    let said = |scope: &Scope, all: &[Option<&v1::EvidenceBody>]| {
+        let (by, mut bodies) =
+            (SpiffeId::try_from("spiffe://agentgate.local/operator/me").unwrap(), statement::Bodies::default());
+        (1..).zip(all).for_each(|(sequence, body)| bodies.push(sequence, *body));
+        let records = (1..=all.len() as u64).collect();
+        let text = statement::manifest(scope, &by, Time::from_micros(1), (9, 1_000), &records, bodies);
+        text.split_once("\nerased ").unwrap().1.to_owned()
+    };
+    let redacted = altered(3, v1::Pii::Redact);
+    let all = [None, Some(&erased), Some(&open), Some(&redacted), Some(&erased)];
+    let whole = said(&scope(false), &all);
+    assert!(whole.starts_with("2,5\nbodies open ") && said(&scope(true), &all).starts_with("2,5\nbodies sealed "), "{whole}");
+    let tokenised = altered(3, v1::Pii::Tokenise);
+    let reworded = altered(4, v1::Pii::Redact);
+    for other in [
+        [None, Some(&erased), Some(&open), Some(&tokenised), Some(&erased)],
+        [None, Some(&erased), Some(&open), Some(&reworded), Some(&erased)],
+        [None, Some(&erased), Some(&redacted), Some(&open), Some(&erased)],
+        [None, None, Some(&open), Some(&redacted), Some(&erased)],
+    ] {
+        let digest = |text: &str| text.rsplit_once(' ').unwrap().1.to_owned();
+        assert_ne!(digest(&said(&scope(false), &other)), digest(&whole));
+    }
 }
