@@ -12,16 +12,20 @@ use crate::decide::Decide;
 use crate::identity::{Identity, Served};
 use crate::journal::Journal;
 use crate::policy::Policy;
+use crate::privacy::Privacy;
 use crate::quota::Quota;
 use crate::replica::Replicas;
+use crate::retention::Retention;
+use crate::transparency::Transparency;
 use crate::webhook::Webhook;
 use agentgate_core::id::Server;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use bytes::Bytes;
 use growth::Growth;
+use prost::Message as _;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 #[derive(Debug)]
 pub struct Status {
@@ -37,6 +41,11 @@ pub struct Status {
     pub decide: Arc<Decide>,
     pub quota: Arc<Quota>,
     pub replicas: Arc<Replicas>,
+    pub retention: Arc<Retention>,
+    pub privacy: Arc<Privacy>,
+    pub log: Arc<Transparency>,
+    /// When the journal's first record was written.
+    pub oldest: OnceLock<Time>,
     pub growth: Mutex<Growth>,
 }
 
@@ -66,6 +75,27 @@ impl Status {
             webhook_trouble: self.webhook.trouble().unwrap_or_default(),
             quotas: self.quota.all(),
             replicas: self.replicas.all(),
+            retention: Some(self.retention.shown()),
+            privacy: self.privacy.modes(),
+            log: None,
+        }
+    }
+
+    /// The same with what is signed. A journal that cannot be read leaves that out, and says so itself.
+    pub async fn show_with_log(&self) -> v1::ShowStatusResponse {
+        self.look_at_oldest().await;
+        v1::ShowStatusResponse { log: self.log.shown().await.ok(), ..self.show() }
+    }
+
+    /// No record ever goes, so that the first one is read once.
+    async fn look_at_oldest(&self) {
+        // To follow a journal that has nothing is to wait for its first record.
+        if self.oldest.get().is_some() || self.journal.health().head == 0 {
+            return;
+        }
+        let Ok(records) = self.journal.follow(0, 1).await else { return };
+        if let Some(record) = records.first().and_then(|first| v1::Record::decode(first.bytes.clone()).ok()) {
+            let _ = self.oldest.set(Time::from_micros(record.at_us));
         }
     }
 
@@ -130,6 +160,7 @@ impl Status {
             full_in_days: health.free_bytes.and_then(|free| self.growth().full_in_days(free)),
             unavailable: health.unavailable.unwrap_or_default(),
             shared: self.journal.is_shared(),
+            oldest_us: self.oldest.get().map_or(0, |at| at.micros()),
         }
     }
 
@@ -142,6 +173,7 @@ impl Status {
     }
 
     fn measure(&self) {
+        self.log.measure();
         let health = self.journal.health();
         let mut growth = self.growth();
         growth.measure(self.clock.elapsed(), health.bytes);

@@ -11,6 +11,6 @@ pub struct StatusRpc(pub Arc<Status>);
 #[tonic::async_trait]
 impl v1::status_server::Status for StatusRpc {
     async fn show_status(&self, _: Request<v1::ShowStatusRequest>) -> Result<Response<v1::ShowStatusResponse>, tonic::Status> {
-        Ok(Response::new(self.0.show()))
+        Ok(Response::new(self.0.show_with_log().await))
     }
 }

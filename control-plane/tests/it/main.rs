@@ -23,6 +23,7 @@ mod quota;
 mod raw;
 mod refusals;
 mod replicas;
+mod status;
 mod traces;
 mod users;
 mod webhook;

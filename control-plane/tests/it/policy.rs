@@ -1,7 +1,9 @@
 //! The policy folder changes while the process runs.
 
-use crate::world::{Setup, World, call, copy, eventually, visit};
+use crate::world::{Setup, World, call, copy, eventually, tried, visit};
+use agentgate_control_plane::journal::Journal;
 use agentgate_control_plane::journal::memory::Memory;
+use agentgate_core::error::chain;
 use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::undecided::Cause;
 use agentgate_proto::v1::{PolicyStatus, ShowStatusRequest, Verdict};
@@ -66,6 +68,20 @@ async fn a_folder_that_went_bad_leaves_the_policy_on_record_in_force() {
     assert_eq!(world.vm().await.decided(call(1, "read_note")).await.verdict(), Verdict::Allow);
 }
 
+/// A file system that is not mounted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_journal_under_a_log_that_remembers_ends_the_start_with_the_rollback() {
+    let world = World::new().await;
+    let signed = world.path().join("log/signed");
+    let is_kept = async || fs::read_dir(&signed).ok()?.flatten().find(|entry| entry.path().extension().is_none());
+    eventually("what is shown is remembered", is_kept).await;
+    let empty: std::sync::Arc<dyn Journal> = std::sync::Arc::new(Memory::new());
+    let error = tried(world.path(), &Setup::default(), &world.clock, &empty).await.unwrap_err();
+    let told = chain(&error);
+    let begins = "the journal contradicts what was signed: it was rolled back: it has 0 records";
+    assert!(told.starts_with(begins) && told.contains("nothing can be served"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_policy_nothing_is_allowed_and_the_replica_says_why_it_is_not_ready() {
     let world = World::new().await;
@@ -78,6 +94,8 @@ async fn without_any_policy_nothing_is_allowed_and_the_replica_says_why_it_is_no
         let (clock, journal) = (world.clock.clone(), std::sync::Arc::new(Memory::new()));
         let (directory, hands) = (tempfile::tempdir().unwrap(), std::sync::Arc::clone(&world.hands));
         copy(world.path(), directory.path());
+        // Its journal is a new one, which another log does not remember.
+        let _ = fs::remove_dir_all(directory.path().join("log"));
         edit.make(&directory.path().join("policies"));
         let other = World::on(directory, clock, hands, journal, &Setup::default()).await;
         let undecided = other.vm().await.undecided(call(1, "read_note")).await;

@@ -7,7 +7,7 @@ use agentgate_control_plane::config::{Config, Limits};
 use agentgate_control_plane::journal::Journal;
 use agentgate_control_plane::journal::embedded::{Embedded, Settings};
 use agentgate_control_plane::journal::memory::Memory;
-use agentgate_control_plane::run::{Given, Running, start};
+use agentgate_control_plane::run::{Given, RunError, Running, start};
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
 use agentgate_proto::v1::converse_request::Message as Said;
@@ -182,6 +182,16 @@ pub(crate) fn hello(epoch: [u8; 16]) -> v1::Hello {
 }
 
 async fn run(directory: &Path, setup: &Setup, clock: &Clock, journal: &Arc<dyn Journal>) -> Running {
+    tried(directory, setup, clock, journal).await.unwrap()
+}
+
+/// A start that may fail.
+pub(crate) async fn tried(
+    directory: &Path,
+    setup: &Setup,
+    clock: &Clock,
+    journal: &Arc<dyn Journal>,
+) -> Result<Running, RunError> {
     let text = format!(
         r#"
         filters.listen = "127.0.0.1:0"
@@ -211,7 +221,7 @@ async fn run(directory: &Path, setup: &Setup, clock: &Clock, journal: &Arc<dyn J
     config.tls.connection_age_max = setup.connection_age_max;
     let (clock, journal) = (clock.clone(), Arc::clone(journal));
     let data_key = DataKey::new(&[1; 32]);
-    start(Given { config, clock, journal, keys: system_keys, data_key, replica: setup.replica.into() }).await.unwrap()
+    start(Given { config, clock, journal, keys: system_keys, data_key, replica: setup.replica.into() }).await
 }
 
 pub(crate) fn authority(directory: &Path, now: Time) {

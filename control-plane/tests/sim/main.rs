@@ -29,6 +29,9 @@ const SEEDS: u64 = 200;
 /// A broken promise of the journal is found within so many.
 const FOUND_WITHIN: u64 = 60;
 
+/// Someone who waits for many is told after so many, which are some seconds.
+const TOLD_EVERY: u64 = 1_000;
+
 fn main() -> ExitCode {
     let numbers: Vec<u64> = std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let bundles = bundles();
@@ -58,6 +61,9 @@ fn many(first: u64, count: u64, bundles: &[Bundle; 2]) -> ExitCode {
             let nth = next.fetch_add(1, Ordering::Relaxed);
             if nth >= count {
                 return None;
+            }
+            if nth > 0 && nth % TOLD_EVERY == 0 {
+                eprintln!("{nth} of {count} seeds lived through");
             }
             match world::live(first.wrapping_add(nth), None, bundles) {
                 Ok(Went { records, decisions, allowed }) => {
