@@ -1,5 +1,6 @@
 //! An exported log: its checkpoint, all its entries and all its tiles, against the one root that was signed.
 
+use super::foreign;
 use super::report::Report;
 use super::unreadable::{Unreadable, read};
 use agentgate_core::transparency::bundle::Bundle;
@@ -14,7 +15,7 @@ use std::path::Path;
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
 /// The largest file of a log: a full bundle of entries, with room.
-const LOG_FILE_BYTES_MAX: u64 = 64 << 10;
+pub(super) const LOG_FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// An entry, and its length before it.
 const ENTRY_IN_BUNDLE_BYTES: usize = ENTRY_BYTES + 2;
@@ -56,6 +57,7 @@ pub(crate) fn judge(directory: &Path, mut audit: Audit<'_>) -> Result<Report, Un
     for path in tiles.other {
         report.wrong(format!("the tile `{path}` is not made of the log's entries"));
     }
+    foreign::judge(directory, size, &mut report)?;
     Ok(report)
 }
 

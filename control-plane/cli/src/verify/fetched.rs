@@ -5,12 +5,13 @@
 
 use super::exported::{CHECKPOINT, files};
 use super::report::Report;
+use super::unreadable::{Unreadable, read};
 use super::{Question, unjudged};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use agentgate_core::transparency::claim::{NotShown, Wrong};
 use agentgate_core::transparency::note::NOTE_BYTES_MAX;
-use agentgate_outbound::{Plain, SendError, StatusCode, Target, TargetError, answer};
+use agentgate_outbound::{Plain, Roots, SendError, StatusCode, Target, TargetError, answer};
 use rustls::time_provider::DefaultTimeProvider;
 use std::collections::BTreeSet;
 use std::io;
@@ -32,6 +33,9 @@ const AT_ONCE_MAX: usize = 8;
 /// The largest log that is read: all of it lies on this machine's disk for a while, 110 bytes a record.
 const RECORDS_MAX: u64 = 1 << 26;
 
+/// The largest file of roots: those that systems come with have a tenth of that.
+pub(super) const ROOTS_BYTES_MAX: u64 = 4 << 20;
+
 /// Files between two words about how far it is.
 const FILES_TOLD: usize = 64;
 
@@ -39,6 +43,8 @@ const FILES_TOLD: usize = 64;
 pub enum FetchError {
     #[error("`--log`: {0}; write e.g. `https://log.example`")]
     Target(#[from] TargetError),
+    #[error("`--roots`: {0}")]
+    Roots(#[from] Unreadable),
     #[error("`{file}` of the log cannot be had")]
     Send { file: String, source: SendError },
     #[error("`{file}` of the log did not come within {} s", FILE_MAX.as_secs())]
@@ -107,7 +113,7 @@ fn rolled_back(new: u64, older: &[Vec<u8>], question: &Question, report: &mut Re
 
 fn failed(error: FetchError) -> Failure {
     let exit = match &error {
-        FetchError::Target(_) => Exit::Usage,
+        FetchError::Target(_) | FetchError::Roots(_) => Exit::Usage,
         FetchError::Keep { .. } => Exit::Local,
         FetchError::Records(_) | FetchError::Length { .. } => Exit::Refused,
         FetchError::Send { .. } | FetchError::Late { .. } | FetchError::Redirect { .. } | FetchError::Status { .. } => {
@@ -121,7 +127,9 @@ fn failed(error: FetchError) -> Failure {
 
 impl Source {
     fn open(url: &str, roots: Option<&Path>) -> Result<Self, FetchError> {
-        let target = Target::open(url, Plain::Anywhere, roots, Arc::new(DefaultTimeProvider))?;
+        let pem = roots.map(|path| read(path, ROOTS_BYTES_MAX).map(|bytes| (path, bytes))).transpose()?;
+        let roots = pem.as_ref().map_or(Roots::System, |(path, bytes)| Roots::Pem(path, bytes));
+        let target = Target::trusting(url, Plain::Anywhere, roots, Arc::new(DefaultTimeProvider))?;
         let kept = |source| FetchError::Keep { file: "a directory of our own".into(), source };
         let directory = tempfile::Builder::new().prefix("agentgate-log-").tempdir().map_err(kept)?;
         Ok(Self { target: Arc::new(target), directory: Arc::new(directory) })

@@ -1,9 +1,10 @@
 //! The fields of a JSON file of ours, read by name. What is missing or of another kind is named with the way to it.
 
-use super::once::Once;
+use super::once::{Budget, Once};
 use super::unreadable::Unreadable;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 use serde_json::error::Category;
 use std::path::Path;
@@ -19,11 +20,14 @@ pub(crate) struct Fields<'a> {
 /// The value in a file's bytes. Two readers of one text could take different fields for the one that was meant, so none may
 /// stand there twice.
 pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Value, Unreadable> {
-    let read: Result<Once, serde_json::Error> = serde_json::from_slice(bytes);
-    read.map(|once| once.0).map_err(|source| {
+    let budget = Budget::of(bytes.len());
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = Once(&budget).deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+    read.map_err(|source| {
         let path = path.to_path_buf();
         match source.classify() {
-            Category::Eof => Unreadable::Cut { path },
+            Category::Data if budget.is_spent() => Unreadable::Crowded { path },
+            Category::Eof => Unreadable::Cut { path, source },
             Category::Data => Unreadable::Twice { path, source },
             Category::Syntax | Category::Io => Unreadable::Json { path, source },
         }
@@ -49,6 +53,13 @@ impl<'a> Fields<'a> {
             return Err(Unreadable::Newer { path: path.into(), found, known });
         }
         Ok(fields)
+    }
+
+    /// # Errors
+    /// Where it has a field of another name.
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Unreadable> {
+        let other = self.value.as_object().and_then(|fields| fields.keys().find(|name| !known.contains(&name.as_str())));
+        other.map_or(Ok(()), |name| Err(self.wrong(name, "a field of its form")))
     }
 
     /// Whether there is such a field, whatever it holds.

@@ -7,12 +7,19 @@
 mod exported;
 mod fetched;
 pub(crate) mod fields;
+mod foreign;
+mod given;
+mod manifest;
+mod missing;
 mod older;
 mod once;
 mod pack;
 pub(crate) mod proof;
+mod purged;
 mod redecide;
+mod remade;
 mod report;
+mod shape;
 mod stored;
 pub(crate) mod unreadable;
 
@@ -22,18 +29,20 @@ pub(crate) mod tests;
 use crate::evidence::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
+use crate::text::shell_word;
 use agentgate_core::error::chain;
-use agentgate_core::transparency::key::VerifierKey;
+use agentgate_core::transparency::key::{KeyError, VerifierKey};
 use agentgate_core::transparency::note::{NOTE_BYTES_MAX, NoteError};
 use agentgate_core::transparency::trust::{Trust, TrustError};
 use agentgate_core::transparency::verify::Audit;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-pub(crate) use exported::{CHECKPOINT, files};
+pub(crate) use exported::{CHECKPOINT, files, judge as judge_exported};
 pub use fetched::FetchError;
 pub use proof::ProofFile;
 pub use report::Report;
+pub(crate) use shape::unread as bundles;
 pub use unreadable::Unreadable;
 
 #[derive(Debug, Args)]
@@ -50,7 +59,7 @@ pub struct Arguments {
     /// A verifier key of the log, as `agentgate log show` prints it; several where the log changed its key
     #[arg(long, required = true, value_name = "VERIFIER")]
     key: Vec<String>,
-    /// A witness's verifier key, which counts towards the quorum
+    /// A witness's verifier key, which counts towards the quorum; without the quorum it does not hold
     #[arg(long, value_name = "VERIFIER")]
     witness: Vec<String>,
     /// How many of the witnesses must have seen the checkpoint; without it all of them
@@ -63,6 +72,10 @@ pub struct Arguments {
     #[arg(long)]
     redecide: bool,
 }
+
+/// What is said where the log did not sign what all else would stand on, and of all else.
+const BASELESS: &str = "nothing in it can be believed";
+const UNSEEN: &str = "anything else of it: no record, no proof and nothing that was recorded was looked at";
 
 /// Whom an auditor believes, and what he asks.
 #[derive(Clone, Debug)]
@@ -81,7 +94,7 @@ pub(crate) fn question(written: &[String]) -> Result<Question, Failure> {
 
 pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let question = Question { trust: trust(arguments)?, keys: keys(&arguments.key)?, redecide: arguments.redecide };
-    let older = arguments.older.iter().map(|path| older::read(path)).collect::<Result<Vec<_>, _>>().map_err(unjudged)?;
+    let older = arguments.older.iter().map(|path| older::read(path)).collect::<Result<Vec<_>, _>>().map_err(unheld)?;
     if let Some(url) = &arguments.log {
         let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, desk).await?;
         return report.say(Path::new(url), desk);
@@ -98,7 +111,10 @@ pub fn judge(path: &Path, question: &Question, older: &[Vec<u8>]) -> Result<Repo
     let trust = &question.trust;
     if path.is_dir() && [NOTE_FILE, PACK_FILE].iter().any(|file| path.join(file).exists()) {
         let opened = pack::open(path, &question.keys)?;
-        let Some(note) = opened.checkpoint().map(<[u8]>::to_vec) else { return Ok(opened.into_report()) };
+        if let Some(report) = opened.baseless(trust) {
+            return Ok(report);
+        }
+        let note = opened.checkpoint().to_vec();
         let judge = |audit: Audit<'_>| Ok(opened.judge(audit, &question.keys, question.redecide));
         return audited("pack", &path.join(PACK_FILE), trust, &note, older, judge);
     }
@@ -142,7 +158,8 @@ fn audited(
         }
         Err(error) => {
             let mut report = Report::new(what);
-            report.wrong(format!("nothing in it can be believed: {}", chain(&error)));
+            report.wrong(format!("{BASELESS}: {}", chain(&error)));
+            report.not_shown(UNSEEN.into());
             return Ok(report);
         }
     };
@@ -181,19 +198,40 @@ fn trust(arguments: &Arguments) -> Result<Trust, Failure> {
 }
 
 fn keys(written: &[String]) -> Result<Vec<VerifierKey>, Failure> {
-    let read = |text: &String| {
-        VerifierKey::parse(text).map_err(|error| {
-            Failure::new(Exit::Usage, format!("`{text}` is no verifier key")).because(error).then("agentgate log show prints it")
-        })
+    written.iter().map(|text| VerifierKey::parse(text).map_err(|error| no_key(text, error))).collect()
+}
+
+/// What was given instead of a key, and where an auditor, who has no connection, gets one.
+fn no_key(text: &str, error: KeyError) -> Failure {
+    const NEXT: &str = "ask whoever runs the log for it: `agentgate log show` prints it there";
+    if Path::new(text).is_file() {
+        let said = format!("`{text}` is a file, and no verifier key; a key is given itself, and no file is read for one");
+        return Failure::new(Exit::Usage, said)
+            .then(format!("--key \"$(cat {})\", where the file holds the key", shell_word(text)));
+    }
+    let said = match &error {
+        // Whoever wrote it so far meant a key.
+        KeyError::Form | KeyError::Point(_) | KeyError::Hash(_) if text.matches('+').count() >= 2 => {
+            "is no verifier key: it is cut short or mistyped"
+        }
+        KeyError::Name(_)
+        | KeyError::Form
+        | KeyError::SecretForm
+        | KeyError::Algorithm(_)
+        | KeyError::Point(_)
+        | KeyError::Hash(_) => "is no verifier key",
     };
-    written.iter().map(read).collect()
+    Failure::new(Exit::Usage, format!("`{text}` {said}")).because(error).then(NEXT)
 }
 
 fn unjudged(error: Unreadable) -> Failure {
     let exit = match &error {
         Unreadable::Part { .. } | Unreadable::NoCheckpoint { .. } => Exit::Usage,
         Unreadable::File { .. }
+        | Unreadable::Irregular { .. }
+        | Unreadable::Crowded { .. }
         | Unreadable::Large { .. }
+        | Unreadable::Many { .. }
         | Unreadable::Cut { .. }
         | Unreadable::Json { .. }
         | Unreadable::Twice { .. }
@@ -210,5 +248,24 @@ fn unjudged(error: Unreadable) -> Failure {
         | Unreadable::Unsigned { .. }
         | Unreadable::Missing { .. } => Exit::Local,
     };
-    Failure::new(exit, error)
+    match next(&error) {
+        Some(next) => Failure::new(exit, error).then(next),
+        None => Failure::new(exit, error),
+    }
+}
+
+/// What can be named instead of what is not there, or is nothing that this program knows.
+fn next(error: &Unreadable) -> Option<&'static str> {
+    let is_nothing = error.is_absent() || matches!(error, Unreadable::Form { .. });
+    is_nothing
+        .then_some("name a proof file, the directory of an evidence pack or of an exported log, or a served log with --log URL")
+}
+
+/// The same of what is to hold an older checkpoint.
+fn unheld(error: Unreadable) -> Failure {
+    if error.is_absent() {
+        let next = "name a checkpoint that was kept, or a pack, a proof or an exported log that holds one";
+        return Failure::new(Exit::Local, error).then(next);
+    }
+    unjudged(error)
 }

@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let is_one = |note: &[u8]| Note::parse(note).is_ok_and(|note| Checkpoint::parse(note.text()).is_ok());
     match found {
         Ok(note) if is_one(&note) => Ok(note),
-        Err(error) if error.is_absent() && !path.exists() => Err(error),
+        Err(error) if error.is_absent() && !path.exists() || matches!(error, Unreadable::Irregular { .. }) => Err(error),
         Ok(_) | Err(_) => Err(Unreadable::NoCheckpoint { path: path.into() }),
     }
 }

@@ -1,27 +1,61 @@
-//! Any JSON value, of which no object holds a key twice. Nothing else is asked of it.
+//! Any JSON value, of which no object holds a key twice, and which is not much larger in memory than in its file: a list of
+//! zeros would be sixteen times as large, and objects of one key three hundred times.
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use std::cell::Cell;
 use std::fmt;
 
-/// The value.
-#[derive(Clone, Debug)]
-pub(super) struct Once(pub(super) Value);
+/// A value takes one part, which is 32 bytes of memory, and text one more for where it lies.
+pub(super) const TEXT_PARTS: usize = 2;
 
+/// An object takes memory for so many keys at once.
+pub(super) const OBJECT_KEYS: usize = 6;
+pub(super) const OBJECT_PARTS: usize = 20;
+
+/// Files of ours have 12 bytes and more for each part: mostly base64, and indented.
+pub(super) const PART_BYTES_MIN: usize = 6;
+
+/// Whatever a file's size.
+pub(super) const PARTS_FREE: usize = 16_384;
+
+/// What may still be read.
+#[derive(Debug)]
+pub(super) struct Budget(Cell<Option<usize>>);
+
+/// Reads one value.
 #[derive(Clone, Copy, Debug)]
-struct Reader;
+pub(super) struct Once<'a>(pub(super) &'a Budget);
 
-// === impl Once ===
+// === impl Budget ===
 
-impl<'de> Deserialize<'de> for Once {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Self)
+impl Budget {
+    /// For a file of so many bytes.
+    pub(super) const fn of(bytes: usize) -> Self {
+        Self(Cell::new(Some(PARTS_FREE + bytes / PART_BYTES_MIN)))
+    }
+
+    pub(super) const fn is_spent(&self) -> bool {
+        self.0.get().is_none()
+    }
+
+    fn take<E: Error>(&self, parts: usize) -> Result<(), E> {
+        self.0.set(self.0.get().and_then(|left| left.checked_sub(parts)));
+        if self.is_spent() { Err(E::custom("it holds too many values")) } else { Ok(()) }
     }
 }
 
-// === impl Reader ===
+// === impl Once ===
 
-impl<'de> Visitor<'de> for Reader {
+impl<'de> DeserializeSeed<'de> for Once<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Once<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,44 +63,50 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+        self.0.take(1).map(|()| Value::Null)
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+        self.0.take(1).map(|()| Value::Bool(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+        self.0.take(1).map(|()| Value::Number(value.into()))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+        self.0.take(1).map(|()| Value::Number(value.into()))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+        self.0.take(1).map(|()| Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
+        self.visit_string(value.to_owned())
     }
 
     fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
+        self.0.take(TEXT_PARTS).map(|()| Value::String(value))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        self.0.take(1)?;
         let mut values = Vec::new();
-        while let Some(Once(value)) = list.next_element()? {
+        while let Some(value) = list.next_element_seed(self)? {
             values.push(value);
         }
         Ok(Value::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        self.0.take(1)?;
         let mut object = Map::new();
-        while let Some((key, Once(value))) = map.next_entry::<String, Once>()? {
+        while let Some(key) = map.next_key::<String>()? {
+            if object.len().is_multiple_of(OBJECT_KEYS) {
+                self.0.take(OBJECT_PARTS)?;
+            }
+            let value = map.next_value_seed(self)?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("`{key}`")));
             }

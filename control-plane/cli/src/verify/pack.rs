@@ -1,43 +1,33 @@
 //! An evidence pack: the signature over its files, the list of its records, each record's place in the log, and each body
 //! against what its record committed to.
 
-use super::redecide;
-use super::report::{Of, Report, listed};
-use super::stored;
+use super::manifest::{Asked, Manifest};
+use super::purged::Purged;
+use super::report::{Of, Report};
+use super::shape;
+use super::stored::Stored;
 use super::unreadable::Unreadable;
+use super::{BASELESS, UNSEEN, given, missing, redecide, remade};
 use crate::evidence::files;
-use crate::evidence::pack::{Body, Pack, Packed};
-use crate::evidence::reading::Reading;
+use crate::evidence::pack::{Beside, Body, Pack, Packed};
 use crate::evidence::{Named, PACK_FILE};
-use crate::moment::absolute;
-use crate::text::hex;
-use agentgate_core::transparency::claim::ranges;
-use agentgate_core::transparency::gaps::Counters;
+use agentgate_core::error::chain;
 use agentgate_core::transparency::key::VerifierKey;
 use agentgate_core::transparency::note::{Note, NoteError};
+use agentgate_core::transparency::trust::Trust;
 use agentgate_core::transparency::verify::Audit;
-use agentgate_policies::Bundle;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use hmac::{Hmac, Mac as _};
-use serde_json::Value;
 use sha2::Sha256;
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 use std::path::Path;
-
-/// What the control plane signed of what it gave.
-#[derive(Debug)]
-struct Manifest {
-    size: u64,
-    body_bytes_max: usize,
-    records: Vec<RangeInclusive<u64>>,
-}
 
 /// A pack that was read, before anything is said of it.
 pub(super) struct Opened {
     pub(super) pack: Pack,
-    reading: Value,
+    beside: Beside,
+    named: Named,
     report: Report,
 }
 
@@ -48,57 +38,92 @@ pub(super) fn open(directory: &Path, keys: &[VerifierKey]) -> Result<Opened, Unr
         error if error.is_absent() => Unreadable::Unsigned { path: directory.into() },
         error => error,
     })?;
-    signed(&named.note, keys, "the files of the pack", &mut report);
-    for (name, digest) in &named.files {
-        match files::file(directory, name) {
-            Ok(bytes) if files::digest(&bytes) == *digest => {}
-            Ok(_) => report.wrong(format!("`{name}` is not the file that was signed")),
-            Err(error) if error.is_absent() => report.wrong(format!("the pack lacks `{name}`, which was signed")),
+    signed(&named.note, keys, "the files of the pack", (&named.by, &named.at), &mut report);
+    for name in named.foreign() {
+        report.wrong(format!("`{name}` was signed and is no file of a pack"));
+    }
+    // Read once: what is judged are the bytes whose digest was compared.
+    let mut pack = None;
+    for (name, digest) in named.files.iter().filter(|(name, _)| named.foreign().all(|foreign| foreign != *name)) {
+        let found = match files::file(directory, name) {
+            Ok(bytes) => {
+                if files::digest(&bytes) != *digest {
+                    report.wrong(format!("`{name}` is not the file that was signed"));
+                }
+                Ok(bytes)
+            }
+            Err(error) if error.is_absent() => {
+                report.wrong(format!("the pack lacks `{name}`, which was signed"));
+                Err(error)
+            }
             Err(error) => return Err(error),
+        };
+        if name == PACK_FILE {
+            pack = Some(found);
         }
     }
     if !named.files.contains_key(PACK_FILE) {
         report.wrong(format!("`{PACK_FILE}` is not among the files that were signed"));
     }
     if report.holds() {
-        report.shown(format!("{} files are, byte for byte, those that were signed", named.files.len()));
+        report.shown_of(named.files.len(), "1 file is, byte for byte, the one that was signed", |files| {
+            format!("{files} files are, byte for byte, those that were signed")
+        });
     }
     for name in named.others(directory) {
         report.wrong(format!("`{name}` lies in it and is no file of the pack"));
     }
     let path = directory.join(PACK_FILE);
-    match files::file(directory, PACK_FILE).and_then(|bytes| Pack::read(&path, &bytes)) {
-        Ok((pack, reading)) => Ok(Opened { pack, reading, report }),
-        // What was changed so that it cannot be read any more is not the file that was signed, and that is all to be said.
-        Err(_) if !report.holds() => Ok(Opened { pack: Pack::default(), reading: Value::Null, report }),
+    let pack = pack.unwrap_or_else(|| files::file(directory, PACK_FILE));
+    match pack.and_then(|bytes| Pack::read(&path, &bytes)) {
+        Ok((pack, beside)) => Ok(Opened { pack, beside, named, report }),
+        // It is not the file that was signed: that is what is wrong with it first, and why nothing more is said of it comes after.
+        Err(error) if !report.holds() => {
+            // That it is not there is said already.
+            if !error.is_absent() {
+                report.wrong(format!("nothing in `{PACK_FILE}` can be read: {}", chain(&error)));
+            }
+            Ok(Opened { pack: Pack::default(), beside: Beside::default(), named, report })
+        }
         Err(error) => Err(error),
     }
 }
 
-/// Says who signed a note; a note that nobody known signed is wrong.
-fn signed(note: &Note, keys: &[VerifierKey], what: &str, report: &mut Report) {
+/// Says who signed a note, and who asked for it and when; a note that nobody known signed is wrong.
+fn signed(note: &Note, keys: &[VerifierKey], what: &str, (by, at): (&str, &str), report: &mut Report) -> bool {
     let signed: Result<Vec<bool>, NoteError> = keys.iter().map(|key| note.signed_by(key)).collect();
     match signed {
-        Ok(signed) if signed.contains(&true) => report.shown(format!("the log's key signed {what}")),
+        Ok(signed) if signed.contains(&true) => {
+            report.shown(format!("the log's key signed {what}; {by} asked for it at {}", at.replace('T', " ")));
+            return true;
+        }
         Ok(_) => report.wrong(format!("no key that was given signed {what}")),
         Err(error) => report.wrong(format!("what is signed of {what} does not hold: {error}")),
     }
+    false
 }
 
 // === impl Opened ===
 
 impl Opened {
-    /// Its checkpoint, unless it cannot be read at all.
-    pub(super) fn checkpoint(&self) -> Option<&[u8]> {
-        (self.report.holds() || !self.pack.checkpoint.is_empty()).then_some(self.pack.checkpoint.as_slice())
+    pub(super) fn checkpoint(&self) -> &[u8] {
+        &self.pack.checkpoint
     }
 
-    pub(super) fn into_report(self) -> Report {
-        self.report
+    /// All that is said of one that is not what was signed, where it has no checkpoint to stand on either.
+    pub(super) fn baseless(&self, trust: &Trust) -> Option<Report> {
+        let error = Audit::of(trust, self.checkpoint()).err().filter(|_| !self.report.holds())?;
+        let mut report = self.report.clone();
+        if self.pack != Pack::default() {
+            report.wrong(format!("{BASELESS}: {}", chain(&error)));
+        }
+        report.not_shown(UNSEEN.into());
+        Some(report)
     }
 
     pub(super) fn judge(self, audit: Audit<'_>, keys: &[VerifierKey], again: bool) -> Report {
-        let Self { pack, reading, mut report } = self;
+        let Self { pack, beside, named, mut report } = self;
+        let is_signed = report.holds();
         let (size, root) = (audit.signed().checkpoint().size, audit.signed().checkpoint().root);
         let manifest = manifest(&pack, keys, &mut report);
         if let Some(manifest) = &manifest {
@@ -106,35 +131,57 @@ impl Opened {
                 report
                     .wrong(format!("the list of records is of a log of {} records, and the checkpoint of {size}", manifest.size));
             }
-            complete(&pack, &manifest.records, &mut report);
+            shape::records(&pack, &manifest.records, &mut report);
+            if manifest.by != named.by {
+                report.not_shown(format!(
+                    "that its files are of whoever gathered it: {} gathered it, and {} had its files signed",
+                    manifest.by, named.by
+                ));
+            }
         }
-        let mut included = 0_usize;
+        let (mut included, mut proved) = (0_usize, BTreeSet::new());
         for packed in &pack.records {
             let entry = &packed.entry;
             match packed.proof.includes(entry.leaf_hash(), entry.index(), size, root) {
-                Ok(()) => included = included.saturating_add(1),
-                Err(error) => {
-                    report.wrong(format!("the proof that record {} is in the log does not hold: {error}", entry.sequence));
+                Ok(()) => {
+                    included = included.saturating_add(1);
+                    proved.insert(entry.sequence);
                 }
+                Err(error) => report.wrong_of(
+                    "records whose proofs do not hold",
+                    format!("the proof that record {} is in the log does not hold: {error}", entry.sequence),
+                ),
             }
         }
         if included == pack.records.len() {
-            report.shown(format!("each of {included} records is in the log that the checkpoint is of"));
+            report.shown_of(included, "its record is in the log that the checkpoint is of", |included| {
+                format!("each of {included} records is in the log that the checkpoint is of")
+            });
         }
-        as_stored(&pack, &mut report);
-        bodies(&pack, &mut report);
-        bundles(&pack, &mut report);
-        gaps(&pack, &mut report);
-        if Reading::of(&pack).to_json() == reading {
-            report.shown("its reading (summary, timeline, rules, writes, anomalies) follows from its records".into());
-        } else {
-            report.wrong("its reading does not follow from its records".into());
+        let stored = as_stored(&pack, &mut report);
+        // Where two records say that they are one, nobody knows of which of them it was shown.
+        let twice = twice(&pack);
+        let logged: BTreeSet<u64> = stored.intersection(&proved).copied().filter(|sequence| !twice.contains(sequence)).collect();
+        let held = bodies(&pack, &Purged::of(&pack, &logged, size), &mut report);
+        shape::bundles(&pack, &mut report);
+        if let Some(manifest) = &manifest {
+            given::judge(&pack, manifest.bodies.as_ref(), &mut report);
         }
-        if again {
-            let body_bytes_max = manifest.as_ref().map(|manifest| manifest.body_bytes_max);
-            redecide::judge(&pack, body_bytes_max, &mut report);
-        } else {
-            report.not_shown("that its decisions follow from their facts and policies: --redecide was not asked for".into());
+        missing::judge(&pack, manifest.as_ref().and_then(|manifest| manifest.asked.as_ref()), size, &mut report);
+        remade::judge(&pack, &beside, (&named, is_signed), &mut report);
+        let body_bytes_max = manifest.as_ref().map(|manifest| manifest.body_bytes_max);
+        match (again, is_signed) {
+            (false, _) => {
+                report.not_shown("that its decisions follow from their facts and policies: --redecide was not asked for".into());
+            }
+            // A policy is a program, and whoever may change the pack could have written it.
+            (true, false) => {
+                report.not_shown("that its decisions follow from their facts: its files are not those that were signed".into());
+            }
+            (true, true) => {
+                let basis = redecide::Basis { logged, held };
+                redecide::judge(&pack, &basis, body_bytes_max, &mut report);
+            }
         }
         report.conclude(audit.conclude());
         report
@@ -149,64 +196,25 @@ fn manifest(pack: &Pack, keys: &[VerifierKey], report: &mut Report) -> Option<Ma
             return None;
         }
     };
-    signed(&note, keys, "the list of the records that it gave", report);
     let manifest = Manifest::read(note.text());
-    if manifest.is_none() {
+    let (by, at) = manifest.as_ref().map_or(("", ""), |manifest| (&manifest.by, &manifest.at));
+    if !signed(&note, keys, "the list of the records that it gave", (by, at), report) {
+        report.not_shown("which records were given, and how: nobody known signed that list, and it was not looked at".into());
+        return None;
+    }
+    let Some(manifest) = manifest else {
         report.wrong("the list of its records is none that this program knows".into());
-    }
-    if let Some(pii) = note.text().lines().find_map(|line| line.strip_prefix("pii ")).filter(|pii| *pii != "off") {
-        report.shown(format!("what was asked of bodies: {pii}"));
-    }
-    if let Some(scope) = note.text().lines().nth(1) {
-        let scope = scope.strip_prefix("scope ").unwrap_or(scope);
-        report.shown(format!("what was asked for: {}", in_words(scope).unwrap_or_else(|| scope.to_owned())));
-    }
-    manifest
-}
-
-/// A scope as people say it; none where it is of a form that this program does not know.
-pub(super) fn in_words(scope: &str) -> Option<String> {
-    let scope: Value = serde_json::from_str(scope).ok()?;
-    let named = |field: &str, noun: &str| {
-        let name = scope.get(field)?.as_str()?;
-        Some(if name.is_empty() { String::new() } else { format!("the {noun} `{name}`") })
+        return None;
     };
-    let moment = |field: &str, word: &str| {
-        let at_us = scope.get(field)?.as_u64()?;
-        Some(if at_us == 0 { String::new() } else { format!("{word} {}", absolute(at_us)) })
-    };
-    let parts = [
-        named("session", "session")?,
-        named("principal", "principal")?,
-        moment("since_us", "from")?,
-        moment("until_us", "until")?,
-    ];
-    let said: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    Some(if said.is_empty() { "all that there is".into() } else { said.join(", ") })
-}
-
-/// Whether these are the records that were given: none left out, none added, none twice.
-fn complete(pack: &Pack, given: &[RangeInclusive<u64>], report: &mut Report) {
-    let sequences: BTreeSet<u64> = pack.records.iter().map(|packed| packed.entry.sequence).collect();
-    let is_given = |sequence: &u64| given.iter().any(|range| range.contains(sequence));
-    // A list is as long as a note may be, and says more than can be counted one by one only where it is forged.
-    let wanted: u64 =
-        given.iter().map(|range| range.end().saturating_sub(*range.start()).saturating_add(1)).fold(0, u64::saturating_add);
-    let missing: Vec<u64> =
-        given.iter().flat_map(Clone::clone).filter(|sequence| !sequences.contains(sequence)).take(LISTED).collect();
-    let added: Vec<u64> = sequences.iter().copied().filter(|sequence| !is_given(sequence)).take(LISTED).collect();
-    if !missing.is_empty() {
-        report.wrong(format!("records were left out of it: {}", listed(&missing)));
+    if !matches!(manifest.pii.as_str(), "" | "off") {
+        report.shown(format!("what was asked of bodies: {}", manifest.pii));
     }
-    if !added.is_empty() {
-        report.wrong(format!("records were added to it: {}", listed(&added)));
+    if let Some(unmatched) = &manifest.unmatched {
+        report.not_shown(format!("whose the erased records of that time were, which no name finds any longer: {unmatched}"));
     }
-    if sequences.len() != pack.records.len() {
-        report.wrong("a record is in it twice".into());
-    }
-    if missing.is_empty() && added.is_empty() && u64::try_from(sequences.len()) == Ok(wanted) {
-        report.shown(format!("it holds the {wanted} records that the control plane gave, each and no other"));
-    }
+    let asked = manifest.asked.as_ref().map_or_else(|| manifest.scope.clone(), Asked::in_words);
+    report.shown(format!("what was asked for: {asked}"));
+    Some(manifest)
 }
 
 const TAKEN_OUT_FOR_THE_PACK: [&str; 2] =
@@ -216,35 +224,57 @@ const TAKEN_OUT_WHEN_RECORDED: [&str; 2] = [
     "what is personal was taken out of them when they were recorded",
 ];
 
-/// Sequences that one sentence names.
-const LISTED: usize = 20;
-
-fn as_stored(pack: &Pack, report: &mut Report) {
-    let mut all = Report::new("pack");
-    pack.records.iter().for_each(|packed| stored::judge(&packed.entry, &packed.record, &mut all));
-    if all.wrong.is_empty() && all.not_shown.is_empty() {
-        report.shown("each record is, byte for byte, the one that the log has".into());
-    }
-    all.wrong.into_iter().for_each(|wrong| report.wrong(wrong));
-    all.not_shown.into_iter().for_each(|not| report.not_shown(not));
+fn twice(pack: &Pack) -> BTreeSet<u64> {
+    let mut once = BTreeSet::new();
+    pack.records.iter().map(|packed| packed.entry.sequence).filter(|sequence| !once.insert(*sequence)).collect()
 }
 
-fn bodies(pack: &Pack, report: &mut Report) {
-    let (mut open, mut held, mut sealed) = (0_usize, 0_usize, 0_usize);
+/// Records that are, byte for byte, those of the log.
+fn as_stored(pack: &Pack, report: &mut Report) -> BTreeSet<u64> {
+    let mut same = BTreeSet::new();
+    let mut all = true;
+    for packed in &pack.records {
+        let sequence = packed.entry.sequence;
+        let stored = Stored::of(&packed.entry, &packed.record);
+        match stored {
+            Stored::Same => {
+                same.insert(sequence);
+                continue;
+            }
+            Stored::Another | Stored::Unlike => report.wrong_of("records that are not those of the log", stored.said(sequence)),
+            Stored::Unknown => report.not_shown(stored.said(sequence)),
+        }
+        all = false;
+    }
+    if all {
+        let each = "each record is, byte for byte, the one that the log has";
+        report.shown_of(pack.records.len(), "its record is, byte for byte, the one that the log has", |_| each.into());
+    }
+    same
+}
+
+/// Which bodies are what their records committed to.
+fn bodies(pack: &Pack, purged: &Purged, report: &mut Report) -> BTreeSet<u64> {
+    let (mut open, mut held, mut sealed) = (0_usize, BTreeSet::new(), 0_usize);
     for packed in &pack.records {
         let what = packed.what().map(|(_, what)| what);
         let (sequence, reference) = (packed.entry.sequence, what.as_ref().and_then(What::body_ref));
         match (&packed.body, reference) {
             (Body::None, None) => {}
-            (Body::None, Some(_)) => report.wrong(format!("record {sequence} has a body, and the pack says nothing of it")),
-            (Body::Erased, Some(_)) => {
-                report.not_shown_of(sequence, Of::Body, ["it was erased", "they were erased"]);
-            }
+            (Body::None, Some(_)) => report.wrong_of(
+                "records with a body of which nothing is said",
+                format!("record {sequence} has a body, and the pack says nothing of it"),
+            ),
+            (Body::Erased, Some(reference)) => purged.say(sequence, reference, report),
             (Body::Altered { .. }, Some(_)) => report.not_shown_of(sequence, Of::Commitment, TAKEN_OUT_FOR_THE_PACK),
             (Body::Sealed(kept), Some(reference)) if is_kept(kept, reference) => sealed = sealed.saturating_add(1),
-            (Body::Sealed(_), Some(_)) => report.wrong(format!("the body of record {sequence} is not the one that it names")),
+            (Body::Sealed(_), Some(_)) => report.wrong_of(
+                "sealed bodies that are not those that their records name",
+                format!("the body of record {sequence} is not the one that it names"),
+            ),
             (Body::Erased | Body::Open { .. } | Body::Altered { .. } | Body::Sealed(_), None) => {
-                report.wrong(format!("record {sequence} has no body, and the pack has one"));
+                report
+                    .wrong_of("bodies of records that have none", format!("record {sequence} has no body, and the pack has one"));
             }
             (Body::Open { salt, plain }, Some(reference)) => {
                 open = open.saturating_add(1);
@@ -252,20 +282,31 @@ fn bodies(pack: &Pack, report: &mut Report) {
                     report.not_shown_of(sequence, Of::Call, TAKEN_OUT_WHEN_RECORDED);
                 }
                 if is_committed(salt, plain, &reference.commitment) && commitments(packed, salt) {
-                    held = held.saturating_add(1);
+                    held.insert(sequence);
                 } else {
-                    report.wrong(format!("the body of record {sequence} is not what the record committed to"));
+                    report.wrong_of(
+                        "bodies that are not what their records committed to",
+                        format!("the body of record {sequence} is not what the record committed to"),
+                    );
                 }
             }
         }
     }
-    if open == held && (open > 0 || sealed == 0) {
-        report.shown(format!("each of {open} bodies is what its record committed to"));
+    if open == held.len() {
+        report.shown_of(open, "1 body is what its record committed to", |open| {
+            format!("each of {open} bodies is what its record committed to")
+        });
     }
-    if sealed > 0 {
-        report.shown(format!("each of {sealed} sealed bodies is, byte for byte, the one that its record names"));
-        report.not_shown(format!("what {sealed} sealed bodies say: `agentgate evidence open` asks whoever has their keys"));
-    }
+    report.shown_of(sealed, "1 sealed body is, byte for byte, the one that its record names", |sealed| {
+        format!("each of {sealed} sealed bodies is, byte for byte, the one that its record names")
+    });
+    let sealed = match sealed {
+        0 => return held,
+        1 => "1 sealed body says".to_owned(),
+        sealed => format!("{sealed} sealed bodies say"),
+    };
+    report.not_shown(format!("what {sealed}: `agentgate evidence open` asks whoever has the keys"));
+    held
 }
 
 /// Whether it is the ciphertext that the record names by its digest.
@@ -309,66 +350,4 @@ fn is_altered(packed: &Packed) -> bool {
 
 fn is_committed(salt: &[u8], bytes: &[u8], commitment: &[u8]) -> bool {
     <Hmac<Sha256> as hmac::Mac>::new_from_slice(salt).is_ok_and(|mac| mac.chain_update(bytes).verify_slice(commitment).is_ok())
-}
-
-fn bundles(pack: &Pack, report: &mut Report) {
-    for (digest, content) in &pack.bundles {
-        match Bundle::from_bytes(content) {
-            Ok(bundle) if bundle.digest().as_bytes().as_slice() == digest => {}
-            Ok(_) => report.wrong(format!("the policy {} is another one", hex(digest))),
-            Err(error) => report.not_shown(format!("what the policy {} says: {error}", hex(digest))),
-        }
-    }
-}
-
-/// Counters of the pack's own decisions. Calls between them may be of other sessions: only the log says which there are.
-fn gaps(pack: &Pack, report: &mut Report) {
-    let mut counters = Counters::default();
-    if pack.records.iter().try_for_each(|packed| counters.see(&packed.entry)).is_err() {
-        return;
-    }
-    for counted in counters.counted() {
-        let (source, missing) = (counted.source, &counted.missing);
-        if !counted.twice.is_empty() {
-            report.wrong(format!("calls of source {source} were decided more than once: {}", listed(&counted.twice)));
-        }
-        if missing.is_empty() {
-            report.shown(format!("no call of source {source} is missing between {} and {}", counted.begins, counted.ends));
-        } else {
-            let missing = ranges(missing);
-            report.not_shown(format!("what the calls {missing} of source {source} were: they are not among what was asked for"));
-        }
-    }
-}
-
-// === impl Manifest ===
-
-impl Manifest {
-    fn read(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        if lines.next()? != "agentgate evidence 1" {
-            return None;
-        }
-        let (mut size, mut body_bytes_max, mut records) = (None, None, None);
-        for (name, value) in lines.filter_map(|line| line.split_once(' ')) {
-            match name {
-                "size" => size = value.parse().ok(),
-                "body_bytes_max" => body_bytes_max = value.parse().ok(),
-                "records" => records = ranges_of(value),
-                _ => {}
-            }
-        }
-        Some(Self { size: size?, body_bytes_max: body_bytes_max?, records: records? })
-    }
-}
-
-fn ranges_of(text: &str) -> Option<Vec<RangeInclusive<u64>>> {
-    if text == "none" {
-        return Some(Vec::new());
-    }
-    let range = |range: &str| {
-        let (start, end) = range.split_once('-').unwrap_or((range, range));
-        Some(start.parse().ok()?..=end.parse().ok()?)
-    };
-    text.split(',').map(range).collect()
 }

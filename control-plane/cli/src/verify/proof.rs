@@ -14,6 +14,9 @@ use std::path::Path;
 pub(crate) const FORM: &str = "agentgate proof";
 const VERSION: u64 = 1;
 
+/// What no reader looks at could say anything.
+const FIELDS: [&str; 7] = ["form", "version", "sequence", "checkpoint", "entry", "hashes", "record"];
+
 /// The largest proof file: a record is never larger than what a journal writes at once, and base64 takes a third more.
 pub(crate) const PROOF_FILE_BYTES_MAX: u64 = 8 << 20;
 
@@ -47,6 +50,7 @@ impl ProofFile {
     pub fn read(path: &Path) -> Result<Self, Unreadable> {
         let value = parse(path, &read(path, PROOF_FILE_BYTES_MAX)?)?;
         let fields = Fields::of(path, &value, FORM, VERSION)?;
+        fields.only(&FIELDS)?;
         let entry = fields.bytes("entry")?;
         let entry = Entry::decode(&entry).map_err(|source| Unreadable::Entry { path: path.into(), source })?;
         if fields.number("sequence")? != entry.sequence {

@@ -3,67 +3,108 @@
 //! Whoever agrees shows that the verdict follows from its facts. It does not show that the facts were so.
 
 use super::report::{Of, Report};
-use crate::evidence::pack::{Pack, Packed};
+use super::shape::is_own;
+use crate::evidence::pack::{self, Body, Pack, Packed};
 use agentgate_core::decide::{Decision, settle};
 use agentgate_core::error::chain;
 use agentgate_core::time::Time;
 use agentgate_policies::{Bundle, ENGINE, Evaluator, Trouble};
-use agentgate_proto::facts::Case;
+use agentgate_proto::facts::{Case, altered_word};
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What one decision comes to.
 enum Again {
     Same,
     Differs(String),
-    Cannot(String),
+    /// Why, of one and of many.
+    Cannot([String; 2]),
 }
 
-/// Names each decision that differs, and each that cannot be taken again.
-pub(super) fn judge(pack: &Pack, body_bytes_max: Option<usize>, report: &mut Report) {
+/// Which records a policy is run for: nobody's program is run for what he only says.
+pub(super) struct Basis {
+    /// In the log, and byte for byte what it has there.
+    pub(super) logged: BTreeSet<u64>,
+    /// Their bodies are what they committed to.
+    pub(super) held: BTreeSet<u64>,
+}
+
+/// A pack's policies, each compiled when a decision that can be taken again needs it.
+struct Policies<'a> {
+    bundles: BTreeMap<&'a [u8], &'a [u8]>,
+    compiled: BTreeMap<Vec<u8>, Result<Evaluator, String>>,
+}
+
+/// Names each decision that differs, and each that cannot be taken again: only bodies that are what their records committed to
+/// say what the facts were.
+pub(super) fn judge(pack: &Pack, basis: &Basis, body_bytes_max: Option<usize>, report: &mut Report) {
     let Some(body_bytes_max) = body_bytes_max else {
         return report.not_shown("that its decisions follow from their facts: how they are read was not signed".into());
     };
-    let loaded = pack.bundles.iter().filter_map(|(digest, content)| {
-        let bundle = Bundle::from_bytes(content).ok().filter(|bundle| bundle.digest().as_bytes().as_slice() == digest)?;
-        Some((digest.clone(), Evaluator::new(&bundle).ok()?))
-    });
-    let mut policies: BTreeMap<Vec<u8>, Evaluator> = loaded.collect();
+    let bundles = pack.bundles.iter().map(|(digest, content)| (digest.as_slice(), content.as_slice())).collect();
+    let mut policies = Policies { bundles, compiled: BTreeMap::new() };
     let mut same = 0_usize;
     for packed in &pack.records {
         let Some((at_us, What::Decision(decision))) = packed.what() else { continue };
         let sequence = packed.entry.sequence;
-        match again(packed, Time::from_micros(at_us), &decision, body_bytes_max, &mut policies) {
+        let again = match untold(packed, basis) {
+            Some(why) => Again::Cannot(why),
+            None => again(packed, Time::from_micros(at_us), &decision, body_bytes_max, &mut policies),
+        };
+        match again {
             Again::Same => same = same.saturating_add(1),
-            Again::Differs(why) => report.wrong(format!("decision {sequence} comes to another verdict: {why}")),
-            Again::Cannot(why) => report.not_shown_of(sequence, Of::Decision, [&why, &why]),
+            Again::Differs(why) => {
+                report.wrong_of(
+                    "decisions that come to another verdict",
+                    format!("decision {sequence} comes to another verdict: {why}"),
+                );
+            }
+            Again::Cannot([one, many]) => report.not_shown_of(sequence, Of::Decision, [&one, &many]),
         }
     }
-    report.shown(format!("{same} decisions come to the same verdict again, by the same rule"));
+    report.shown_of(same, "1 decision comes to the same verdict again, by the same rule", |same| {
+        format!("{same} decisions come to the same verdict again, by the same rule")
+    });
 }
 
-fn again(
-    packed: &Packed,
-    at: Time,
-    recorded: &v1::DecisionRecord,
-    body_bytes_max: usize,
-    policies: &mut BTreeMap<Vec<u8>, Evaluator>,
-) -> Again {
-    if packed.body.is_sealed() {
-        return Again::Cannot("its body is sealed".into());
+/// Why its body does not say what was asked; none where it does, or was erased, which its facts say themselves.
+fn untold(packed: &Packed, basis: &Basis) -> Option<[String; 2]> {
+    let sequence = packed.entry.sequence;
+    if !basis.logged.contains(&sequence) {
+        return Some(alike("nothing shows that the log has such a record".into()));
     }
+    match &packed.body {
+        Body::None => Some(alike("the pack holds nothing of what was asked".into())),
+        Body::Sealed(_) => Some(["its body is sealed", "their bodies are sealed"].map(str::to_owned)),
+        Body::Altered { pii, .. } => {
+            let said = packed.opened::<v1::DecisionBody>().and_then(|body| body.altered);
+            let altered = said.unwrap_or_else(|| v1::Altered { pii: pack::pii(pii).into(), ..v1::Altered::default() });
+            let word = altered_word(&altered);
+            Some(["it is", "they are"].map(|is| format!("{is} no longer re-decidable: {word} for the pack")))
+        }
+        Body::Open { .. } if !basis.held.contains(&sequence) => Some(
+            ["its body is not what its record committed to", "their bodies are not what their records committed to"]
+                .map(str::to_owned),
+        ),
+        Body::Open { .. } | Body::Erased => None,
+    }
+}
+
+/// A reason that is said of many as it is of one.
+fn alike(why: String) -> [String; 2] {
+    [why.clone(), why]
+}
+
+fn again(packed: &Packed, at: Time, recorded: &v1::DecisionRecord, body_bytes_max: usize, policies: &mut Policies<'_>) -> Again {
     let body = packed.opened::<v1::DecisionBody>();
     let case = match Case::of(at, recorded, body.as_ref(), body_bytes_max) {
         Ok(case) => case,
-        Err(error) => return Again::Cannot(chain(&error)),
+        Err(error) => return Again::Cannot(alike(chain(&error))),
     };
     let settled = match case.without_a_policy() {
         Some(decision) => Ok(decision),
-        None => match policies.get_mut(recorded.policy_digest.as_ref()) {
-            Some(policy) => asked(policy, &case),
-            None => Err("the pack has not the policy that decided it".into()),
-        },
+        None => policies.of(&recorded.policy_digest).and_then(|policy| asked(policy, &case)),
     };
     let rule = body.map(|body| body.rule).unwrap_or_default();
     match settled {
@@ -71,12 +112,13 @@ fn again(
             Again::Same
         }
         Ok(_) if recorded.engine != ENGINE => {
-            Again::Cannot(format!("it was decided by the engine `{}`, and this program has `{ENGINE}`", recorded.engine))
+            let by = format!("decided by the engine `{}`, and this program has `{ENGINE}`", recorded.engine);
+            Again::Cannot(["it was", "they were"].map(|was| format!("{was} {by}")))
         }
         Ok(decision) => {
             Again::Differs(format!("it is recorded by `{rule}`, and comes to {:?} by `{}`", decision.verdict, decision.rule))
         }
-        Err(why) => Again::Cannot(why),
+        Err(why) => Again::Cannot(alike(why)),
     }
 }
 
@@ -85,5 +127,21 @@ fn asked(policy: &mut Evaluator, case: &Case) -> Result<Decision, String> {
         Ok(opinion) => Ok(settle(&case.facts, Ok(&opinion))),
         Err(Trouble::Evaluation(error)) => Ok(settle(&case.facts, Err(&error))),
         Err(Trouble::Unavailable(why)) => Err(why),
+    }
+}
+
+// === impl Policies ===
+
+impl Policies<'_> {
+    /// The policy of this digest, where these bytes are it.
+    fn of(&mut self, digest: &[u8]) -> Result<&mut Evaluator, String> {
+        let content = self.bundles.get(digest);
+        let compile = || {
+            let own = content.filter(|content| is_own(digest, content));
+            let content = own.ok_or("the pack has not the policy that decided it")?;
+            let bundle = Bundle::from_bytes(content).map_err(|error| format!("its policy cannot be used: {}", chain(&error)))?;
+            Evaluator::new(&bundle).map_err(|error| format!("its policy cannot be used: {}", chain(&error)))
+        };
+        self.compiled.entry(digest.to_vec()).or_insert_with(compile).as_mut().map_err(|why| why.clone())
     }
 }

@@ -3,15 +3,22 @@
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
-use crate::text::escape;
+use crate::text::{escape, wrapped};
 use agentgate_core::error::chain;
-use agentgate_core::transparency::claim::{Conclusion, ranges};
+use agentgate_core::transparency::claim::{Conclusion, NotShown, ranges};
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Sentences of a kind that a person is shown; JSON has all.
 const SENTENCES_SHOWN: usize = 40;
+
+/// Records that one sentence names, and sentences that say the same wrong of one record each. How many more there are is said.
+pub(super) const LISTED: usize = 20;
+
+/// Of the lines of a sentence below its first one.
+const INDENT: &str = "    ";
 
 /// What nothing shows of single records. JSON has a sentence for each, and a person one for all that are so for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub(crate) enum Of {
     Body,
     /// That its body is what the record committed to.
     Commitment,
+    /// That its body is the one that was given.
+    Given,
     /// What was asked, as it was before something was taken out.
     Call,
     /// That a decision follows from its facts.
@@ -43,6 +52,8 @@ pub struct Report {
     pub(super) wrong: Vec<String>,
     pub(super) not_shown: Vec<String>,
     of_records: Vec<OfRecords>,
+    /// By kind: how often it was said, and where it stands how often more it is so.
+    said: BTreeMap<&'static str, (usize, usize)>,
 }
 
 // === impl Report ===
@@ -62,8 +73,13 @@ impl Report {
         let Conclusion { shown, wrong, not_shown } = conclusion;
         self.shown.extend(shown.iter().map(ToString::to_string));
         self.wrong.extend(wrong.iter().map(|wrong| chain(wrong)));
+        // Whoever names witnesses asks for their quorum, and does not want to hear that it holds without.
+        let is_asked = |not: &NotShown| matches!(not, NotShown::Witnessed { quorum, .. } if *quorum > 0);
+        let (asked, not_shown): (Vec<_>, Vec<_>) = not_shown.into_iter().partition(is_asked);
+        self.wrong.extend(asked.iter().map(|not| chain(not)));
         // What is not shown of the log as a whole weighs more than what is not shown of a part of it.
-        self.not_shown.splice(0..0, not_shown.iter().map(|not| chain(not)));
+        let what = self.what;
+        self.not_shown.splice(0..0, not_shown.iter().map(|not| unshown(what, not)));
     }
 
     pub(crate) fn shown(&mut self, said: String) {
@@ -74,8 +90,36 @@ impl Report {
         self.wrong.push(said);
     }
 
+    /// Of one of many: the first ones have a sentence each, and the others of this kind are counted in one.
+    pub(crate) fn wrong_of(&mut self, kind: &'static str, said: String) {
+        let (count, at) = self.said.entry(kind).or_default();
+        *count = count.saturating_add(1);
+        let more = count.saturating_sub(LISTED);
+        match more {
+            0 => self.wrong.push(said),
+            1 => {
+                *at = self.wrong.len();
+                self.wrong.push(format!("and 1 more: {kind}"));
+            }
+            more => {
+                if let Some(counted) = self.wrong.get_mut(*at) {
+                    *counted = format!("and {more} more: {kind}");
+                }
+            }
+        }
+    }
+
     pub(crate) fn not_shown(&mut self, said: String) {
         self.not_shown.push(said);
+    }
+
+    /// Shows nothing where nothing was counted, and says one in another way than many.
+    pub(crate) fn shown_of(&mut self, count: usize, one: &str, many: impl FnOnce(usize) -> String) {
+        match count {
+            0 => {}
+            1 => self.shown.push(one.to_owned()),
+            count => self.shown.push(many(count)),
+        }
     }
 
     /// Of this record, for a reason that is said in one way of one and in another of many.
@@ -89,6 +133,11 @@ impl Report {
     /// Each sentence: what is general first, then one for each record.
     pub(crate) fn all_not_shown(&self) -> Vec<String> {
         self.not_shown.iter().cloned().chain(self.of_records.iter().flat_map(OfRecords::each)).collect()
+    }
+
+    /// What is general first, then one sentence for all records that are so for one reason.
+    pub(crate) fn folded_not_shown(&self) -> Vec<String> {
+        self.not_shown.iter().cloned().chain(self.of_records.iter().map(OfRecords::folded)).collect()
     }
 
     /// Where it cannot even be read.
@@ -123,12 +172,16 @@ impl Report {
         if self.holds() {
             return Ok(());
         }
-        let said = format!("{} does not hold: {} of what it says is wrong", path.display(), self.wrong.len());
+        let things = match self.wrong.len() {
+            1 => "1 thing in it is wrong".to_owned(),
+            things => format!("{things} things in it are wrong"),
+        };
+        let said = format!("{} does not hold: {things}", path.display());
         Err(Failure::new(Exit::Refused, said).then("keep it as it is, and ask whoever gave it to you"))
     }
 
-    fn render(&self, screen: &Screen) -> String {
-        let not_shown = self.not_shown.iter().cloned().chain(self.of_records.iter().map(OfRecords::folded)).collect();
+    pub(super) fn render(&self, screen: &Screen) -> String {
+        let not_shown = self.folded_not_shown();
         let parts = [
             ("Wrong", Palette::Bad, &self.wrong),
             ("Shown", Palette::Good, &self.shown),
@@ -141,8 +194,7 @@ impl Report {
         let mut text = format!("{verdict}\n");
         for (title, palette, said) in parts.into_iter().filter(|(_, _, said)| !said.is_empty()) {
             text += &format!("\n{}\n", screen.paint(palette, title));
-            let lines = said.iter().take(SENTENCES_SHOWN).map(|line| format!("  {}\n", escape(line, screen.charset)));
-            text.extend(lines);
+            text.extend(said.iter().take(SENTENCES_SHOWN).map(|line| sentence(line, screen)));
             if said.len() > SENTENCES_SHOWN {
                 text += &format!("  and {} more; --output json has all\n", said.len() - SENTENCES_SHOWN);
             }
@@ -159,6 +211,7 @@ impl OfRecords {
         self.sequences.iter().map(move |sequence| match self.of {
             Of::Body => format!("what the body of record {sequence} said: {why}"),
             Of::Commitment => format!("that the body of record {sequence} is what the record committed to: {why}"),
+            Of::Given => format!("that the body of record {sequence} is as the control plane gave it: {why}"),
             Of::Call => format!("what the call of record {sequence} said: {why}"),
             Of::Decision => format!("that decision {sequence} follows from its facts: {why}"),
         })
@@ -174,9 +227,42 @@ impl OfRecords {
         match self.of {
             Of::Body => format!("what the bodies of {count} records said: {why} ({records})"),
             Of::Commitment => format!("that the bodies of {count} records are what they committed to: {why} ({records})"),
+            Of::Given => format!("that the bodies of {count} records are as the control plane gave them: {why} ({records})"),
             Of::Call => format!("what the calls of {count} records said: {why} ({records})"),
             Of::Decision => format!("that {count} decisions follow from their facts: {why} ({records})"),
         }
+    }
+}
+
+/// Below its title; on a terminal in as many lines as it takes, and in one for whoever searches for it.
+fn sentence(line: &str, screen: &Screen) -> String {
+    let line = escape(line, screen.charset);
+    if !screen.terminal {
+        return format!("  {line}\n");
+    }
+    let lines = wrapped(&line, usize::from(screen.columns).saturating_sub(INDENT.len()));
+    format!("  {}\n", lines.join(&format!("\n{INDENT}")))
+}
+
+/// What the log's own audit did not show, in the words of this program where they say what to do.
+fn unshown(what: &str, not: &NotShown) -> String {
+    match not {
+        NotShown::Witnessed { quorum: 0, .. } => {
+            "not witnessed: no --witness key was given, so that others may have been shown another log".into()
+        }
+        NotShown::Run => format!(
+            "that nothing is missing from the log: a {what} is only a part of it; `agentgate verify --log URL`, or of an exported log, reads all of it"
+        ),
+        NotShown::Witnessed { .. }
+        | NotShown::WitnessedFrom { .. }
+        | NotShown::Consistent { .. }
+        | NotShown::Earlier { .. }
+        | NotShown::Older
+        | NotShown::Start(_)
+        | NotShown::Short { .. }
+        | NotShown::Gap { .. }
+        | NotShown::Before { .. }
+        | NotShown::Scattered(_) => chain(not),
     }
 }
 

@@ -1,10 +1,16 @@
 //! Good input and bad, each by what is said of it.
 
 pub(crate) mod book;
+mod earned;
+mod heavy;
+mod missing;
+mod odd;
 mod packs;
 mod served;
 
 use super::{Question, Report, Unreadable, judge};
+use crate::failure::Exit;
+use crate::screen::{Charset, Screen};
 use agentgate_core::error::chain;
 use agentgate_core::transparency::trust::Trust;
 use book::{Book, signer, trust, witness};
@@ -58,17 +64,23 @@ fn a_proof_says_what_it_shows_and_bad_ones_have_names() {
     let stranger = String::from_utf8(book.checkpoint(&signer(2))).expect("text");
     let unsigned = good["checkpoint"].as_str().expect("text").split("\n\n").next().expect("a text").to_owned();
     let seventh = proof_of(&book, 7);
-    let cases: [(&str, String, Said<'_>); 19] = [
+    let cases: [(&str, String, Said<'_>); 21] = [
         ("whole", text.clone(), Shown("record 5 is in the log")),
         ("its record", text.clone(), Shown("the record 5 that was given is the one in the log")),
         ("nothing earlier was given", text.clone(), Shown("no older checkpoint was given")),
-        ("nobody else saw it", text.clone(), Shown("not witnessed")),
-        ("cut short", text[..text.len() - 9].to_owned(), Not("is cut short")),
+        ("nobody else saw it", text.clone(), Shown("not witnessed: no --witness key was given")),
+        (
+            "the rest of the log",
+            text.clone(),
+            Shown("that nothing is missing from the log: a proof is only a part of it; `agentgate verify --log URL`"),
+        ),
+        ("cut short", text[..text.len() - 9].to_owned(), Not("is cut short: EOF while parsing")),
         ("empty", String::new(), Not("is cut short")),
         ("corrupt", text.replacen('{', "[", 1), Not("is corrupt: it is no JSON")),
         ("another file", json!({"form": "x"}).to_string(), Not("neither a proof, nor an exported log, nor an evidence pack")),
         ("newer", with("version", json!(2)), Not("is of version 2 of its form, and this program reads up to 1")),
         ("no version", with("version", Value::Null), Not("`version` is not a number")),
+        ("a field more", with("said", json!("x")), Not("`said` is not a field of its form")),
         ("no base64", with("record", json!("%")), Not("`record` is not bytes in base64")),
         ("half an entry", with("entry", json!("AQ==")), Not("its entry is none: an entry has 70 bytes, and this one 1")),
         ("half a hash", with("hashes", json!(["AQ=="])), Not("its proof is none")),
@@ -95,6 +107,58 @@ fn a_proof_says_what_it_shows_and_bad_ones_have_names() {
     }
     check("absent", judge(&directory.path().join("none"), &question(trust()), &[]), &Not("cannot read"));
     check("an empty folder", judge(directory.path(), &question(trust()), &[]), &Not("neither a proof"));
+}
+
+#[test]
+fn what_is_no_key_or_names_nothing_says_what_to_give_instead() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (file, key) = (directory.path().join("log.verifier"), signer(1).verifier().to_string());
+    std::fs::write(&file, &key).expect("written");
+    let (name, short) = (file.to_str().expect("text"), &key[..key.len() - 1]);
+    let from_file = format!("--key \"$(cat {name})\"");
+    let (is_file, spoiled) = ("is a file, and no verifier key", "is no verifier key: it is cut short or mistyped");
+    let changed = key.replacen("test+", "tess+", 1);
+    for (text, said, next) in [
+        (name, is_file, from_file.as_str()),
+        (short, spoiled, "ask whoever runs the log"),
+        (&key[..key.len() - 9], spoiled, "ask whoever runs the log"),
+        (&changed, spoiled, "ask whoever runs the log"),
+        ("log.verifier.none", "`log.verifier.none` is no verifier key", "ask whoever runs the log"),
+        ("", "`` is no verifier key", "ask whoever runs the log"),
+    ] {
+        let failure = super::keys(&[text.to_owned()]).expect_err(text);
+        assert!(failure.chain()[0].ends_with(said) || failure.chain()[0].contains(is_file), "{text}: {failure:?}");
+        assert_eq!(failure.chain()[0].contains(is_file), said == is_file, "{text}");
+        assert!(failure.exit == Exit::Usage && failure.next()[0].starts_with(next), "{text}: {failure:?}");
+    }
+    assert!(super::keys(&[key]).is_ok());
+    let none = directory.path().join("none");
+    let empty = tempfile::tempdir().expect("a directory");
+    for path in [&none, empty.path()] {
+        let failure = super::unjudged(judge(path, &question(trust()), &[]).expect_err("none"));
+        assert!(failure.exit == Exit::Local && failure.next()[0].starts_with("name a proof file, the dir"), "{failure:?}");
+    }
+    let failure = super::unheld(super::older::read(&none).expect_err("none"));
+    assert!(failure.exit == Exit::Local && failure.next()[0].starts_with("name a checkpoint that was kept"), "{failure:?}");
+    let failure = crate::evidence::listed(&none, &question(trust())).expect_err("none");
+    assert!(failure.exit == Exit::Local && failure.next()[0].contains("`agentgate evidence archive`"), "{failure:?}");
+}
+
+#[test]
+fn sentences_end_where_the_terminal_does_and_nowhere_in_a_word() {
+    let long = "that nothing is missing from the log: a pack is only a part of it, and whoever wants to know reads all of it";
+    let mut report = Report::new("pack");
+    report.not_shown(long.into());
+    report.not_shown("x".repeat(200));
+    for (columns, terminal) in [(40, true), (80, true), (80, false)] {
+        let screen = Screen { color: false, charset: Charset::Unicode, columns, terminal };
+        let text = report.render(&screen);
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(long), "{text}");
+        let fits = |line: &&str| line.chars().count() <= usize::from(columns) || line.trim() == "x".repeat(200);
+        assert_eq!(text.lines().all(|line| fits(&line)), terminal, "{columns}: {text}");
+        assert_eq!(text.lines().any(|line| line == format!("  {long}")), !terminal, "{columns}: {text}");
+    }
 }
 
 /// An exported log, after something was done to it.
@@ -145,8 +209,48 @@ fn an_exported_log_is_read_whole_and_bad_ones_have_names() {
     exported("the checkpoint", &[], |at| flip(&at.join("checkpoint"), 18), &Wrong("does not hold"));
     let cut = |at: &Path| std::fs::remove_file(at.join("tile/entries/002.p/88")).expect("removed");
     exported("cut short", &[], cut, &Not("`tile/entries/002.p/88` is missing"));
+    // As it was when the log had 300 entries.
+    let outgrown = |at: &Path, more: u8| {
+        let bytes = std::fs::read(at.join("tile/0/001")).expect("a tile");
+        let folder = at.join("tile/0/001.p");
+        std::fs::create_dir_all(&folder).expect("made");
+        let then: Vec<u8> = bytes[..44 * 32].iter().map(|byte| byte ^ more).collect();
+        std::fs::write(folder.join("44"), then).expect("written");
+    };
+    exported("an earlier tile", &[], |at| outgrown(at, 0), &Shown("the entries 1 to 600"));
+    exported("another earlier tile", &[], |at| outgrown(at, 1), &Wrong("`tile/0/001.p/44` is not made of"));
     let torn = |at: &Path| std::fs::write(at.join("checkpoint"), "log.example/test\n600\n").expect("written");
     exported("a torn checkpoint", &[], torn, &Not("its checkpoint is no signed note"));
+}
+
+#[test]
+fn what_lies_beside_a_log_is_not_taken_for_a_part_of_it() {
+    let put = |at: &str| {
+        let at = at.to_owned();
+        move |log: &Path| {
+            std::fs::create_dir_all(log.join(&at).parent().expect("a folder")).expect("made");
+            std::fs::write(log.join(at), "x").expect("written");
+        }
+    };
+    for report in ["report.html", "report.pdf", "tile/report.html"] {
+        exported(report, &[], put(report), &Wrong(&format!("`{report}` lies in it and is the report of a pack")));
+    }
+    let foreign = [
+        ("monday.checkpoint", "monday.checkpoint"),
+        ("5.receipt", "5.receipt"),
+        ("evidence.html", "evidence.html"),
+        ("reports/report.html", "reports"),
+        ("tile/x", "tile/x"),
+        ("tile/0/999", "tile/0/999"),
+        ("tile/entries/002.p/89", "tile/entries/002.p/89"),
+    ];
+    for (at, named) in foreign {
+        exported(at, &[], put(at), &Shown(&format!("what `{named}` say: no file of the log, and not looked at")));
+    }
+    let link = |log: &Path| std::os::unix::fs::symlink("/", log.join("tile/link")).expect("linked");
+    exported("a link", &[], link, &Shown("what `tile/link` say"));
+    let many = |log: &Path| (0..25).for_each(|at| std::fs::write(log.join(format!("f{at:02}")), "x").expect("written"));
+    exported("many", &[], many, &Shown("`f19` and 5 more say"));
 }
 
 #[test]
@@ -170,9 +274,26 @@ fn witnesses_count_when_they_were_asked_for() {
         let keys = witnesses.iter().map(|seed| witness(*seed).verifier().clone()).collect();
         trust().witnessed_by(keys, quorum).expect("witnesses")
     };
-    let said = |trust: &Trust| format!("{:?}", judge(directory.path(), &question(trust.clone()), &[]).expect("read"));
-    assert!(said(&asked(&[9], 1)).contains("witnessed by witness.example+"));
-    assert!(said(&asked(&[9, 8], 1)).contains("\"witnessed by witness.example+"));
-    assert!(said(&asked(&[9, 8], 2)).contains("not witnessed: 1 of 2"));
-    assert!(said(&trust()).contains("not witnessed: 0 of 0"));
+    let cases: [(&str, Trust, bool, &str); 6] = [
+        ("the one", asked(&[9], 1), true, "shown: witnessed by witness.example+"),
+        ("one of two", asked(&[9, 8], 1), true, "shown: witnessed by witness.example+"),
+        (
+            "one where both are asked for",
+            asked(&[9, 8], 2),
+            false,
+            "wrong: not witnessed: 1 of 2 witnesses saw this checkpoint (witness.example+",
+        ),
+        ("another", asked(&[8], 1), false, "wrong: not witnessed: 0 of 1"),
+        ("none of two", asked(&[8, 7], 1), false, "wrong: not witnessed: 0 of 1"),
+        ("nobody is asked for", trust(), true, "not shown: not witnessed: no --witness key was given"),
+    ];
+    for (case, trust, holds, wanted) in cases {
+        let report = judge(directory.path(), &question(trust), &[]).expect("read");
+        let lines = report.shown.iter().map(|line| format!("shown: {line}"));
+        let lines = lines.chain(report.wrong.iter().map(|line| format!("wrong: {line}")));
+        let lines: Vec<_> = lines.chain(report.not_shown.iter().map(|line| format!("not shown: {line}"))).collect();
+        let told = lines.iter().find(|line| line.starts_with(wanted)).unwrap_or_else(|| panic!("{case}: {lines:#?}"));
+        assert_eq!(report.holds(), holds, "{case}: {lines:#?}");
+        assert_eq!(told.contains(" at 2023-11-14 22:13:20"), wanted.contains("witness."), "{case}: when it saw it: {told}");
+    }
 }

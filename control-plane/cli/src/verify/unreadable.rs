@@ -5,7 +5,10 @@ use agentgate_core::transparency::bundle::BundleError;
 use agentgate_core::transparency::leaf::EntryError;
 use agentgate_core::transparency::note::NoteError;
 use agentgate_core::transparency::proof::ProofError;
+use rustix::fs::OFlags;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -13,10 +16,16 @@ use thiserror::Error;
 pub enum Unreadable {
     #[error("cannot read `{}`", path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("`{}` is no ordinary file, and nothing else is read", path.display())]
+    Irregular { path: PathBuf },
+    #[error("`{}` holds more values than so few bytes have in any file of this form", path.display())]
+    Crowded { path: PathBuf },
     #[error("`{}` has more than {max} bytes, which no such file has", path.display())]
     Large { path: PathBuf, max: u64 },
+    #[error("`{}` holds {found} {what}, and a pack has at most {max}", path.display())]
+    Many { path: PathBuf, what: &'static str, found: usize, max: usize },
     #[error("`{}` is cut short", path.display())]
-    Cut { path: PathBuf },
+    Cut { path: PathBuf, source: serde_json::Error },
     #[error("`{}` is corrupt: it is no JSON", path.display())]
     Json { path: PathBuf, source: serde_json::Error },
     #[error("`{}` is corrupt: an object in it holds a key twice", path.display())]
@@ -60,10 +69,19 @@ impl Unreadable {
     }
 }
 
-/// The bytes of a file that is not larger than it may be.
+/// The bytes of an ordinary file that is not larger than it may be. A pipe or a device may be endless, and keep whoever opens
+/// it waiting: what is asked about it is asked of what was opened.
 pub(crate) fn read(path: &Path, max: u64) -> Result<Vec<u8>, Unreadable> {
     let failed = |source| Unreadable::File { path: path.into(), source };
-    let file = std::fs::File::open(path).map_err(failed)?;
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = File::options().read(true).custom_flags(nonblocking).open(path).map_err(failed)?;
+    let found = file.metadata().map_err(failed)?;
+    if !found.is_file() {
+        return Err(Unreadable::Irregular { path: path.into() });
+    }
+    if found.len() > max {
+        return Err(Unreadable::Large { path: path.into(), max });
+    }
     let mut bytes = Vec::new();
     io::Read::read_to_end(&mut io::Read::take(file, max.saturating_add(1)), &mut bytes).map_err(failed)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > max {

@@ -4,7 +4,7 @@ use super::book::{Book, signer, trust};
 use super::{Question, Report, Unreadable, judge};
 use crate::evidence::files::made;
 use crate::evidence::pack::{Body, Pack};
-use crate::evidence::tests::made::{Call, Made, START_US, put, sign, statement};
+use crate::evidence::tests::made::{Call, Made, START_US, list, put, sign, statement};
 use crate::evidence::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
 use crate::failure::Exit;
 use crate::output::{Desk, Output};
@@ -22,7 +22,7 @@ use std::path::Path;
 const FLIPPED: usize = 16;
 
 /// What is expected of a pack.
-enum Said<'a> {
+pub(super) enum Said<'a> {
     /// It holds, and this is among what is shown.
     Shown(&'a str),
     /// It holds, and this is among what nothing shows.
@@ -35,13 +35,13 @@ enum Said<'a> {
 
 use Said::{Not, NotShown, Shown, Wrong};
 
-fn verified(directory: &Path) -> Result<Report, Unreadable> {
+pub(super) fn verified(directory: &Path) -> Result<Report, Unreadable> {
     let question = Question { trust: trust(), keys: vec![signer(1).verifier().clone()], redecide: true };
     judge(directory, &question, &[])
 }
 
 /// A pack of this kind, after something was done to its files.
-fn check(case: &str, made: &Made, sealed: bool, spoil: impl FnOnce(&Path), said: &Said<'_>) {
+pub(super) fn check(case: &str, made: &Made, sealed: bool, spoil: impl FnOnce(&Path), said: &Said<'_>) {
     let directory = tempfile::tempdir().expect("a directory");
     made.write(sealed, directory.path());
     spoil(directory.path());
@@ -80,11 +80,11 @@ fn told(report: &Report, path: &Path) -> (Exit, String) {
 }
 
 /// As somebody would who has the log's key: the files agree with each other.
-fn resigned(change: impl FnOnce(&mut Pack)) -> impl FnOnce(&Path) {
+pub(super) fn resigned(change: impl FnOnce(&mut Pack)) -> impl FnOnce(&Path) {
     by(signer(1), change)
 }
 
-fn by(key: SignerKey, change: impl FnOnce(&mut Pack)) -> impl FnOnce(&Path) {
+pub(super) fn by(key: SignerKey, change: impl FnOnce(&mut Pack)) -> impl FnOnce(&Path) {
     move |directory| {
         let bytes = fs::read(directory.join(PACK_FILE)).expect("read");
         let (mut pack, _) = Pack::read(directory, &bytes).expect("a pack");
@@ -94,7 +94,7 @@ fn by(key: SignerKey, change: impl FnOnce(&mut Pack)) -> impl FnOnce(&Path) {
 }
 
 /// `pack.json` in other words, and signed again.
-fn rewritten(change: impl FnOnce(&str) -> String) -> impl FnOnce(&Path) {
+pub(super) fn rewritten(change: impl FnOnce(&str) -> String) -> impl FnOnce(&Path) {
     move |directory| {
         let path = directory.join(PACK_FILE);
         let text = fs::read_to_string(&path).expect("read");
@@ -103,7 +103,7 @@ fn rewritten(change: impl FnOnce(&str) -> String) -> impl FnOnce(&Path) {
     }
 }
 
-fn field(name: &'static str, value: Value) -> impl FnOnce(&str) -> String {
+pub(super) fn field(name: &'static str, value: Value) -> impl FnOnce(&str) -> String {
     move |text| {
         let mut pack: Value = serde_json::from_str(text).expect("JSON");
         *pack.pointer_mut(name).expect("there") = value;
@@ -120,10 +120,14 @@ fn a_whole_pack_says_what_it_shows() {
     whole(Shown("each of 14 records is in the log that the checkpoint is of"));
     whole(Shown("each of 12 bodies is what its record committed to"));
     whole(Shown("its reading (summary, timeline, rules, writes, anomalies) follows from its records"));
+    whole(Shown("`report.html` and `report.pdf` say what the pack holds: made of it again, they are the same bytes"));
+    whole(Shown("how each body was given, and what, is as the control plane signed it"));
+    whole(Shown("signed the files of the pack; spiffe://agentgate.local/operator/me asked for it at 2026-11-22 19:05:52Z"));
+    whole(Shown("the records that it gave; spiffe://agentgate.local/operator/me asked for it at 2026-11-22 19:06:52.000Z"));
     whole(NotShown("not witnessed"));
     let mut calls = Made::new();
     calls.call(&Call::default());
-    check("decided again", &calls, false, |_| (), &Shown("1 decisions come to the same verdict again"));
+    check("decided again", &calls, false, |_| (), &Shown("1 decision comes to the same verdict again"));
     check("sealed", &made, true, |_| (), &Shown("each of 12 sealed bodies is, byte for byte, the one that its record names"));
     check("sealed, and not read", &made, true, |_| (), &NotShown("what 12 sealed bodies say"));
     check(
@@ -201,6 +205,90 @@ fn a_spoiled_pack_has_a_name_for_what_is_wrong() {
     check("another ciphertext", &all, true, resigned(other_sealed), &Wrong("the body of record 3 is not the one that it names"));
 }
 
+/// `pack.json` in other words, while its note stays as it is; wrong in two ways, the second of which says this.
+fn spoiled_alone(case: &str, change: impl FnOnce(&str) -> String, says: &str) {
+    let directory = tempfile::tempdir().expect("a directory");
+    Made::of_everything().write(false, directory.path());
+    let path = directory.path().join(PACK_FILE);
+    fs::write(&path, change(&fs::read_to_string(&path).expect("read"))).expect("written");
+    let report = verified(directory.path()).expect(case);
+    let [changed, why] = report.all_wrong() else { panic!("{case}: {report:#?}") };
+    assert!(changed == "`pack.json` is not the file that was signed" && why.contains(says), "{case}: {report:#?}");
+    assert_eq!(report.all_not_shown(), [crate::verify::UNSEEN], "{case}");
+    assert_eq!(ended(&report, directory.path()), Exit::Refused, "{case}");
+}
+
+/// What is shown of a pack with so many calls, all of it, and what a person reads of it.
+fn shown_of(calls: usize, erased: bool, sealed: bool) -> (String, String) {
+    let (directory, mut made) = (tempfile::tempdir().expect("a directory"), Made::new());
+    for _ in 0..calls {
+        let sequence = made.call(&Call::default());
+        if erased {
+            made.erase(sequence);
+        }
+    }
+    made.write(sealed, directory.path());
+    let report = verified(directory.path()).expect("read");
+    (report.shown.join("\n"), told(&report, directory.path()).1)
+}
+
+#[test]
+fn nothing_is_shown_of_nothing_and_one_is_said_in_another_way_than_many() {
+    let one = ["1 decision comes to the same verdict again", "1 body is what its record committed to"];
+    let many = ["2 decisions come to the same verdict again", "each of 2 bodies is what its record committed to"];
+    let of_records = ["each of 2 records is in the log", "its record is in the log", "it holds the 1 record that"];
+    for (calls, erased, sealed, said, unsaid) in [
+        (0, false, false, vec![of_records[1], of_records[2]], vec!["bod", "decision", "each record"]),
+        (1, false, false, [&one[..], &of_records[..1]].concat(), many.to_vec()),
+        (2, false, false, many.to_vec(), one.to_vec()),
+        (2, true, false, vec![], [&one[..], &many[..], &["of 0 ", "0 decisions"]].concat()),
+        (1, false, true, vec!["1 sealed body is, byte for byte"], [&one[..], &many[..], &["of 0 ", "0 decisions"]].concat()),
+        (2, false, true, vec!["each of 2 sealed bodies is, byte for byte"], [&one[..], &many[..]].concat()),
+    ] {
+        let (shown, text) = shown_of(calls, erased, sealed);
+        let case = format!("{calls} calls, erased {erased}, sealed {sealed}: {shown}");
+        assert!(said.iter().all(|words| shown.contains(words)), "{case}");
+        // How each body was given is said of none as well.
+        let shown: Vec<&str> = shown.lines().filter(|line| !line.starts_with("how each body")).collect();
+        assert!(!unsaid.iter().any(|words| shown.concat().contains(words)), "{case}");
+        let folded = match (calls, sealed) {
+            (1, true) => "that decision 2 follows from its facts: its body is sealed",
+            (2, true) => "that 2 decisions follow from their facts: their bodies are sealed (2-3)",
+            _ => "pack holds",
+        };
+        assert!(text.contains(folded), "{text}");
+    }
+}
+
+#[test]
+fn a_report_that_does_not_hold_counts_what_is_wrong() {
+    for (count, said) in [(1, "x does not hold: 1 thing in it is wrong"), (4, "x does not hold: 4 things in it are wrong")] {
+        let mut report = Report::new("pack");
+        (0..count).for_each(|_| report.wrong("wrong".into()));
+        let screen = Screen { color: false, charset: Charset::Unicode, columns: 80, terminal: false };
+        let (mut out, now) = (Vec::new(), Time::from_micros(0));
+        let mut desk = Desk { screen, output: Output::Table, now, out: &mut out, person: None };
+        assert_eq!(report.say(Path::new("x"), &mut desk).expect_err("wrong").chain(), [said]);
+    }
+}
+
+#[test]
+fn what_is_not_what_was_signed_and_cannot_be_read_says_why_and_that_nothing_was_looked_at() {
+    let unread = |why: &str| format!("nothing in `pack.json` can be read: {why}");
+    let (read, believed) = (unread("`"), "nothing in it can be believed: ");
+    let cut = |text: &str| text[..text.len() / 2].to_owned();
+    spoiled_alone("cut short", cut, "pack.json` is cut short: EOF while parsing");
+    spoiled_alone("cut short, and said so", cut, &read);
+    spoiled_alone("no JSON", |text| text.replacen('{', "[", 1), "pack.json` is corrupt: it is no JSON: ");
+    spoiled_alone("empty", |_| String::new(), "pack.json` is cut short");
+    spoiled_alone("newer", field("/version", json!(3)), "is of version 3 of its form");
+    spoiled_alone("a number for a record", field("/records/0/record", json!(1)), "`records[0].record` is not bytes in base64");
+    spoiled_alone("no checkpoint", field("/checkpoint", json!("")), believed);
+    spoiled_alone("half a checkpoint", field("/checkpoint", json!("log.example/test\n3\n")), believed);
+    let forged = |text: &str| text.replacen("\\n14\\n", "\\n15\\n", 1);
+    spoiled_alone("a forged checkpoint", forged, believed);
+}
+
 #[test]
 fn what_cannot_be_decided_again_is_not_shown() {
     let mut calls = Made::new();
@@ -208,10 +296,31 @@ fn what_cannot_be_decided_again_is_not_shown() {
     let bundle = |pack: &mut Pack| pack.bundles.clear();
     check("no bundle", &calls, false, resigned(bundle), &NotShown("the pack has not the policy that decided it"));
     let other = |pack: &mut Pack| pack.bundles[0].1.truncate(30);
-    check("half a bundle", &calls, false, resigned(other), &NotShown("what the policy"));
+    check("half a bundle", &calls, false, resigned(other), &Wrong("is another one"));
     calls.call(&Call { at_us: START_US + 1, settle_version: 9_999, ..Call::default() });
     check("another law", &calls, false, |_| (), &NotShown("version 9999 of the law decided it"));
     calls.erase(2);
+    let said = "what the body of record 2 said: it is said to have been erased; no purge of its session is in this pack";
+    check("said to be erased", &calls, false, |_| (), &NotShown(&format!("{said}, which has the whole log: ask for the purge")));
+    let part = |pack: &mut Pack| {
+        let scope = json!({ "session": "", "principal": "a", "since_us": START_US, "until_us": 0 });
+        pack.records.remove(0);
+        pack.manifest = list(&pack.records, &scope, false, "");
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    calls.write(false, directory.path());
+    resigned(part)(directory.path());
+    let report = verified(directory.path()).expect("read");
+    assert!(report.holds() && report.all_not_shown().contains(&said.to_owned()), "{report:#?}");
+    calls.purge(6);
+    check("another's purge", &calls, false, |_| (), &NotShown(said));
+    calls.purge(5);
+    // A purge that nothing shows to be in the log is one that anybody could have written.
+    let unproved = |pack: &mut Pack| pack.records[4].proof = pack.records[0].proof.clone();
+    calls.write(false, directory.path());
+    resigned(unproved)(directory.path());
+    let report = verified(directory.path()).expect("read");
+    assert!(report.all_not_shown().contains(&said.to_owned()), "{report:#?}");
     check("erased", &calls, false, |_| (), &NotShown("what the body of record 2 said: it was erased"));
     check("erased, so not again", &calls, false, |_| (), &NotShown("what was asked has been erased"));
     let mut wrongly = Made::new();
@@ -231,6 +340,7 @@ fn a_person_reads_the_verdict_first_and_one_line_for_all_records_of_a_kind() {
     let kept = bodies[bodies.len() - 2];
     let erased: Vec<u64> = bodies.into_iter().filter(|sequence| *sequence != kept).collect();
     erased.iter().for_each(|sequence| calls.erase(*sequence));
+    calls.purge(5);
     calls.write(false, directory.path());
     let report = verified(directory.path()).expect("read");
     let (exit, text) = told(&report, directory.path());
@@ -238,7 +348,10 @@ fn a_person_reads_the_verdict_first_and_one_line_for_all_records_of_a_kind() {
     assert!(text.contains("what was asked for: ") && text.contains(", from 20") && !text.contains("since_us"), "{text}");
     let not_shown = text.split("Not shown\n").nth(1).expect("a part");
     assert!(not_shown.starts_with("  not witnessed: "), "{not_shown}");
-    assert!(not_shown.contains("that nothing is missing: no run of entries was given"), "{not_shown}");
+    assert!(
+        not_shown.contains("that nothing is missing from the log: a pack is only a part of it; `agentgate verify --log URL`"),
+        "{not_shown}"
+    );
     assert!(not_shown.contains(&format!("what the bodies of {} records said: they were erased (", erased.len())), "{not_shown}");
     assert_eq!(not_shown.lines().count(), 5, "{not_shown}");
     let each = report.all_not_shown().iter().filter(|line| line.ends_with("said: it was erased")).count();
@@ -250,7 +363,7 @@ fn a_person_reads_the_verdict_first_and_one_line_for_all_records_of_a_kind() {
 
 #[test]
 fn sequences_are_listed_as_ranges_and_a_scope_is_said_in_words() {
-    use crate::verify::{pack::in_words, report::listed};
+    use crate::verify::{manifest::Asked, report::listed};
     for (rising, said) in [
         (&[2, 3, 4, 6][..], "2-4, 6"),
         (&[7], "7"),
@@ -269,7 +382,7 @@ fn sequences_are_listed_as_ranges_and_a_scope_is_said_in_words() {
         ("{}".to_owned(), None),
         ("all".to_owned(), None),
     ] {
-        assert_eq!(in_words(&scope).as_deref(), said, "{scope}");
+        assert_eq!(Asked::read(&scope).map(|asked| asked.in_words()).as_deref(), said, "{scope}");
     }
 }
 

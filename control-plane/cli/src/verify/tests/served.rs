@@ -32,14 +32,39 @@ fn serve(directory: &Path, other: Option<(&'static str, Answer)>) -> Upstream {
 
 /// What is said of the log at this address, or why nothing can be.
 fn judged(url: &str, trust: &Trust, older: &[Vec<u8>]) -> Result<Report, String> {
+    judged_by(url, None, trust, older)
+}
+
+fn judged_by(url: &str, roots: Option<&Path>, trust: &Trust, older: &[Vec<u8>]) -> Result<Report, String> {
     let mut out = Vec::new();
     let screen = Screen { color: false, charset: Charset::Unicode, columns: 80, terminal: false };
     let now = Time::from_micros(0);
     let mut desk = Desk { screen, output: Output::Json, now, out: &mut out, person: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let question = question(trust.clone());
-    let judging = fetched::judge(url, None, &question, older.to_vec(), &mut desk);
+    let judging = fetched::judge(url, roots, &question, older.to_vec(), &mut desk);
     runtime.block_on(judging).map_err(|failure| failure.chain().join(": "))
+}
+
+#[test]
+fn roots_are_read_as_every_other_file() {
+    use fetched::ROOTS_BYTES_MAX;
+    let directory = tempfile::tempdir().expect("a directory");
+    let (pipe, text, large) = (directory.path().join("pipe"), directory.path().join("text"), directory.path().join("large"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("made");
+    for (path, bytes) in [(&text, ROOTS_BYTES_MAX), (&large, ROOTS_BYTES_MAX + 1)] {
+        std::fs::File::create(path).and_then(|file| file.set_len(bytes)).expect("written");
+    }
+    for (roots, said) in [
+        (pipe.as_path(), "is no ordinary file, and nothing else is read"),
+        (Path::new("/dev/zero"), "is no ordinary file, and nothing else is read"),
+        (&large, "has more than 4194304 bytes"),
+        (&text, "there are no roots to trust"),
+        (&directory.path().join("none"), "cannot read"),
+    ] {
+        let why = judged_by("https://127.0.0.1:1", Some(roots), &trust(), &[]).expect_err(said);
+        assert!(why.contains(said) && why.contains("--"), "{}: {why}", roots.display());
+    }
 }
 
 fn address(server: &Upstream) -> String {
@@ -111,7 +136,7 @@ fn what_witnesses_saw_of_a_served_log_is_said_as_far_as_they_saw_it() {
     let cases: [(&str, Vec<u8>, &str); 5] = [
         ("all of it", saw(600, false, 9), "shown: witnessed by witness.example+"),
         ("a part of it", saw(400, false, 9), "shown: the first 400 entries are witnessed by witness.example+"),
-        ("another witness", saw(600, false, 8), "not shown: not witnessed: 0 of 1"),
+        ("another witness", saw(600, false, 8), "wrong: not witnessed: 0 of 1"),
         ("another log", saw(400, true, 9), "wrong: the log of 600 entries does not begin with the 400"),
         ("two roots", saw(600, true, 9), "wrong: the log signed two roots over 600 entries"),
     ];
@@ -134,7 +159,7 @@ fn what_witnesses_saw_of_a_served_log_is_said_as_far_as_they_saw_it() {
             lines.iter().any(|line| line.contains("no older checkpoint was given")),
             "{case}: a witness's is of the same day"
         );
-        let whole = lines.iter().any(|line| line.starts_with("not shown: not witnessed"));
+        let whole = lines.iter().any(|line| line.contains("shown: not witnessed") || line.starts_with("wrong: not witnessed"));
         assert_eq!(whole, case != "all of it", "{case}: {lines:#?}");
     }
 }
