@@ -3,9 +3,12 @@
 //! It takes no pack whose bodies are open, since nothing could erase those again; it writes over nothing, and removes nothing.
 
 use super::files::{self, NOTE_FILE, Named, PACK_FILE, local};
-use super::pack::Pack;
+use super::lasting;
+use super::pack::{Beside, Pack, RELEASE};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
+use crate::verify::Unreadable;
+use agentgate_core::transparency::note::NoteError;
 use clap::Args;
 use serde_json::json;
 use std::fs::{self, File};
@@ -52,10 +55,33 @@ pub(super) enum ArchiveError {
     Unread(&'static str),
     #[error("record {0} is in it twice")]
     Twice(u64),
+    #[error("its `{what}` is no signed note")]
+    Note { what: &'static str, source: NoteError },
+    #[error(
+        "`{what}` has a signature line of `{name}`, which is neither the log's nor a witness's, and nothing erases it in an archive"
+    )]
+    Signature { what: &'static str, name: String },
+    #[error("`keys[{at}]` of `{PACK_FILE}` is no verifier key of the log `{log}`, and nothing erases it in an archive")]
+    Key { at: usize, log: String },
+    #[error("{0}, and nothing erases it in an archive")]
+    Policy(String),
+    #[error("its report cannot be made: {0}")]
+    Unmade(String),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     #[error("`{}` is a link, or nothing that an archive holds", .0.display())]
     Linked(PathBuf),
     #[error("`{}` is there already and holds something else; an archive is never written over", .0.display())]
     Held(PathBuf),
+}
+
+/// A pack as an archive may hold it, each file as it was signed.
+#[derive(Debug)]
+pub(super) struct Whole {
+    named: Named,
+    contents: Vec<(String, Vec<u8>)>,
+    pub(super) pack: Pack,
+    beside: Beside,
 }
 
 /// A file's place, and whether it was there before.
@@ -86,11 +112,14 @@ pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Fail
 
 /// Keeps the pack, and says under which name, and whether anything had to be written.
 pub(crate) fn keep(pack: &Path, into: &Path) -> Result<(String, bool), Failure> {
-    let (named, contents) = whole(pack)?;
+    let untaken = |why| untaken(pack, "archived", why);
+    let whole = Whole::read(pack).map_err(untaken)?;
+    whole.closed().and_then(|()| whole.as_made()).map_err(untaken)?;
+    let Whole { named, contents, .. } = whole;
     let name = files::digest(&named.bytes);
     let place = into.join(&name);
     let failed = |error| Failure::new(Exit::Local, format!("cannot write into {}", place.display())).because(error);
-    let refused = |why| Failure::new(Exit::Refused, format!("{} was not archived", pack.display())).because(why);
+    let refused = untaken;
     fs::create_dir_all(into).map_err(failed)?;
     directory(&place).map_err(failed)?;
     if !is_there(&place, fs::FileType::is_dir).map_err(failed)? {
@@ -125,45 +154,12 @@ fn close(place: &Path, into: &Path) -> io::Result<bool> {
     [place, into].into_iter().try_for_each(sync).map(|()| true)
 }
 
-/// The pack's files, each as it was signed, and none of them open.
-#[expect(clippy::type_complexity, reason = "a name and its bytes")]
-fn whole(directory: &Path) -> Result<(Named, Vec<(String, Vec<u8>)>), Failure> {
-    let refused = |why| Failure::new(Exit::Refused, format!("{} was not archived", directory.display())).because(why);
-    let named = Named::read(directory).map_err(local)?;
-    if let Some(other) = named.others(directory).into_iter().next() {
-        return Err(refused(ArchiveError::Other(other)));
+/// Why nothing was done with a pack.
+pub(super) fn untaken(directory: &Path, done: &str, why: ArchiveError) -> Failure {
+    if let ArchiveError::Unreadable(error) = why {
+        return local(error);
     }
-    let mut contents = Vec::new();
-    for (name, digest) in &named.files {
-        let bytes = files::file(directory, name).map_err(local)?;
-        if files::digest(&bytes) != *digest {
-            return Err(refused(ArchiveError::Changed(name.clone())));
-        }
-        contents.push((name.clone(), bytes));
-    }
-    let of = |wanted: &str| contents.iter().find(|(name, _)| name == wanted).map(|(_, bytes)| bytes.as_slice());
-    let bytes = of(PACK_FILE).ok_or_else(|| refused(ArchiveError::Unsigned(PACK_FILE)))?;
-    let (pack, _) = Pack::read(&directory.join(PACK_FILE), bytes).map_err(local)?;
-    if let Some(open) = pack.open() {
-        return Err(refused(ArchiveError::Open(open)));
-    }
-    let mut pairs = pack.records.iter().zip(pack.records.iter().skip(1));
-    if let Some((_, twice)) = pairs.find(|(one, next)| one.entry.sequence >= next.entry.sequence) {
-        return Err(refused(ArchiveError::Twice(twice.entry.sequence)));
-    }
-    // What does not follow from the pack is read by nobody, and could say what is sealed in it.
-    let made = files::made(&pack)?;
-    for (name, bytes) in &made {
-        match of(name) {
-            Some(signed) if signed == bytes => {}
-            Some(_) => return Err(refused(ArchiveError::Unread(name))),
-            None => return Err(refused(ArchiveError::Unsigned(name))),
-        }
-    }
-    if let Some(foreign) = named.files.keys().find(|name| made.iter().all(|(own, _)| own != name)) {
-        return Err(refused(ArchiveError::Foreign(foreign.clone())));
-    }
-    Ok((named, contents))
+    Failure::new(Exit::Refused, format!("{} was not {done}", directory.display())).because(why)
 }
 
 /// Writes a file that is not there yet: beside all packs, synced, read-only, and then under its name, which fails where
@@ -214,4 +210,67 @@ fn directory(path: &Path) -> io::Result<()> {
 
 fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
+}
+
+// === impl Whole ===
+
+impl Whole {
+    /// # Errors
+    /// Where a file is not the one that was signed, or holds what nobody reads and nothing erases.
+    pub(super) fn read(directory: &Path) -> Result<Self, ArchiveError> {
+        let named = Named::read(directory)?;
+        if let Some(other) = named.others(directory).into_iter().next() {
+            return Err(ArchiveError::Other(other));
+        }
+        if let Some(foreign) = named.foreign().next() {
+            return Err(ArchiveError::Foreign(foreign.to_owned()));
+        }
+        let mut contents = Vec::new();
+        for (name, digest) in &named.files {
+            let bytes = files::file(directory, name)?;
+            if files::digest(&bytes) != *digest {
+                return Err(ArchiveError::Changed(name.clone()));
+            }
+            contents.push((name.clone(), bytes));
+        }
+        let bytes = contents.iter().find(|(name, _)| name == PACK_FILE).ok_or(ArchiveError::Unsigned(PACK_FILE))?;
+        let (pack, beside) = Pack::read(&directory.join(PACK_FILE), &bytes.1)?;
+        let mut pairs = pack.records.iter().zip(pack.records.iter().skip(1));
+        if let Some((_, twice)) = pairs.find(|(one, next)| one.entry.sequence >= next.entry.sequence) {
+            return Err(ArchiveError::Twice(twice.entry.sequence));
+        }
+        lasting::judge(&pack, &named.note)?;
+        Ok(Self { named, contents, pack, beside })
+    }
+
+    /// # Errors
+    /// Where a body says what it says without a key.
+    pub(super) fn closed(&self) -> Result<(), ArchiveError> {
+        self.pack.open().map_or(Ok(()), |open| Err(ArchiveError::Open(open)))
+    }
+
+    pub(super) fn is_named_by(&self, note: &[u8]) -> bool {
+        self.named.bytes == note
+    }
+
+    /// Whether this release made it, as it says.
+    pub(super) fn is_of_this_release(&self) -> bool {
+        self.beside.release.as_deref() == Some(RELEASE)
+    }
+
+    /// What does not follow from the pack is read by nobody, and could say what is sealed in it.
+    ///
+    /// # Errors
+    /// Where a file is not the one that this program makes of it.
+    pub(super) fn as_made(&self) -> Result<(), ArchiveError> {
+        let made = files::made(&self.pack).map_err(|failure| ArchiveError::Unmade(failure.chain().join(": ")))?;
+        for (name, bytes) in &made {
+            match self.contents.iter().find(|(own, _)| own == name) {
+                Some((_, signed)) if signed == bytes => {}
+                Some(_) => return Err(ArchiveError::Unread(name)),
+                None => return Err(ArchiveError::Unsigned(name)),
+            }
+        }
+        Ok(())
+    }
 }

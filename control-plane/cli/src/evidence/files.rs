@@ -22,14 +22,21 @@ pub const NOTE_FILE: &str = "pack.note";
 /// What the note over a pack's files begins with.
 const STATEMENT: &str = "agentgate evidence pack 1";
 
-/// The largest file of a pack: what is gathered at once, in base64, with proofs and their reading.
-const FILE_BYTES_MAX: u64 = 256 << 20;
+/// Every file that a note may name.
+const SIGNED: [&str; 3] = [PACK_FILE, REPORT_FILE, PDF_FILE];
+
+/// The largest file of a pack: twice the bytes that are gathered at once, for base64, proofs and their reading. Whoever reads it
+/// holds it, and what it says, in memory.
+pub(crate) const FILE_BYTES_MAX: u64 = 128 << 20;
 
 /// What a note says of a pack's files; whoever signed it.
 #[derive(Debug)]
 pub struct Named {
     pub note: Note,
     pub bytes: Vec<u8>,
+    /// Who asked for the signature, and when.
+    pub by: String,
+    pub at: String,
     /// SHA-256 in hexadecimal digits, by name.
     pub files: BTreeMap<String, String>,
 }
@@ -46,6 +53,7 @@ pub(super) fn is_free(out: &Path) -> Result<(), Failure> {
 /// Has the pack's files signed, and writes them.
 pub(super) async fn write(pack: &Pack, out: &Path, client: &Client) -> Result<(), Failure> {
     let files = made(pack)?;
+    files.iter().try_for_each(|(name, bytes)| fits(name, bytes.len()))?;
     let digest = |(name, bytes): &(&str, Vec<u8>)| {
         let sha256 = Sha256::digest(bytes).to_vec().into();
         v1::EvidenceFile { name: (*name).to_owned(), sha256 }
@@ -60,9 +68,24 @@ pub(super) async fn write(pack: &Pack, out: &Path, client: &Client) -> Result<()
     std::fs::write(out.join(NOTE_FILE), &signed.note).map_err(failed)
 }
 
+/// Nobody is given a pack that no reader takes.
+pub(super) fn fits(name: &str, bytes: usize) -> Result<(), Failure> {
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes <= FILE_BYTES_MAX) {
+        return Ok(());
+    }
+    let said = format!("`{name}` would have {bytes} bytes, and no pack's file has more than {FILE_BYTES_MAX}");
+    Err(Failure::new(Exit::Refused, said).then("ask for less: a shorter time, one session or one principal"))
+}
+
 /// What is signed of a pack.
 pub(crate) fn made(pack: &Pack) -> Result<[(&'static str, Vec<u8>); 3], Failure> {
-    Ok([(PACK_FILE, pack.to_bytes()), (REPORT_FILE, report::html(pack)?.into_bytes()), (PDF_FILE, report::pdf(pack)?)])
+    let [page, paper] = told(pack)?;
+    Ok([(PACK_FILE, pack.to_bytes()), page, paper])
+}
+
+/// What a person reads of it.
+pub(crate) fn told(pack: &Pack) -> Result<[(&'static str, Vec<u8>); 2], Failure> {
+    Ok([(REPORT_FILE, report::html(pack)?.into_bytes()), (PDF_FILE, report::pdf(pack)?)])
 }
 
 /// The bytes of one file of a pack.
@@ -95,15 +118,22 @@ impl Named {
             Some(first) if first.starts_with("agentgate evidence pack ") => return Err(Unreadable::Later { path }),
             Some(_) | None => return Err(Unreadable::Form { path }),
         }
+        let mut said = |start: &str| lines.next().and_then(|line| line.strip_prefix(start)).unwrap_or_default().to_owned();
+        let (by, at) = (said("by "), said("at "));
         let mut files = BTreeMap::new();
-        for line in lines.skip(2) {
+        for line in lines {
             // Whatever else stood there nobody would read.
             let (digest, name) = line.split_once(' ').unwrap_or(("", line));
             if digest.is_empty() || !is_name(name) || files.insert(name.to_owned(), digest.to_owned()).is_some() {
                 return Err(Unreadable::Named { path, name: name.to_owned() });
             }
         }
-        Ok(Self { note, bytes, files })
+        Ok(Self { note, bytes, by, at, files })
+    }
+
+    /// What was signed and is no file of a pack, whichever release made it.
+    pub fn foreign(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str).filter(|name| !SIGNED.contains(name))
     }
 
     /// Names of what lies in the directory beside what is signed.

@@ -16,6 +16,7 @@ enum Part {
 const PACK: Part = Part::Fields(&[
     ("form", Part::Value),
     ("version", Part::Value),
+    ("release", Part::Value),
     ("manifest", Part::Value),
     ("checkpoint", Part::Value),
     ("keys", Part::Value),
@@ -71,6 +72,9 @@ const LINE: Part = Part::Fields(&[
     ("approval", Part::Value),
     ("erased", Part::Value),
     ("sealed", Part::Value),
+    ("about", Part::Value),
+    ("arguments", Part::Value),
+    ("arguments_cut", Part::Value),
 ]);
 
 const RULE: Part =

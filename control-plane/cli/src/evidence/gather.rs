@@ -6,9 +6,10 @@ use super::files::{self, REPORT_FILE};
 use super::pack::{Pack, Packed, pii};
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
-use crate::moment::grouped;
+use crate::known;
+use crate::moment::{absolute, counted, grouped, span};
 use crate::output::Desk;
-use crate::span::Span;
+use crate::span::Moment;
 use agentgate_proto::v1;
 use agentgate_proto::v1::gather_evidence_response::What;
 use clap::Args;
@@ -24,12 +25,12 @@ pub struct Arguments {
     /// Who called
     #[arg(long, value_name = "SPIFFE_ID", group = "about")]
     principal: Option<String>,
-    /// From so long ago on
-    #[arg(long, value_name = "SPAN", value_parser = Span::parse, group = "about")]
-    since: Option<Span>,
-    /// Until so long ago
-    #[arg(long, value_name = "SPAN", value_parser = Span::parse, group = "about")]
-    until: Option<Span>,
+    /// From then on: `2d` (ago), `2026-10-01` (UTC), or `2026-10-01T10:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = Moment::past, allow_hyphen_values = true, group = "about")]
+    since: Option<Moment>,
+    /// Until before then
+    #[arg(long, value_name = "TIME", value_parser = Moment::past, allow_hyphen_values = true, group = "about")]
+    until: Option<Moment>,
     /// Take out what is personal: redact or tokenise; without it bodies are given as their tenant's are recorded
     #[arg(long, value_name = "HOW", value_parser = ["redact", "tokenise"], conflicts_with = "sealed")]
     pii: Option<String>,
@@ -46,45 +47,92 @@ pub struct Arguments {
 pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let out = arguments.out.as_path();
     files::is_free(out)?;
-    let ago = |span: &Option<Span>| span.as_ref().map_or(0, |span| desk.now.micros().saturating_sub(span.micros()).max(1));
+    // Zero asks for no time at all.
+    let at = |moment: Option<Moment>| moment.map_or(0, |moment| moment.resolve(desk.now).micros().max(1));
     let request = v1::GatherEvidenceRequest {
         session: arguments.session.clone().unwrap_or_default(),
         principal: arguments.principal.clone().unwrap_or_default(),
-        since_us: ago(&arguments.since),
-        until_us: ago(&arguments.until),
+        since_us: at(arguments.since),
+        until_us: at(arguments.until),
         pii: arguments.pii.as_deref().map_or(v1::Pii::Unspecified, pii).into(),
         sealed: arguments.sealed,
     };
     let client = &Client::connect(&arguments.connection).await?;
-    let pack = gather(client, request, desk).await?;
+    if let Some(principal) = &arguments.principal {
+        known::check_principal(principal, "agentgate evidence pack --principal", client).await?;
+    }
+    let (pack, unmatched) = gather(client, request, desk).await?;
     if pack.records.is_empty() {
-        return Err(nothing(arguments));
+        return Err(nothing(arguments, unmatched.as_ref()));
     }
     files::write(&pack, out, client).await?;
     let (records, at) = (pack.records.len(), out.display());
     let said = format!(
-        "Packed {} records into {at}; read {at}/{REPORT_FILE}, and check it with `agentgate verify {at} --key VERIFIER`\n",
-        grouped(u64::try_from(records).unwrap_or(u64::MAX))
+        "Packed {} into {at}; read {at}/{REPORT_FILE}, and check it with `agentgate verify {at} --key VERIFIER`\n",
+        counted(u64::try_from(records).unwrap_or(u64::MAX), "record")
     );
-    desk.answer(|_| said, || json!({ "out": at.to_string(), "records": records, "keys": pack.keys }))
+    let unmatched = unmatched.filter(|unmatched| unmatched.records > 0);
+    let more = unmatched.as_ref().map(|unmatched| format!("Not in it: {}\n", nobodys(unmatched))).unwrap_or_default();
+    desk.answer(
+        |_| said + &more,
+        || {
+            let unmatched = unmatched.as_ref().map_or(0, |unmatched| unmatched.records);
+            json!({ "out": at.to_string(), "records": records, "keys": pack.keys, "unmatched": unmatched })
+        },
+    )
+}
+
+/// What a name finds no more, though it may have stood there.
+fn nobodys(unmatched: &v1::Unmatched) -> String {
+    let v1::Unmatched { records, purges, last_purge_us } = unmatched;
+    let (records, are, they) = match records {
+        1 => ("1 record".to_owned(), "is", "it was"),
+        records => (format!("{} records", grouped(*records)), "are", "they were"),
+    };
+    let purges = match purges {
+        0 => String::new(),
+        1 => format!(" (a purge of {})", absolute(*last_purge_us)),
+        purges => format!(" ({} purges, the last of {})", grouped(*purges), absolute(*last_purge_us)),
+    };
+    format!("{records} of that time {are} erased, and nobody can say any longer whose {they}{purges}")
+}
+
+/// As it was given.
+fn told(moment: Moment) -> String {
+    match moment {
+        Moment::At(at) => absolute(at.micros()),
+        Moment::Before(ago) => format!("{} ago", span(ago.micros())),
+        Moment::After(ahead) => format!("in {}", span(ahead.micros())),
+    }
 }
 
 /// A pack of no record would hold, and show nothing.
-pub(super) fn nothing(arguments: &Arguments) -> Failure {
+pub(super) fn nothing(arguments: &Arguments, unmatched: Option<&v1::Unmatched>) -> Failure {
     let named = |noun: &str, name: &Option<String>| name.as_ref().map(|name| format!("of the {noun} `{name}`"));
-    let within = |word: &str, span: &Option<Span>| span.map(|span| format!("{word} {} ago", crate::moment::span(span.micros())));
+    let within = |word: &str, moment: Option<Moment>| moment.map(|moment| format!("{word} {}", told(moment)));
     let parts = [
         named("session", &arguments.session),
         named("principal", &arguments.principal),
-        within("from", &arguments.since),
-        within("until", &arguments.until),
+        within("from", arguments.since),
+        within("until", arguments.until),
     ];
     let about: Vec<String> = parts.into_iter().flatten().collect();
-    Failure::new(Exit::Refused, format!("nothing is on record {}: no pack was written", about.join(", ")))
-        .then("agentgate trace list shows the sessions and principals that there are")
+    if let Some(unmatched) = unmatched.filter(|unmatched| unmatched.records > 0) {
+        let said = format!("nothing that can be read is on record {}, but {}", about.join(", "), nobodys(unmatched));
+        return Failure::new(Exit::Refused, format!("{said}: no pack was written"))
+            .then("agentgate evidence pack --since TIME gives what is erased too, with the purge that erased it")
+            .then("so does --session with the 32 digits by which records name a session");
+    }
+    Failure::new(Exit::Refused, format!("nothing is on record {}: no pack was written", about.join(", "))).then(
+        "agentgate trace list shows the calls that there are; agentgate trace show SEQ the principal and the session of one",
+    )
 }
 
-async fn gather(client: &Client, request: v1::GatherEvidenceRequest, desk: &mut Desk<'_>) -> Result<Pack, Failure> {
+async fn gather(
+    client: &Client,
+    request: v1::GatherEvidenceRequest,
+    desk: &mut Desk<'_>,
+) -> Result<(Pack, Option<v1::Unmatched>), Failure> {
     let mut told = client.gather_evidence(request).await?;
     let mut pack = Pack::default();
     let unusable = |what: String| Failure::new(Exit::Unreachable, format!("the control plane gave no evidence: {what}"));
@@ -98,7 +146,7 @@ async fn gather(client: &Client, request: v1::GatherEvidenceRequest, desk: &mut 
             Some(What::End(end)) => {
                 desk.progress_over()?;
                 (pack.checkpoint, pack.manifest, pack.keys) = (end.checkpoint.to_vec(), end.manifest.to_vec(), end.keys);
-                return Ok(pack);
+                return Ok((pack, end.unmatched));
             }
             None => return Err(unusable("it is of a later release".into())),
         }

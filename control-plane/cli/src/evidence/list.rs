@@ -1,18 +1,19 @@
 //! `agentgate evidence list`: every pack of an archive, checked with public keys alone. It asks nobody.
 
-use super::archive::{PART, is_there};
-use super::files::{self, Named, PACK_FILE};
-use super::pack::Pack;
+use super::archive::{ArchiveError, PART, Whole, is_there};
+use super::files::{self, Named};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
-use crate::text::escape;
+use crate::text::{escape, wrapped};
 use crate::verify::{self, Question, Report};
 use agentgate_core::error::chain;
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs::FileType;
 use std::path::{Path, PathBuf};
+use unicode_width::UnicodeWidthStr as _;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -24,12 +25,19 @@ pub struct Arguments {
     key: Vec<String>,
 }
 
+/// Below a pack's state.
+const INDENT: &str = "       ";
+const GAP: &str = "  ";
+
+/// Sentences about what is not shown that a person is told; JSON has all.
+const SENTENCES_SHOWN: usize = 40;
+
 /// What lies in an archive under one name.
 #[derive(Debug)]
 pub(super) struct Archived {
     pub(super) name: String,
-    at: String,
-    by: String,
+    pub(super) at: String,
+    pub(super) by: String,
     pub(super) report: Report,
 }
 
@@ -42,12 +50,16 @@ pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Fail
     if spoiled == 0 {
         return Ok(());
     }
-    let said = format!("{spoiled} of {} in {} do not hold", all.len(), arguments.archive.display());
+    let hold = if spoiled == 1 { "does not hold" } else { "do not hold" };
+    let said = format!("{spoiled} of {} in {} {hold}", all.len(), arguments.archive.display());
     Err(Failure::new(Exit::Refused, said).then("keep it as it is; `agentgate verify` says more of each"))
 }
 
 pub(super) fn read(archive: &Path, question: &Question) -> Result<Vec<Archived>, Failure> {
-    let failed = |error| Failure::new(Exit::Local, format!("cannot read {}", archive.display())).because(error);
+    let failed = |error| {
+        let failure = Failure::new(Exit::Local, format!("cannot read {}", archive.display())).because(error);
+        failure.then("name the directory that `agentgate evidence archive` put packs into")
+    };
     let mut names = Vec::new();
     for found in std::fs::read_dir(archive).map_err(failed)? {
         let name = found.map_err(failed)?.file_name();
@@ -64,18 +76,73 @@ pub(super) fn render(all: &[Archived], screen: &Screen) -> String {
     if all.is_empty() {
         return "The archive holds no pack\n".into();
     }
-    all.iter().fold(String::new(), |mut text, archived| {
-        let state =
-            if archived.report.holds() { screen.paint(Palette::Good, "holds") } else { screen.paint(Palette::Bad, "wrong") };
-        text += &format!(
-            "{state}  {}  {} {}\n",
-            escape(&archived.name, screen.charset),
-            escape(&archived.at, screen.charset),
-            escape(&archived.by, screen.charset)
-        );
-        text.extend(archived.report.all_wrong().iter().map(|wrong| format!("       {}\n", escape(wrong, screen.charset))));
-        text
-    })
+    let spoiled = all.iter().filter(|archived| !archived.report.holds()).count();
+    let count = match all.len() {
+        1 => "1 pack".to_owned(),
+        packs => format!("{packs} packs"),
+    };
+    let state = if spoiled == 0 { "none of it wrong".to_owned() } else { format!("{spoiled} wrong") };
+    let text: String = all.iter().map(|archived| entry(archived, screen)).collect();
+    format!("{text}{count}, {state}\n{}", unshown(all, screen))
+}
+
+/// What nothing shows, each sentence once with the packs of which it is said.
+fn unshown(all: &[Archived], screen: &Screen) -> String {
+    let mut said: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for archived in all {
+        archived.report.folded_not_shown().into_iter().for_each(|not| said.entry(not).or_default().push(&archived.name));
+    }
+    if said.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", screen.paint(Palette::Waiting, "Not shown"));
+    for (not, names) in said.iter().take(SENTENCES_SHOWN) {
+        let line = if names.len() == all.len() { not.clone() } else { format!("{not}: {}", of(names)) };
+        for line in wrapped(&escape(&line, screen.charset), usize::from(screen.columns).saturating_sub(GAP.len())) {
+            text += &format!("{GAP}{line}\n");
+        }
+    }
+    if said.len() > SENTENCES_SHOWN {
+        text += &format!("{GAP}and {} more; --output json has all\n", said.len() - SENTENCES_SHOWN);
+    }
+    text
+}
+
+fn of(names: &[&str]) -> String {
+    match names {
+        [first] => format!("of {first}"),
+        [first, more @ ..] => format!("of {first} and {} more", more.len()),
+        [] => String::new(),
+    }
+}
+
+/// A pack by its whole name, which is what `open` and `verify` take; the rest below it where it does not fit beside it.
+fn entry(archived: &Archived, screen: &Screen) -> String {
+    let (palette, state) = if archived.report.holds() { (Palette::Good, "holds") } else { (Palette::Bad, "wrong") };
+    let escaped = |text: &str| escape(text, screen.charset);
+    let name = escaped(&archived.name);
+    let signed: Vec<String> =
+        [&archived.at, &archived.by].into_iter().filter(|text| !text.is_empty()).map(|text| escaped(text)).collect();
+    let signed = signed.join(" ");
+    let columns = usize::from(screen.columns);
+    let beside = INDENT.len() + name.width() + GAP.len() + signed.width() <= columns;
+    let mut text = format!("{}  {name}", screen.paint(palette, state));
+    if beside && !signed.is_empty() {
+        text += &format!("{GAP}{signed}");
+    }
+    text.push('\n');
+    let below = (!beside).then_some(signed).into_iter().chain(archived.report.all_wrong().iter().map(|wrong| escaped(wrong)));
+    for line in below.flat_map(|words| wrapped(&words, columns.saturating_sub(INDENT.len()))) {
+        text += &format!("{INDENT}{line}\n");
+    }
+    text
+}
+
+/// What `archive` asks of it. What another release made looks otherwise, which is not shown.
+fn taken(path: &Path) -> Result<(), ArchiveError> {
+    let whole = Whole::read(path)?;
+    whole.closed()?;
+    if whole.is_of_this_release() { whole.as_made() } else { Ok(()) }
 }
 
 /// Whether it is what an archive takes: in files of its own, and none of its bodies open.
@@ -89,10 +156,12 @@ fn kept(path: &Path, report: &mut Report) {
             report.wrong(format!("`{}` is a link, or no file", file.file_name().display()));
         }
     }
-    // What cannot be read is wrong already.
-    let pack = files::file(path, PACK_FILE).and_then(|bytes| Pack::read(&path.join(PACK_FILE), &bytes));
-    if let Some(open) = pack.ok().and_then(|(pack, _)| pack.open()) {
-        report.wrong(format!("the body of record {open} is open, and nothing erases it here"));
+    if let Err(why) = taken(path) {
+        let why = chain(&why);
+        // What was checked before may have said the same.
+        if !report.all_wrong().contains(&why) {
+            report.wrong(why);
+        }
     }
 }
 
@@ -119,7 +188,10 @@ impl Archived {
         Self { name, at, by, report }
     }
 
-    fn to_json(&self) -> Value {
-        json!({ "name": self.name, "at": self.at, "by": self.by, "holds": self.report.holds(), "wrong": self.report.all_wrong() })
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "name": self.name, "at": self.at, "by": self.by, "holds": self.report.holds(), "wrong": self.report.all_wrong(),
+            "not_shown": self.report.all_not_shown(),
+        })
     }
 }

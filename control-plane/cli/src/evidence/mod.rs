@@ -4,9 +4,11 @@ mod archive;
 pub(crate) mod files;
 mod form;
 mod gather;
+mod lasting;
 mod list;
 mod open;
 pub mod pack;
+mod policy;
 pub mod reading;
 pub mod report;
 #[cfg(test)]
@@ -31,8 +33,16 @@ pub enum Verb {
     List(list::Arguments),
     /// Write a sealed pack as an ordinary one; what was erased since is said to be erased
     Open(open::Arguments),
+    /// Write the policies of a pack as the folders that they were
+    Policy(policy::Arguments),
     /// Print the JSON Schema of `pack.json`
     Schema,
+}
+
+/// What `list` reads of an archive.
+#[cfg(test)]
+pub(crate) fn listed(archive: &std::path::Path, question: &crate::verify::Question) -> Result<usize, Failure> {
+    list::read(archive, question).map(|all| all.len())
 }
 
 pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -41,6 +51,7 @@ pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Archive(arguments) => archive::run(arguments, desk),
         Verb::List(arguments) => list::run(arguments, desk),
         Verb::Open(arguments) => crate::wait(open::run(arguments, desk)),
+        Verb::Policy(arguments) => policy::run(arguments, desk),
         // It is JSON in either form of an answer.
         Verb::Schema => desk.write(SCHEMA),
     }

@@ -2,7 +2,8 @@
 //! is said to be erased. It opens nothing that `agentgate verify` finds wrong: what comes out is signed again, and would be
 //! believed.
 
-use super::files::{self, Named, PACK_FILE, local};
+use super::archive::{Whole, untaken};
+use super::files::{self, NOTE_FILE, Named, local};
 use super::pack::{Body, Pack};
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
@@ -58,31 +59,38 @@ pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<()
     }
     files::write(&pack, out, &client).await?;
     let at = out.display();
-    let said = format!("Opened {opened} bodies into {at}; {erased} were erased\n");
+    let counted = |count: usize, one: &str, many: &str| if count == 1 { one.to_owned() } else { format!("{count} {many}") };
+    let bodies = counted(opened, "1 body", "bodies");
+    let gone = counted(erased, "1 was erased", "were erased");
+    let said = format!("Opened {bodies} into {at}; {gone}\n");
     desk.answer(|_| said, || json!({ "out": at.to_string(), "opened": opened, "erased": erased }))
 }
 
 /// The pack that lies there, sealed whole, where nothing in it is wrong.
 pub(super) fn judged(directory: &Path, keys: &[String]) -> Result<Pack, Failure> {
     let refused = |said: String| Failure::new(Exit::Refused, format!("{} was not opened: {said}", directory.display()));
-    let named = Named::read(directory).map_err(local)?;
-    let bytes = files::file(directory, PACK_FILE).map_err(local)?;
+    let bytes = Named::read(directory).map_err(local)?.bytes;
     let report = verify::judge(directory, &verify::question(keys)?, &[]).map_err(local)?;
     if let Some(wrong) = report.all_wrong().first() {
         return Err(refused(wrong.clone()).then("`agentgate verify` says all that is wrong with it; keep it as it is"));
     }
+    let untaken = |why| untaken(directory, "opened", why);
+    let whole = Whole::read(directory).map_err(untaken)?;
     // What was judged is what the note names, and so is this.
-    if named.files.get(PACK_FILE) != Some(&files::digest(&bytes)) {
-        return Err(refused(format!("`{PACK_FILE}` is not the file that was signed")));
+    if !whole.is_named_by(&bytes) {
+        return Err(refused(format!("`{NOTE_FILE}` was changed meanwhile")));
     }
-    let (pack, _) = Pack::read(&directory.join(PACK_FILE), &bytes).map_err(local)?;
-    if !pack.is_sealed() {
+    if !whole.pack.is_sealed() {
         return Err(refused("it holds no body that is sealed".into()).then("read it as it is"));
     }
-    match pack.open() {
-        None => Ok(pack),
-        Some(open) => Err(refused(format!("the body of record {open} is open, and others are sealed"))),
+    if let Some(open) = whole.pack.open() {
+        return Err(refused(format!("the body of record {open} is open, and others are sealed")));
     }
+    // What another release made looks otherwise, and nothing of that is in what comes out.
+    if whole.is_of_this_release() {
+        whole.as_made().map_err(untaken)?;
+    }
+    Ok(whole.pack)
 }
 
 /// What is asked at once, each with the place of its record.

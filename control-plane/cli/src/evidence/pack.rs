@@ -21,6 +21,18 @@ const FORM: &str = "agentgate evidence pack";
 const VERSION: u64 = 2;
 const VERSION_OPEN: u64 = 1;
 
+/// What this program is, as packs that it makes name it: what it makes of a pack for people to read, another one may make otherwise.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
+/// What another program calls itself has no more characters.
+const RELEASE_CHARS_MAX: usize = 64;
+
+/// Records in one pack: a control plane gathers 10,000 at once, and an earlier or later one not many more.
+pub(crate) const RECORDS_MAX: usize = 16_384;
+
+/// Policies in one pack: as many as a control plane gathers.
+pub(crate) const BUNDLES_MAX: usize = 64;
+
 /// All that was gathered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pack {
@@ -61,19 +73,18 @@ pub enum Body {
     Sealed(Vec<u8>),
 }
 
+/// What stands in a pack's file beside what was gathered, as whoever wrote it says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    pub reading: Value,
+    /// Which release wrote it; none where that one did not say it yet.
+    pub release: Option<String>,
+}
+
 /// How bodies are asked for. What is none of its names is unspecified.
 pub(crate) fn pii(name: &str) -> v1::Pii {
     let all = [v1::Pii::Off, v1::Pii::Redact, v1::Pii::Tokenise];
-    all.into_iter().find(|pii| word(*pii) == name).unwrap_or_default()
-}
-
-pub(crate) const fn word(pii: v1::Pii) -> &'static str {
-    match pii {
-        v1::Pii::Unspecified => "",
-        v1::Pii::Off => "off",
-        v1::Pii::Redact => "redact",
-        v1::Pii::Tokenise => "tokenise",
-    }
+    all.into_iter().find(|pii| pii.word() == name).unwrap_or_default()
 }
 
 // === impl Packed ===
@@ -154,7 +165,7 @@ impl Body {
             given if given.erased => Self::Erased,
             given if !given.sealed.is_empty() => Self::Sealed(given.sealed.to_vec()),
             v1::EvidenceBody { altered: Some(altered), plain, .. } => {
-                Self::Altered { plain: plain.to_vec(), pii: word(altered.pii()).into() }
+                Self::Altered { plain: plain.to_vec(), pii: altered.pii().word().into() }
             }
             given => Self::Open { salt: given.salt.to_vec(), plain: given.plain.to_vec() },
         }
@@ -175,6 +186,7 @@ impl Pack {
         json!({
             "form": FORM,
             "version": if self.is_plain() { VERSION_OPEN } else { VERSION },
+            "release": RELEASE,
             "manifest": String::from_utf8_lossy(&self.manifest),
             "checkpoint": String::from_utf8_lossy(&self.checkpoint),
             "keys": self.keys,
@@ -213,15 +225,21 @@ impl Pack {
         format!("{:#}\n", self.to_json()).into_bytes()
     }
 
-    /// The pack in these bytes, and the reading that stands beside it.
+    /// The pack in these bytes, and what stands beside it.
     ///
     /// # Errors
     /// Where it is none, or one of a later version, has a field more than the form, or has its records in another order.
-    pub fn read(path: &Path, bytes: &[u8]) -> Result<(Self, Value), Unreadable> {
-        let value = parse(path, bytes)?;
+    pub fn read(path: &Path, bytes: &[u8]) -> Result<(Self, Beside), Unreadable> {
+        let mut value = parse(path, bytes)?;
         let fields = Fields::of(path, &value, FORM, VERSION)?;
         form::is_kept(path, &value)?;
         let given = fields.objects("records")?;
+        let bundles = fields.objects("bundles")?;
+        for (what, found, max) in [("records", given.len(), RECORDS_MAX), ("bundles", bundles.len(), BUNDLES_MAX)] {
+            if found > max {
+                return Err(Unreadable::Many { path: path.into(), what, found, max });
+            }
+        }
         let records: Vec<Packed> = given.iter().map(|record| Packed::read(path, record)).collect::<Result<_, _>>()?;
         let mut before = BTreeSet::new();
         for (fields, packed) in given.iter().zip(&records) {
@@ -230,7 +248,6 @@ impl Pack {
                 return Err(fields.wrong("sequence", "in the order of the journal"));
             }
         }
-        let bundles = fields.objects("bundles")?;
         let bundle = |bundle: &Fields<'_>| Ok((bundle.hex("digest")?, bundle.bytes("content")?));
         let pack = Self {
             manifest: fields.text("manifest")?.as_bytes().to_vec(),
@@ -239,6 +256,14 @@ impl Pack {
             records,
             bundles: bundles.iter().map(bundle).collect::<Result<_, Unreadable>>()?,
         };
-        Ok((pack, value.get("reading").cloned().unwrap_or_default()))
+        let release = if fields.has("release") { Some(release(&fields)?) } else { None };
+        Ok((pack, Beside { reading: value.get_mut("reading").map(Value::take).unwrap_or_default(), release }))
     }
+}
+
+fn release(fields: &Fields<'_>) -> Result<String, Unreadable> {
+    let release = fields.text("release")?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'+');
+    let is_one = (1..=RELEASE_CHARS_MAX).contains(&release.len()) && release.bytes().all(plain);
+    if is_one { Ok(release.to_owned()) } else { Err(fields.wrong("release", "the name of a release")) }
 }

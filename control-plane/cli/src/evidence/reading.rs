@@ -2,13 +2,18 @@
 //! and what is out of the ordinary. It follows from the pack alone, so that a verifier comes to the same.
 
 use super::pack::{Body, Pack, Packed};
-use crate::text::hex;
+use crate::extent;
+use crate::screen::Charset;
+use crate::text::{hex, shorten};
+use crate::trace::arguments::{self, Brief};
 use agentgate_core::digest::Digest;
 use agentgate_core::time::Time;
+use agentgate_proto::order::target_from_wire;
 use agentgate_proto::v1;
+use agentgate_proto::v1::approval_record::What as Step;
 use agentgate_proto::v1::record::What;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// So many calls of one subject within so long are rapid fire.
 pub(super) const RAPID_CALLS: usize = 20;
@@ -16,6 +21,19 @@ pub(super) const RAPID_US: u64 = 10_000_000;
 
 /// A tool that a subject called once, of so many calls or more, is unusual for it.
 pub(super) const USUAL_CALLS: usize = 20;
+
+/// Of a call's arguments so many lines are in the reading, each value in so many columns: a screenful. The body has all of them.
+pub(super) const ARGUMENT_LINES_MAX: usize = 40;
+pub(super) const ARGUMENT_COLUMNS_MAX: usize = 400;
+
+/// What is seen of a call's arguments on one line.
+const PREVIEW_COLUMNS: usize = 120;
+
+/// What an order is about, in its cell.
+const CELL_BYTES_MAX: usize = 80;
+
+/// Sessions of a purge that one line names.
+const PURGED_NAMED: usize = 4;
 
 /// One line of the timeline.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,14 +48,30 @@ pub struct Line {
     pub target: String,
     /// allow, pending or deny of a decision; of others what happened.
     pub said: String,
+    /// Of an outcome or of a step of an approval: the record of the call that it is of, and of the one that spent it.
+    pub of: Vec<Of>,
     pub rule: String,
     pub reason: String,
     pub scope: String,
     pub approval: String,
+    /// Of an order: what it is about, in words.
+    pub about: String,
+    /// Of a call: what it was called with, escaped.
+    pub(crate) arguments: Brief,
     pub voided: bool,
     pub erased: bool,
     /// What it was about is in a body that only the control plane opens.
     pub sealed: bool,
+}
+
+/// A call that another record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Of {
+    /// What stands before its number.
+    pub word: &'static str,
+    pub sequence: u64,
+    /// It is in the pack too.
+    pub is_here: bool,
 }
 
 /// A rule and how often it decided what.
@@ -87,7 +121,8 @@ pub struct Reading {
 impl Reading {
     #[must_use]
     pub fn of(pack: &Pack) -> Self {
-        let lines: Vec<Line> = pack.records.iter().map(Line::of).collect();
+        let mut lines: Vec<Line> = pack.records.iter().map(Line::of).collect();
+        refer(pack, &mut lines);
         let mut rules: BTreeMap<String, RuleCount> = BTreeMap::new();
         let count = |is: fn(&Line) -> bool| lines.iter().filter(|line| is(line)).count();
         let mut reading = Self { erased: count(|line| line.erased), sealed: count(|line| line.sealed), ..Self::default() };
@@ -115,20 +150,25 @@ impl Reading {
 
     #[must_use]
     pub fn to_json(&self) -> Value {
-        // Where nothing is sealed nothing is said of it, so that an earlier program comes to the same reading.
-        let sealed = |mut value: Value, sealed: Option<Value>| {
-            if let (Some(object), Some(sealed)) = (value.as_object_mut(), sealed) {
-                object.insert("sealed".into(), sealed);
+        // Where there is nothing to say nothing is said.
+        let with = |mut value: Value, name: &str, more: Option<Value>| {
+            if let (Some(object), Some(more)) = (value.as_object_mut(), more) {
+                object.insert(name.into(), more);
             }
             value
         };
+        let sealed = |value: Value, sealed: Option<Value>| with(value, "sealed", sealed);
         let line = |line: &Line| {
             let said = json!({
                 "sequence": line.sequence, "at": line.at, "kind": line.kind, "principal": line.principal, "server": line.server,
-                "target": line.target, "said": line.said, "rule": line.rule, "reason": line.reason, "scope": line.scope,
+                "target": line.target, "said": line.happened(), "rule": line.rule, "reason": line.reason, "scope": line.scope,
                 "approval": line.approval, "erased": line.erased,
             });
-            sealed(said, line.sealed.then_some(Value::Bool(true)))
+            let said = sealed(said, line.sealed.then_some(Value::Bool(true)));
+            let said = with(said, "about", (!line.about.is_empty()).then(|| json!(line.about)));
+            let Brief { lines, cut } = &line.arguments;
+            let said = with(said, "arguments", (!lines.is_empty()).then(|| json!(lines)));
+            with(said, "arguments_cut", cut.then_some(Value::Bool(true)))
         };
         let rule =
             |rule: &RuleCount| json!({ "rule": rule.rule, "allow": rule.allow, "pending": rule.pending, "deny": rule.deny });
@@ -150,6 +190,45 @@ impl Reading {
             "writes": self.writes.iter().map(written).collect::<Vec<_>>(),
             "anomalies": self.anomalies.iter().map(anomaly).collect::<Vec<_>>(),
         })
+    }
+}
+
+/// Says of each step of an approval which call asked for it, or spent it. The records name both by numbers that are nobody's
+/// name, so that this is said of what is erased or sealed as well.
+fn refer(pack: &Pack, lines: &mut [Line]) {
+    let mut calls: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
+    let mut asked: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for packed in &pack.records {
+        match packed.what() {
+            Some((_, What::Decision(decision))) => {
+                calls.insert(decision.call_id.to_vec(), packed.entry.sequence);
+                if decision.approval_use() == v1::ApprovalUse::Requested && !decision.approval.is_empty() {
+                    asked.entry(decision.approval.to_vec()).or_insert_with(|| decision.call_id.to_vec());
+                }
+            }
+            Some((_, What::Approval(v1::ApprovalRecord { approval, what: Some(Step::Requested(by)), .. })))
+                if !by.call_id.is_empty() =>
+            {
+                asked.insert(approval.to_vec(), by.call_id.to_vec());
+            }
+            Some(_) | None => {}
+        }
+    }
+    let here: BTreeSet<u64> = pack.records.iter().map(|packed| packed.entry.sequence).collect();
+    for (line, packed) in lines.iter_mut().zip(&pack.records) {
+        if let Some((_, What::Approval(step))) = packed.what() {
+            let found = |call: Option<&[u8]>| call.and_then(|call| calls.get(call)).copied();
+            let by = match &step.what {
+                Some(Step::Spent(spent)) => found(Some(&spent.call_id)),
+                Some(Step::Requested(_) | Step::Granted(_) | Step::Denied(_)) | None => None,
+            };
+            let of = found(asked.get(step.approval.as_ref()).map(Vec::as_slice));
+            let said = [("by", by), ("of", of)].into_iter();
+            line.of = said.filter_map(|(word, call)| Some(Of { word, sequence: call?, is_here: true })).collect();
+        }
+        for of in &mut line.of {
+            of.is_here = here.contains(&of.sequence);
+        }
     }
 }
 
@@ -189,13 +268,16 @@ fn anomalies(lines: &[Line]) -> Vec<Anomaly> {
             let said = format!("{subject} called {RAPID_CALLS} times within {} s", RAPID_US / 1_000_000);
             found.push(Anomaly { kind: "rapid_fire", said, sequences: vec![first.sequence, last.sequence] });
         }
-        let mut tools: BTreeMap<(&str, &str), Vec<u64>> = BTreeMap::new();
+        let mut tools: BTreeMap<(&str, &str), Vec<&Line>> = BTreeMap::new();
         for call in calls.iter().filter(|call| !call.target.is_empty()) {
-            tools.entry((&call.server, &call.target)).or_default().push(call.sequence);
+            tools.entry((&call.server, &call.target)).or_default().push(call);
         }
-        for ((server, tool), sequences) in tools.into_iter().filter(|(_, once)| calls.len() >= USUAL_CALLS && once.len() == 1) {
-            let said = format!("{subject} called {server} {tool} once in {} calls", calls.len());
-            found.push(Anomaly { kind: "unusual_tool", said, sequences });
+        for ((server, tool), once) in tools {
+            if let ([call], true) = (once.as_slice(), calls.len() >= USUAL_CALLS) {
+                let became = call.became();
+                let said = format!("{subject} called {server} {tool} once in {} calls, and it {became}", calls.len());
+                found.push(Anomaly { kind: "unusual_tool", said, sequences: vec![call.sequence] });
+            }
         }
     }
     for line in lines.iter().filter(|line| line.voided) {
@@ -238,17 +320,12 @@ impl Sequels {
 
     fn step(&mut self, packed: &Packed, step: &v1::ApprovalRecord) {
         match &step.what {
-            Some(v1::approval_record::What::Granted(_)) => {
+            Some(Step::Granted(_)) => {
                 let words = packed.opened::<v1::ApprovalBody>();
                 let by = words.map_or_else(|| "somebody, whose name was erased".to_owned(), |words| words.by);
                 self.agreed.entry(hex(&step.approval)).or_default().push(by);
             }
-            Some(
-                v1::approval_record::What::Requested(_)
-                | v1::approval_record::What::Denied(_)
-                | v1::approval_record::What::Spent(_),
-            )
-            | None => {}
+            Some(Step::Requested(_) | Step::Denied(_) | Step::Spent(_)) | None => {}
         }
     }
 }
@@ -272,6 +349,59 @@ impl Line {
         !self.erased && !self.sealed
     }
 
+    /// What happened, and to which call, in one line.
+    #[must_use]
+    pub fn happened(&self) -> String {
+        let of = self.of.iter().map(|of| format!(", {} #{}", of.word, of.sequence));
+        self.said.clone() + &of.collect::<String>()
+    }
+
+    /// The rule that decided and the reason that it gave, told apart.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let parts = [self.rule.as_str(), self.reason.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+    }
+
+    /// The call, or what an order is about.
+    #[must_use]
+    pub fn named(&self) -> String {
+        if self.about.is_empty() { format!("{} {}", self.server, self.target).trim().to_owned() } else { self.about.clone() }
+    }
+
+    /// Whether what an order is about has no room in a cell, and stands below its row.
+    #[must_use]
+    pub fn is_wordy(&self) -> bool {
+        self.about.len() > CELL_BYTES_MAX
+    }
+
+    #[must_use]
+    pub fn arguments_in_lines(&self) -> String {
+        self.arguments.lines.join("\n")
+    }
+
+    /// The arguments in one line.
+    #[must_use]
+    pub fn arguments_in_line(&self) -> String {
+        let lines: Vec<&str> = self.arguments.lines.iter().map(|line| line.trim_start()).collect();
+        lines.join(" ")
+    }
+
+    /// What of them is seen before anybody opens them.
+    #[must_use]
+    pub fn preview(&self) -> String {
+        shorten(&self.arguments_in_line(), PREVIEW_COLUMNS, Charset::Unicode)
+    }
+
+    /// Of a call: what its verdict did to it.
+    fn became(&self) -> &'static str {
+        match self.said.as_str() {
+            "allow" => "was let through",
+            "pending" => "was put before a person",
+            _ => "was refused",
+        }
+    }
+
     /// Why it does not.
     #[must_use]
     pub fn untold(&self) -> &'static str {
@@ -291,8 +421,9 @@ impl Line {
             What::Decision(decision) => line.decision(&decision, packed.opened().unwrap_or_default()),
             What::Outcome(outcome) => {
                 let detail = packed.opened::<v1::OutcomeBody>().unwrap_or_default().detail;
-                let said = format!("{}, of #{}", outcome_word(outcome.kind()), outcome.decision);
-                Self { kind: "outcome", said, reason: detail, ..line }
+                let said = outcome_word(outcome.kind()).to_owned();
+                let of = vec![Of { word: "of", sequence: outcome.decision, is_here: false }];
+                Self { kind: "outcome", said, of, reason: detail, ..line }
             }
             What::Approval(step) => line.approval(&step, packed.opened().unwrap_or_default()),
             What::Policy(policy) => Self { kind: "policy", said: "in force".into(), rule: hex(&policy.digest), ..line },
@@ -304,28 +435,45 @@ impl Line {
             What::Kill(kill) => {
                 let words = packed.opened::<v1::KillBody>().unwrap_or_default();
                 let said = if kill.resumed { "resumed" } else { "killed" }.to_owned();
-                Self { kind: "kill", principal: words.by, said, reason: words.reason, ..line }
+                let about = if line.is_told() { killed(words.target.as_ref()) } else { String::new() };
+                Self { kind: "kill", principal: words.by, said, about, reason: words.reason, ..line }
             }
             What::Hold(hold) => {
                 let words = packed.opened::<v1::HoldBody>().unwrap_or_default();
                 let said = if hold.lifts == 0 { "held".to_owned() } else { format!("the hold #{} was lifted", hold.lifts) };
-                Self { kind: "hold", principal: words.by, said, reason: words.reason, ..line }
+                let is_said = line.is_told() && packed.body != Body::None;
+                let about = if is_said { extent::told(words.extent.as_ref()) } else { String::new() };
+                Self { kind: "hold", principal: words.by, said, about, reason: words.reason, ..line }
             }
             What::Purge(purge) => {
                 let words = packed.opened::<v1::PurgeBody>().unwrap_or_default();
                 let why = if purge.cause() == v1::PurgeCause::Retention { "as old as they may get" } else { "by order" };
-                let said = format!("{} sessions were erased, {why}", purge.sessions.len());
-                Self { kind: "purge", principal: words.by, said, reason: words.reason, ..line }
+                let said = match (purge.sessions.len(), purge.streams.len()) {
+                    (0, 0) => format!("the key of a tenant's tokens was erased, {why}"),
+                    (0, 1) => format!("what led to 1 subject of whom nothing is kept was erased, {why}"),
+                    (1, _) if !purge.tokens.is_empty() => {
+                        format!("1 session and the key of its tenant's tokens were erased, {why}")
+                    }
+                    (sessions, _) if sessions > 0 && !purge.tokens.is_empty() => {
+                        format!("{sessions} sessions and the key of their tenant's tokens were erased, {why}")
+                    }
+                    (0, subjects) => format!("what led to {subjects} subjects of whom nothing is kept was erased, {why}"),
+                    (1, _) => format!("1 session was erased, {why}"),
+                    (sessions, _) => format!("{sessions} sessions were erased, {why}"),
+                };
+                Self { kind: "purge", principal: words.by, said, about: purged(&purge), reason: words.reason, ..line }
             }
-            What::Mode(_) => {
+            What::Mode(mode) => {
                 let words = packed.opened::<v1::ModeBody>().unwrap_or_default();
                 let said = "a mode was ordered".to_owned();
+                let about = if line.is_told() { ordered(mode.mode(), &words) } else { String::new() };
                 Self {
                     kind: "mode",
                     principal: words.by,
                     server: words.server,
                     target: words.tool,
                     said,
+                    about,
                     reason: words.reason,
                     ..line
                 }
@@ -340,11 +488,14 @@ impl Line {
             v1::Verdict::Deny | v1::Verdict::Unspecified => "deny",
         };
         let target = if body.target.is_empty() { body.method } else { body.target };
+        let ask = body.ask.unwrap_or_default();
+        let arguments = arguments::brief(&ask, ARGUMENT_LINES_MAX, ARGUMENT_COLUMNS_MAX);
         Self {
             kind: "decision",
             principal: body.principal,
-            server: body.ask.unwrap_or_default().server,
+            server: ask.server,
             target,
+            arguments,
             said: said.into(),
             rule: body.rule,
             reason: body.reason,
@@ -356,7 +507,6 @@ impl Line {
     }
 
     fn approval(self, step: &v1::ApprovalRecord, body: v1::ApprovalBody) -> Self {
-        use v1::approval_record::What as Step;
         let said = match &step.what {
             Some(Step::Requested(_)) => "asked for",
             Some(Step::Granted(_)) => "granted",
@@ -365,8 +515,43 @@ impl Line {
             None => "unknown",
         };
         let approval = Digest::try_from(step.approval.as_ref()).map(|id| id.to_string()).unwrap_or_default();
-        Self { kind: "approval", principal: body.by, said: said.into(), reason: body.reason, approval, ..self }
+        // Nobody spends one: a call does, and its id is no name of anybody.
+        let principal = if matches!(step.what, Some(Step::Spent(_))) { String::new() } else { body.by };
+        Self { kind: "approval", principal, said: said.into(), reason: body.reason, approval, ..self }
     }
+}
+
+fn killed(target: Option<&v1::KillTarget>) -> String {
+    match target_from_wire(target) {
+        Ok(target) => target.to_string(),
+        Err(unnamed) => format!("something that this program does not know: {unnamed}"),
+    }
+}
+
+fn ordered(mode: v1::Mode, words: &v1::ModeBody) -> String {
+    let mode = match mode {
+        v1::Mode::Enforce => "enforce",
+        v1::Mode::Observe => "observe",
+        v1::Mode::Unspecified => "as its configuration says",
+    };
+    let (server, tool) = (words.server.as_str(), words.tool.as_str());
+    let of =
+        if tool.is_empty() { format!("the server `{server}`") } else { format!("the tool `{tool}` of the server `{server}`") };
+    format!("{mode}: {of}")
+}
+
+/// Random ids and a time: they name nobody.
+fn purged(purge: &v1::PurgeRecord) -> String {
+    let named: Vec<String> = purge.sessions.iter().take(PURGED_NAMED).map(|session| hex(session)).collect();
+    let more = match purge.sessions.len().saturating_sub(PURGED_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let calls = match (purge.since_us, purge.until_us) {
+        (0, 0) => String::new(),
+        (since, until) => format!(", of {} to {}", Time::from_micros(since), Time::from_micros(until)),
+    };
+    format!("{}{more}{calls}", named.join(", "))
 }
 
 fn outcome_word(kind: v1::OutcomeKind) -> &'static str {

@@ -23,7 +23,17 @@ const FOREWORD: &str =
 const ORDINARY: &str =
     "Nothing that this report looks for: rapid fire, a tool that is unusual for its subject, a refusal after a grant.";
 const NO_WRITES: &str = "No call that is known to write was let through.";
-const AFTERWORD: &str = "Nothing here shows that the facts were so, or that nobody else was given another log: docs/evidence.md says what a check shows.";
+const AFTERWORD: &str = "Nothing here shows that the facts were so: a gate reported them, and a tool's own logs may say otherwise. \
+    Nothing here shows that nobody else was given another log: only witnesses whom many people ask can show that. \
+    Nothing here shows that this is all that there was to give: the control plane says so, and signed it.";
+
+/// Below the policies, where their text is in the pack.
+const POLICY_TEXT: &str = "agentgate evidence policy PACK --out DIR writes the files of each policy whose text is in pack.json.";
+
+const CUT: &str = "Cut here: the whole is in the body of the record, in pack.json.";
+
+/// So many characters of a root are not those of another pack's.
+const ROOT_CHARS: usize = 12;
 
 /// What both say beside the reading.
 #[derive(Debug)]
@@ -33,6 +43,8 @@ struct Cover {
     manifest: String,
     checkpoint: String,
     policies: Vec<Policy>,
+    /// Which pack it is, for a page that lies alone: the beginning of the checkpoint's root, and what was asked for.
+    pack: String,
 }
 
 /// A policy that decided calls of the pack.
@@ -51,10 +63,13 @@ struct Page<'a> {
     chart: &'a Chart,
     cards: Vec<(usize, &'static str, &'static str)>,
     unread: Option<String>,
+    is_read: bool,
+    policy_text: Option<&'static str>,
     foreword: &'static str,
     ordinary: &'static str,
     no_writes: &'static str,
     afterword: &'static str,
+    cut: &'static str,
 }
 
 /// # Errors
@@ -66,10 +81,13 @@ pub fn html(pack: &Pack) -> Result<String, Failure> {
         chart: &Chart::of(&reading),
         cards: cards(&reading),
         unread: unread(&reading),
+        is_read: is_read(&reading),
+        policy_text: cover.policy_text(),
         foreword: FOREWORD,
         ordinary: ORDINARY,
         no_writes: NO_WRITES,
         afterword: AFTERWORD,
+        cut: CUT,
         reading: &reading,
     };
     page.render().map_err(|error| Failure::new(Exit::Local, chain(&error)))
@@ -90,6 +108,12 @@ pub(super) fn texts(pack: &Pack) -> Vec<Vec<String>> {
     paper.texts().into_iter().map(|page| page.into_iter().map(str::to_owned).collect()).collect()
 }
 
+/// What stands under each page of it.
+#[cfg(test)]
+pub(super) fn foot(pack: &Pack) -> String {
+    print::foot(&Cover::of(pack))
+}
+
 /// Counts that are seen first: each with its name, and the verdict that it is of.
 fn cards(reading: &Reading) -> Vec<(usize, &'static str, &'static str)> {
     let mut cards = vec![
@@ -108,13 +132,30 @@ fn cards(reading: &Reading) -> Vec<(usize, &'static str, &'static str)> {
 
 /// Nobody is to take what cannot be read for something that did not happen.
 fn unread(reading: &Reading) -> Option<String> {
-    let count = reading.lines.iter().filter(|line| line.kind == "decision" && !line.is_told()).count();
-    (count > 0).then(|| format!("{count} calls could not be looked at: their bodies are erased or sealed."))
+    match untold(reading) {
+        0 => None,
+        1 => Some("1 call could not be looked at: its body is erased or sealed.".into()),
+        count => Some(format!("{count} calls could not be looked at: their bodies are erased or sealed.")),
+    }
+}
+
+/// Whether there is anything that can be looked at: where nothing was, that nothing was found says nothing.
+fn is_read(reading: &Reading) -> bool {
+    untold(reading) == 0 || untold(reading) < reading.calls()
+}
+
+fn untold(reading: &Reading) -> usize {
+    reading.lines.iter().filter(|line| line.kind == "decision" && !line.is_told()).count()
 }
 
 /// What hides or deceives is shown as an escape, on the page as on a terminal.
 fn shown(text: &str) -> String {
     escape(text, Charset::Unicode)
+}
+
+/// The same of each line.
+fn block(text: &str) -> String {
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
 }
 
 #[expect(unreachable_pub, reason = "generated")]
@@ -126,25 +167,44 @@ mod filters {
     pub(super) fn shown(text: impl std::fmt::Display, _: &dyn askama::Values) -> askama::Result<String> {
         Ok(super::shown(&text.to_string()))
     }
+
+    /// See [`super::block`].
+    #[askama::filter_fn]
+    pub(super) fn block(text: impl std::fmt::Display, _: &dyn askama::Values) -> askama::Result<String> {
+        Ok(super::block(&text.to_string()))
+    }
 }
 
 // === impl Cover ===
 
 impl Cover {
-    fn of(pack: &Pack) -> Self {
+    /// How their text is read, where there is one.
+    fn policy_text(&self) -> Option<&'static str> {
+        self.policies.iter().any(|policy| policy.packed).then_some(POLICY_TEXT)
+    }
+
+    fn of(records: &Pack) -> Self {
         let text = |note: &[u8]| String::from_utf8_lossy(note).split("\n\n").next().unwrap_or_default().to_owned();
-        let (manifest, checkpoint) = (text(&pack.manifest), text(&pack.checkpoint));
+        let (manifest, checkpoint) = (text(&records.manifest), text(&records.checkpoint));
         let of = |name: &str| {
             let mut values = manifest.lines().filter_map(|line| line.split_once(' '));
             values.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned()).unwrap_or_default()
         };
         let mut lines = asked(&of("scope"));
+        let root: String = checkpoint.lines().nth(2).unwrap_or_default().chars().take(ROOT_CHARS).collect();
+        let named: Vec<String> = lines.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let named = if named.is_empty() { "all that there is".to_owned() } else { named.join(", ") };
+        let pack = format!("root {root}…, {named}");
         lines.push(("gathered by", of("by")));
         lines.push(("gathered at", of("at")));
         lines.push(("log", checkpoint.lines().next().unwrap_or_default().to_owned()));
         lines.push(("records in the log", of("size")));
-        lines.push(("records in this pack", pack.records.len().to_string()));
-        Self { lines, policies: Policy::all(pack), manifest, checkpoint }
+        lines.push(("records in this pack", records.records.len().to_string()));
+        let unmatched = of("unmatched");
+        if !unmatched.is_empty() {
+            lines.push(("erased, so nobody's", unmatched));
+        }
+        Self { lines, policies: Policy::all(records), manifest, checkpoint, pack }
     }
 }
 

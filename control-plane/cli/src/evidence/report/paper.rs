@@ -35,6 +35,10 @@ const CELL_GAP: f32 = 6.0;
 /// Lines that one cell takes; who wants more reads `pack.json`.
 const CELL_LINES_MAX: usize = 12;
 
+/// Lines below a row, and the letters of them, as a part of the row's.
+const BELOW_LINES_MAX: usize = 5;
+const BELOW_SIZE: f32 = 0.93;
+
 /// A line may end behind these.
 const BREAKS: &str = " /-:,;|";
 
@@ -93,6 +97,13 @@ pub(super) struct Cell {
     pub(super) ink: Ink,
 }
 
+/// A row of a table, and what stands below it over the whole width; empty: nothing does.
+#[derive(Clone, Debug)]
+pub(super) struct Row {
+    pub(super) cells: Vec<Cell>,
+    pub(super) below: String,
+}
+
 /// Something on a page, from its top left.
 enum Mark {
     Text { x: f32, base: f32, style: Style, text: String },
@@ -115,12 +126,22 @@ pub(super) struct Paper {
     y: f32,
     /// A letter was met that the font has not.
     boxed: bool,
+    /// Where on the page a heading or titles begin that nothing follows yet: how many marks stand above, and how far it was written.
+    title: Option<(usize, f32)>,
 }
 
 // === impl Mark ===
 
-#[cfg(test)]
 impl Mark {
+    /// So much further down.
+    fn moved(self, by: f32) -> Self {
+        match self {
+            Self::Text { x, base, style, text } => Self::Text { x, base: base + by, style, text },
+            Self::Box { x, y, width, height, ink } => Self::Box { x, y: y + by, width, height, ink },
+        }
+    }
+
+    #[cfg(test)]
     fn text(&self) -> Option<&str> {
         match self {
             Self::Text { text, .. } => Some(text.as_str()),
@@ -205,7 +226,7 @@ impl Cell {
 impl Paper {
     pub(super) fn new() -> Result<Self, PaperError> {
         let (regular, bold) = (Face::open(REGULAR)?, Face::open(BOLD)?);
-        Ok(Self { regular, bold, pages: vec![Vec::new()], y: MARGIN, boxed: false })
+        Ok(Self { regular, bold, pages: vec![Vec::new()], y: MARGIN, boxed: false, title: None })
     }
 
     /// All that stands on each page.
@@ -219,12 +240,28 @@ impl Paper {
         self.boxed
     }
 
-    /// A new page, unless there is so much room on this one.
-    pub(super) fn need(&mut self, height: f32) {
-        if self.y + height > PAGE_HEIGHT - MARGIN - FOOT && self.y > MARGIN {
-            self.pages.push(Vec::new());
-            self.y = MARGIN;
+    /// A new page, unless there is so much room on this one. A heading and titles that would be left alone go with what they are of.
+    /// Whether it is a new page without them.
+    pub(super) fn need(&mut self, height: f32) -> bool {
+        let title = self.title.take();
+        if self.y + height <= PAGE_HEIGHT - MARGIN - FOOT || self.y <= MARGIN {
+            return false;
         }
+        let (marks, top) = title.unwrap_or((usize::MAX, self.y));
+        // What stands at the top of a page has no more room on another one.
+        if marks == 0 {
+            return false;
+        }
+        let last = self.pages.last_mut();
+        let along = last.map(|page| page.split_off(marks.min(page.len()))).unwrap_or_default();
+        self.pages.push(along.into_iter().map(|mark| mark.moved(MARGIN - top)).collect());
+        self.y += MARGIN - top;
+        title.is_none()
+    }
+
+    /// How many marks the page has, and how far it is written.
+    fn here(&self) -> (usize, f32) {
+        (self.pages.last().map_or(0, Vec::len), self.y)
     }
 
     pub(super) fn space(&mut self, height: f32) {
@@ -234,10 +271,12 @@ impl Paper {
     /// A heading, with something of what follows on the same page.
     pub(super) fn heading(&mut self, text: &str) {
         self.need(90.0);
+        let title = self.here();
         self.space(16.0);
         self.paragraph(text, Style { size: 13.0, weight: Weight::Bold, ink: Ink::Text });
         self.fill(0.0, 1.0, WIDTH, 0.7, Ink::Line);
         self.space(7.0);
+        self.title = Some(title);
     }
 
     /// Text over the whole width, in as many lines as it takes.
@@ -269,25 +308,40 @@ impl Paper {
 
     /// A table, with its titles on each page that it is on.
     pub(super) fn table(&mut self, columns: &[Column], size: f32, rows: impl Iterator<Item = Vec<Cell>>) {
+        self.table_with(columns, size, rows.map(|cells| Row { cells, below: String::new() }));
+    }
+
+    /// As `table`, with something below each row that has it. A row and what is below it stand on one page.
+    pub(super) fn table_with(&mut self, columns: &[Column], size: f32, rows: impl Iterator<Item = Row>) {
         let style = Style { size, weight: Weight::Regular, ink: Ink::Text };
         self.titles(columns, style);
-        for row in rows {
+        let (indent, small) = (
+            columns.first().map_or(0.0, |column| column.part * WIDTH),
+            Style { ink: Ink::Soft, size: size * BELOW_SIZE, ..style },
+        );
+        for Row { cells: row, below } in rows {
+            let below = self.wrapped(&shown(&below), small, WIDTH - indent, BELOW_LINES_MAX);
             let fitted: Vec<(Vec<String>, Ink)> = columns
                 .iter()
                 .zip(row)
                 .map(|(column, cell)| (self.wrapped(&shown(&cell.text), style, column.width(), CELL_LINES_MAX), cell.ink))
                 .collect();
             let lines = fitted.iter().map(|(lines, _)| lines.len()).max().unwrap_or(1).max(1);
-            let height = lines as f32 * size * LEADING + 4.0;
-            let pages = self.pages.len();
-            self.need(height);
-            if self.pages.len() > pages {
+            let below_height = below.len() as f32 * small.size * LEADING;
+            let height = lines as f32 * size * LEADING + 4.0 + below_height;
+            if self.need(height) {
                 self.titles(columns, style);
+                self.title = None;
             }
             let mut x = 0.0;
             for (column, (lines, ink)) in columns.iter().zip(fitted) {
                 self.cell(x, column, lines, Style { ink, ..style });
                 x += column.part * WIDTH;
+            }
+            let mut base = self.y + lines as f32 * size * LEADING + small.size * 1.1;
+            for line in below {
+                self.write(indent, base, line, small);
+                base += small.size * LEADING;
             }
             self.space(height);
             self.fill(0.0, -1.0, WIDTH, 0.4, Ink::Line);
@@ -307,7 +361,8 @@ impl Paper {
             let number = format!("{number} of {all}");
             let base = PAGE_HEIGHT - MARGIN + 4.0;
             let at = PAGE_WIDTH - MARGIN - self.label_width(&number, style);
-            for (x, text) in [(MARGIN, foot.to_owned()), (at, number)] {
+            let foot = self.wrapped(&shown(foot), style, at - MARGIN - CELL_GAP, 1).concat();
+            for (x, text) in [(MARGIN, foot), (at, number)] {
                 self.draw(&Mark::Text { x, base, style, text }, &mut surface);
             }
             surface.finish();
@@ -321,7 +376,13 @@ impl Paper {
             return;
         }
         let style = Style { weight: Weight::Bold, ink: Ink::Soft, ..style };
+        let (title, pages) = (self.title, self.pages.len());
         self.need(style.size * LEADING * 4.0);
+        let title = match title {
+            Some(title) if self.pages.len() == pages => title,
+            Some(_) => (0, MARGIN),
+            None => self.here(),
+        };
         let mut x = 0.0;
         for column in columns {
             self.cell(x, column, vec![column.title.to_owned()], style);
@@ -329,6 +390,7 @@ impl Paper {
         }
         self.space(style.size * LEADING + 4.0);
         self.fill(0.0, -1.0, WIDTH, 0.7, Ink::Line);
+        self.title = Some(title);
     }
 
     fn cell(&mut self, x: f32, column: &Column, lines: Vec<String>, style: Style) {

@@ -2,7 +2,7 @@
 
 use super::Cover;
 use super::chart::{self, Chart};
-use super::paper::{Cell, Column, Ink, Paper, PaperError, Style, WIDTH, Weight};
+use super::paper::{Cell, Column, Ink, Paper, PaperError, Row, Style, WIDTH, Weight};
 use crate::evidence::reading::Reading;
 
 const TEXT: Style = Style { size: 9.0, weight: Weight::Regular, ink: Ink::Text };
@@ -18,8 +18,12 @@ const CARD_GAP: f32 = 8.0;
 const CHART_HEIGHT: f32 = 80.0;
 
 pub(super) fn pdf(cover: &Cover, reading: &Reading, chart: &Chart) -> Result<Vec<u8>, PaperError> {
-    let foot = "AgentGate evidence; agentgate verify checks pack.json, from which this was made";
-    written(cover, reading, chart)?.finish("AgentGate evidence", foot)
+    written(cover, reading, chart)?.finish("AgentGate evidence", &foot(cover))
+}
+
+/// What stands under each page.
+pub(super) fn foot(cover: &Cover) -> String {
+    format!("AgentGate evidence, {}", cover.pack)
 }
 
 pub(super) fn written(cover: &Cover, reading: &Reading, chart: &Chart) -> Result<Paper, PaperError> {
@@ -84,7 +88,9 @@ fn anomalies(paper: &mut Paper, reading: &Reading) {
     paper.heading("Out of the ordinary");
     unread(paper, reading);
     if reading.anomalies.is_empty() {
-        paper.paragraph(super::ORDINARY, TEXT);
+        if super::is_read(reading) {
+            paper.paragraph(super::ORDINARY, TEXT);
+        }
         return;
     }
     let columns = [Column::new("What", 0.74), Column::new("Records", 0.26)];
@@ -105,7 +111,9 @@ fn writes(paper: &mut Paper, reading: &Reading) {
     paper.heading("Writes");
     unread(paper, reading);
     if reading.writes.is_empty() {
-        paper.paragraph(super::NO_WRITES, TEXT);
+        if super::is_read(reading) {
+            paper.paragraph(super::NO_WRITES, TEXT);
+        }
         return;
     }
     let columns = [
@@ -146,6 +154,10 @@ fn policies(paper: &mut Paper, cover: &Cover, reading: &Reading) {
         vec![Cell::new(&policy.digest), Cell::new(policy.decided.to_string()), Cell::inked(policy.text(), Ink::Soft)]
     };
     paper.table(&columns, TABLE, cover.policies.iter().map(row));
+    if let Some(said) = cover.policy_text() {
+        paper.space(4.0);
+        paper.paragraph(said, SMALL);
+    }
 }
 
 fn timeline(paper: &mut Paper, reading: &Reading) {
@@ -155,23 +167,36 @@ fn timeline(paper: &mut Paper, reading: &Reading) {
         Column::new("At", 0.2),
         Column::new("What", 0.08),
         Column::new("Who", 0.2),
-        Column::new("Call", 0.15),
+        Column::new("Call or order", 0.15),
         Column::new("Said", 0.1),
         Column::new("Why", 0.21),
     ];
     let row = |line: &crate::evidence::reading::Line| {
         let who = if line.is_told() { Cell::new(&line.principal) } else { Cell::inked(line.untold(), Ink::Soft) };
-        vec![
+        let cells = vec![
             Cell::new(line.sequence.to_string()),
             Cell::new(&line.at),
             Cell::new(line.kind),
             who,
-            Cell::new(format!("{} {}", line.server, line.target).trim()),
-            Cell::inked(&line.said, Ink::of(&line.said)),
-            Cell::new(format!("{} {}", line.rule, line.reason).trim()),
-        ]
+            Cell::new(if line.is_wordy() { String::new() } else { line.named() }),
+            Cell::inked(line.happened(), Ink::of(&line.said)),
+            Cell::new(line.why()),
+        ];
+        Row { cells, below: below(line) }
     };
-    paper.table(&columns, TABLE, reading.lines.iter().map(row));
+    paper.table_with(&columns, TABLE, reading.lines.iter().map(row));
+}
+
+/// A call's arguments, as far as they go. A sign says where they are cut.
+fn below(line: &crate::evidence::reading::Line) -> String {
+    if line.is_wordy() {
+        return line.about.clone();
+    }
+    let mut said = line.arguments_in_line();
+    if line.arguments.cut {
+        said += " …";
+    }
+    if said.is_empty() { said } else { format!("with {said}") }
 }
 
 fn integrity(paper: &mut Paper, cover: &Cover) {

@@ -6,11 +6,13 @@ use super::{Archive, objects, packs};
 use crate::evidence::archive::keep;
 use crate::evidence::files::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
 use crate::evidence::pack::{Body, Pack};
-use crate::evidence::{list, open, report};
+use crate::evidence::{list, open, policy, report};
 use crate::failure::Exit;
 use crate::screen::{Charset, Screen};
+use crate::text::hex;
 use crate::verify::tests::book::signer;
 use agentgate_core::error::chain;
+use agentgate_policies::{Bundle, folder};
 use agentgate_proto::v1::record::What;
 use serde_json::{Value, json};
 use std::fs;
@@ -107,6 +109,144 @@ fn nothing_is_archived_that_nobody_reads() {
 }
 
 #[test]
+fn nothing_is_archived_that_lasts_and_that_nobody_needs() {
+    let text = b"alice.smith@example.com wrote: this is to be forgotten, as it was asked for";
+    let signature = |name: &str, bytes: usize| {
+        use base64::Engine as _;
+        let bytes: Vec<u8> = text.iter().copied().cycle().take(4 + bytes).collect();
+        format!("\u{2014} {name} {}\n", base64::engine::general_purpose::STANDARD.encode(bytes)).into_bytes()
+    };
+    let keeps = |case: &str, spoil: &dyn Fn(&Path)| {
+        let at = Archive::new();
+        let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
+        Made::of_everything().write(true, &pack);
+        spoil(&pack);
+        keep(&pack, &archive).expect(case);
+    };
+    let by = |note: &'static str, name: &'static str, bytes: usize| {
+        let line = signature(name, bytes);
+        move |at: &Path| match note {
+            "pack.note" => {
+                let whole = fs::read(at.join(NOTE_FILE)).expect("read");
+                fs::write(at.join(NOTE_FILE), [&whole[..], &line].concat()).expect("written");
+            }
+            "manifest" => spoiled(at, |pack| pack.manifest.extend(&line)),
+            _ => spoiled(at, |pack| pack.checkpoint.extend(&line)),
+        }
+    };
+    for note in ["pack.note", "manifest", "checkpoint"] {
+        for (name, bytes) in [("alice.smith@example.com", 60), ("alice.smith@example.com", 64), ("log.example/test", 65)] {
+            refused(note, &by(note, name, bytes), &format!("`{note}` has a signature line of `{name}`"));
+        }
+        keeps(note, &by(note, "log.example/test", 64));
+    }
+    keeps("a witness", &by("checkpoint", "witness.example", 72));
+    for bytes in [71, 73] {
+        refused(
+            "no witness",
+            &by("checkpoint", "witness.example", bytes),
+            "`checkpoint` has a signature line of `witness.example`",
+        );
+    }
+    refused(
+        "a witness of a list",
+        &by("manifest", "witness.example", 72),
+        "`manifest` has a signature line of `witness.example`",
+    );
+    refused(
+        "a witness of files",
+        &by("pack.note", "witness.example", 72),
+        "`pack.note` has a signature line of `witness.example`",
+    );
+    let key = |key: String| move |at: &Path| spoiled(at, |pack| pack.keys.push(key.clone()));
+    keeps("a key", &key(signer(2).verifier().to_string()));
+    for other in [String::from_utf8_lossy(text).into_owned(), crate::verify::tests::book::witness(2).verifier().to_string()] {
+        refused("no key of the log", &key(other), "`keys[1]` of `pack.json` is no verifier key of the log `log.example/test`");
+    }
+    let bundle = |digest: Vec<u8>, content: &[u8]| {
+        let content = content.to_vec();
+        move |at: &Path| spoiled(at, |pack| pack.bundles.push((digest.clone(), content.clone())))
+    };
+    refused("a policy of nobody", &bundle(vec![7; 32], text), "no decision names it, and nothing erases it in an archive");
+    let own = Made::of_everything().pack(true).bundles[0].clone();
+    refused("a policy twice", &bundle(own.0, &own.1), "is in it twice, and nothing erases it in an archive");
+    let other = |at: &Path| spoiled(at, |pack| pack.bundles[0].1 = text.to_vec());
+    refused("another policy", &other, "is another one, and nothing erases it in an archive");
+}
+
+#[test]
+fn what_another_release_made_is_listed_and_opened_but_for_what_it_could_hide() {
+    let keys = [signer(1).verifier().to_string()];
+    let question = crate::verify::question(&keys).expect("a question");
+    let later = |at: &Path| {
+        rewrite(&at.join(PACK_FILE), |text| text.replacen(report_release().as_str(), "\"release\": \"9.9.9\"", 1));
+        rewrite(&at.join(REPORT_FILE), |text| text + "<!-- alice -->");
+    };
+    let more = |at: &Path| {
+        later(at);
+        fs::write(at.join("alice.txt"), "alice").expect("written");
+        let note = fs::read_to_string(at.join(NOTE_FILE)).expect("read");
+        let text = format!("{}\n{} alice.txt\n", note.split("\n\n").next().expect("a text"), digest(b"alice"));
+        fs::write(at.join(NOTE_FILE), statement(&text, &signer(1))).expect("written");
+    };
+    let cosigned = |at: &Path| {
+        let line = b"\xe2\x80\x94 alice.smith QUFBQUFBQUFBQUFBQUFBQQ==\n";
+        let whole = fs::read(at.join(NOTE_FILE)).expect("read");
+        fs::write(at.join(NOTE_FILE), [&whole[..], line].concat()).expect("written");
+    };
+    let no_file = "`alice.txt` was signed and is no file of a pack";
+    let cases: [Spoiled<'_>; 3] = [
+        ("another page", &later, None),
+        ("a file more", &more, Some(no_file)),
+        ("a line more", &cosigned, Some("`alice.smith`")),
+    ];
+    for (case, spoil, wrong) in cases {
+        let at = Archive::new();
+        let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
+        Made::of_everything().write(true, &pack);
+        spoil(&pack);
+        let opened = open::judged(&pack, &keys).map(drop).map_err(|failure| failure.chain().join(": "));
+        let name = digest(&fs::read(pack.join(NOTE_FILE)).expect("read"));
+        fs::create_dir(&archive).expect("made");
+        fs::rename(&pack, archive.join(&name)).expect("mine");
+        let all = list::read(&archive, &question).expect("read");
+        let screen = Screen { color: false, charset: Charset::Unicode, columns: 400, terminal: false };
+        let said = list::render(&all, &screen);
+        match wrong {
+            None => {
+                assert!(opened.is_ok() && all[0].report.holds(), "{case}: {opened:?} {said}");
+                let unshown = "that `report.html` says what the pack holds: the pack says that release 9.9.9 made it";
+                assert!(said.contains("\nNot shown\n") && said.contains(unshown), "{case}: {said}");
+                assert!(all[0].to_json()["not_shown"].to_string().contains(unshown), "{case}");
+            }
+            Some(wrong) => {
+                assert!(opened.is_err_and(|why| why.contains(wrong)), "{case}");
+                assert!(!all[0].report.holds() && said.contains(wrong), "{case}: {said}");
+            }
+        }
+    }
+}
+
+/// What was done to a pack, and what is said of it.
+type Spoiled<'a> = (&'a str, &'a dyn Fn(&Path), Option<&'a str>);
+
+fn report_release() -> String {
+    format!("\"release\": \"{}\"", crate::evidence::pack::RELEASE)
+}
+
+#[test]
+fn a_file_that_no_reader_takes_is_not_written() {
+    use crate::evidence::files::{FILE_BYTES_MAX, fits};
+    let most = usize::try_from(FILE_BYTES_MAX).expect("small");
+    fits(PACK_FILE, most).expect("fits");
+    let failure = fits(PACK_FILE, most + 1).expect_err("more");
+    assert!(
+        failure.exit == Exit::Refused && failure.chain()[0].contains("no pack's file has more than 134217728"),
+        "{failure:?}"
+    );
+}
+
+#[test]
 fn a_link_is_never_what_an_archive_holds() {
     let at = Archive::new();
     let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
@@ -165,7 +305,12 @@ fn an_open_pack_in_an_archive_does_not_hold() {
     fs::rename(&pack, archive.join(digest(&note))).expect("mine");
     let question = crate::verify::question(&[signer(1).verifier().to_string()]).expect("a question");
     let all = list::read(&archive, &question).expect("read");
-    assert_eq!(all[0].report.all_wrong(), ["the body of record 2 is open, and nothing erases it here"]);
+    assert_eq!(
+        all[0].report.all_wrong(),
+        [
+            "the body of record 2 is open, and nothing could erase it in an archive; `agentgate evidence pack --sealed` leaves it sealed"
+        ]
+    );
 }
 
 #[test]
@@ -197,8 +342,14 @@ fn only_a_sealed_pack_that_holds_is_opened() {
         }
     };
     check("whole", &|_| (), Ok(14));
-    let erased = |pack: &mut Pack| pack.records[1].body = Body::Erased;
-    check("erased in part", &|at| spoiled(at, erased), Ok(14));
+    let erased = |at: &Path| {
+        let mut made = Made::of_everything();
+        made.erase(2);
+        made.write(true, at);
+    };
+    check("erased in part", &erased, Ok(14));
+    let said = |pack: &mut Pack| pack.records[1].body = Body::Erased;
+    check("said to be erased", &|at| spoiled(at, said), Err("the body of record 2 is said to be erased"));
     check("of a stranger", &|at| put(&Made::of_everything().pack(true), at, &signer(2)), Err("no key that was given signed"));
     let page = |at: &Path| fs::write(at.join(REPORT_FILE), "x").expect("written");
     check("changed", &page, Err("`report.html` is not the file that was signed"));
@@ -229,4 +380,52 @@ fn nobody_is_said_not_to_have_been_asked_where_somebody_was() {
     }
     let paper = report::texts(&without).concat().join(" ");
     assert!(paper.contains("its approval") && !paper.contains("nobody was asked"), "{paper}");
+}
+
+#[test]
+fn the_policies_of_a_pack_are_written_as_the_folders_that_they_were() {
+    let at = tempfile::tempdir().expect("a directory");
+    let of = |name: &str| at.path().join(name);
+    let made = Made::of_everything();
+    let digest = hex(&made.pack(false).bundles[0].0);
+    for (case, sealed) in [("open", false), ("sealed", true)] {
+        made.write(sealed, &of(case));
+        let out = of(&format!("{case}-policies"));
+        let written = policy::write(&of(case), &out).expect(case);
+        let [only] = written.as_slice() else { panic!("{case}: {written:?}") };
+        assert_eq!(only.digest, digest, "{case}");
+        let files = folder::read(&out.join(&digest)).expect("a folder");
+        assert_eq!(files.iter().map(|file| file.path.clone()).collect::<Vec<_>>(), only.files, "{case}");
+        assert_eq!(hex(Bundle::load(files).expect("a policy").digest().as_bytes()), digest, "{case}");
+        let again = policy::write(&of(case), &out).expect_err("there already");
+        assert!(again.exit == Exit::Refused && again.chain()[0].contains("is not empty"), "{case}: {again:?}");
+    }
+    let spoiled = |spoil: fn(&mut Pack)| {
+        let mut pack = made.pack(false);
+        spoil(&mut pack);
+        pack
+    };
+    let other = spoiled(|pack| pack.bundles[0].0[0] ^= 1);
+    let torn = spoiled(|pack| pack.bundles[0].1.truncate(30));
+    let outside = spoiled(|pack| {
+        let (content, path) = (&mut pack.bundles[0].1, b"cases/methods.yaml");
+        let at = content.windows(path.len()).position(|found| found == path).expect("its first file");
+        content[at..at + 5].copy_from_slice(b"../..");
+    });
+    let none = spoiled(|pack| pack.bundles.clear());
+    for (case, pack, said) in [
+        ("other", other, "is another one: no policy was written"),
+        ("torn", torn, "cannot be read: no policy was written"),
+        ("outside", outside, "cannot be read: no policy was written"),
+        ("none", none, "holds no policy"),
+    ] {
+        put(&pack, &of(case), &signer(1));
+        let failure = policy::write(&of(case), &of("out")).expect_err(case);
+        assert!(failure.exit == Exit::Refused && failure.chain()[0].ends_with(said), "{case}: {failure:?}");
+        assert!(!of("out").exists(), "{case}");
+        let page = report::html(&pack).expect("a page");
+        assert_eq!(page.contains("agentgate evidence policy PACK --out DIR"), ["torn", "outside"].contains(&case), "{case}");
+    }
+    let absent = policy::write(&of("nosuch"), &of("out")).expect_err("none");
+    assert!(absent.exit == Exit::Local && absent.next()[0].contains("evidence pack"), "{absent:?}");
 }

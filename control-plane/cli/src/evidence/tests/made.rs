@@ -6,10 +6,13 @@ use crate::evidence::pack::{Body, Pack, Packed};
 use crate::verify::tests::book::{Book, call, signer};
 use agentgate_core::canonical::call_digest;
 use agentgate_core::decide::settle;
+use agentgate_core::kill::KillTarget;
 use agentgate_core::time::Time;
+use agentgate_core::transparency::given::{Given, How};
 use agentgate_core::transparency::key::SignerKey;
 use agentgate_core::transparency::note::Note;
 use agentgate_policies::{Bundle, ENGINE, Evaluator, folder};
+use agentgate_proto::order::target_to_wire;
 use agentgate_proto::v1::record::What;
 use agentgate_proto::{facts::Case, reading::request_digest, v1};
 use hmac::{Hmac, Mac as _};
@@ -19,6 +22,9 @@ use sha2::Sha256;
 use std::path::Path;
 
 pub(crate) const ALICE: &str = "spiffe://agentgate.local/agent/alice";
+
+/// Who gathers, and has files signed.
+pub(crate) const OPERATOR: &str = "spiffe://agentgate.local/operator/me";
 
 /// Some moment of 2026, in microseconds.
 pub(crate) const START_US: u64 = 1_795_374_352_000_000;
@@ -36,6 +42,10 @@ pub(crate) struct Made {
     bodies: Vec<Option<Kept>>,
     bundle: Bundle,
     policy: Evaluator,
+    /// The principal that was asked for.
+    pub(crate) asked: &'static str,
+    /// What the manifest says of erased records that no name finds: a line, or nothing.
+    pub(crate) unmatched: &'static str,
 }
 
 /// Who called what, and what stood beside it.
@@ -70,7 +80,7 @@ impl Made {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/default");
         let bundle = Bundle::load(folder::read(&directory).expect("a folder")).expect("a policy");
         let policy = Evaluator::new(&bundle).expect("an evaluator");
-        let mut made = Self { book: Book::default(), bodies: Vec::new(), bundle, policy };
+        let mut made = Self { book: Book::default(), bodies: Vec::new(), bundle, policy, asked: ALICE, unmatched: "" };
         let digest = made.bundle.digest().as_bytes().to_vec().into();
         let in_force = v1::PolicyRecord { digest, engine: ENGINE.into(), address: vec![3; 32].into() };
         made.record(START_US - 1, None, |_, _| What::Policy(in_force));
@@ -103,11 +113,13 @@ impl Made {
         made.record(START_US + 5, Some(words.encode_to_vec()), |_, body| {
             What::Flood(v1::FloodRecord { reason: "too_long".into(), count: 3, body, ..v1::FloodRecord::default() })
         });
-        let words = v1::KillBody { reason: "an exercise".into(), by: operator.into(), ..v1::KillBody::default() };
+        let target = Some(target_to_wire(&KillTarget::Agent(ALICE.try_into().expect("a principal"))));
+        let words = v1::KillBody { target, reason: "an exercise".into(), by: operator.into() };
         made.record(START_US + 6, Some(words.encode_to_vec()), |_, body| What::Kill(v1::KillRecord { resumed: false, body }));
         let words = v1::ModeBody { server: "notes".into(), by: operator.into(), ..v1::ModeBody::default() };
         made.record(START_US + 7, Some(words.encode_to_vec()), |_, body| What::Mode(v1::ModeRecord { mode: 1, body }));
-        let words = v1::HoldBody { reason: "a case".into(), by: operator.into(), ..v1::HoldBody::default() };
+        let extent = Some(v1::Extent { principal: ALICE.into(), ..v1::Extent::default() });
+        let words = v1::HoldBody { extent, reason: "a case".into(), by: operator.into() };
         let held =
             made.record(START_US + 8, Some(words.encode_to_vec()), |_, body| What::Hold(v1::HoldRecord { lifts: 0, body }));
         made.record(START_US + 9, None, |_, body| What::Hold(v1::HoldRecord { lifts: held, body }));
@@ -186,6 +198,11 @@ impl Made {
         })
     }
 
+    /// Refusals that were only counted.
+    pub(crate) fn flood(&mut self, at_us: u64, asks: Vec<v1::CountedAsks>) {
+        self.record(at_us, None, |_, body| What::Flood(v1::FloodRecord { count: 1, body, asks, ..v1::FloodRecord::default() }));
+    }
+
     fn step(&mut self, step: v1::ApprovalRecord, words: &v1::ApprovalBody) {
         self.record(START_US + 3, Some(words.encode_to_vec()), |_, body| What::Approval(v1::ApprovalRecord { body, ..step }));
     }
@@ -206,7 +223,12 @@ impl Made {
         });
     }
 
-    fn record(&mut self, at_us: u64, plain: Option<Vec<u8>>, what: impl FnOnce(&[u8], Option<v1::BodyRef>) -> What) -> u64 {
+    pub(crate) fn record(
+        &mut self,
+        at_us: u64,
+        plain: Option<Vec<u8>>,
+        what: impl FnOnce(&[u8], Option<v1::BodyRef>) -> What,
+    ) -> u64 {
         let sequence = self.book.entries.len() as u64 + 1;
         let salt = vec![u8::try_from(sequence % 251).expect("small"); 32];
         // Whoever has no key cannot tell it from ciphertext.
@@ -219,6 +241,12 @@ impl Made {
         self.book.record(&v1::Record { at_us, what: Some(what(&salt, reference)) });
         self.bodies.push(plain.map(|plain| Kept { salt, plain, sealed, erased: false }));
         sequence
+    }
+
+    /// Of this session: that of every body here is 5, sixteen times.
+    pub(crate) fn purge(&mut self, session: u8) {
+        let purge = v1::PurgeRecord { sessions: vec![vec![session; 16].into()], ..v1::PurgeRecord::default() };
+        self.record(START_US + 20, None, |_, body| What::Purge(v1::PurgeRecord { body, ..purge }));
     }
 
     pub(crate) fn erase(&mut self, sequence: u64) {
@@ -238,25 +266,52 @@ impl Made {
             Packed { entry: proof.entry, proof: proof.proof, record: proof.record, body }
         };
         let records: Vec<Packed> = (1_u64..).zip(&self.bodies).map(packed).collect();
-        let principal = if sealed { "(withheld)" } else { ALICE };
+        let decides = records.iter().any(|packed| matches!(packed.what(), Some((_, What::Decision(_)))));
+        let principal = if sealed { "(withheld)" } else { self.asked };
         let scope = json!({ "session": "", "principal": principal, "since_us": START_US, "until_us": 0 });
-        let (by, at) = ("spiffe://agentgate.local/operator/me", Time::from_micros(START_US + 60_000_000));
-        let count = records.len();
-        let manifest = format!(
-            "agentgate evidence 1\nscope {scope}\nby {by}\nat {at}\nsize {count}\nbody_bytes_max 1048576\nrecords 1-{count}\n"
-        );
         Pack {
-            manifest: statement(&manifest, &signer(1)),
+            manifest: list(&records, &scope, sealed, self.unmatched),
             checkpoint: self.book.checkpoint(&signer(1)),
             keys: vec![signer(1).verifier().to_string()],
             records,
-            bundles: vec![(self.bundle.digest().as_bytes().to_vec(), self.bundle.to_bytes())],
+            // As it is given: only where a decision names it.
+            bundles: if decides { vec![(self.bundle.digest().as_bytes().to_vec(), self.bundle.to_bytes())] } else { Vec::new() },
         }
     }
 
     pub(crate) fn write(&self, sealed: bool, directory: &Path) {
         put(&self.pack(sealed), directory, &signer(1));
     }
+}
+
+/// The list of these records as a control plane signs it, which gave them of a log that has no more.
+pub(crate) fn list(records: &[Packed], scope: &Value, sealed: bool, unmatched: &str) -> Vec<u8> {
+    let (at, size) = (Time::from_micros(START_US + 60_000_000), records.last().map_or(0, |packed| packed.entry.sequence));
+    let sequences = |packed: &[&Packed]| match packed {
+        [] => "none".to_owned(),
+        all => all.iter().map(|packed| packed.entry.sequence.to_string()).collect::<Vec<_>>().join(","),
+    };
+    let erased: Vec<&Packed> = records.iter().filter(|packed| packed.body == Body::Erased).collect();
+    let mut given = Given::default();
+    for packed in records {
+        let address;
+        let how = match &packed.body {
+            Body::None => How::None,
+            Body::Erased => How::Erased,
+            Body::Open { plain, .. } => How::Open { plain },
+            Body::Altered { plain, pii } => How::Altered { pii, plain },
+            Body::Sealed(kept) => {
+                address = agentgate_proto::body_address(kept);
+                How::Sealed { address: address.as_bytes() }
+            }
+        };
+        given.push(packed.entry.sequence, how);
+    }
+    let (records, erased) = (sequences(&records.iter().collect::<Vec<_>>()), sequences(&erased));
+    let (how, digest) = (if sealed { "sealed" } else { "open" }, given.digest());
+    let asked = format!("scope {scope}\nby {OPERATOR}\nat {at}\nsize {size}\nbody_bytes_max 1048576\npii off\n");
+    let text = format!("agentgate evidence 1\n{asked}records {records}\nerased {erased}\nbodies {how} {digest}\n{unmatched}");
+    statement(&text, &signer(1))
 }
 
 /// A pack's files, as this key signs them.
@@ -270,7 +325,11 @@ pub(crate) fn put(pack: &Pack, directory: &Path, key: &SignerKey) {
 
 /// A note over the files that lie there now.
 pub(crate) fn sign(directory: &Path, key: &SignerKey) {
-    let mut text = "agentgate evidence pack 1\nby spiffe://agentgate.local/operator/me\nat 2026-11-22T19:05:52Z\n".to_owned();
+    sign_as(OPERATOR, directory, key);
+}
+
+pub(crate) fn sign_as(by: &str, directory: &Path, key: &SignerKey) {
+    let mut text = format!("agentgate evidence pack 1\nby {by}\nat 2026-11-22T19:05:52Z\n");
     for name in ["pack.json", "report.html", "report.pdf"] {
         text += &format!("{} {name}\n", digest(&std::fs::read(directory.join(name)).expect("a file")));
     }

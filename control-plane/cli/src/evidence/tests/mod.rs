@@ -2,6 +2,8 @@
 
 mod kept;
 pub(crate) mod made;
+mod read;
+mod told;
 
 use super::archive::keep;
 use super::pack::{Body, Pack};
@@ -82,8 +84,10 @@ fn a_field_more_or_less_than_the_schema_names_is_noticed() {
             object.insert("unnamed".into(), json!(1));
             assert!(!validator.is_valid(&more), "{form}: a field in `{way}` that the schema does not name");
             let fields: Vec<String> = pack.pointer(&way).and_then(Value::as_object).expect("an object").keys().cloned().collect();
-            // Only where something is sealed is anything said of it.
-            for field in fields.into_iter().filter(|field| field != "sealed" || !way.starts_with("/reading")) {
+            // Only where there is something to say is it said, and earlier programs did not say what they were.
+            let at_will = ["sealed", "about", "arguments", "arguments_cut"];
+            let may_lack = |field: &str| at_will.contains(&field) && way.starts_with("/reading") || field == "release";
+            for field in fields.into_iter().filter(|field| !may_lack(field)) {
                 let mut less = pack.clone();
                 less.pointer_mut(&way).and_then(Value::as_object_mut).expect("an object").remove(&field);
                 assert!(!validator.is_valid(&less), "{form}: `{way}` without `{field}`");
@@ -368,12 +372,37 @@ fn what_nothing_is_on_record_of_is_refused_by_name() {
         (&["--session", "x"][..], "nothing is on record of the session `x`: no pack was written"),
         (&["--since", "1h"], "nothing is on record from 1h ago: no pack was written"),
         (
+            &["--since", "2026-10-01", "--until", "2026-10-31T12:00:00Z"],
+            "nothing is on record from 2026-10-01 00:00:00.000Z, until 2026-10-31 12:00:00.000Z: no pack was written",
+        ),
+        (
             &["--principal", ALICE, "--since", "2d", "--until", "3h"],
             &format!("nothing is on record of the principal `{ALICE}`, from 2d ago, until 3h ago: no pack was written"),
         ),
     ] {
         let line = Line::try_parse_from([&["pack", "--out", "x"], words].concat()).expect("a command line");
-        let failure = gather::nothing(&line.arguments);
-        assert_eq!((failure.exit, failure.chain()[0].as_str(), failure.next().len()), (Exit::Refused, said, 1));
+        for none in [None, Some(v1::Unmatched { records: 0, purges: 3, last_purge_us: START_US })] {
+            let failure = gather::nothing(&line.arguments, none.as_ref());
+            assert_eq!((failure.exit, failure.chain()[0].as_str(), failure.next().len()), (Exit::Refused, said, 1));
+        }
+        let of = said.split_once("on record ").and_then(|(_, rest)| rest.split_once(": no")).expect("words").0;
+        for (records, purges, words) in [
+            (1, 0, "1 record of that time is erased, and nobody can say any longer whose it was"),
+            (
+                2,
+                1,
+                "2 records of that time are erased, and nobody can say any longer whose they were (a purge of 2026-11-22 19:05:52.000Z)",
+            ),
+            (
+                12_000,
+                2,
+                "12,000 records of that time are erased, and nobody can say any longer whose they were (2 purges, the last of 2026-11-22 19:05:52.000Z)",
+            ),
+        ] {
+            let unmatched = v1::Unmatched { records, purges, last_purge_us: START_US };
+            let failure = gather::nothing(&line.arguments, Some(&unmatched));
+            let wanted = format!("nothing that can be read is on record {of}, but {words}: no pack was written");
+            assert_eq!((failure.exit, failure.chain()[0].clone(), failure.next().len()), (Exit::Refused, wanted, 2));
+        }
     }
 }
