@@ -50,6 +50,15 @@ const KEEP_ALIVE_S: u64 = 20;
 /// What a control plane says to an operator whom it knows and who may not ask this.
 const ROLE_MISSING: &str = "has not the role";
 
+/// And so a control plane begins whose log can prove nothing of what was asked.
+const LOG_STOPPED: &str = "the log is stopped: ";
+
+/// What stands before the command that a control plane advises.
+const NEXT: &str = "; next: ";
+
+/// So begins what a journal says that was halted, after what could not be done.
+const HALTED: &str = "nothing is written any more: ";
+
 /// Where the control plane is, and who we are.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Reaching the control plane")]
@@ -445,6 +454,23 @@ fn untrusted(endpoint: &str, trouble: &str) -> Failure {
         .then("it must name the endpoint's host: `agentgate authority issue control-plane --dns HOST --ip ADDRESS …`")
 }
 
+/// The log has nothing to give until a person has seen to it.
+pub(crate) fn log_stopped(why: &str) -> Failure {
+    Failure::new(Exit::Unreachable, format!("{LOG_STOPPED}{why}"))
+        .then("agentgate log show says what was signed, and who remembers it")
+        .then("docs/operating.md says what to do, under The transparency log")
+}
+
+/// It answered: it stopped by itself, and stays so until a person has seen to it.
+fn halted(said: &str) -> Failure {
+    let why = said.split_once(HALTED).map_or(said, |(_, why)| why);
+    Failure::new(Exit::Unreachable, format!("the control plane stopped itself, and takes no order: {why}"))
+        .then(
+            "trying again does not help: every call is refused until a person has seen to it; `agentgate status` says how it is",
+        )
+        .then("docs/operating.md says what to do, under The transparency log")
+}
+
 /// An rpc ended without an answer.
 fn refused(endpoint: &str, status: Status) -> Failure {
     if tls_trouble(&status).is_some() {
@@ -454,6 +480,20 @@ fn refused(endpoint: &str, status: Status) -> Failure {
         "" => status.code().description().to_owned(),
         message => message.to_owned(),
     };
+    let (said, next) = advised(said);
+    let failure = named(endpoint, &status, said);
+    next.into_iter().fold(failure, Failure::then)
+}
+
+/// What a control plane said, and what it said to do next.
+fn advised(said: String) -> (String, Option<String>) {
+    match said.rsplit_once(NEXT) {
+        Some((said, next)) => (said.to_owned(), Some(next.to_owned())),
+        None => (said, None),
+    }
+}
+
+fn named(endpoint: &str, status: &Status, said: String) -> Failure {
     match status.code() {
         // It knows us, and says itself what is missing.
         Code::PermissionDenied if said.contains(ROLE_MISSING) => Failure::new(Exit::NotPermitted, said),
@@ -471,8 +511,31 @@ fn refused(endpoint: &str, status: Status) -> Failure {
                 .because(io::Error::other(said))
                 .then("try again; `agentgate status` says how it is")
         }
+        Code::DataLoss if said.starts_with(LOG_STOPPED) => log_stopped(said.trim_start_matches(LOG_STOPPED)),
+        Code::DataLoss if said.contains(HALTED) => halted(&said),
         Code::Internal | Code::DataLoss => {
             Failure::new(Exit::Unreachable, said).then("the fault is the control plane's: look into its log")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HALTED, Status, refused};
+
+    #[test]
+    fn who_stopped_itself_is_not_said_not_to_answer() {
+        let why = "the journal contradicts what was signed";
+        let said = format!("the order cannot be recorded, and is not in force: {HALTED}{why}");
+        for (status, headline, is_to_be_tried) in [
+            (Status::data_loss(said), format!("the control plane stopped itself, and takes no order: {why}"), false),
+            (Status::data_loss("x"), "x".to_owned(), false),
+            (Status::unavailable("x"), "the control plane at https://here did not answer".to_owned(), true),
+        ] {
+            let failure = refused("https://here", status);
+            assert_eq!(failure.chain().first(), Some(&headline));
+            assert_eq!(failure.next().iter().any(|next| next.starts_with("try again")), is_to_be_tried, "{failure:?}");
+            assert!(!failure.next().is_empty());
         }
     }
 }

@@ -81,7 +81,7 @@ fn render(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, resume: &[Str
     waits(trace, &mut pairs);
     killed(trace, resume, &mut pairs);
     edits(trace, answer, screen, &mut pairs);
-    caveats(answer, &mut pairs);
+    caveats(trace, answer, &mut pairs);
     pairs.finish()
 }
 
@@ -183,6 +183,11 @@ fn edits(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, screen: &Scree
         let name = screen.paint(palette, name);
         pairs.block(&format!("with this the call would be: {name} ({})", escape(&edit.rule, screen.charset)));
     }
+    if trace.flood.is_none() && line::is_erased(trace) {
+        // No edit was tried.
+        pairs.heading("It cannot be decided again");
+        return pairs.pair("because", Palette::Plain, "what was asked is erased");
+    }
     if answer.edits.is_empty() {
         pairs.heading("No edit of tools.yaml changes it");
         let why = line::absent(&answer.no_edit).unwrap_or("the control plane does not say why");
@@ -191,8 +196,8 @@ fn edits(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, screen: &Scree
 }
 
 /// What makes all of the above less than certain.
-fn caveats(answer: &v1::ExplainCallResponse, pairs: &mut Pairs<'_>) {
-    if answer.policy_in_force && answer.again_same {
+fn caveats(trace: &v1::CallTrace, answer: &v1::ExplainCallResponse, pairs: &mut Pairs<'_>) {
+    if answer.policy_in_force && (answer.again_same || line::is_erased(trace)) {
         return;
     }
     pairs.heading("Mind");
@@ -200,7 +205,7 @@ fn caveats(answer: &v1::ExplainCallResponse, pairs: &mut Pairs<'_>) {
         let said = "the policy that decided is no longer in force; today the call may be decided otherwise";
         pairs.pair("policy", Palette::Waiting, said);
     }
-    if !answer.again_same {
+    if !answer.again_same && !line::is_erased(trace) {
         let differs = line::absent(&answer.again_differs).unwrap_or("it came to something else");
         pairs.pair("again", Palette::Bad, &format!("decided again from its record: {differs}"));
     }

@@ -1,5 +1,8 @@
 //! What a hold keeps and a purge erases, as it is typed: everything that is named, together.
 
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::known;
 use agentgate_proto::retention::extent_from_wire;
 use agentgate_proto::v1;
 use clap::Args;
@@ -21,6 +24,15 @@ pub struct Named {
 // === impl Named ===
 
 impl Named {
+    /// # Errors
+    /// Where the principal is none; `command` is what was typed before its name.
+    pub async fn check(&self, command: &str, client: &Client) -> Result<(), Failure> {
+        match &self.principal {
+            Some(principal) => known::check_principal(principal, command, client).await,
+            None => Ok(()),
+        }
+    }
+
     /// None: nothing is named.
     #[must_use]
     pub fn to_wire(&self) -> Option<v1::Extent> {

@@ -62,6 +62,7 @@ async fn place(arguments: &PlaceArguments, client: &Client, desk: &mut Desk<'_>)
     let extent = arguments.named.to_wire().ok_or_else(|| {
         Failure::new(Exit::Usage, "it does not say what is to be held").then("add --session, --principal or --tenant")
     })?;
+    arguments.named.check("agentgate hold place --principal", client).await?;
     let reason = arguments.reason.clone();
     let held = client.place_hold(v1::PlaceHoldRequest { extent: Some(extent.clone()), reason }).await?;
     let what = extent::told(Some(&extent));

@@ -15,11 +15,15 @@ use agentgate_core::fold;
 use agentgate_core::id::{Handle, NameError, Principal, Server, Tenant};
 use agentgate_core::kill::KillTarget;
 use agentgate_core::mcp::Method;
+use agentgate_core::pii;
 use agentgate_core::time::Time;
 use agentgate_proto::order::{target_from_wire, target_to_wire, tool_from_wire};
 use agentgate_proto::v1;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+
+/// So many of the kills in force are told to whoever resumes another one.
+const KILLS_TOLD_MAX: usize = 4;
 
 #[derive(Debug, Args)]
 pub struct KillArguments {
@@ -91,11 +95,18 @@ pub enum Target {
     },
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Killed,
+    Resumed,
+}
+
 pub async fn kill(arguments: &KillArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let target = match &arguments.what {
         KillVerb::List => return list(client, desk).await,
         KillVerb::Target(target) => target.read("kill", client).await?,
     };
+    check_session(&target, client).await?;
     let reason = arguments.why.reason.clone().filter(|reason| !reason.trim().is_empty()).ok_or_else(|| {
         Failure::new(Exit::Usage, "a kill wants its reason: the agent that is refused is told").then("add --reason TEXT")
     })?;
@@ -103,9 +114,31 @@ pub async fn kill(arguments: &KillArguments, client: &Client, desk: &mut Desk<'_
     let seen = order::confirm(client, ordered.epoch, desk).await?;
     let doubts = match &target {
         KillTarget::Tool { server, tool } => known::doubts(server.as_str(), tool.as_deref(), client).await,
-        KillTarget::Everything | KillTarget::Tenant(_) | KillTarget::Agent(_) | KillTarget::Session(_) => Vec::new(),
+        KillTarget::Everything | KillTarget::Tenant(_) | KillTarget::Agent(_) | KillTarget::Session(_) => {
+            known::doubts_of_callers(&target, client).await
+        }
     };
-    answer("killed", &target, &ordered, &seen, &doubts, desk)
+    answer(Done::Killed, &target, (&ordered, &seen), &doubts, desk)
+}
+
+/// A session has a name beside the handle that its agent gave it. Whoever types that one would kill nothing.
+async fn check_session(target: &KillTarget, client: &Client) -> Result<(), Failure> {
+    let KillTarget::Session(typed) = target else { return Ok(()) };
+    let Some(call) = known::call_of_session(typed.as_str(), client).await else { return Ok(()) };
+    Err(by_handle(typed.as_str(), &call))
+}
+
+fn by_handle(typed: &str, call: &v1::CallTrace) -> Failure {
+    let failure = Failure::new(Exit::Usage, format!("`{typed}` is the name of a session, and calls are killed by their handle"));
+    let agent = format!("agentgate kill agent {} --reason TEXT", shell_word(&call.principal));
+    let dash = if call.handle.starts_with('-') { "-- " } else { "" };
+    match call.handle.as_str() {
+        "" => failure.then(format!("its calls have none; kill their caller: {agent}")),
+        altered if pii::holds_stand_in(altered) => failure.then(format!(
+            "`[privacy]` altered it: kill the session by its handle as the agent writes it, or its caller: {agent}"
+        )),
+        handle => failure.then(format!("agentgate kill session --reason TEXT {dash}{}", shell_word(handle))),
+    }
 }
 
 pub async fn resume(arguments: &ResumeArguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -113,7 +146,18 @@ pub async fn resume(arguments: &ResumeArguments, client: &Client, desk: &mut Des
     let reason = arguments.why.reason.clone().unwrap_or_default();
     let ordered = client.resume(v1::ResumeRequest { target: Some(target_to_wire(&target)), reason }).await?;
     let seen = order::confirm(client, ordered.epoch, desk).await?;
-    answer("resumed", &target, &ordered, &seen, &[], desk)
+    answer(Done::Resumed, &target, (&ordered, &seen), &[], desk)?;
+    if ordered.changed {
+        return Ok(());
+    }
+    // Whoever mistypes a name would take it for resumed, and what is killed stays so.
+    let kills = client.list_orders().await.map(|orders| orders.kills).unwrap_or_default();
+    let failure = Failure::new(Exit::Refused, format!("{target} was not killed, so nothing was resumed"));
+    let failure = kills.iter().take(KILLS_TOLD_MAX).fold(failure, |failure, kill| {
+        let (what, command) = told(kill);
+        failure.then(format!("{what} is killed: {command}"))
+    });
+    Err(failure.then("what is killed: agentgate kill list"))
 }
 
 /// What a person types to let it go on.
@@ -184,24 +228,32 @@ fn target_json(target: &KillTarget) -> Value {
 }
 
 fn answer(
-    done: &str,
+    done: Done,
     target: &KillTarget,
-    ordered: &v1::OrderResponse,
-    seen: &Confirmation,
+    (ordered, seen): (&v1::OrderResponse, &Confirmation),
     doubts: &[String],
     desk: &mut Desk<'_>,
 ) -> Result<(), Failure> {
     let text = |screen: &Screen| {
         let mut pairs = Pairs::new(screen);
-        pairs.heading(&format!("{done}: {}", escape(&target.to_string(), screen.charset)));
+        let heading = match done {
+            Done::Killed => "killed",
+            Done::Resumed if ordered.changed => "resumed",
+            Done::Resumed => "was not killed",
+        };
+        pairs.heading(&format!("{heading}: {}", escape(&target.to_string(), screen.charset)));
         order::render(ordered, seen, &mut pairs);
         doubts.iter().for_each(|doubt| pairs.pair("warning", Palette::Waiting, doubt));
-        if done == "killed" {
+        if done == Done::Killed {
             pairs.pair("resume", Palette::Plain, &resume_command(target));
         }
         pairs.finish()
     };
-    desk.answer(text, || order::to_json(&json!({ done: target_json(target) }), ordered, seen, doubts))
+    let what = || match done {
+        Done::Killed => json!({ "killed": target_json(target) }),
+        Done::Resumed => json!({ "resumed": target_json(target), "was_killed": ordered.changed }),
+    };
+    desk.answer(text, || order::to_json(&what(), ordered, seen, doubts))
 }
 
 async fn list(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
@@ -233,7 +285,7 @@ fn render_list(kills: &[v1::KillOrder], now: Time, screen: &Screen) -> String {
 // === impl Target ===
 
 impl Target {
-    /// An agent is called by a short name everywhere, and stopped by its whole one: whoever types the short one is told it.
+    /// An agent is stopped by its whole name.
     async fn read(&self, verb: &str, client: &Client) -> Result<KillTarget, Failure> {
         let error = match self.named() {
             Ok(target) => return Ok(target),
@@ -241,12 +293,8 @@ impl Target {
         };
         let failure = Failure::new(Exit::Usage, error);
         let Self::Agent { principal } = self else { return Err(failure) };
-        let meant = known::meant(principal, client).await;
-        let failure = meant.iter().fold(failure, |failure, whole| {
-            failure.then(format!("did you mean `{whole}`? agentgate {verb} agent {} --reason TEXT", shell_word(whole)))
-        });
-        let whole = "give the whole ID, `spiffe://TRUST-DOMAIN/PATH` or `user:SUBJECT@ISSUER`";
-        Err(failure.then(format!("{whole}; of each call, `agentgate trace show SEQ` has it")))
+        let command = format!("agentgate {verb} agent");
+        Err(known::whole_wanted(failure, principal, (&command, " --reason TEXT"), client).await)
     }
 
     fn named(&self) -> Result<KillTarget, NameError> {
@@ -266,7 +314,7 @@ impl Target {
 
 #[cfg(test)]
 mod tests {
-    use super::{resume_command, stops, target_from_wire, v1};
+    use super::{by_handle, resume_command, stops, target_from_wire, v1};
     use agentgate_proto::v1::kill_target::Height;
 
     #[test]
@@ -283,6 +331,21 @@ mod tests {
         ] {
             let target = target_from_wire(Some(&v1::KillTarget { height: Some(height) })).expect("a target");
             assert_eq!(resume_command(&target), command);
+        }
+    }
+
+    #[test]
+    fn whoever_types_a_sessions_name_is_told_what_kills_it() {
+        for (handle, wanted) in [
+            ("s1", "agentgate kill session --reason TEXT s1"),
+            ("--x", "agentgate kill session --reason TEXT -- --x"),
+            ("", "its calls have none; kill their caller: agentgate kill agent spiffe://a/x --reason TEXT"),
+            ("[email:abc]", "or its caller: agentgate kill agent spiffe://a/x --reason TEXT"),
+        ] {
+            let call = v1::CallTrace { principal: "spiffe://a/x".into(), handle: handle.into(), ..Default::default() };
+            let failure = by_handle("00ff", &call);
+            let [next] = failure.next() else { panic!("{handle}: {failure:?}") };
+            assert!(failure.chain().iter().any(|said| said.contains("`00ff`")) && next.ends_with(wanted), "{handle}: {next}");
         }
     }
 

@@ -3,7 +3,12 @@
 //! It is a warning and never a refusal: a server may be stopped before its first call, and a kill waits for nothing.
 
 use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::text::shell_word;
+use agentgate_core::fold;
 use agentgate_core::id::Principal;
+use agentgate_core::kill::KillTarget;
+use agentgate_core::pii;
 use agentgate_proto::v1;
 use std::collections::BTreeSet;
 
@@ -12,6 +17,9 @@ const NEWEST: u32 = 1_000;
 
 /// So many of the names that were seen are told, the nearest first.
 const TOLD_MAX: usize = 6;
+
+/// As long is the name of a session.
+const SESSION_DIGITS: usize = 32;
 
 /// So much of a name is told: it may be an agent's own word.
 const NAME_CHARS: usize = 64;
@@ -29,14 +37,141 @@ pub async fn doubts(server: &str, tool: Option<&str>, client: &Client) -> Vec<St
     }
     let Some(tool) = tool else { return Vec::new() };
     let tools: BTreeSet<&str> = newest.traces.iter().filter_map(|trace| tool_of(trace, server)).collect();
-    if tools.contains(tool) || was_called(server, tool, client).await {
+    // As the gate compares them.
+    let is_it = |seen: &&str| fold::loosely(seen) == fold::loosely(tool);
+    if tools.iter().any(is_it) || was_called(server, tool, client).await {
         return Vec::new();
+    }
+    let altered = newest.traces.iter().filter_map(|trace| Some((tool_of(trace, server)?, trace.tenant.as_str())));
+    if let Some(unknown) = unknown(&format!("a tool `{tool}` of the server `{server}`"), tool, altered) {
+        return vec![unknown];
     }
     vec![unseen(&format!("no call of a tool `{tool}` of the server `{server}` was seen"), tool, tools)]
 }
 
+/// As `doubts`, of whoever calls.
+pub async fn doubts_of_callers(target: &KillTarget, client: &Client) -> Vec<String> {
+    let looked = |filter| v1::ListTracesRequest { page_size: NEWEST, filter, ..v1::ListTracesRequest::default() };
+    let filter = match target {
+        KillTarget::Tenant(tenant) => v1::TraceFilter { tenant: tenant.as_str().to_owned(), ..Default::default() },
+        KillTarget::Agent(caller) => v1::TraceFilter { principal: caller.as_str().to_owned(), ..Default::default() },
+        KillTarget::Session(handle) => v1::TraceFilter { handle: handle.as_str().to_owned(), ..Default::default() },
+        KillTarget::Everything | KillTarget::Tool { .. } => return Vec::new(),
+    };
+    let is_of = |trace: &v1::CallTrace| match target {
+        KillTarget::Tenant(tenant) => trace.tenant == tenant.as_str(),
+        KillTarget::Agent(caller) => caller_of(trace).is_some_and(|principal| principal.is_covered_by(caller)),
+        KillTarget::Session(handle) => trace.handle == handle.as_str(),
+        KillTarget::Everything | KillTarget::Tool { .. } => true,
+    };
+    let Ok(newest) = client.list_traces(looked(None)).await else { return Vec::new() };
+    if newest.traces.iter().any(is_of) {
+        return Vec::new();
+    }
+    // Its newest call may be older than the newest of all. Where that is not known nothing is doubted.
+    let older = client.list_traces(v1::ListTracesRequest { page_size: 1, ..looked(Some(filter)) }).await;
+    if older.map_or(true, |older| older.traces.iter().any(is_of)) {
+        return Vec::new();
+    }
+    if let KillTarget::Session(handle) = target {
+        let altered = newest.traces.iter().map(|trace| (trace.handle.as_str(), trace.tenant.as_str()));
+        if let Some(unknown) = unknown(&format!("a session `{}`", handle.as_str()), handle.as_str(), altered) {
+            return vec![unknown];
+        }
+    }
+    let callers: Vec<Principal> = newest.traces.iter().filter_map(caller_of).collect();
+    let seen: BTreeSet<&str> = match target {
+        KillTarget::Tenant(_) => newest.traces.iter().map(|trace| trace.tenant.as_str()).collect(),
+        KillTarget::Session(_) => newest.traces.iter().map(|trace| trace.handle.as_str()).collect(),
+        KillTarget::Agent(caller) if caller.agent().is_some() => {
+            callers.iter().filter_map(|principal| principal.agent()).map(|agent| agent.as_str()).collect()
+        }
+        KillTarget::Agent(_) => callers.iter().map(Principal::as_str).collect(),
+        KillTarget::Everything | KillTarget::Tool { .. } => BTreeSet::new(),
+    };
+    let (what, name) = match target {
+        KillTarget::Tenant(tenant) => ("tenant", tenant.as_str()),
+        KillTarget::Agent(caller) => ("agent", caller.as_str()),
+        KillTarget::Session(handle) => ("session", handle.as_str()),
+        KillTarget::Everything | KillTarget::Tool { .. } => return Vec::new(),
+    };
+    vec![unseen(&format!("no call of {} {what} `{name}` was seen", if what == "agent" { "an" } else { "a" }), name, seen)]
+}
+
+/// A call of the session that has this name, unless it is some call's handle: then that is meant.
+pub async fn call_of_session(name: &str, client: &Client) -> Option<v1::CallTrace> {
+    if name.len() != SESSION_DIGITS || !name.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
+        return None;
+    }
+    let newest = async |filter| {
+        let request = v1::ListTracesRequest { page_size: 1, filter: Some(filter), ..Default::default() };
+        client.list_traces(request).await.ok()?.traces.into_iter().next()
+    };
+    let handle = v1::TraceFilter { handle: name.to_owned(), ..Default::default() };
+    if newest(handle).await.is_some_and(|call| call.handle == name) {
+        return None;
+    }
+    newest(v1::TraceFilter { session: name.to_owned(), ..Default::default() }).await.filter(|call| call.session == name)
+}
+
+/// `[privacy]` alters what is personal in names, in the tenants where it does: whether one that was seen is this one, nobody can
+/// say here. None: no name that was seen can be it.
+fn unknown<'a>(what: &str, name: &str, seen: impl Iterator<Item = (&'a str, &'a str)>) -> Option<String> {
+    let mut tenants = BTreeSet::new();
+    let mut first = None;
+    for (altered, tenant) in seen.filter(|(seen, _)| may_stand_for(seen, name)) {
+        first.get_or_insert(altered);
+        tenants.insert(tenant);
+    }
+    let altered: String = first?.chars().take(NAME_CHARS).collect();
+    let tenants: Vec<String> = tenants.into_iter().take(TOLD_MAX).map(|tenant| format!("`{tenant}`")).collect();
+    let tenants = tenants.join(", ");
+    Some(format!(
+        "whether a call of {what} was seen is not known: `{altered}` was, which may stand for it (`[privacy]` alters names of {tenants})"
+    ))
+}
+
+/// Whether `seen` is `name` with something in the place of everything personal.
+fn may_stand_for(seen: &str, name: &str) -> bool {
+    let (mut rest, mut from) = (seen, 0);
+    let hits = pii::find(name);
+    for hit in &hits {
+        let plain = name.get(from..hit.start).unwrap_or_default();
+        let stand_in = rest.strip_prefix(plain).and_then(|rest| rest.strip_prefix('[')?.split_once(']'));
+        let Some((stand_in, after)) = stand_in else { return false };
+        if !pii::holds_stand_in(&format!("[{stand_in}]")) || !stand_in.split(':').any(|word| word == hit.kind.name()) {
+            return false;
+        }
+        (rest, from) = (after, hit.end);
+    }
+    !hits.is_empty() && name.get(from..) == Some(rest)
+}
+
+fn caller_of(trace: &v1::CallTrace) -> Option<Principal> {
+    Principal::try_from(trace.principal.as_str()).ok()
+}
+
+/// Whether this is a principal. An agent is called by a short name everywhere, and meant by its whole one: whoever types the
+/// short one is told it, in the command that they typed.
+pub async fn check_principal(typed: &str, command: &str, client: &Client) -> Result<(), Failure> {
+    match Principal::try_from(typed) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(whole_wanted(Failure::new(Exit::Usage, error), typed, (command, ""), client).await),
+    }
+}
+
+/// What to type instead, in a command that stands before and behind it.
+pub async fn whole_wanted(failure: Failure, typed: &str, (before, behind): (&str, &str), client: &Client) -> Failure {
+    let meant = meant(typed, client).await;
+    let failure = meant
+        .iter()
+        .fold(failure, |failure, whole| failure.then(format!("did you mean `{whole}`? {before} {}{behind}", shell_word(whole))));
+    let whole = "give the whole ID, `spiffe://TRUST-DOMAIN/PATH` or `user:SUBJECT@ISSUER`";
+    failure.then(format!("{whole}; of each call, `agentgate trace show SEQ` has it"))
+}
+
 /// The agents and users whose names end with what was typed, among those that called lately; the last to call first.
-pub async fn meant(ending: &str, client: &Client) -> Vec<String> {
+async fn meant(ending: &str, client: &Client) -> Vec<String> {
     let request = v1::ListTracesRequest { page_size: NEWEST, ..Default::default() };
     let Ok(newest) = client.list_traces(request).await else { return Vec::new() };
     let mut meant = Vec::new();
@@ -108,7 +243,7 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{distance, ends_with, unseen};
+    use super::{distance, ends_with, may_stand_for, unknown, unseen};
     use agentgate_core::id::Principal;
     use std::collections::BTreeSet;
 
@@ -131,6 +266,32 @@ mod tests {
             let principal = Principal::try_from(principal).expect(principal);
             assert_eq!(ends_with(&principal, ending).as_deref(), wanted, "{ending}");
         }
+    }
+
+    #[test]
+    fn a_name_is_not_doubted_where_what_was_seen_may_stand_for_it_and_only_there() {
+        const TOKEN: &str = "mail <[email:abcdefghijklmnopabcd]>";
+        const NAME: &str = "mail <bob@corp.example>";
+        for (seen, name, may) in [
+            (TOKEN, NAME, true),
+            ("mail <[redacted:email]>", NAME, true),
+            ("[redacted:email]", "mail-bob@corp.example", true),
+            ("[email:abc] [email:abd]", "bob@corp.example ann@corp.example", true),
+            ("[email:abc] [email:abd]", "bob@corp.example", false),
+            ("mail <[redacted:card]>", NAME, false),
+            ("post <[redacted:email]>", NAME, false),
+            ("mail <[redacted:email]> x", NAME, false),
+            (NAME, NAME, false),
+            (TOKEN, "mail", false),
+            (TOKEN, "nothing", false),
+            ("nothing", "nothing", false),
+        ] {
+            assert_eq!(may_stand_for(seen, name), may, "{seen} {name}");
+        }
+        let seen = || [("s1", "plain"), (TOKEN, "acme")].into_iter();
+        let told = unknown("a session `x`", NAME, seen()).expect("it may be it");
+        assert!(told.contains("is not known") && told.contains("`acme`") && !told.contains("`plain`"), "{told}");
+        assert_eq!(unknown("a session `x`", "nobody", seen()), None, "another's altered handle silences nothing");
     }
 
     #[test]

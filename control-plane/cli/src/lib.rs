@@ -90,7 +90,7 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Evidence(verb) => evidence::run(verb, desk),
         Verb::Hold(verb) => wait(async { hold::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Purge(verb) => wait(async { purge::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
-        Verb::Log(verb) => wait(async { log::run(&verb.verb, &Client::connect(&verb.connection).await?, desk).await }),
+        Verb::Log(verb) => wait(log::run(verb, desk)),
         Verb::Verify(verb) => wait(verify::run(verb, desk)),
         Verb::Kill(verb) => wait(async { kill::kill(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Resume(verb) => wait(async { kill::resume(verb, &Client::connect(&verb.connection).await?, desk).await }),

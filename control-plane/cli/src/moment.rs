@@ -76,9 +76,15 @@ pub fn grouped(count: u64) -> String {
     shown
 }
 
+/// `1 call`, `1,204 calls`.
+#[must_use]
+pub fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(count)) }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{DAY_US, SECOND_US, absolute, brief, grouped, relative, size, span};
+    use super::{DAY_US, SECOND_US, absolute, brief, counted, grouped, relative, size, span};
     use agentgate_core::time::Time;
 
     #[test]
@@ -119,6 +125,9 @@ mod tests {
     fn counts_are_shown_in_groups_of_three() {
         for (count, shown) in [(0, "0"), (999, "999"), (1_204, "1,204"), (100_000, "100,000"), (1_000_000, "1,000,000")] {
             assert_eq!(grouped(count), shown);
+        }
+        for (count, shown) in [(0, "0 calls"), (1, "1 call"), (2, "2 calls"), (1_204, "1,204 calls")] {
+            assert_eq!(counted(count, "call"), shown);
         }
     }
 

@@ -54,9 +54,14 @@ impl Desk<'_> {
         self.output == Output::Table && self.screen.terminal
     }
 
+    /// Whether a line is written over the one before: it takes escapes, which whoever wants no colours did not ask for either.
+    fn writes_over(&self) -> bool {
+        self.is_live() && self.screen.color
+    }
+
     /// Says in one line what is under way, over what was said before. Nobody else hears of it.
     pub fn progress(&mut self, text: &str) -> Result<(), Failure> {
-        if !self.is_live() {
+        if !self.writes_over() {
             return Ok(());
         }
         // A line that is broken by the terminal cannot be written over.
@@ -67,7 +72,7 @@ impl Desk<'_> {
 
     /// Takes the line away again.
     pub fn progress_over(&mut self) -> Result<(), Failure> {
-        if self.is_live() { self.write("\r\x1b[2K") } else { Ok(()) }
+        if self.writes_over() { self.write("\r\x1b[2K") } else { Ok(()) }
     }
 
     /// Whether somebody can be asked.
@@ -147,6 +152,22 @@ mod tests {
             assert!(desk.has_person());
             assert_eq!(desk.ask("Grant this call?").expect("asked"), is_yes, "{typed:?}");
             assert_eq!(out, b"Grant this call? [y/N] ");
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_is_written_over_only_where_escapes_are_wanted() {
+        for (terminal, color, output, said) in [
+            (true, true, Output::Table, "\r\x1b[2K\x1b[2mhalf of it\x1b[0m\r\x1b[2K"),
+            (true, false, Output::Table, ""),
+            (false, true, Output::Table, ""),
+            (true, true, Output::Json, ""),
+        ] {
+            let mut out = Vec::new();
+            let screen = Screen { color, charset: Charset::Unicode, columns: 80, terminal };
+            let mut desk = Desk { screen, output, now: Time::from_micros(0), out: &mut out, person: None };
+            desk.progress("half of it").and_then(|()| desk.progress_over()).expect("written");
+            assert_eq!(String::from_utf8(out).expect("text"), said, "terminal {terminal}, color {color}, {output:?}");
         }
     }
 

@@ -7,6 +7,9 @@ use thiserror::Error;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// What a date without a time lacks: its day begins in UTC.
+const DAY_BEGINS: &str = "T00:00:00Z";
+
 /// The longest span that can be asked for: a certificate that outlives its authority's machine is no certificate.
 pub const SPAN_DAYS_MAX: u64 = 3_650;
 
@@ -21,7 +24,7 @@ pub enum SpanError {
     TooLong(String),
     #[error("`{0}` is empty: it must last at least a second")]
     Zero(String),
-    #[error("`{0}` is no moment: write `2026-11-22T10:00:00Z`, or a span from now like `-2h` or `+30m`")]
+    #[error("`{0}` is no moment: write `2026-11-22` (in UTC), `2026-11-22T10:00:00Z`, or a span from now like `-2h` or `+30m`")]
     Moment(String),
 }
 
@@ -88,9 +91,15 @@ impl Moment {
         if let Some(span) = text.strip_prefix('+') {
             return Span::parse(span).map(Self::After);
         }
-        let at = OffsetDateTime::parse(text, &Rfc3339).ok();
+        let whole = if text.contains(['T', 't', ' ']) { text.to_owned() } else { format!("{text}{DAY_BEGINS}") };
+        let at = OffsetDateTime::parse(&whole, &Rfc3339).ok();
         let micros = at.and_then(|at| u64::try_from(at.unix_timestamp_nanos() / 1_000).ok());
         micros.map(|micros| Self::At(Time::from_micros(micros))).ok_or_else(|| SpanError::Moment(text.into()))
+    }
+
+    /// As `parse`, where only what is over is asked for: a bare span is one that is over.
+    pub fn past(text: &str) -> Result<Self, SpanError> {
+        Span::parse(text).map(Self::Before).or_else(|_| Self::parse(text))
     }
 
     #[must_use]
@@ -129,12 +138,22 @@ mod tests {
             ("-2h", 999_992_800_000_000),
             ("+30m", 1_000_001_800_000_000),
             ("1970-01-01T00:00:01Z", 1_000_000),
+            ("1970-01-02", 86_400_000_000),
+            ("2026-11-22", 1_795_305_600_000_000),
+            ("2026-11-22T00:00:00Z", 1_795_305_600_000_000),
             ("2026-11-22T20:05:52.5+01:00", 1_795_374_352_500_000),
         ] {
             assert_eq!(Moment::parse(text).map(|moment| moment.resolve(now).micros()), Ok(micros), "{text}");
         }
-        for text in ["", "yesterday", "2026-11-22", "1969-12-31T23:59:59Z"] {
+        for text in
+            ["", "yesterday", "2026-11", "2026-11-31", "2026-11-22Z", "2026-11-22 10:00", "1969-12-31", "1969-12-31T23:59:59Z"]
+        {
             assert_eq!(Moment::parse(text), Err(SpanError::Moment(text.to_owned())), "{text}");
+            assert_eq!(Moment::past(text), Err(SpanError::Moment(text.to_owned())), "{text}");
+        }
+        assert_eq!(Moment::past("2h"), Moment::parse("-2h"));
+        for text in ["-2h", "+30m", "2026-11-22", "2026-11-22T10:00:00Z"] {
+            assert_eq!(Moment::past(text), Moment::parse(text), "{text}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! `agentgate status`: on one screen, how the control plane is and what needs a hand.
 
+mod kept;
+
 use crate::client::{Client, Connection};
 use crate::failure::Failure;
 use crate::kill;
 use crate::mode;
-use crate::moment::{absolute, relative, size, span};
+use crate::moment::{absolute, counted, relative, size, span};
 use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
 use crate::table::{Cell, Column, Pairs, Table};
@@ -79,7 +81,9 @@ fn render(status: &v1::ShowStatusResponse, verbose: bool, screen: &Screen) -> St
     approvals(status, &mut pairs);
     orders(status, now, screen, &mut pairs);
     policy(&status.policy.clone().unwrap_or_default(), now, &mut pairs);
-    journal(&status.journal.clone().unwrap_or_default(), &mut pairs);
+    journal(&status.journal.clone().unwrap_or_default(), &status.unready, now, &mut pairs);
+    kept::kept(status, now, &mut pairs);
+    kept::log(status, now, &mut pairs);
     quotas(&status.quotas, &mut pairs);
     replicas(status, now, &mut pairs);
     let mut text = pairs.finish();
@@ -200,10 +204,14 @@ fn policy(policy: &v1::PolicyStatus, now: Time, pairs: &mut Pairs<'_>) {
     }
 }
 
-fn journal(journal: &v1::JournalStatus, pairs: &mut Pairs<'_>) {
+fn journal(journal: &v1::JournalStatus, unready: &str, now: Time, pairs: &mut Pairs<'_>) {
     pairs.heading("Journal");
     pairs.pair("backend", Palette::Plain, &journal.backend);
-    pairs.pair("head", Palette::Plain, &format!("{} ({})", journal.head, size(journal.bytes)));
+    let first = match journal.oldest_us {
+        0 => String::new(),
+        at_us => format!(", the first record {}", relative(now, at_us)),
+    };
+    pairs.pair("head", Palette::Plain, &format!("{} ({}){first}", journal.head, size(journal.bytes)));
     if let Some(free) = journal.free_bytes {
         let (days, palette) = match journal.full_in_days {
             Some(days) if days < FULL_DAYS => (format!(", full in {days:.1} days at the pace of the last hours"), Palette::Bad),
@@ -213,8 +221,13 @@ fn journal(journal: &v1::JournalStatus, pairs: &mut Pairs<'_>) {
         pairs.pair("free", palette, &format!("{}{days}", size(free)));
     }
     if !journal.unavailable.is_empty() {
-        pairs.pair("unavailable", Palette::Bad, &format!("{}; every call is refused", journal.unavailable));
+        pairs.pair("unavailable", Palette::Bad, &format!("{}; every call is refused", once(&journal.unavailable, unready)));
     }
+}
+
+/// What stands under `ready` already, whole, is not told again.
+fn once<'a>(why: &'a str, unready: &str) -> &'a str {
+    if !why.is_empty() && unready.contains(why) { "as `ready` says" } else { why }
 }
 
 fn filters(vms: &[v1::FilterStatus], verbose: bool, now: Time, screen: &Screen) -> String {
@@ -397,10 +410,6 @@ fn quota_json(quota: &v1::TenantQuota) -> Value {
     json!({ "tenant": tenant, "used_bytes": used_bytes, "limit_bytes": limit_bytes, "day": moment_json(*day_us) })
 }
 
-fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
 fn to_json(status: &v1::ShowStatusResponse) -> Value {
     let now = Time::from_micros(status.now_us);
     let policy = status.policy.clone().unwrap_or_default();
@@ -439,7 +448,11 @@ fn to_json(status: &v1::ShowStatusResponse) -> Value {
             "full_in_days": journal.full_in_days,
             "unavailable": absent(&journal.unavailable),
             "shared": journal.shared,
+            "oldest_at": moment_json(journal.oldest_us),
         },
+        "retention": status.retention.as_ref().map(kept::retention_json),
+        "privacy": kept::privacy_json(&status.privacy),
+        "log": status.log.as_ref().map(kept::log_json),
         "replicas": status.replicas.iter().map(replica_json).collect::<Vec<_>>(),
         "quotas": status.quotas.iter().map(quota_json).collect::<Vec<_>>(),
         "filters": status.filters.iter().map(filter_json).collect::<Vec<_>>(),

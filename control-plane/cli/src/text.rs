@@ -57,6 +57,22 @@ pub fn shorten(text: &str, columns: usize, charset: Charset) -> String {
     cut
 }
 
+/// In lines of so many columns, each broken at a blank; what has none is left whole, to be copied.
+#[must_use]
+pub fn wrapped(words: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.width() + 1 + word.width() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

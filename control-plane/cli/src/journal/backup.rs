@@ -20,6 +20,8 @@ const COPY_AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Error)]
 pub enum BackupError {
+    #[error("`{0}` is no journal: it has no `form`")]
+    NoJournal(PathBuf),
     #[error("`{0}` holds something already")]
     NotEmpty(PathBuf),
     #[error("another backup copies `{0}`")]
@@ -46,6 +48,9 @@ fn failed(file: &Path) -> impl Fn(io::Error) -> BackupError {
 
 /// Copies the journal in `from`, which may be in use, into `to`.
 pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(&Path)) -> Result<Instant, BackupError> {
+    if !from.join("form").exists() {
+        return Err(BackupError::NoJournal(from.to_owned()));
+    }
     make_empty(to)?;
     let bodies_hold = held(&from.join("hold-bodies"))?;
     let slots_hold = held(&from.join("hold-slots"))?;

@@ -1,8 +1,11 @@
 //! Reads every byte of a journal's files and says what is not what was written, by file and byte. It changes nothing, and
 //! refuses to look at files that a control plane is writing.
 
-use super::format::{Body, CELL, CELLS_AT, Cell, Gone, Kind, cells, form};
+use super::format::{Body, CELL, CELLS_AT, Cell, Gone, Kind, cells, first, form, rest};
 use super::walk::{Found, Segment, segments, walk};
+use agentgate_core::digest::Digest;
+use agentgate_core::transparency::checkpoint::Checkpoint;
+use agentgate_core::transparency::note::Note;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
@@ -34,6 +37,14 @@ pub struct Report {
     pub notes: Vec<Finding>,
 }
 
+/// A slot's value, as far as its cells were read.
+#[derive(Clone, Debug)]
+struct Value {
+    stamp: u64,
+    length: usize,
+    bytes: Vec<u8>,
+}
+
 /// Where a group of one kind stands.
 #[derive(Clone, Debug, Default)]
 struct Groups {
@@ -54,7 +65,14 @@ impl Report {
         let bodies = report.bodies(directory, progress)?;
         report.records(directory, &bodies, progress)?;
         progress(&directory.join("slots"));
-        report.slots(directory)?;
+        let signed = report.slots(directory)?;
+        if let Some(signed) = signed.filter(|signed| *signed > report.head) {
+            let head = report.head;
+            let what = format!(
+                "the last record that is whole is {head}, and the newest checkpoint, which lies in `slots`, is over {signed}: what was behind it is lost"
+            );
+            report.say(&directory.join(Kind::Records.noun()), 0, what);
+        }
         Ok(report)
     }
 
@@ -176,18 +194,19 @@ impl Report {
         Ok(())
     }
 
-    fn slots(&mut self, directory: &Path) -> io::Result<()> {
+    /// How many records the newest checkpoint is over, if there is one.
+    fn slots(&mut self, directory: &Path) -> io::Result<Option<u64>> {
         let path = directory.join("slots");
         let file = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.say(&path, 0, "the file is missing");
-                return Ok(());
+                return Ok(None);
             }
             read => read?,
         };
         let Some(count) = cells(&file) else {
             self.say(&path, 0, "neither of its heads is what was written");
-            return Ok(());
+            return Ok(None);
         };
         let end = CELLS_AT + count as usize * CELL;
         if file.len() < end {
@@ -223,7 +242,7 @@ impl Report {
             });
         }
         self.slots = names.len() as u64;
-        Ok(())
+        Ok(signed(&file, count))
     }
 
     pub(super) fn differs(&mut self, segment: &Segment, byte: usize, what: &str) {
@@ -237,5 +256,41 @@ impl Report {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
+    }
+}
+
+/// The size that the newest checkpoint says. Whether a key of the log signed it is not judged here.
+fn signed(file: &[u8], count: u32) -> Option<u64> {
+    let slot = Digest::of("agentgate/slot/checkpoint/1", b"");
+    let (mut newest, mut open): (Option<(u64, u64)>, Option<Value>) = (None, None);
+    for (number, bytes) in (0..count).zip(file.get(CELLS_AT..).unwrap_or_default().chunks_exact(CELL)) {
+        open = match (Cell::parse(number, bytes), open.take()) {
+            (Cell::First { name, stamp, .. }, _) if name == *slot.as_bytes() => Value::begin(stamp, bytes),
+            (Cell::Rest { stamp, .. }, Some(value)) if value.stamp == stamp => Some(value.go_on(bytes)),
+            (Cell::First { .. } | Cell::Rest { .. } | Cell::Free | Cell::Unfinished | Cell::Bad, _) => None,
+        };
+        let whole = open.as_ref().and_then(|value| Some((value.stamp, value.checkpoint()?.size)));
+        newest = newest.max(whole);
+    }
+    newest.map(|(_, size)| size)
+}
+
+// === impl Value ===
+
+impl Value {
+    fn begin(stamp: u64, cell: &[u8]) -> Option<Self> {
+        let (length, bytes) = first(cell)?;
+        Some(Self { stamp, length, bytes: bytes.to_vec() })
+    }
+
+    fn go_on(mut self, cell: &[u8]) -> Self {
+        self.bytes.extend(rest(cell));
+        self
+    }
+
+    /// None: it is not whole, or none.
+    fn checkpoint(&self) -> Option<Checkpoint> {
+        let note = Note::parse(self.bytes.get(..self.length)?).ok()?;
+        Checkpoint::parse(note.text()).ok()
     }
 }

@@ -237,3 +237,13 @@ pub(super) fn cells(file: &[u8]) -> Option<u32> {
     };
     head(0).max(head(4096))
 }
+
+/// The length of a value and what its first cell has of it.
+pub(super) fn first(cell: &[u8]) -> Option<(usize, &[u8])> {
+    Some((u32_at(cell, 16)? as usize, cell.get(52..CELL - 4)?))
+}
+
+/// What another of its cells has.
+pub(super) fn rest(cell: &[u8]) -> &[u8] {
+    cell.get(16..CELL - 4).unwrap_or_default()
+}

@@ -8,8 +8,10 @@ mod format;
 mod walk;
 
 use crate::failure::{Exit, Failure};
+use crate::moment::counted;
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
+use crate::table::Pairs;
 use crate::text::escape;
 use backup::BackupError;
 use check::{Finding, Report};
@@ -20,6 +22,19 @@ use std::path::{Path, PathBuf};
 
 /// Findings that a person is shown; JSON has all.
 const SHOWN: usize = 20;
+
+/// What a copy never has.
+const KEYS: &str = "data.key and log.key: keep both beside it, or no body of it opens and nothing is signed";
+
+/// What has to be looked at before a control plane starts on a copy.
+const RESTORED: [(&str, &str); 4] = [
+    ("next: keys", "data.key as it was when the copy was made, and log.key"),
+    ("next: log", "what was signed after the copy is not in it: go on under a new log.key"),
+    ("next: orders", "purges since then are undone: order them again first, then holds, kills and modes"),
+    ("all of it", "docs/operating.md, Restoring"),
+];
+
+const SPOILED: &str = "stop the control plane and restore a copy that is whole: agentgate journal restore COPY --to DIR";
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -70,26 +85,30 @@ pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
             }
             let head = instant.head;
             let text = format!("Copied up to sequence {head} into {}, and checked\n", to.display());
-            desk.answer(|_| text, || json!({ "to": to.display().to_string(), "head": head }))
+            desk.answer(
+                |screen| text + &notes(&[("not in it", KEYS)], screen),
+                || json!({ "to": to.display().to_string(), "head": head }),
+            )
         }
         Verb::Restore(arguments) => {
             let RestoreArguments { from, to } = arguments;
             let report = look(from, desk)?;
             if !report.is_sound() {
                 say(from, &report, desk)?;
-                return Err(different(from, &report).then("restore another copy"));
+                return Err(different(from, &report)
+                    .then("restore another copy; `agentgate journal check DIR` says whether one is whole"));
             }
             watched(desk, |progress| backup::restore(from, to, progress))?.map_err(BackupError::into_failure)?;
             let (head, at) = (report.head, to.display());
             desk.answer(
-                |_| format!("Restored up to sequence {head} into {at}\n"),
+                |screen| format!("Restored up to sequence {head} into {at}\n") + &notes(&RESTORED, screen),
                 || json!({ "to": at.to_string(), "head": head }),
             )
         }
         Verb::Check(arguments) => {
             let report = look(&arguments.directory, desk)?;
             say(&arguments.directory, &report, desk)?;
-            if report.is_sound() { Ok(()) } else { Err(different(&arguments.directory, &report)) }
+            if report.is_sound() { Ok(()) } else { Err(different(&arguments.directory, &report).then(SPOILED)) }
         }
     }
 }
@@ -133,20 +152,34 @@ fn say(directory: &Path, report: &Report, desk: &mut Desk<'_>) -> Result<(), Fai
     desk.answer(|screen| render(report, screen), || to_json(directory, report))
 }
 
+/// What is to be minded, below what was done.
+fn notes(notes: &[(&str, &str)], screen: &Screen) -> String {
+    let mut pairs = Pairs::new(screen);
+    notes.iter().for_each(|(name, note)| pairs.pair(name, Palette::Waiting, note));
+    pairs.finish()
+}
+
 fn render(report: &Report, screen: &Screen) -> String {
     let line = |finding: &Finding, palette| {
         let said = format!("{} at byte {}: {}", finding.file.display(), finding.byte, finding.what);
         format!("{}\n", screen.paint(palette, &escape(&said, screen.charset)))
     };
-    let mut text = format!(
-        "{} records in {} streams and {} groups, {} bodies and {} discarded, {} segments given back, {} slots\n",
-        report.head, report.streams, report.groups, report.bodies, report.discarded, report.segments_removed, report.slots
-    );
+    let mut text = String::new();
     report.findings.iter().take(SHOWN).for_each(|finding| text += &line(finding, Palette::Bad));
     if report.findings.len() > SHOWN {
         text += &format!("and {} more; --output json has all\n", report.findings.len() - SHOWN);
     }
     report.notes.iter().take(SHOWN).for_each(|note| text += &line(note, Palette::Waiting));
+    text += &format!(
+        "{} in {} and {}, {} and {} discarded, {} given back, {}\n",
+        counted(report.head, "record"),
+        counted(report.streams, "stream"),
+        counted(report.groups, "group"),
+        if report.bodies == 1 { "1 body".to_owned() } else { format!("{} bodies", report.bodies) },
+        report.discarded,
+        counted(report.segments_removed, "segment"),
+        counted(report.slots, "slot"),
+    );
     if report.is_sound() {
         text += &format!("{}\n", screen.paint(Palette::Good, "All of it is what was written"));
     }
@@ -179,10 +212,61 @@ fn to_json(directory: &Path, report: &Report) -> Value {
 impl BackupError {
     fn into_failure(self) -> Failure {
         match self {
+            BackupError::NoJournal(_) => {
+                Failure::new(Exit::Refused, self).then("give `directory` in the control plane's [journal]")
+            }
             BackupError::NotEmpty(_) => Failure::new(Exit::Refused, self).then("name a new directory"),
             BackupError::Busy(_) => Failure::new(Exit::Refused, self).then("wait for it and try again"),
             BackupError::Damaged { .. } => Failure::new(Exit::Refused, self).then("agentgate status tells more"),
             BackupError::Io { .. } => Failure::new(Exit::Local, self),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Finding, KEYS, RESTORED, Report, SPOILED, different, notes, render};
+    use crate::screen::{Charset, Screen};
+    use std::path::Path;
+
+    const SCREEN: Screen = Screen { color: false, charset: Charset::Unicode, columns: 120, terminal: false };
+
+    #[test]
+    fn findings_come_before_counts_and_each_count_has_its_number() {
+        let finding = || Finding { file: "records/records-1".into(), byte: 7, what: "it is torn".into() };
+        for (number, findings, wanted) in [
+            (1, vec![], "1 record in 1 stream and 1 group, 1 body and 1 discarded, 1 segment given back, 1 slot\nAll of it"),
+            (
+                2,
+                vec![finding()],
+                "records/records-1 at byte 7: it is torn\n2 records in 2 streams and 2 groups, 2 bodies and 2 discarded, 2 segments given back, 2 slots\n",
+            ),
+        ] {
+            let report = Report {
+                head: number,
+                streams: number,
+                groups: number,
+                bodies: number,
+                discarded: number,
+                segments_removed: number,
+                slots: number,
+                findings,
+                ..Report::default()
+            };
+            let text = render(&report, &SCREEN);
+            assert!(text.starts_with(wanted), "{text}");
+        }
+        let report = Report { findings: vec![finding()], ..Report::default() };
+        assert_eq!(different(Path::new("x"), &report).then(SPOILED).next().len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_in_a_copy_is_said_of_it() {
+        let copied = notes(&[("not in it", KEYS)], &SCREEN);
+        assert!(copied.contains("data.key and log.key"), "{copied}");
+        let restored = notes(&RESTORED, &SCREEN);
+        for said in ["data.key as it was", "under a new log.key", "purges since then are undone", "docs/operating.md"] {
+            assert!(restored.contains(said), "{said} in {restored}");
         }
     }
 }

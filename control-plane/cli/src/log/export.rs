@@ -1,17 +1,19 @@
 //! `agentgate log export`: all tiles, bundles and the checkpoint as static files, which any server could serve as the log.
 //!
 //! The checkpoint is written last: a copy that was cut off has none, or the one of what it holds whole. An export that is there
-//! already is gone on with only where the log that is served begins with it; it may be what shows that it was rolled back.
+//! already is gone on with only where the log that is served begins with it; it may be what shows that it was rolled back. Files
+//! beside no checkpoint are believed by nobody: they are read whole, and fetched again unless they make the log's root.
 
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::verify::unreadable::read;
-use crate::verify::{CHECKPOINT, files};
+use crate::verify::{CHECKPOINT, files, judge_exported, question};
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::note::{NOTE_BYTES_MAX, Note};
 use agentgate_core::transparency::proof::Plan;
 use agentgate_core::transparency::tile::{Tile, Tiles};
+use agentgate_core::transparency::verify::Audit;
 use agentgate_proto::v1;
 use clap::Args;
 use serde_json::json;
@@ -31,13 +33,43 @@ pub struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let log = client.show_log().await?;
+    if log.checkpoint.is_empty() && !log.stopped.is_empty() {
+        return Err(client::log_stopped(&log.stopped));
+    }
     if log.checkpoint.is_empty() {
         return Err(Failure::new(Exit::Refused, "nothing is signed as yet").then("try again in a second"));
     }
     let directory = arguments.directory.as_path();
-    may_go_on(directory, &log, client).await?;
-    let missing: Vec<String> =
-        files(log.size).filter(|(path, bytes)| !is_there(&directory.join(path), *bytes)).map(|(path, _)| path).collect();
+    let is_gone_on = may_go_on(directory, &log, client).await?;
+    let (found, missing) = found(directory, log.size);
+    let mut written = fetch(directory, &missing, client, desk).await?;
+    if !is_gone_on && !found.is_empty() && !makes_root(directory, &log)? {
+        written = written.saturating_add(fetch(directory, &found, client, desk).await?);
+    }
+    put(&directory.join(CHECKPOINT), &log.checkpoint)?;
+    let (size, at) = (log.size, directory.display());
+    let said = format!(
+        "Wrote {written} files of a log of {size} records into {at}; check them with `agentgate verify {at} --key VERIFIER`\n"
+    );
+    desk.answer(|_| said, || json!({ "directory": at.to_string(), "size": size, "files_written": written }))
+}
+
+/// Files of the log that lie there in their length, and those that do not.
+pub(super) fn found(directory: &Path, size: u64) -> (Vec<String>, Vec<String>) {
+    let (found, missing): (Vec<_>, Vec<_>) = files(size).partition(|(path, bytes)| is_there(&directory.join(path), *bytes));
+    let path = |(path, _): (String, usize)| path;
+    (found.into_iter().map(path).collect(), missing.into_iter().map(path).collect())
+}
+
+/// Whether the files that lie there are, all of them, those that this checkpoint was signed over.
+pub(super) fn makes_root(directory: &Path, log: &v1::ShowLogResponse) -> Result<bool, Failure> {
+    let question = question(&log.keys)?;
+    let audit = Audit::of(&question.trust, &log.checkpoint)
+        .map_err(|error| Failure::new(Exit::Unreachable, "the control plane's checkpoint is not its log's").because(error))?;
+    Ok(judge_exported(directory, audit).is_ok_and(|report| report.holds()))
+}
+
+async fn fetch(directory: &Path, missing: &[String], client: &Client, desk: &mut Desk<'_>) -> Result<usize, Failure> {
     let mut written = 0_usize;
     for paths in missing.chunks(FILES_AT_ONCE) {
         let answer = client.read_log_files(paths.to_vec()).await?;
@@ -51,24 +83,19 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
         desk.progress(&format!("{written} of {} files", missing.len()))?;
     }
     desk.progress_over()?;
-    put(&directory.join(CHECKPOINT), &log.checkpoint)?;
-    let (size, at) = (log.size, directory.display());
-    let said = format!(
-        "Wrote {written} files of a log of {size} records into {at}; check them with `agentgate verify {at} --key VERIFIER`\n"
-    );
-    desk.answer(|_| said, || json!({ "directory": at.to_string(), "size": size, "files_written": written }))
+    Ok(written)
 }
 
-/// Refuses to write over an export that the log does not begin with.
-async fn may_go_on(directory: &Path, log: &v1::ShowLogResponse, client: &Client) -> Result<(), Failure> {
-    let Some(earlier) = Earlier::read(directory, &log.checkpoint)? else { return Ok(()) };
+/// Refuses to write over an export that the log does not begin with. False: there is no checkpoint of one.
+async fn may_go_on(directory: &Path, log: &v1::ShowLogResponse, client: &Client) -> Result<bool, Failure> {
+    let Some(earlier) = Earlier::read(directory, &log.checkpoint)? else { return Ok(false) };
     let paths: Vec<String> = earlier.plan.tiles().iter().map(Tile::path).collect();
     let mut files = BTreeMap::new();
     for asked in paths.chunks(FILES_AT_ONCE) {
         let answer = client.read_log_files(asked.to_vec()).await?;
         files.extend(asked.iter().cloned().zip(answer.files));
     }
-    earlier.begins(|tile| files.get(&tile.path()).cloned().ok_or(io::ErrorKind::NotFound))
+    earlier.begins(|tile| files.get(&tile.path()).cloned().ok_or(io::ErrorKind::NotFound)).map(|()| true)
 }
 
 /// An export that is there, and the log that is served. Nobody's signature is looked at: whoever exports asks the log itself.
@@ -130,7 +157,7 @@ fn refused(said: String) -> Failure {
 }
 
 fn is_there(path: &Path, bytes: usize) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| usize::try_from(found.len()) == Ok(bytes))
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && usize::try_from(found.len()) == Ok(bytes))
 }
 
 /// Whole or not at all.

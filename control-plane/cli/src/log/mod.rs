@@ -1,8 +1,10 @@
-//! `agentgate log show | prove | export | receipts`: the transparency log as the control plane gives it, for whoever checks it elsewhere.
+//! `agentgate log show | prove | export | receipts`: the transparency log as the control plane gives it, for whoever checks it elsewhere;
+//! and `log key`, which makes another key for it.
 //!
 //! It checks what it writes only as far as it takes to write it: `agentgate verify` judges, with keys of one's own.
 
 mod export;
+mod key;
 mod prove;
 mod receipts;
 mod show;
@@ -13,6 +15,8 @@ use crate::client::{Client, Connection};
 use crate::failure::Failure;
 use crate::output::Desk;
 use clap::{Args, Subcommand};
+
+pub(crate) use show::{Witnessed, remembered, remembered_json, trouble, trouble_json};
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -32,13 +36,17 @@ pub enum Verb {
     Export(export::Arguments),
     /// Copy out the receipts of checkpoints that were anchored
     Receipts(receipts::Arguments),
+    /// Make another key for the log, to replace the one in use; asks no control plane
+    Key(key::Arguments),
 }
 
-pub async fn run(verb: &Verb, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    match verb {
-        Verb::Show => show::run(client, desk).await,
-        Verb::Prove(arguments) => prove::run(arguments, client, desk).await,
-        Verb::Export(arguments) => export::run(arguments, client, desk).await,
-        Verb::Receipts(arguments) => receipts::run(arguments, client, desk).await,
+pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
+    let client = async || Client::connect(&arguments.connection).await;
+    match &arguments.verb {
+        Verb::Show => show::run(&client().await?, desk).await,
+        Verb::Prove(arguments) => prove::run(arguments, &client().await?, desk).await,
+        Verb::Export(arguments) => export::run(arguments, &client().await?, desk).await,
+        Verb::Receipts(arguments) => receipts::run(arguments, &client().await?, desk).await,
+        Verb::Key(arguments) => key::run(arguments, desk),
     }
 }

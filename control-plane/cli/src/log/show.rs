@@ -24,16 +24,22 @@ struct Shown {
 }
 
 /// What witnesses say that they saw. Whoever wants to know whether they did asks `agentgate verify`.
-struct Witnessed {
-    size: u64,
-    by: Vec<(String, u64)>,
+pub(crate) struct Witnessed {
+    pub(crate) size: u64,
+    /// Who, and when.
+    pub(crate) by: Vec<(String, u64)>,
 }
 
 pub(super) async fn run(client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let log = client.show_log().await?;
     let newest_us = match log.size {
         0 => 0,
-        size => v1::Record::decode(client.prove_record(size).await?.record).map(|record| record.at_us).unwrap_or_default(),
+        size => match client.prove_record(size).await {
+            Ok(proved) => v1::Record::decode(proved.record).map(|record| record.at_us).unwrap_or_default(),
+            // What is stopped is shown all the same: that is what whoever asks has to hear.
+            Err(_) if !log.stopped.is_empty() => 0,
+            Err(failure) => return Err(failure),
+        },
     };
     let (root, witnessed) = (hash(&log.root), Witnessed::read(&log.witnessed));
     let (shown, now) = (Shown { log, root, newest_us, witnessed }, desk.now);
@@ -45,10 +51,56 @@ fn hash(bytes: &[u8]) -> String {
     bytes.try_into().map(|bytes| Hash::from_bytes(bytes).to_string()).unwrap_or_default()
 }
 
+/// Who knows that more was signed than the journal had.
+pub(crate) fn remembered(log: &v1::ShowLogResponse, pairs: &mut Pairs<'_>) {
+    for v1::Remembered { remembers, name, size, at_us } in &log.remembered {
+        // A copied file has the time of its copy.
+        let at = match (*at_us, remembers.as_str()) {
+            (0, _) => ", signed".to_owned(),
+            (at_us, "directory") => format!(", by its file of {}", absolute(at_us)),
+            (at_us, _) => format!(", signed at {}", absolute(at_us)),
+        };
+        let who = match remembers.as_str() {
+            "slot" => "the journal's own checkpoint".to_owned(),
+            "directory" => format!("`{name}`"),
+            other => format!("the {other} {name}"),
+        };
+        pairs.pair("rolled back", Palette::Bad, &format!("{who} knows of {} records{at}", grouped(*size)));
+    }
+}
+
+/// Why nothing is signed, and what the start found.
+pub(crate) fn trouble(log: &v1::ShowLogResponse, pairs: &mut Pairs<'_>) {
+    if !log.trouble.is_empty() {
+        let told = format!("since {}: {}; it is tried again", absolute(log.trouble_since_us), log.trouble);
+        pairs.pair("not signed", Palette::Bad, &told);
+    }
+    for notice in &log.notices {
+        pairs.pair("log notice", Palette::Bad, notice);
+    }
+}
+
+pub(crate) fn trouble_json(log: &v1::ShowLogResponse) -> Value {
+    let told = Some(&log.trouble).filter(|trouble| !trouble.is_empty());
+    told.map_or(Value::Null, |trouble| json!({ "why": trouble, "since": moment_json(log.trouble_since_us) }))
+}
+
+pub(crate) fn remembered_json(log: &v1::ShowLogResponse) -> Value {
+    let one = |v1::Remembered { remembers, name, size, at_us }: &v1::Remembered| {
+        json!({
+            "remembers": remembers,
+            "name": Some(name).filter(|name| !name.is_empty()),
+            "size": size,
+            "signed_at": moment_json(*at_us),
+        })
+    };
+    log.remembered.iter().map(one).collect()
+}
+
 // === impl Witnessed ===
 
 impl Witnessed {
-    fn read(note: &[u8]) -> Option<Self> {
+    pub(crate) fn read(note: &[u8]) -> Option<Self> {
         let note = Note::parse(note).ok()?;
         let checkpoint = Checkpoint::parse(note.text()).ok()?;
         let by_others = note.signatures().iter().filter(|signature| signature.by.name != checkpoint.origin);
@@ -80,9 +132,11 @@ impl Shown {
                 pairs.pair("journal", Palette::Waiting, &behind);
             }
         }
-        match log.stopped.as_str() {
-            "" => {}
-            why => pairs.pair("stopped", Palette::Bad, why),
+        pairs.pair("stopped", Palette::Bad, &log.stopped);
+        remembered(log, &mut pairs);
+        trouble(log, &mut pairs);
+        if !log.stopped.is_empty() {
+            pairs.pair("next", Palette::Plain, "docs/operating.md says what to do, under The transparency log");
         }
         match &self.witnessed {
             None if log.witnesses.is_empty() => {
@@ -120,6 +174,9 @@ impl Shown {
             "newest_at": moment_json(self.newest_us),
             "keys": log.keys,
             "stopped": Some(&log.stopped).filter(|stopped| !stopped.is_empty()),
+            "rolled_back": remembered_json(log),
+            "trouble": trouble_json(log),
+            "notices": log.notices,
             "checkpoint": String::from_utf8_lossy(&log.checkpoint),
             "witnessed": self.witnessed.as_ref().map(|witnessed| json!({
                 "size": witnessed.size,

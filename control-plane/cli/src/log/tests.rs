@@ -1,9 +1,10 @@
 //! An export into a directory where one is: gone on with, or refused by name.
 
-use super::export::Earlier;
+use super::export::{Earlier, found, makes_root};
 use crate::failure::{Exit, Failure};
 use crate::verify::tests::book::{Book, signer};
 use agentgate_core::transparency::tile::Tile;
+use agentgate_proto::v1;
 use std::path::Path;
 
 /// What becomes of an export of `served` into this directory.
@@ -62,5 +63,43 @@ fn what_is_no_checkpoint_of_this_log_is_not_written_over_and_an_empty_directory_
         std::fs::write(directory.path().join("checkpoint"), text).expect("written");
         let failure = exported_again(directory.path(), &Book::calls(4)).expect_err(wanted);
         assert!(failure.exit == Exit::Refused && failure.chain()[0].contains(wanted), "{:?}", failure.chain());
+    }
+}
+
+#[test]
+fn files_beside_no_checkpoint_are_believed_only_where_all_of_them_make_the_root() {
+    let book = Book::calls(600);
+    let served = |seed| {
+        let keys = vec![signer(1).verifier().to_string()];
+        v1::ShowLogResponse { checkpoint: book.checkpoint(&signer(seed)).into(), size: 600, keys, ..Default::default() }
+    };
+    let write =
+        |file: &'static str, bytes: &'static [u8]| move |at: &Path| std::fs::write(at.join(file), bytes).expect("written");
+    let (other_tile, short, other_entries) =
+        (write("tile/0/000", &[7; 8_192]), write("tile/0/000", &[7; 31]), write("tile/entries/001", &[7; 72 * 256]));
+    let linked = |at: &Path| {
+        std::fs::rename(at.join("tile/0/000"), at.join("elsewhere")).expect("mine");
+        std::os::unix::fs::symlink(at.join("elsewhere"), at.join("tile/0/000")).expect("linked");
+    };
+    let gone = |at: &Path| std::fs::remove_dir_all(at.join("tile")).expect("removed");
+    type Spoil<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Spoil<'_>, usize, bool); 7] = [
+        ("as it was left", &|_| (), 0, true),
+        ("a tile of its length", &other_tile, 0, false),
+        ("entries of their length", &other_entries, 0, false),
+        ("a short tile", &short, 1, false),
+        ("a linked tile", &linked, 1, true),
+        ("one file less", &|at| std::fs::remove_file(at.join("tile/0/001")).expect("removed"), 1, false),
+        ("nothing", &gone, 7, false),
+    ];
+    for (case, spoil, missing, makes) in cases {
+        let directory = tempfile::tempdir().expect("a directory");
+        book.export(directory.path());
+        std::fs::remove_file(directory.path().join("checkpoint")).expect("removed");
+        spoil(directory.path());
+        assert_eq!(found(directory.path(), 600).1.len(), missing, "{case}");
+        assert_eq!(makes_root(directory.path(), &served(1)).expect("asked"), makes, "{case}");
+        let failure = makes_root(directory.path(), &served(2)).expect_err("not the log's key");
+        assert_eq!(failure.exit, Exit::Unreachable, "{case}");
     }
 }

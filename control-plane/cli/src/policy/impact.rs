@@ -6,7 +6,7 @@ use super::{cut_short, far, read_folder};
 use crate::client::{Client, Connection};
 use crate::failure::Failure;
 use crate::known;
-use crate::moment::{absolute, grouped, relative};
+use crate::moment::{absolute, counted, grouped, relative};
 use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
 use crate::span::Span;
@@ -192,10 +192,6 @@ fn told(impact: &v1::Impact, arguments: &Arguments, now: Time) -> Vec<(Palette, 
         lines.push((Palette::Dim, format!("agentgate enforce {}{tool}", shell_word(server))));
     }
     lines
-}
-
-fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(count)) }
 }
 
 fn to_json(impact: &v1::Impact, doubts: &[String]) -> Value {

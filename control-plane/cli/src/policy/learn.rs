@@ -6,7 +6,7 @@ use super::{cut_short, far};
 use crate::client::{Client, Connection};
 use crate::diff;
 use crate::failure::{Exit, Failure};
-use crate::moment::{absolute, grouped, relative};
+use crate::moment::{absolute, counted, grouped, relative};
 use crate::output::{Desk, Output, moment_json};
 use crate::screen::{Palette, Screen};
 use crate::span::Span;
@@ -299,8 +299,4 @@ impl Learned {
             "written": written,
         })
     }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(count)) }
 }

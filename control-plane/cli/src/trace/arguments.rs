@@ -3,13 +3,14 @@
 //! It changes no number and repairs nothing: what cannot be read is shown as the text it is, and says so. For an approver
 //! nothing is cut.
 
-use crate::screen::{Palette, Screen};
-use crate::text::{is_covert, mark, shorten};
+use crate::screen::{Charset, Palette, Screen};
+use crate::text::{escape, is_covert, mark, shorten};
 use agentgate_core::json::{Bounds, Json, Keys, read};
 use agentgate_core::mcp::Limits;
 use agentgate_core::rest;
 use agentgate_proto::{ask, v1};
 use std::slice::from_ref;
+use unicode_width::UnicodeWidthStr as _;
 
 /// A screenful or two; all of it is in `--output json`.
 const LINES_MAX: usize = 200;
@@ -23,10 +24,43 @@ struct Page<'a> {
     lines: Vec<String>,
     lines_max: usize,
     value_columns_max: usize,
+    /// A value was cut.
+    cut: bool,
 }
 
 /// The largest body that any part of the gate takes has far fewer values; deeper ones were refused when they came.
 const BOUNDS: Bounds = Bounds { depth_max: 64, number_bytes_max: 1_024, values_max: 1_000_000 };
+
+/// A call's arguments as a report has them: so many lines of them, and no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Brief {
+    pub(crate) lines: Vec<String>,
+    /// Something of them is left out.
+    pub(crate) cut: bool,
+}
+
+/// Of the call in an ask, in plain text in which nothing hides. No lines: no body was read.
+#[must_use]
+pub(crate) fn brief(ask: &v1::Ask, lines_max: usize, columns_max: usize) -> Brief {
+    let screen = &Screen { color: false, charset: Charset::Unicode, columns: u16::MAX, terminal: false };
+    let mut page = Page { screen, lines: Vec::new(), lines_max, value_columns_max: columns_max, cut: false };
+    match rest_arguments(ask) {
+        Some(arguments) => page.write(&arguments, 0, "", ""),
+        None if ask.body.is_empty() => {}
+        None => match read(&ask.body, BOUNDS, Keys::Exact) {
+            Ok(read) => page.write(arguments_in(&read), 0, "", ""),
+            Err(fault) => {
+                page.lines.push(format!("{fault}; its {} bytes begin:", ask.body.len()));
+                let text = String::from_utf8_lossy(&ask.body);
+                page.cut |= escape(&text, screen.charset).width() > columns_max;
+                page.lines.push(shorten(&text, columns_max, screen.charset));
+            }
+        },
+    }
+    page.cut |= page.lines.len() > lines_max;
+    page.lines.truncate(lines_max);
+    Brief { lines: page.lines, cut: page.cut }
+}
 
 /// The arguments of the call in an ask. Those of a REST call stand in its path and its query as well.
 #[must_use]
@@ -55,14 +89,18 @@ pub(super) fn render(body: &[u8], screen: &Screen) -> String {
         Ok(read) => read,
         Err(fault) => return unreadable(body, &fault.to_string(), screen),
     };
+    page(arguments_in(&read), screen)
+}
+
+fn arguments_in(read: &Json) -> &Json {
     let params = read.as_object().and_then(|call| call.get("params"));
     let arguments = params.and_then(Json::as_object).and_then(|params| params.get("arguments"));
     // Without either, the whole message says more than nothing.
-    page(arguments.or(params).unwrap_or(&read), screen)
+    arguments.or(params).unwrap_or(read)
 }
 
 fn page(shown: &Json, screen: &Screen) -> String {
-    let mut page = Page { screen, lines: Vec::new(), lines_max: LINES_MAX, value_columns_max: LINE_COLUMNS_MAX };
+    let mut page = Page { screen, lines: Vec::new(), lines_max: LINES_MAX, value_columns_max: LINE_COLUMNS_MAX, cut: false };
     page.write(shown, 0, "", "");
     let left_out = page.lines.len().saturating_sub(LINES_MAX);
     page.lines.truncate(LINES_MAX);
@@ -78,7 +116,7 @@ pub(crate) fn whole(json: &str, screen: &Screen) -> (String, bool) {
     let covert = |text: &str| text.chars().any(is_covert);
     match read(json.as_bytes(), BOUNDS, Keys::Exact) {
         Ok(value) => {
-            let mut page = Page { screen, lines: Vec::new(), lines_max: usize::MAX, value_columns_max: usize::MAX };
+            let mut page = Page { screen, lines: Vec::new(), lines_max: usize::MAX, value_columns_max: usize::MAX, cut: false };
             page.write(&value, 0, "", "");
             (page.lines.join("\n"), covert(json) || any_text(&value, &covert))
         }
@@ -117,7 +155,10 @@ impl Page<'_> {
             Json::Null => self.line(depth, &format!("{before}null{after}")),
             Json::Bool(value) => self.line(depth, &format!("{before}{value}{after}")),
             Json::Number(number) => self.line(depth, &format!("{before}{}{after}", number.as_str())),
-            Json::String(text) => self.line(depth, &format!("{before}{}{after}", self.quote(text))),
+            Json::String(text) => {
+                let text = self.quote(text);
+                self.line(depth, &format!("{before}{text}{after}"));
+            }
             Json::Array(elements) if elements.is_empty() => self.line(depth, &format!("{before}[]{after}")),
             Json::Object(object) if object.is_empty() => self.line(depth, &format!("{before}{{}}{after}")),
             Json::Array(elements) => {
@@ -142,9 +183,10 @@ impl Page<'_> {
     }
 
     /// In quotes, with quotes and backslashes doubled as JSON does, and all else escaped like any text from outside.
-    fn quote(&self, text: &str) -> String {
+    fn quote(&mut self, text: &str) -> String {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
         if text.len() > self.value_columns_max {
+            self.cut |= escape(&text, self.screen.charset).width() > self.value_columns_max;
             return format!("\"{}\"", shorten(&text, self.value_columns_max, self.screen.charset));
         }
         format!("\"{}\"", mark(&text, self.screen))

@@ -49,8 +49,17 @@ pub fn cells(trace: &CallTrace, shared_domain: Option<&str>, now: Time, screen: 
         Cell::plain(rule(trace)),
         Cell::new(outcome_palette(trace.outcome()), outcome_name.unwrap_or("-")),
         Cell::new(Palette::Dim, trace.duration_us.map_or_else(|| "-".to_owned(), span)),
-        Cell::plain(short(&trace.principal, shared_domain)),
+        Cell::plain(if is_erased(trace) { ERASED.to_owned() } else { short(&trace.principal, shared_domain) }),
     ]
+}
+
+/// What stands where a name stood.
+const ERASED: &str = "(erased)";
+
+/// Whether what its body said is erased: a call without a caller was never recorded.
+#[must_use]
+pub const fn is_erased(trace: &CallTrace) -> bool {
+    trace.principal.is_empty()
 }
 
 /// Everything, under the contract's names.
@@ -59,16 +68,16 @@ pub fn to_json(trace: &CallTrace) -> Value {
     json!({
         "sequence": trace.sequence,
         "at": moment_json(trace.at_us),
-        "call_id": trace.call_id,
-        "tenant": trace.tenant,
-        "principal": trace.principal,
-        "server": trace.server,
-        "method": trace.method,
+        "call_id": absent(&trace.call_id),
+        "tenant": absent(&trace.tenant),
+        "principal": absent(&trace.principal),
+        "server": absent(&trace.server),
+        "method": absent(&trace.method),
         "target": absent(&trace.target),
         "handle": absent(&trace.handle),
         "verdict": verdict(trace.verdict()).0,
-        "rule": trace.rule,
-        "reason": trace.reason,
+        "rule": absent(&trace.rule),
+        "reason": absent(&trace.reason),
         "outcome": outcome(trace.outcome()),
         "duration_us": trace.duration_us,
         "flood": trace.flood.as_ref().map(flood_json),
@@ -76,6 +85,7 @@ pub fn to_json(trace: &CallTrace) -> Value {
         "approval": absent(&trace.approval),
         "no_outcome": trace.no_outcome,
         "session": absent(&trace.session),
+        "erased": is_erased(trace),
     })
 }
 
@@ -163,6 +173,9 @@ pub fn call(trace: &CallTrace, screen: &Screen) -> String {
     if let Some(flood) = &trace.flood {
         return times(flood, screen);
     }
+    if is_erased(trace) {
+        return ERASED.to_owned();
+    }
     named(&trace.server, &trace.method, &trace.target)
 }
 
@@ -170,7 +183,7 @@ pub fn call(trace: &CallTrace, screen: &Screen) -> String {
 #[must_use]
 pub fn named(server: &str, method: &str, target: &str) -> String {
     match (server, method, target) {
-        // Its names were erased, or are not told.
+        // Its names are not told.
         ("", _, _) => "-".to_owned(),
         (server, "tools/call", target) if !target.is_empty() => format!("{server}/{target}"),
         (server, "", _) => format!("{server} (unreadable)"),

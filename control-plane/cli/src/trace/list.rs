@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use crate::moment::grouped;
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
-use crate::span::{Moment, Span, SpanError};
+use crate::span::Moment;
 use crate::table::Table;
 use agentgate_core::time::Time;
 use agentgate_proto::v1;
@@ -24,11 +24,11 @@ const LIMIT_MAX: u32 = 100_000;
 pub struct Arguments {
     #[command(flatten)]
     wanted: Wanted,
-    /// Only calls since then: `2h` (ago), or `2026-11-22T10:00:00Z`
-    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    /// Only calls since then: `2h` (ago), `2026-11-22`, or `2026-11-22T10:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = Moment::past, allow_hyphen_values = true)]
     since: Option<Moment>,
     /// Only calls before then
-    #[arg(long, value_name = "TIME", value_parser = moment, allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", value_parser = Moment::past, allow_hyphen_values = true)]
     until: Option<Moment>,
     /// Oldest first
     #[arg(long)]
@@ -42,11 +42,6 @@ pub struct Arguments {
     /// Go on after the last call of an earlier answer (its `next_page_token`)
     #[arg(long, value_name = "TOKEN", alias = "after")]
     page: Option<String>,
-}
-
-/// A span is one that is over.
-fn moment(text: &str) -> Result<Moment, SpanError> {
-    Span::parse(text).map(Moment::Before).or_else(|_| Moment::parse(text))
 }
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {

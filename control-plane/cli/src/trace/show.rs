@@ -71,7 +71,7 @@ fn render(trace: &v1::CallTrace, answer: &v1::ShowTraceResponse, now: Time, scre
     pairs.pair("engine", Palette::Plain, &decision.engine);
     pairs.pair("settle", Palette::Plain, &format!("version {}", decision.settle_version));
     pairs.heading("Timeline");
-    timeline(trace, &answer.outcomes, &mut pairs);
+    timeline(trace, answer, &mut pairs);
     pairs.finish()
 }
 
@@ -100,6 +100,7 @@ fn call(trace: &v1::CallTrace, body: Option<&v1::DecisionBody>, now: Time, pairs
     // What `purge` and `hold` take.
     plain(pairs, "session id", &trace.session);
     let Some(body) = body else {
+        pairs.pair("erased", Palette::Waiting, "who called what, and why it was decided so");
         return;
     };
     plain(pairs, "malformed", &body.malformed);
@@ -120,7 +121,8 @@ fn call(trace: &v1::CallTrace, body: Option<&v1::DecisionBody>, now: Time, pairs
     }
 }
 
-fn timeline(trace: &v1::CallTrace, outcomes: &[v1::OutcomeEvent], pairs: &mut Pairs<'_>) {
+fn timeline(trace: &v1::CallTrace, answer: &v1::ShowTraceResponse, pairs: &mut Pairs<'_>) {
+    let outcomes = &answer.outcomes;
     let (name, palette) = line::verdict(trace.verdict());
     pairs.pair(&format!("#{}", trace.sequence), palette, &format!("{}  decided: {name}", absolute(trace.at_us)));
     for event in outcomes {
@@ -139,6 +141,9 @@ fn timeline(trace: &v1::CallTrace, outcomes: &[v1::OutcomeEvent], pairs: &mut Pa
         }
         pairs.pair(&format!("#{}", event.sequence), line::outcome_palette(record.kind()), &said);
         pairs.pair("", Palette::Plain, &body.detail);
+        if is_erased(event) {
+            pairs.pair("", Palette::Waiting, "what was said of it is erased");
+        }
         if !body.hidden.is_empty() {
             let shown = format!("{} tools shown, {} hidden: {}", record.shown, body.hidden.len(), body.hidden.join(", "));
             pairs.pair("", Palette::Plain, &shown);
@@ -148,12 +153,20 @@ fn timeline(trace: &v1::CallTrace, outcomes: &[v1::OutcomeEvent], pairs: &mut Pa
         let why = match trace.verdict() {
             v1::Verdict::Allow if trace.no_outcome => "no outcome: asked by ext_authz",
             _ if trace.observed && trace.no_outcome => "no outcome: asked by ext_authz",
+            // Nobody can say whether one is still to come.
+            v1::Verdict::Allow if answer.body.is_none() => "no outcome is on record",
+            _ if trace.observed && answer.body.is_none() => "no outcome is on record",
             _ if trace.observed => "no outcome is reported yet",
             v1::Verdict::Allow => "no outcome is reported yet",
             v1::Verdict::Pending | v1::Verdict::Deny | v1::Verdict::Unspecified => "the call was not sent on",
         };
         pairs.pair("", Palette::Dim, why);
     }
+}
+
+/// Whether a body was beside its record once.
+fn is_erased(event: &v1::OutcomeEvent) -> bool {
+    event.body.is_none() && event.record.as_ref().is_some_and(|record| record.body.is_some())
 }
 
 fn to_json(trace: &v1::CallTrace, answer: &v1::ShowTraceResponse) -> Value {
@@ -246,6 +259,7 @@ fn outcome_json(event: &v1::OutcomeEvent) -> Value {
         "detail": event.body.as_ref().and_then(|body| line::absent(&body.detail)),
         "hidden": event.body.as_ref().map(|body| body.hidden.clone()),
         "result_digest": event.body.as_ref().and_then(|body| Some(hex(&body.result_digest)).filter(|hex| !hex.is_empty())),
+        "erased": is_erased(event),
         "altered": event.body.as_ref().and_then(|body| body.altered.as_ref()).map(altered_json),
     })
 }

@@ -7,6 +7,7 @@ use agentgate_proto::v1;
 use agentgate_proto::v1::approvals_server::{Approvals, ApprovalsServer};
 use agentgate_proto::v1::control_server::{Control, ControlServer};
 use agentgate_proto::v1::policy_server::{Policy, PolicyServer};
+use agentgate_proto::v1::retention_server::{Retention, RetentionServer};
 use agentgate_proto::v1::status_server::{Status, StatusServer};
 use agentgate_proto::v1::trace_server::{Trace, TraceServer};
 use rustls::pki_types::pem::PemObject as _;
@@ -58,6 +59,9 @@ pub(crate) enum Said {
     Mode(v1::SetModeRequest),
     Learn(v1::LearnToolsRequest),
     Impact(v1::ShowImpactRequest),
+    Held(v1::PlaceHoldRequest),
+    Lifted(v1::LiftHoldRequest),
+    Purged(v1::PurgeRequest),
 }
 
 /// A running double, and the certificates of its world.
@@ -108,6 +112,7 @@ impl Answers {
                 .add_service(ApprovalsServer::new(self.clone()))
                 .add_service(ControlServer::new(self.clone()))
                 .add_service(PolicyServer::new(self.clone()))
+                .add_service(RetentionServer::new(self.clone()))
                 .add_service(StatusServer::new(self))
                 .serve_with_incoming(ReceiverStream::new(incoming));
             tokio::spawn(server);
@@ -307,6 +312,28 @@ impl Control for Answers {
 
     async fn list_orders(&self, _: Request<v1::ListOrdersRequest>) -> Result<v1::ListOrdersResponse> {
         self.refused(self.orders.clone())
+    }
+}
+
+#[tonic::async_trait]
+impl Retention for Answers {
+    async fn place_hold(&self, request: Request<v1::PlaceHoldRequest>) -> Result<v1::HoldResponse> {
+        self.hear(Said::Held(request.into_inner()));
+        self.refused(v1::HoldResponse { hold: 17, changed: true, ..v1::HoldResponse::default() })
+    }
+
+    async fn lift_hold(&self, request: Request<v1::LiftHoldRequest>) -> Result<v1::HoldResponse> {
+        self.hear(Said::Lifted(request.into_inner()));
+        self.refused(v1::HoldResponse { hold: 17, changed: true, ..v1::HoldResponse::default() })
+    }
+
+    async fn list_holds(&self, _: Request<v1::ListHoldsRequest>) -> Result<v1::ListHoldsResponse> {
+        self.refused(v1::ListHoldsResponse::default())
+    }
+
+    async fn purge(&self, request: Request<v1::PurgeRequest>) -> Result<v1::PurgeResponse> {
+        self.hear(Said::Purged(request.into_inner()));
+        self.refused(v1::PurgeResponse { sessions: 1, calls: 2, finished: true, ..v1::PurgeResponse::default() })
     }
 }
 

@@ -111,6 +111,23 @@ fn what_is_uncertain_is_said() {
 }
 
 #[test]
+fn of_an_erased_call_no_edit_is_said_to_have_been_tried() {
+    for (principal, said, unsaid) in [
+        ("", "It cannot be decided again\n  because      what was asked is erased\n", "No edit"),
+        ("spiffe://a/x", "No edit of tools.yaml changes it\n", "erased\n  "),
+    ] {
+        let trace = v1::CallTrace { principal: principal.into(), server: String::new(), ..calls()[2].clone() };
+        let again_differs = "its body was erased".into();
+        let asked =
+            v1::ExplainCallResponse { trace: Some(trace), edits: vec![], again_same: false, again_differs, ..explained() };
+        let double = Answers { explained: Some(asked), ..Default::default() }.serve();
+        let shown = text(&double.agentgate(&["explain", "2"]).stdout);
+        assert!(shown.contains(said) && !shown.contains(unsaid), "{shown}");
+        assert_eq!(shown.contains("decided again from its record"), !principal.is_empty(), "{shown}");
+    }
+}
+
+#[test]
 fn an_approvals_id_stands_for_the_call_that_asked_for_it() {
     let id = "3f2a9b00112233445566778899aabbcc";
     let of = |call: &str| Answers { approvals: vec![approval(id, v1::ApprovalState::Pending, "{}")], ..one(call) }.serve();

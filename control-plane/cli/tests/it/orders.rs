@@ -4,6 +4,7 @@ use crate::double::{Answers, Double, Said, json, text};
 use crate::status::well;
 use agentgate_proto::v1;
 use agentgate_proto::v1::kill_target::Height;
+use tonic::Code;
 
 const NOW: u64 = 1_795_374_352_123_000;
 
@@ -83,6 +84,33 @@ fn a_kill_that_is_none_is_not_sent() {
 }
 
 #[test]
+fn what_is_held_is_said_before_anybody_is_asked_and_how_it_is_lifted_beside_it() {
+    let held = "HELD: the hold 17 covers the session `s`; next: agentgate hold lift 17 --reason TEXT";
+    let purge = &["purge", "--session", "s", "--reason", "x"];
+    for (words, refusal, code, said) in [
+        (
+            &purge[..],
+            Some((Code::FailedPrecondition, held)),
+            1,
+            "error: HELD: the hold 17 covers the session `s`\n  next: agentgate hold lift 17 --reason TEXT\n",
+        ),
+        (
+            &["hold", "lift", "99", "--reason", "x"],
+            Some((Code::NotFound, "there is no hold 99; next: agentgate hold list")),
+            1,
+            "error: there is no hold 99\n  next: agentgate hold list\n",
+        ),
+        (&purge[..], None, 2, "error: nobody is here to be asked whether this is to be erased\n"),
+    ] {
+        let double = Answers { refusal, ..Default::default() }.serve();
+        let output = double.agentgate(words);
+        assert_eq!((output.status.code(), text(&output.stderr).starts_with(said)), (Some(code), true), "{output:?}");
+        let is_dry = |said: &Said| !matches!(said, Said::Purged(purge) if !purge.dry_run);
+        assert!(double.said().iter().all(is_dry), "nothing is erased");
+    }
+}
+
+#[test]
 fn an_agents_short_name_is_answered_with_its_whole_one() {
     let of = |principal: &str| v1::CallTrace { principal: principal.into(), ..Default::default() };
     let laptop = "spiffe://agentgate.local/agent/laptop";
@@ -102,6 +130,17 @@ fn an_agents_short_name_is_answered_with_its_whole_one() {
         assert!(said.contains("is no SPIFFE ID") && said.contains(whole), "{said}");
         assert!(wanted.iter().all(|line| said.contains(line)), "{said}");
         assert_eq!(said.matches("did you mean").count(), wanted.len(), "{said}");
+    }
+    for (words, before) in [
+        (&["evidence", "pack", "--out", "pack"][..], "agentgate evidence pack --principal"),
+        (&["hold", "place", "--reason", "x"], "agentgate hold place --principal"),
+        (&["purge", "--reason", "x", "--yes"], "agentgate purge --principal"),
+    ] {
+        let output = double.agentgate(&[words, &["--principal", "agent/laptop"]].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("`agent/laptop`") && said.contains("is no SPIFFE ID") && said.contains(whole), "{said}");
+        assert!(said.contains(&format!("  next: did you mean `{laptop}`? {before} {laptop}\n")), "{said}");
     }
     let said = text(&double.agentgate(&["resume", "agent", "agent/laptop"]).stderr);
     assert!(said.contains(&format!("agentgate resume agent {laptop} --reason TEXT\n")), "{said}");
@@ -240,6 +279,66 @@ fn a_name_that_no_call_had_is_doubted_and_the_order_is_given() {
     }
     let Some(Said::Impact(asked)) = double.said().pop() else { panic!("no impact was asked for") };
     assert_eq!((asked.server.as_str(), asked.tool.as_str()), ("notes", "read"));
+}
+
+#[test]
+fn a_caller_whom_nobody_saw_is_killed_with_a_doubt_and_nearest_names() {
+    let call = |principal: &str, handle: &str| v1::CallTrace {
+        tenant: "acme".into(),
+        principal: principal.into(),
+        handle: handle.into(),
+        ..Default::default()
+    };
+    let traces = vec![call("spiffe://a/agent/laptop+user:u@https://i", "s-1"), call("spiffe://a/agent/desk", "")];
+    let status = v1::ShowStatusResponse { filters: vec![vm("a", 12, 0)], ..well() };
+    let plain = Answers { traces: traces.clone(), status: status.clone(), ordered: ORDERED, ..Default::default() }.serve();
+    let agent =
+        "no call of an agent `spiffe://a/agent/labtop` was seen; seen are: `spiffe://a/agent/laptop`, `spiffe://a/agent/desk`";
+    let tenant = "no call of a tenant `acne` was seen; seen are: `acme`";
+    for (words, doubt) in [
+        (["agent", "spiffe://a/agent/labtop"], Some(agent)),
+        (["agent", "spiffe://a/agent/laptop"], None),
+        (["agent", "user:u@https://i"], None),
+        (["tenant", "acne"], Some(tenant)),
+        (["tenant", "acme"], None),
+        (["session", "s-2"], Some("no call of a session `s-2` was seen; seen are: `s-1`")),
+        (["session", "s-1"], None),
+    ] {
+        let words = [&["kill"], &words[..], &["--reason", "x"]].concat();
+        let output = plain.agentgate(&words);
+        assert_eq!(output.status.code(), Some(0), "it may be killed before it appears: {output:?}");
+        let shown = text(&output.stdout);
+        assert_eq!(shown.contains("no call of a"), doubt.is_some(), "{words:?}\n{shown}");
+        let answer = json(&plain.agentgate(&[&words[..], &["--output", "json"]].concat()));
+        assert_eq!(answer["warnings"], doubt.map_or(serde_json::json!([]), |doubt| serde_json::json!([doubt])), "{words:?}");
+    }
+    // Where a handle may have been altered into one that was seen nobody can say whether it was.
+    let altered = [traces, vec![call("spiffe://a/agent/desk", "[redacted:email]")]].concat();
+    let private = Answers { traces: altered, status, ordered: ORDERED, ..Default::default() }.serve();
+    for (handle, doubt) in
+        [("s-2", "no call of a session `s-2` was seen"), ("m@corp.example", "seen is not known: `[redacted:email]` was")]
+    {
+        let answer = json(&private.agentgate(&["kill", "session", handle, "--reason", "x", "--output", "json"]));
+        assert!(answer["warnings"][0].as_str().is_some_and(|warning| warning.contains(doubt)), "{handle}: {answer}");
+    }
+}
+
+#[test]
+fn a_resume_of_what_is_not_killed_says_so_and_is_a_no() {
+    for (changed, code, heading) in [(true, 0, "resumed: the agent `spiffe://a/x`\n"), (false, 1, "was not killed: the agent")] {
+        let double = double(vec![vm("a", 12, 0)], v1::OrderResponse { changed, ..ORDERED });
+        let output = double.agentgate(&["resume", "agent", "spiffe://a/x"]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        assert!(text(&output.stdout).contains(heading), "{output:?}");
+        let said = text(&output.stderr);
+        let other = "the tool `drop` of the server `notes` is killed: agentgate resume tool notes drop";
+        assert_eq!(said.contains(other), !changed, "{said}");
+        assert_eq!(said.contains("was not killed, so nothing was resumed"), !changed, "{said}");
+        let output = double.agentgate(&["resume", "agent", "spiffe://a/x", "--output", "json"]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(answer["order"]["was_killed"], changed, "{answer}");
+    }
 }
 
 #[test]

@@ -105,6 +105,15 @@ fn a_command_line_that_cannot_work_says_why() {
 }
 
 #[test]
+fn a_directory_that_is_no_journal_is_said_to_be_none() {
+    let double = Answers::default().serve();
+    let (wrong, to) = (double.directory.path().to_str().expect("a path").to_owned(), double.directory.path().join("to"));
+    let backup = double.agentgate(&["journal", "backup", "--from", &wrong, to.to_str().expect("a path")]);
+    check(&backup, 1, &["is no journal", "next: give `directory` in the control plane's [journal]"]);
+    assert!(!to.exists() && !double.directory.path().join("hold-bodies").exists(), "nothing was made");
+}
+
+#[test]
 fn a_failure_for_programs_is_json_as_well() {
     let double = Answers { refusal: Some((Code::PermissionDenied, "not an operator")), ..Default::default() }.serve();
     let mut output = double.agentgate(&["status", "--output", "json"]);

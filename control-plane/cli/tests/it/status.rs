@@ -2,6 +2,7 @@
 
 use crate::double::{Answers, json, text};
 use agentgate_proto::v1;
+use base64::Engine as _;
 
 const NOW: u64 = 1_795_374_352_123_000;
 const HOUR: u64 = 3_600_000_000;
@@ -115,6 +116,124 @@ fn quotas_are_shown_where_there_are_some() {
 }
 
 #[test]
+fn what_is_kept_altered_and_signed_is_told() {
+    let tenant = |tenant: &str, days| v1::TenantRetention { tenant: tenant.into(), days };
+    let mode = |tenant: &str, pii: &str| v1::TenantPrivacy { tenant: tenant.into(), pii: pii.into() };
+    let outlook = |next_purge_us| Some(v1::Outlook { swept_at_us: NOW - HOUR, oldest_us: NOW - 48 * HOUR, next_purge_us });
+    let retention = |days, tenants: Vec<v1::TenantRetention>, holds, outlook| {
+        let retention = Some(v1::RetentionStatus { days, tenants, holds, outlook });
+        v1::ShowStatusResponse { retention, ..well() }
+    };
+    let privacy = |privacy: Vec<v1::TenantPrivacy>| v1::ShowStatusResponse { privacy, ..well() };
+    let log = |log: v1::ShowLogResponse| v1::ShowStatusResponse { log: Some(log), ..well() };
+    let anchors = vec![v1::Anchor { size: 4_000, at_us: NOW - 2 * HOUR, url: "https://a.example".into(), ..Default::default() }];
+    let standing = |fork| v1::WitnessStanding { name: "w.example".into(), trouble: "it is gone".into(), fork };
+    let signed = || v1::ShowLogResponse { size: 4_711, ..Default::default() };
+    let remembered = |remembers: &str, name: &str, at_us| {
+        let (remembers, name) = (remembers.into(), name.into());
+        v1::Remembered { remembers, name, size: 5_000, at_us }
+    };
+    let many = || ["a", "b", "c", "d", "e", "f"].map(|name| tenant(name, 1)).to_vec();
+    let mut first = well();
+    first.journal.get_or_insert_default().oldest_us = NOW - 72 * HOUR;
+    for (status, line) in [
+        (first, "  head         4711 (3.0 MiB), the first record 3d ago\n"),
+        (retention(0, vec![], 0, None), "  kept         for ever\n"),
+        (retention(0, vec![tenant("acme", 0)], 0, None), "  kept         for ever (acme for ever)\n"),
+        (retention(30, vec![], 0, None), "  kept         30 days; no sweep came to its end yet\n"),
+        (retention(1, vec![tenant("acme", 7)], 0, outlook(0)), "  kept         1 day (acme 7 days); nothing to purge\n"),
+        (retention(30, vec![], 0, outlook(NOW + 3 * HOUR)), "  kept         30 days; next purge in 3h\n"),
+        (retention(30, vec![], 0, outlook(NOW)), "  kept         30 days; a purge is due with the next sweep\n"),
+        (retention(0, many(), 0, outlook(0)), "(a 1 day, b 1 day, c 1 day, d 1 day, 2 tenants more); nothing"),
+        (retention(0, vec![], 1, None), "  held         1 legal hold: agentgate hold list\n"),
+        (retention(0, vec![], 2, None), "  held         2 legal holds: agentgate hold list\n"),
+        (privacy(vec![mode("", "off")]), "  personal     recorded as it is\n"),
+        (
+            privacy(vec![mode("", "redact"), mode("acme", "off"), mode("b", "tokenise")]),
+            "  personal     redact (acme recorded as it is, b tokenise)\n",
+        ),
+        (log(signed()), "  signed       4,711 records; not witnessed; not anchored\n"),
+        (
+            log(v1::ShowLogResponse { witnessed: cosigned(4_700).into(), anchors: anchors.clone(), ..signed() }),
+            "  signed       4,711 records; witnessed 4,700 1h ago; anchored 4,000 2h ago\n",
+        ),
+        (log(v1::ShowLogResponse { witnesses: vec![standing(false)], ..signed() }), "  no witness   w.example: it is gone\n"),
+        (log(v1::ShowLogResponse { witnesses: vec![standing(true)], ..signed() }), "  FORK         w.example: it is gone\n"),
+        (log(v1::ShowLogResponse { stopped: "a fork".into(), ..signed() }), "  log stopped  a fork\n"),
+        (
+            log(v1::ShowLogResponse { remembered: vec![remembered("directory", "log/signed/1a", NOW - HOUR)], ..signed() }),
+            "  rolled back  `log/signed/1a` knows of 5,000 records, by its file of 2026-11-22 18:05:52.123Z\n",
+        ),
+        (
+            log(v1::ShowLogResponse { trouble: "a full disk".into(), trouble_since_us: NOW - HOUR, ..signed() }),
+            "  not signed   since 2026-11-22 18:05:52.123Z: a full disk; it is tried again\n",
+        ),
+        (log(v1::ShowLogResponse { notices: vec!["slots are older".into()], ..signed() }), "  log notice   slots are older\n"),
+        (
+            log(v1::ShowLogResponse { remembered: vec![remembered("slot", "", 0)], ..signed() }),
+            "  rolled back  the journal's own checkpoint knows of 5,000 records, signed\n",
+        ),
+        (
+            log(v1::ShowLogResponse { remembered: vec![remembered("witness", "w.example", 0)], ..signed() }),
+            "  rolled back  the witness w.example knows of 5,000 records, signed\n",
+        ),
+    ] {
+        let double = Answers { status, ..Default::default() }.serve();
+        let shown = text(&double.agentgate(&["status"]).stdout);
+        assert!(shown.contains(line), "{line} in\n{shown}");
+    }
+    let status = v1::ShowStatusResponse {
+        privacy: vec![mode("", "off"), mode("acme", "redact")],
+        log: Some(v1::ShowLogResponse {
+            witnessed: cosigned(4_700).into(),
+            anchors,
+            remembered: vec![remembered("witness", "w.example", NOW), remembered("slot", "", 0)],
+            trouble: "a full disk".into(),
+            trouble_since_us: NOW,
+            notices: vec!["slots are older".into()],
+            ..signed()
+        }),
+        ..retention(30, vec![tenant("acme", 7)], 2, outlook(NOW + HOUR))
+    };
+    let double = Answers { status, ..Default::default() }.serve();
+    let answer = json(&double.agentgate(&["status", "--output", "json"]));
+    assert_eq!(answer["retention"]["tenants"][0], serde_json::json!({ "tenant": "acme", "days": 7 }));
+    assert_eq!((&answer["retention"]["holds"], &answer["retention"]["days"]), (&2.into(), &30.into()));
+    assert_eq!(answer["retention"]["next_purge_at"], "2026-11-22T20:05:52.123Z");
+    assert_eq!(answer["retention"]["oldest_at"], "2026-11-20T19:05:52.123Z");
+    assert_eq!((&answer["privacy"][0]["tenant"], &answer["privacy"][1]["pii"]), (&serde_json::Value::Null, &"redact".into()));
+    assert_eq!((&answer["log"]["witnessed"]["size"], &answer["log"]["anchored"]["size"]), (&4_700.into(), &4_000.into()));
+    assert_eq!(answer["log"]["witnessed"]["at"], "2026-11-22T18:05:52.000Z");
+    let witness = serde_json::json!({
+        "remembers": "witness", "name": "w.example", "size": 5_000, "signed_at": "2026-11-22T19:05:52.123Z",
+    });
+    let slot = serde_json::json!({ "remembers": "slot", "name": null, "size": 5_000, "signed_at": null });
+    assert_eq!(answer["log"]["rolled_back"], serde_json::json!([witness, slot]));
+    let trouble = serde_json::json!({ "why": "a full disk", "since": "2026-11-22T19:05:52.123Z" });
+    assert_eq!((&answer["log"]["trouble"], &answer["log"]["notices"][0]), (&trouble, &"slots are older".into()));
+}
+
+#[test]
+fn a_control_plane_that_tells_nothing_of_them_has_no_line_of_them() {
+    let double = Answers { status: well(), ..Default::default() }.serve();
+    let shown = text(&double.agentgate(&["status"]).stdout);
+    for name in ["kept", "held", "personal", "signed", "witnessed", "rolled back", "the first record"] {
+        assert!(!shown.contains(name), "{name} in\n{shown}");
+    }
+    let answer = json(&double.agentgate(&["status", "--output", "json"]));
+    assert_eq!((&answer["retention"], &answer["log"]), (&serde_json::Value::Null, &serde_json::Value::Null));
+    assert_eq!((&answer["privacy"], &answer["journal"]["oldest_at"]), (&serde_json::json!([]), &serde_json::Value::Null));
+}
+
+/// A checkpoint that a witness saw an hour ago.
+fn cosigned(size: u64) -> String {
+    let base64 = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
+    let at_s = (NOW - HOUR) / 1_000_000;
+    let cosignature = [&[1, 2, 3, 4][..], &at_s.to_be_bytes(), &[7; 64]].concat();
+    format!("log.example/t\n{size}\n{}\n\n— w.example {}\n", base64(&[5; 32]), base64(&cosignature))
+}
+
+#[test]
 fn the_vms_of_a_filter_are_one_line_and_each_is_told_of_who_asks() {
     let vm = |asker: &str, epoch: u8, node: &str, heard_us: u64| v1::FilterStatus {
         asker: format!("spiffe://agentgate.local/filter/{asker}"),
@@ -159,6 +278,17 @@ fn what_is_wrong_is_named_with_what_to_do() {
     let mut journal = well();
     journal.journal.get_or_insert_default().unavailable = "disk full".into();
     check(journal, "disk full; every call is refused");
+    // A log that cannot go on stops the journal, and that the calls: the same words, once.
+    let why = "the checkpoint in `signed` is larger than the journal".to_owned();
+    let mut stopped = v1::ShowStatusResponse { unready: format!("the journal cannot write: {why}"), ..well() };
+    stopped.journal.get_or_insert_default().unavailable = why.clone();
+    stopped.log = Some(v1::ShowLogResponse { stopped: why.clone(), ..v1::ShowLogResponse::default() });
+    let shown = text(&Answers { status: stopped.clone(), ..Default::default() }.serve().agentgate(&["status"]).stdout);
+    assert_eq!(shown.matches(&why).count(), 1, "{shown}");
+    check(stopped.clone(), "  unavailable  as `ready` says; every call is refused\n");
+    check(stopped.clone(), "  log stopped  as `ready` says\n");
+    stopped.unready = "no policy".into();
+    check(stopped, &format!("  log stopped  {why}\n"));
     let mut filling = well();
     filling.journal.get_or_insert_default().free_bytes = Some(3 << 30);
     check(filling.clone(), "  free         3.0 GiB\n");

@@ -286,6 +286,48 @@ fn an_erased_body_is_said_and_not_guessed() {
     assert!(shown.contains("the call was not sent on"), "{shown}");
 }
 
+/// What a control plane tells of a call whose session was purged.
+fn purged(outcomes: Vec<v1::OutcomeEvent>) -> v1::ShowTraceResponse {
+    let left = v1::CallTrace { sequence: 2, at_us: AT, verdict: v1::Verdict::Allow.into(), ..Default::default() };
+    let mut left = v1::CallTrace { session: "5f".repeat(16), ..left };
+    if let Some(record) = outcomes.first().and_then(|event| event.record.as_ref()) {
+        (left.outcome, left.duration_us) = (record.kind, Some(record.duration_us));
+    }
+    v1::ShowTraceResponse { trace: Some(left), body: None, outcomes, ..shown() }
+}
+
+#[test]
+fn of_a_purged_call_what_its_records_say_is_shown_and_the_rest_is_erased() {
+    let mut ended = shown().outcomes;
+    ended[0].record.as_mut().expect("a record").body = Some(v1::BodyRef::default());
+    for (outcomes, said, unsaid) in [
+        (ended, &["failed, HTTP 500, took 2.5ms", "what was said of it is erased"][..], "no outcome"),
+        (vec![], &["no outcome is on record"], "yet"),
+    ] {
+        let has_outcome = !outcomes.is_empty();
+        let purged = purged(outcomes);
+        let traces = purged.trace.clone().into_iter().collect();
+        let double = Answers { traces, shown: Some(purged), ..Default::default() }.serve();
+        let shown = text(&double.agentgate(&["trace", "show", "2"]).stdout);
+        assert!(said.iter().all(|said| shown.contains(said)) && !shown.contains(unsaid), "{shown}");
+        assert!(shown.contains("  erased       who called what, and why it was decided so\n"), "{shown}");
+        let list = text(&double.agentgate(&["trace", "list"]).stdout);
+        assert!(list.contains("allow    (erased)") && list.matches("(erased)").count() == 2, "{list}");
+        let list = json(&double.agentgate(&["trace", "list", "--output", "json"]));
+        let line = &list["traces"][0];
+        assert_eq!(line["erased"], true);
+        for name in ["call_id", "tenant", "principal", "server", "method", "target", "handle", "rule", "reason"] {
+            assert!(line[name].is_null(), "{name} in {line}");
+        }
+        let shown = json(&double.agentgate(&["trace", "show", "2", "--output", "json"]));
+        assert_eq!(shown["trace"]["duration_us"], if has_outcome { 2_500.into() } else { serde_json::Value::Null });
+        assert_eq!(shown["outcomes"].as_array().map(|all| all.iter().all(|one| one["erased"] == true)), Some(true));
+    }
+    let kept = Answers { traces: calls(), ..Default::default() }.serve();
+    let list = json(&kept.agentgate(&["trace", "list", "--output", "json"]));
+    assert!(list["traces"].as_array().is_some_and(|lines| lines.iter().all(|line| line["erased"] == false)), "{list}");
+}
+
 #[test]
 fn a_tail_writes_one_line_a_call_and_says_when_the_other_side_leaves() {
     let double = Answers { traces: calls(), ..Default::default() }.serve();
