@@ -21,7 +21,7 @@ pub fn now() -> Instant {
 /// Seconds since 1970, as a witness says when it saw something.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the harness's clock")]
-pub(crate) fn wall_s() -> u64 {
+pub fn wall_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

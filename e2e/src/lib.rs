@@ -26,7 +26,7 @@ mod world;
 pub use broken::{Broken, Doing};
 pub use certificates::{Certificate, Certificates};
 pub use cli::Cli;
-pub use clock::{eventually, now};
+pub use clock::{eventually, now, wall_s};
 pub use control_plane::{ControlPlane, ControlPlanePorts};
 pub use envoy::{Edit, Envoy, EnvoyPlan};
 pub use mcp::{McpClient, Mode};

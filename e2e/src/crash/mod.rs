@@ -212,7 +212,10 @@ impl Driver {
         }
         self.summary.checked.add(checked);
         self.summary.journals += 1;
-        fs::remove_dir_all(&journal).doing(journal.display())?;
+        // A log that remembered would take the new journal for one that was rolled back.
+        for gone in [&journal, &self.world.stack.control_plane.directory().join("log")] {
+            fs::remove_dir_all(gone).doing(gone.display())?;
+        }
         let until = || (self.shared.resting.load(Ordering::Acquire) == 0).then_some(());
         self.shared.set(Phase::Call);
         eventually("all callers call", until)

@@ -1,16 +1,14 @@
 //! A call that waits for a person: shown to them whole, granted once, passed once, across restarts and retries, and never by
 //! whoever made it.
 
-use crate::wire::{RESULT, post};
+use crate::wire::{RESULT, tools_call};
 use agentgate_e2e::upstream::{Protocol, Reply};
 use agentgate_e2e::{Cli, Mode, World, WorldPlan, eventually, http1};
 use serde_json::{Value, json};
 use std::thread;
 
 fn call(id: u32, text: &str) -> Vec<u8> {
-    let arguments = json!({"title": "x", "text": text});
-    let params = json!({"name": "add_note", "arguments": arguments});
-    post(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string())
+    tools_call(id, "add_note", &json!({"title": "x", "text": text}))
 }
 
 fn world() -> World {

@@ -213,7 +213,8 @@ impl Desk {
         let programs = self.programs();
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
         shell.args(["-euc", &format!("[ ! -e .run/env ] || source .run/env\nexec {command}")]).env("PATH", path);
-        shell.current_dir(self.directory.path());
+        // As the reader puts it there; the name of a log is enough.
+        shell.current_dir(self.directory.path()).env("VERIFIER", "agentgate.local/log");
         shell
     }
 

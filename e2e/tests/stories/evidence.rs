@@ -1,7 +1,7 @@
 //! What an auditor is given, and what he finds with a public key alone: calls of several kinds through a real gate, packed,
 //! verified, decided again, and spoiled.
 
-use crate::wire::{RESULT, post};
+use crate::wire::{RESULT, tools_call};
 use agentgate_e2e::upstream::{Protocol, Reply};
 use agentgate_e2e::{World, WorldPlan, eventually};
 use serde_json::{Value, json};
@@ -13,15 +13,15 @@ use std::process::{Command, Output};
 const FLIPPED: usize = 12;
 
 fn call(world: &World, id: u32, tool: &str, arguments: &Value) -> Value {
-    let params = json!({"name": tool, "arguments": arguments});
-    let call = post(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
-    world.http1(&call).unwrap().json()
+    world.http1(&tools_call(id, tool, arguments)).unwrap().json()
 }
 
 /// As an auditor has it: the program and a key; no endpoint, no certificate.
 fn verify(world: &World, path: &Path, key: &str, more: &[&str]) -> Output {
     let mut command = Command::new(&world.places.agentgate);
     command.arg("verify").arg(path).args(["--key", key, "--output", "json"]).args(more).env_clear();
+    // What the operator's program made is made again, wherever on earth the auditor sits.
+    command.envs([("TZ", "Pacific/Auckland"), ("LC_ALL", "tr_TR.UTF-8"), ("TERM", "dumb"), ("COLUMNS", "40")]);
     command.output().unwrap()
 }
 
@@ -58,6 +58,18 @@ fn archived(world: &World, principal: &str, key: &str) {
     assert!(report["holds"] == true && contains(&report["shown"], "4 decisions come to the same verdict again"), "{report:#}");
 }
 
+/// All that there is: nothing of the log may be missing.
+fn whole(world: &World, key: &str) {
+    let pack = world.directory().join("whole");
+    world.stack.cli.text(&["evidence", "pack", "--since", "3650d", "--out", pack.to_str().unwrap()]).unwrap();
+    let report = said(&verify(world, &pack, key, &["--redecide"]));
+    assert!(report["holds"] == true && contains(&report["shown"], "how each body was given"), "{report:#}");
+    assert!(contains(&report["shown"], "no call of source"), "{report:#}");
+    for near in ["the log's records", "have no decision"] {
+        assert!(!contains(&report["not_shown"], near), "{near}: {report:#}");
+    }
+}
+
 #[test]
 fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
     let world = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap().start().unwrap();
@@ -88,12 +100,24 @@ fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
     assert!(output.status.success() && report["holds"] == true, "{report:#}");
     assert!(contains(&report["shown"], "4 decisions come to the same verdict again"), "{report:#}");
     assert!(contains(&report["not_shown"], "not witnessed"), "{report:#}");
+    for shown in [
+        "`report.html` and `report.pdf` say what the pack holds",
+        "how each body was given, and what, is as the control plane signed it",
+        "signed the files of the pack; spiffe://agentgate.local/operator/me asked for it at 20",
+        "the records that it gave; spiffe://agentgate.local/operator/me asked for it at 20",
+    ] {
+        assert!(contains(&report["shown"], shown), "{shown}: {report:#}");
+    }
     let packed: Value = serde_json::from_slice(&fs::read(pack.join("pack.json")).unwrap()).unwrap();
     let summary = &packed["reading"]["summary"];
     assert_eq!((&summary["allow"], &summary["pending"], &summary["deny"]), (&json!(2), &json!(1), &json!(1)), "{summary}");
     assert!(packed["reading"]["writes"][0]["agreed"][0].as_str().unwrap().contains("operator/me"), "{packed:#}");
     let html = fs::read_to_string(pack.join("report.html")).unwrap();
     assert!(html.contains("add_note") && !html.contains("<script") && !html.contains("<b>x</b>"));
+    assert!(html.contains("&#60;b&#62;x&#60;/b&#62;"), "what it was called with is shown");
+    let arguments =
+        &packed["reading"]["timeline"].as_array().unwrap().iter().find(|line| line["target"] == "add_note").unwrap()["arguments"];
+    assert!(arguments.to_string().contains("<b>x</b>"), "{arguments}");
 
     let other = "log.example/other+c1d5ba97+AZ+2uhAHGPB+RnAzJmzNZAYK0ZxhHzfOnDxuvFmP4jTN";
     assert!(!verify(&world, &pack, other, &[]).status.success());
@@ -114,6 +138,7 @@ fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
     assert!(contains(&report["wrong"], &format!("records were left out of it: {left_out}")), "{report:#}");
 
     archived(&world, &principal, &key);
+    whole(&world, &key);
 
     let (proof, log) = (world.directory().join("proof.json"), world.directory().join("log-copy"));
     cli.text(&["log", "prove", "2", "--out", proof.to_str().unwrap()]).unwrap();
@@ -122,6 +147,13 @@ fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
         let output = verify(&world, path, &key, &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
+    assert!(!contains(&said(&verify(&world, &log, &key, &[]))["not_shown"], "no file of the log"), "an export has nothing else");
+    fs::copy(log.join("checkpoint"), log.join("monday.checkpoint")).unwrap();
+    let report = said(&verify(&world, &log, &key, &[]));
+    assert!(report["holds"] == true && contains(&report["not_shown"], "what `monday.checkpoint` say"), "{report:#}");
+    fs::copy(pack.join("report.html"), log.join("report.html")).unwrap();
+    let report = said(&verify(&world, &log, &key, &[]));
+    assert!(contains(&report["wrong"], "`report.html` lies in it and is the report of a pack"), "{report:#}");
     let again = cli.json(&["log", "export", log.to_str().unwrap()]).unwrap();
     assert_eq!(again["files_written"], 0, "what is there is not fetched again");
 }

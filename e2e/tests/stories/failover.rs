@@ -2,7 +2,8 @@
 //! is lost, and without it what is lost is found, refused and told.
 
 use crate::replicas::{
-    MORE, call, checkpoint, each_ran_once, every_trace, head, is_gapless, metric, more_arrive, passes, plan, ready, under_load,
+    MORE, call, checkpoint, each_ran_once, every_trace, extends, head, is_gapless, metric, more_arrive, passes, plan, ready,
+    under_load,
 };
 use agentgate_e2e::postgres::Postgres;
 use agentgate_e2e::{ControlPlane, World, eventually, http1};
@@ -22,6 +23,15 @@ fn status(world: &World, control_plane: &ControlPlane) -> Value {
     world.stack.cli_of(&world.places, control_plane).json(&["status"]).unwrap()
 }
 
+/// The standby receives nothing any more.
+fn cut_off(standby: &Postgres) {
+    reload(standby, "primary_conninfo = ''");
+    eventually("it is on its own", || {
+        (standby.sql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver").unwrap() == "0").then_some(())
+    })
+    .unwrap();
+}
+
 #[test]
 fn without_synchronous_replication_a_standby_that_lagged_is_a_fork_and_nobody_writes_to_it() {
     let mut primary = Postgres::start(&[]).unwrap();
@@ -31,12 +41,7 @@ fn without_synchronous_replication_a_standby_that_lagged_is_a_fork_and_nobody_wr
     assert!(passes(world.stack.gate, "before"));
     let before = head(&primary, &database);
     eventually("the standby has what there is", || (head(&standby, &database) >= before).then_some(())).unwrap();
-    // The standby receives nothing any more.
-    reload(&standby, "primary_conninfo = ''");
-    eventually("it is on its own", || {
-        (standby.sql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver").unwrap() == "0").then_some(())
-    })
-    .unwrap();
+    cut_off(&standby);
     let kept = head(&standby, &database);
     assert!(passes(world.stack.gate, "lost"), "acknowledged by the primary alone");
     let seen = head(&primary, &database);
@@ -75,6 +80,47 @@ fn without_synchronous_replication_a_standby_that_lagged_is_a_fork_and_nobody_wr
     eventually("calls go on", || passes(world.stack.gate, "again").then_some(())).unwrap();
     assert_eq!(world.newest_trace("lost").unwrap()["verdict"], "allow");
     is_gapless(&primary, &database);
+}
+
+#[test]
+fn a_replica_that_served_what_a_fail_over_lost_says_so_and_one_that_was_away_starts() {
+    let mut primary = Postgres::start(&[]).unwrap();
+    let database = primary.database().unwrap();
+    let standby = primary.standby().unwrap();
+    let mut world = plan(primary.url_with(&standby, &database), &["second"]).start().unwrap();
+    assert!(passes(world.stack.gate, "before"));
+    let early = checkpoint(&world.stack.others[0], head(&primary, &database));
+    world.stack.others[0].end().unwrap();
+    eventually("calls go on without it", || passes(world.stack.gate, "while_away").then_some(())).unwrap();
+    let both_have = checkpoint(&world.stack.control_plane, head(&primary, &database));
+    assert!(both_have.size > early.size, "what the one that is away remembers is behind");
+    eventually("the standby has what there is", || (head(&standby, &database) >= both_have.size).then_some(())).unwrap();
+    cut_off(&standby);
+    let kept = head(&standby, &database);
+    assert!(passes(world.stack.gate, "lost"), "acknowledged by the primary alone");
+    let served = checkpoint(&world.stack.control_plane, head(&primary, &database).max(kept + 1));
+    world.stack.control_plane.kill();
+    primary.kill();
+    promote(&standby);
+
+    world.stack.control_plane.begin().unwrap();
+    let told = status(&world, &world.stack.control_plane);
+    let why = told["unready"].as_str().unwrap();
+    assert!(why.contains("it was rolled back: ") && why.contains("and this control plane signed "), "{why}");
+    let remembered = &told["log"]["rolled_back"];
+    assert_eq!((&remembered[0]["remembers"], &remembered[1]), (&json!("directory"), &Value::Null), "{remembered}");
+    assert!(remembered[0]["size"].as_u64() >= Some(served.size), "{remembered}");
+    assert!(metric(&world.stack.control_plane, "agentgate_log_rolled_back") > 0.0);
+    assert_eq!(head(&standby, &database), kept, "it writes nothing");
+
+    world.stack.others[0].begin().unwrap();
+    let told = status(&world, &world.stack.others[0]);
+    assert_eq!((&told["unready"], &told["log"]["rolled_back"]), (&Value::Null, &json!([])), "{told:#}");
+    assert!(metric(&world.stack.others[0], "agentgate_log_rolled_back") < 1.0);
+    let newest = checkpoint(&world.stack.others[0], kept);
+    extends(&world.stack.others[0], &early, &newest);
+    let still = status(&world, &world.stack.control_plane)["unready"].to_string();
+    assert!(still.contains("it was rolled back: "), "{still}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is personal in a call through a real gate: the tool gets it, and neither the journal, nor a trace, nor a pack has it.
 
-use crate::wire::{RESULT, post};
+use crate::wire::{RESULT, tools_call};
 use agentgate_e2e::upstream::{Protocol, Reply};
 use agentgate_e2e::{World, WorldPlan, eventually};
 use serde_json::{Value, json};
@@ -12,9 +12,7 @@ const EMAIL: &str = "anna.lee@mail.example";
 const CARD: &str = "4111 1111 1111 1111";
 
 fn call(world: &World, id: u32, arguments: &Value) -> Value {
-    let params = json!({"name": "read_note", "arguments": arguments});
-    let call = post(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
-    world.http1(&call).unwrap().json()
+    world.http1(&tools_call(id, "read_note", arguments)).unwrap().json()
 }
 
 fn world(pii: &str) -> World {
@@ -95,7 +93,7 @@ fn a_tenants_addresses_and_cards_are_tokens_wherever_they_are_kept_or_shown() {
     let (_, packed, report) = pack(&world, "pack", &[]);
     assert_eq!(report["holds"], true, "{report:#}");
     assert_eq!(said(&report, "not_shown", "no longer re-decidable: tokenised").len(), 2, "{report:#}");
-    assert_eq!(said(&report, "shown", "1 decisions come to the same verdict again").len(), 1, "{report:#}");
+    assert_eq!(said(&report, "shown", "1 decision comes to the same verdict again").len(), 1, "{report:#}");
     let opened = bodies(&packed);
     assert!(!holds(&opened, EMAIL) && !holds(&opened, CARD) && holds(&opened, &token(&first)));
     let mut all = Vec::new();

@@ -133,7 +133,7 @@ pub(crate) fn checkpoint(control_plane: &ControlPlane, head: u64) -> Checkpoint 
 }
 
 /// That this control plane's log is the one of `old`, grown.
-fn extends(control_plane: &ControlPlane, old: &Checkpoint, new: &Checkpoint) {
+pub(crate) fn extends(control_plane: &ControlPlane, old: &Checkpoint, new: &Checkpoint) {
     let address: SocketAddr = control_plane.ports.metrics.parse().unwrap();
     let tiles = Tiles::new(new.size, |tile: Tile| {
         let answer = http1::get(address, &format!("/{}", tile.path()))?;
@@ -328,7 +328,7 @@ fn calls_are_refused_with_the_reason_while_the_database_is_gone_and_nothing_ackn
 fn both_replicas_stop_writing_when_the_database_comes_back_older() {
     let mut postgres = Postgres::start(&[]).unwrap();
     let database = postgres.database().unwrap();
-    let world = plan(postgres.url(&database), &["second"]).start().unwrap();
+    let mut world = plan(postgres.url(&database), &["second"]).start().unwrap();
     let both = [&world.stack.control_plane, &world.stack.others[0]];
     assert!(passes(world.stack.gate, "before"));
     postgres.stop();
@@ -354,6 +354,19 @@ fn both_replicas_stop_writing_when_the_database_comes_back_older() {
     let refused = http1::exchange(world.stack.gate, &call("after")).unwrap().json();
     assert_eq!(refused["error"]["code"], 503, "{refused}");
     assert_eq!(head(&postgres, &database), older, "nothing was written to it");
+    // Nor after a start, when nobody remembers what was seen but the directories of both logs.
+    for again in 0..2 {
+        world.stack.control_plane.kill();
+        world.stack.others[0].kill();
+        world.stack.control_plane.begin().unwrap();
+        world.stack.others[0].begin().unwrap();
+        for control_plane in [&world.stack.control_plane, &world.stack.others[0]] {
+            let status = world.stack.cli_of(&world.places, control_plane).json(&["status"]).unwrap();
+            assert!(status["unready"].as_str().unwrap().contains("it was rolled back: "), "{again}: {status}");
+            assert_eq!(status["log"]["rolled_back"][0]["remembers"], "directory", "{again}: {status}");
+        }
+        assert_eq!(head(&postgres, &database), older, "{again}: nothing was written to it");
+    }
 }
 
 /// What `agentgate-control-plane journal` says, or why it would not.

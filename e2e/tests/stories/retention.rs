@@ -1,7 +1,7 @@
 //! What must not be erased, and what has to be: calls through a real gate are held, purged, packed and verified, and stay erased
 //! after a restart and at every replica.
 
-use crate::wire::{RESULT, post};
+use crate::wire::{RESULT, tools_call};
 use agentgate_e2e::postgres::Postgres;
 use agentgate_e2e::upstream::{Protocol, Reply};
 use agentgate_e2e::{Cli, World, WorldPlan, eventually};
@@ -14,9 +14,7 @@ use std::process::Command;
 const SECRET: &str = "the-word-nobody-else-says";
 
 fn call(world: &World, id: u32) -> Value {
-    let params = json!({"name": "read_note", "arguments": {"title": SECRET}});
-    let call = post(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string());
-    world.http1(&call).unwrap().json()
+    world.http1(&tools_call(id, "read_note", &json!({"title": SECRET}))).unwrap().json()
 }
 
 /// The lines of all calls, once each that passed has its outcome.
@@ -98,6 +96,15 @@ fn what_is_held_stays_and_what_is_purged_is_erased_for_good_while_every_proof_ho
         assert!(!pack.to_string().contains(&principal) && !pack.to_string().contains(SECRET));
         let kinds: Vec<_> = pack["reading"]["timeline"].as_array().unwrap().iter().map(|line| line["kind"].clone()).collect();
         assert_eq!(kinds, ["policy", "decision", "outcome", "hold", "hold", "purge"]);
+        // By its name nothing is found any more, which is not the same as that there never was anything.
+        let out = world.directory().join(format!("by-name-{life}"));
+        let by_name = cli.run(&["evidence", "pack", "--principal", &principal, "--out", out.to_str().unwrap()]).unwrap();
+        let said = String::from_utf8_lossy(&by_name.stderr).into_owned();
+        assert_eq!((by_name.status.code(), out.exists()), (Some(1), false), "{said}");
+        assert!(
+            said.contains("4 records of that time are erased, and nobody can say any longer whose they were (a purge of "),
+            "{said}"
+        );
         let erased = cli.json(&["trace", "list", "--session", &session]).unwrap();
         assert!(names_nobody(&erased["traces"][0]) && erased["traces"].as_array().unwrap().len() == 1, "{erased}");
         if life == 0 {

@@ -4,7 +4,7 @@
 use agentgate_e2e::http1::{Connection, request};
 use agentgate_e2e::upstream::{Arrived, Part, Protocol, Reply};
 use agentgate_e2e::{Edit, Plain, World, WorldPlan, eventually, http1, http2};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A readable call of the session era, which the policy of these worlds allows.
 pub(crate) const CALL: &str =
@@ -21,6 +21,12 @@ pub(crate) const HEADERS: [(&str, &[u8]); 3] = [
     ("accept", b"application/json, text/event-stream"),
     ("mcp-protocol-version", b"2025-11-25"),
 ];
+
+/// A call of a tool, as `post` sends it.
+pub(crate) fn tools_call(id: u32, tool: &str, arguments: &Value) -> Vec<u8> {
+    let params = json!({"name": tool, "arguments": arguments});
+    post(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}).to_string())
+}
 
 pub(crate) fn post(body: &str) -> Vec<u8> {
     request("POST", "/mcp", &HEADERS, body.as_bytes())
