@@ -132,6 +132,39 @@ async fn a_store_that_was_rolled_back_is_never_written_to_again() {
     assert_eq!(journal.read(stream("a"), 0, 10).await.unwrap().len(), 4);
 }
 
+/// Whether or not a write was in doubt when the store was lost: that doubt never ends, since nothing is written any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_fork_what_is_there_is_read() {
+    for is_in_doubt in [false, true] {
+        let mut server = Server::start(&[]).unwrap();
+        let (_, journal) = open(&server, None).await;
+        journal.append(one("a", "kept")).await.unwrap();
+        server.stop();
+        server.save("older").unwrap();
+        server.again().unwrap();
+        heals(&journal, "seen").await;
+        let mut doubtful = None;
+        if is_in_doubt {
+            set(&server, "SET synchronous_standby_names = 'nobody'");
+            shows(&server, "SHOW synchronous_standby_names", "nobody").await;
+            doubtful = Some(journal.append(one("a", "doubtful")));
+            shows(&server, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'", "1").await;
+        }
+        server.kill();
+        if let Some(told) = doubtful {
+            let told = tokio::time::timeout(PATIENCE, told).await.unwrap();
+            assert!(matches!(told, Err(AppendError::Unknown(_))), "{told:?}");
+        }
+        server.restore("older").unwrap();
+        server.again().unwrap();
+        says(&journal, "a fork: sequence 2 was seen").await;
+        assert_eq!(journal.find(id("kept")).await.unwrap().unwrap().sequence, 1, "in doubt: {is_in_doubt}");
+        for name in ["seen", "doubtful"] {
+            assert_eq!(journal.find(id(name)).await, Ok(None), "{name}, in doubt: {is_in_doubt}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_standby_takes_over_with_all_that_was_acknowledged() {
     let mut primary = Server::start(&[]).unwrap();
