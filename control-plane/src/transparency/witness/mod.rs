@@ -125,6 +125,17 @@ impl Witnesses {
         }
     }
 
+    /// A key that signs since then is believed of the witnessed checkpoint as well, however long no record comes.
+    async fn with_signatures_of(&self, newest: &Published, kept: Arc<Published>) -> Result<Arc<Published>, TransparencyError> {
+        let (Ok(signed), Ok(held)) = (Note::parse(&newest.note), Note::parse(&kept.note)) else { return Ok(kept) };
+        let is_held = |by: &NoteSignature| held.signatures().iter().any(|held| held.by == by.by);
+        if signed.signatures().iter().all(is_held) {
+            return Ok(kept);
+        }
+        self.keep(&signed).await?;
+        Ok(self.log.witnessed().unwrap_or(kept))
+    }
+
     /// Begins to ask whoever has not cosigned the newest checkpoint. What they say is kept as it comes.
     async fn round(self: &Arc<Self>, asked: &mut JoinSet<()>) -> Result<(), TransparencyError> {
         let kept = self.log.take_up_witnessed().await?;
@@ -132,7 +143,7 @@ impl Witnesses {
         // Another replica is ahead: what this one has was seen.
         let base = match kept {
             Some(kept) if kept.size > newest.size => return Ok(()),
-            Some(kept) if kept.size == newest.size && kept.root == newest.root => kept,
+            Some(kept) if kept.size == newest.size && kept.root == newest.root => self.with_signatures_of(&newest, kept).await?,
             Some(_) | None => newest,
         };
         let Ok(note) = Note::parse(&base.note) else { return Ok(()) };
@@ -197,21 +208,22 @@ impl Witness {
                 state.due = clock.elapsed().saturating_add(FORK_AGAIN);
                 "fork"
             }
+            // What it saw is not taken back by its being away.
             Err(_) => {
-                state.forked = false;
                 let wait = BACKOFF.saturating_mul(1_u32.checked_shl(state.failed).unwrap_or(u32::MAX)).min(BACKOFF_MAX);
                 state.due = clock.elapsed().saturating_add(wait);
                 state.failed = state.failed.saturating_add(1);
                 "failed"
             }
         };
+        let is_fork = state.forked;
         drop(state);
         match more {
             Some(size) => log.remembered.more(Who::Witness, &by.name.to_string(), size, 0),
+            None if is_fork && end == "failed" => {}
             None => log.remembered.no_more(Who::Witness, &by.name.to_string()),
         }
         let trouble = answered.as_ref().err().map(|trouble| chain(trouble)).unwrap_or_default();
-        let is_fork = matches!(answered, Err(Trouble::Fork(_) | Trouble::RolledBack { .. }));
         log.stands(&self.key, trouble, is_fork);
         metrics::counter!("agentgate_witness_answers_total", "end" => end).increment(1);
         match answered {

@@ -1,6 +1,6 @@
 //! What a witness says, on real sockets, and what becomes of it: cosignatures, corrections, refusals and forks.
 
-use super::super::tests::{Scene, configured, signer};
+use super::super::tests::{Scene, configured, keys, signer};
 use super::ask::{ANSWER_BYTES_MAX, ATTEMPT, CLOCKS_APART};
 use super::keep::FEWER_AFTER;
 use super::*;
@@ -98,6 +98,26 @@ async fn what_a_witness_saw_is_kept_for_every_replica_and_every_life() {
     other.grow(1_030).await;
     round(&other.asking(&[&server])).await;
     assert_eq!(other.seen_by(&[&server]), Some((1_030, 1)), "a witness that saw more than was thought corrects the old size");
+}
+
+#[tokio::test]
+async fn a_new_key_is_believed_of_what_was_witnessed_before_though_no_record_comes() {
+    let server = Server::start("witness.example", 9).unwrap();
+    let seen = Seen::of(3).await;
+    round(&seen.asking(&[&server])).await;
+    let log = seen.scene.open(keys(&[2], &[1]), None).await.unwrap();
+    while !log.newest().is_some_and(|newest| keys(&[2], &[]).trust.check(&newest.note).is_ok()) {
+        log.integrate().await.unwrap();
+    }
+    let seen = Seen { log, ..seen };
+    for again in 0..2 {
+        round(&seen.asking(&[&server])).await;
+        assert_eq!(seen.seen_by(&[&server]), Some((3, 1)), "{again}");
+        let kept = seen.scene.journal.slot(witnessed_slot()).await.unwrap().unwrap();
+        for (seed, whose) in [(1, "who knows the old key alone"), (2, "who knows the new one alone")] {
+            assert!(keys(&[seed], &[]).trust.check(&kept).is_ok(), "{again}: {whose} believes it");
+        }
+    }
 }
 
 /// What came of one question to a witness that answers so.
@@ -331,6 +351,13 @@ async fn a_log_that_was_rewritten_is_cosigned_by_nobody() {
             forked.advance(FORK_AGAIN);
         }
         assert_eq!((forked.log.witnessed(), *server.mind().saw()), (None, saw), "{what}");
+        // That it is away, or answers nonsense, takes nothing back.
+        let remembered = forked.log.shown().await.unwrap().remembered;
+        server.mind().believe(&signer(7).verifier().to_string()).unwrap();
+        round(&witnesses).await;
+        let told = forked.log.witnesses().remove(0);
+        assert!(told.fork && told.trouble.contains("does not believe"), "{what}: {told:?}");
+        assert_eq!(forked.log.shown().await.unwrap().remembered, remembered, "{what}");
     }
 }
 
