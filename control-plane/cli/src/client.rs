@@ -205,6 +205,11 @@ impl Client {
         self.unary(client.show_log(v1::ShowLogRequest {})).await
     }
 
+    pub async fn prove_consistency(&self, old_size: u64, new_size: u64) -> Result<v1::ProveConsistencyResponse, Failure> {
+        let mut client = TransparencyClient::new(self.channel.clone());
+        self.unary(client.prove_consistency(v1::ProveConsistencyRequest { old_size, new_size })).await
+    }
+
     pub async fn prove_record(&self, sequence: u64) -> Result<v1::ProveRecordResponse, Failure> {
         let mut client = self.evidence();
         self.unary(client.prove_record(v1::ProveRecordRequest { sequence })).await

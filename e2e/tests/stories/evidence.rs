@@ -1,6 +1,7 @@
 //! What an auditor is given, and what he finds with a public key alone: calls of several kinds through a real gate, packed,
-//! verified, decided again, and spoiled.
+//! verified, decided again, and spoiled; and held against a checkpoint that was kept.
 
+use crate::restoring::{signed, text};
 use crate::wire::{RESULT, tools_call};
 use agentgate_e2e::upstream::{Protocol, Reply};
 use agentgate_e2e::{World, WorldPlan, eventually};
@@ -156,4 +157,84 @@ fn an_auditor_finds_whatever_was_changed_with_a_public_key_alone() {
     assert!(contains(&report["wrong"], "`report.html` lies in it and is the report of a pack"), "{report:#}");
     let again = cli.json(&["log", "export", log.to_str().unwrap()]).unwrap();
     assert_eq!(again["files_written"], 0, "what is there is not fetched again");
+}
+
+/// What `verify` says beside Monday's checkpoint and this proof, and how it ends.
+fn since(world: &World, path: &Path, key: &str, monday: &Path, growth: &Path) -> (Value, Option<i32>) {
+    let output = verify(world, path, key, &["--older", text(monday), "--growth", text(growth)]);
+    (said(&output), output.status.code())
+}
+
+#[test]
+fn a_pack_of_friday_is_held_against_mondays_checkpoint_and_a_forked_journal_is_found() {
+    let mut world = WorldPlan::recorder(Protocol::Http1, |_| Reply::json(RESULT)).unwrap().start().unwrap();
+    let (home, journal) = (world.stack.control_plane.directory().to_owned(), world.stack.control_plane.journal());
+    let at = |name: &str| home.join(name);
+    let read = |id| call(&world, id, "read_note", &json!({}));
+    read(1);
+    let before = signed(&world, 2);
+    world.stack.cli.text(&["journal", "backup", "--from", text(&journal), text(&at("before"))]).unwrap();
+    read(2);
+    let kept = signed(&world, before["size"].as_u64().unwrap() + 1);
+    let (key, size) = (kept["keys"][0].as_str().unwrap().to_owned(), kept["size"].as_u64().unwrap());
+    let (monday, friday, growth, newest) = (at("monday.checkpoint"), at("friday"), at("growth.proof"), at("newest.proof"));
+    fs::write(&monday, kept["checkpoint"].as_str().unwrap()).unwrap();
+    read(3);
+    signed(&world, size + 1);
+    let cli = &world.stack.cli;
+    cli.text(&["evidence", "pack", "--since", "1d", "--out", text(&friday)]).unwrap();
+    read(4);
+    signed(&world, size + 3);
+
+    let until = ["log", "prove", "--since", text(&monday), "--until", text(&friday), "--out", text(&growth)];
+    let proved = cli.json(&until).unwrap();
+    let (old, new) = (proved["old_size"].as_u64().unwrap(), proved["new_size"].as_u64().unwrap());
+    let grew = format!("the first {size} of {new} entries are as they were when they were signed");
+    assert!(old == size && new > size, "{proved:#}");
+    for path in [&friday, &growth] {
+        let (report, exit) = since(&world, path, &key, &monday, &growth);
+        assert!(exit == Some(0) && report["holds"] == true && contains(&report["shown"], &grew), "{report:#}");
+    }
+    let report = said(&verify(&world, &friday, &key, &["--older", text(&monday)]));
+    assert!(report["holds"] == true && contains(&report["not_shown"], "there is neither a proof nor a run"), "{report:#}");
+    let written = fs::read(&growth).unwrap();
+    let again = cli.run(&until).unwrap();
+    assert_eq!((again.status.code(), fs::read(&growth).unwrap()), (Some(1), written), "never over a file");
+    // To the newest checkpoint, which is not the pack's.
+    cli.text(&["log", "prove", "--since", text(&monday), "--out", text(&newest)]).unwrap();
+    assert!(said(&verify(&world, &newest, &key, &["--since", text(&monday)]))["holds"] == true);
+    let (report, exit) = since(&world, &friday, &key, &monday, &newest);
+    assert!(exit == Some(0) && contains(&report["not_shown"], "newest.proof` is for: it is of"), "{report:#}");
+    assert!(!contains(&report["shown"], "are as they were"), "{report:#}");
+
+    // Whoever has the key and the disk takes Monday back, and everything that remembers it.
+    world.stack.control_plane.end().unwrap();
+    fs::remove_dir_all(&journal).unwrap();
+    fs::remove_dir_all(at("log")).unwrap();
+    world.stack.cli.text(&["journal", "restore", text(&at("before")), "--to", text(&journal)]).unwrap();
+    world.stack.control_plane.begin().unwrap();
+    let (forked, other, story, lie) = (at("forked.checkpoint"), at("other"), at("story.proof"), at("lie.proof"));
+    fs::write(&forked, signed(&world, 0)["checkpoint"].as_str().unwrap()).unwrap();
+    eventually("the other log is longer", || {
+        call(&world, 5, "delete_everything", &json!({}));
+        (world.stack.cli.json(&["log", "show"]).ok()?["size"].as_u64()? > size).then_some(())
+    })
+    .unwrap();
+    let cli = &world.stack.cli;
+    cli.text(&["evidence", "pack", "--since", "1d", "--out", text(&other)]).unwrap();
+    let refused = cli.run(&["log", "prove", "--since", text(&monday), "--out", text(&lie)]).unwrap();
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && why.contains("did not grow to the log"), "{why}");
+    assert!(!lie.exists(), "what does not hold is not written");
+    // A proof of the other log holds for its own past, and for nobody's who kept Monday's.
+    cli.text(&["log", "prove", "--since", text(&forked), "--until", text(&other), "--out", text(&story)]).unwrap();
+    assert_eq!(since(&world, &other, &key, &forked, &story).1, Some(0));
+    let mut forged: Value = serde_json::from_slice(&fs::read(&story).unwrap()).unwrap();
+    forged["old_size"] = json!(size);
+    fs::write(&lie, forged.to_string()).unwrap();
+    for path in [&other, &lie] {
+        let (report, exit) = since(&world, path, &key, &monday, &lie);
+        let wrong = format!("the proof that {size} entries grew to ");
+        assert!(exit == Some(1) && contains(&report["wrong"], &wrong), "{report:#}");
+    }
 }

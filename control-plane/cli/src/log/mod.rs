@@ -4,6 +4,7 @@
 //! It checks what it writes only as far as it takes to write it: `agentgate verify` judges, with keys of one's own.
 
 mod export;
+mod growth;
 mod key;
 mod prove;
 mod receipts;
@@ -30,7 +31,7 @@ pub struct Arguments {
 pub enum Verb {
     /// Show how far the log is, its root, and the keys to check it with
     Show,
-    /// Write a file that shows that one record is in the log
+    /// Write a file that shows that one record is in the log, or that the log only grew
     Prove(prove::Arguments),
     /// Copy the whole log into files; goes on where an earlier copy stopped
     Export(export::Arguments),

@@ -1,10 +1,12 @@
 //! An export into a directory where one is: gone on with, or refused by name.
 
 use super::export::{Earlier, found, makes_root};
+use super::growth::{self, End};
 use crate::failure::{Exit, Failure};
 use crate::verify::tests::book::{Book, signer};
 use agentgate_core::transparency::tile::Tile;
 use agentgate_proto::v1;
+use clap::Parser as _;
 use std::path::Path;
 
 /// What becomes of an export of `served` into this directory.
@@ -101,5 +103,74 @@ fn files_beside_no_checkpoint_are_believed_only_where_all_of_them_make_the_root(
         assert_eq!(makes_root(directory.path(), &served(1)).expect("asked"), makes, "{case}");
         let failure = makes_root(directory.path(), &served(2)).expect_err("not the log's key");
         assert_eq!(failure.exit, Exit::Unreachable, "{case}");
+    }
+}
+
+#[test]
+fn growth_is_proved_from_one_checkpoint_of_a_log_to_a_later_one_and_nothing_is_written_over() {
+    let end = |name: &str, book: &Book, seed| End::of(name.into(), book.checkpoint(&signer(seed))).expect("a checkpoint");
+    let (monday, friday) = (Book::calls(48), Book::calls(96));
+    let mut forked = Book::calls(47);
+    forked.decision(9, 1);
+    let other = String::from_utf8(monday.checkpoint(&signer(1))).expect("text").replace("log.example/test", "log.example/other");
+    let other = End::of("`other`".into(), other.into()).expect("a checkpoint");
+    let path = Path::new("growth.proof");
+    let made = |old: &End, new: End| {
+        growth::check(old, &new)?;
+        growth::made(old, new, friday.growth(48).proof, path)
+    };
+    let ends = || (end("`monday`", &monday, 1), end("the log", &friday, 1));
+    let cases = [
+        ("the log grew", ends(), None),
+        ("backwards", (ends().1, ends().0), Some("the log is of 96 entries, and `monday` of 48: no log grows so")),
+        (
+            "another log",
+            (other, ends().1),
+            Some("`other` is of the log `log.example/other`, and the log is of `log.example/test`"),
+        ),
+        (
+            "rewritten",
+            (end("`forked`", &forked, 1), ends().1),
+            Some(
+                "`forked` did not grow to the log: this log was rewritten, or is another one: the proof leads to another old root",
+            ),
+        ),
+    ];
+    for (case, (old, new), wanted) in cases {
+        match (made(&old, new), wanted) {
+            (Ok(growth), None) => assert_eq!(growth, friday.growth(48), "{case}"),
+            (Err(failure), Some(wanted)) => {
+                assert_eq!((failure.chain().join(": ").as_str(), failure.exit), (wanted, Exit::Refused), "{case}");
+            }
+            (ended, _) => panic!("{case}: {ended:?}"),
+        }
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let out = directory.path().join("growth.proof");
+    growth::put(&out, "first").expect("nothing is there");
+    let failure = growth::put(&out, "second").expect_err("there already");
+    assert!(failure.exit == Exit::Refused && failure.chain()[0].ends_with("is there already; name another file"), "{failure:?}");
+    assert_eq!(std::fs::read(&out).expect("a file"), b"first");
+    let failure = growth::put(&directory.path().join("none/growth.proof"), "x").expect_err("no folder");
+    assert!(failure.exit == Exit::Local && failure.chain()[0].starts_with("cannot write"), "{failure:?}");
+}
+
+#[test]
+fn what_is_to_be_proved_is_a_record_or_growth_and_never_both() {
+    let read = |words: &str| {
+        let words = ["agentgate", "log", "prove", "--out", "x"].into_iter().chain(words.split_whitespace());
+        crate::arguments::Arguments::try_parse_from(words).is_ok()
+    };
+    for (words, is_understood) in [
+        ("1", true),
+        ("--since monday", true),
+        ("--since monday --until friday", true),
+        ("", false),
+        ("1 --since monday", false),
+        ("1 --until friday", false),
+        ("--until friday", false),
+        ("1 --since monday --until friday", false),
+    ] {
+        assert_eq!(read(words), is_understood, "log prove {words}");
     }
 }

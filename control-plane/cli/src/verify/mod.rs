@@ -9,9 +9,10 @@ mod fetched;
 pub(crate) mod fields;
 mod foreign;
 mod given;
+pub(crate) mod growth;
 mod manifest;
 mod missing;
-mod older;
+pub(crate) mod older;
 mod once;
 mod pack;
 pub(crate) mod proof;
@@ -40,6 +41,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use exported::{CHECKPOINT, files, judge as judge_exported};
 pub use fetched::FetchError;
+pub use growth::GrowthFile;
 pub use proof::ProofFile;
 pub use report::Report;
 pub(crate) use shape::unread as bundles;
@@ -47,7 +49,7 @@ pub use unreadable::Unreadable;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A proof file, or the directory of an exported log or of an evidence pack
+    /// A proof file (of a record, or of the log's growth), or the directory of an exported log or of an evidence pack
     #[arg(value_name = "PATH", required_unless_present = "log")]
     path: Option<PathBuf>,
     /// A log that is served over HTTP, by the address below which its `checkpoint` lies: all of it is read
@@ -68,6 +70,9 @@ pub struct Arguments {
     /// A checkpoint that was kept earlier, or a pack, a proof or an exported log that holds one: has the log only grown since?
     #[arg(long, visible_alias = "since", value_name = "CHECKPOINT")]
     older: Vec<PathBuf>,
+    /// A proof that the log only grew since an older checkpoint, which `agentgate log prove --since` writes
+    #[arg(long, value_name = "FILE", requires = "older", conflicts_with = "log")]
+    growth: Vec<PathBuf>,
     /// Settle each decision of a pack again, from its recorded facts and its policy
     #[arg(long)]
     redecide: bool,
@@ -84,16 +89,20 @@ pub struct Question {
     /// The log's keys, which sign packs as well.
     pub keys: Vec<VerifierKey>,
     pub redecide: bool,
+    /// That the log only grew between older checkpoints and this one.
+    pub grown: Vec<GrowthFile>,
 }
 
 /// One who has the log's keys, and asks for no witness and nothing to be decided again.
 pub(crate) fn question(written: &[String]) -> Result<Question, Failure> {
     let trust = Trust::new(keys(written)?).map_err(|error| Failure::new(Exit::Usage, error))?;
-    Ok(Question { trust, keys: keys(written)?, redecide: false })
+    Ok(Question { trust, keys: keys(written)?, redecide: false, grown: Vec::new() })
 }
 
 pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let question = Question { trust: trust(arguments)?, keys: keys(&arguments.key)?, redecide: arguments.redecide };
+    let (trust, keys) = (trust(arguments)?, keys(&arguments.key)?);
+    let grown = arguments.growth.iter().map(|path| GrowthFile::read(path)).collect::<Result<_, _>>().map_err(ungrown)?;
+    let question = Question { trust, keys, redecide: arguments.redecide, grown };
     let older = arguments.older.iter().map(|path| older::read(path)).collect::<Result<Vec<_>, _>>().map_err(unheld)?;
     if let Some(url) = &arguments.log {
         let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, desk).await?;
@@ -108,7 +117,7 @@ pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failu
 /// # Errors
 /// Where it cannot be read as anything that this program knows.
 pub fn judge(path: &Path, question: &Question, older: &[Vec<u8>]) -> Result<Report, Unreadable> {
-    let trust = &question.trust;
+    let Question { trust, grown, .. } = question;
     if path.is_dir() && [NOTE_FILE, PACK_FILE].iter().any(|file| path.join(file).exists()) {
         let opened = pack::open(path, &question.keys)?;
         if let Some(report) = opened.baseless(trust) {
@@ -116,7 +125,7 @@ pub fn judge(path: &Path, question: &Question, older: &[Vec<u8>]) -> Result<Repo
         }
         let note = opened.checkpoint().to_vec();
         let judge = |audit: Audit<'_>| Ok(opened.judge(audit, &question.keys, question.redecide));
-        return audited("pack", &path.join(PACK_FILE), trust, &note, older, judge);
+        return audited("pack", &path.join(PACK_FILE), trust, &note, (older, grown), judge);
     }
     if path.is_dir() {
         let checkpoint = path.join(exported::CHECKPOINT);
@@ -124,13 +133,23 @@ pub fn judge(path: &Path, question: &Question, older: &[Vec<u8>]) -> Result<Repo
             return Err(Unreadable::Form { path: path.into() });
         }
         let note = note(&checkpoint)?;
-        return audited("log", &checkpoint, trust, &note, older, |audit| exported::judge(path, audit));
+        return audited("log", &checkpoint, trust, &note, (older, grown), |audit| exported::judge(path, audit));
     }
     if let Some(directory) = whole(path) {
         return Err(Unreadable::Part { path: path.into(), directory });
     }
-    let proof = ProofFile::read(path)?;
-    audited("proof", path, trust, &proof.checkpoint, older, |audit| Ok(proof.judge(audit)))
+    match ProofFile::read(path) {
+        Err(Unreadable::Form { .. }) => {
+            let own = GrowthFile::read(path)?;
+            let (note, grown) = (own.checkpoint.clone(), [grown.as_slice(), &[own]].concat());
+            let judge = |audit: Audit<'_>| Ok(Report::of(growth::WHAT, audit.conclude()));
+            audited(growth::WHAT, path, trust, &note, (older, &grown), judge)
+        }
+        read => {
+            let proof = read?;
+            audited("proof", path, trust, &proof.checkpoint, (older, grown), |audit| Ok(proof.judge(audit)))
+        }
+    }
 }
 
 /// The directory of the pack or log that this is one file of.
@@ -148,7 +167,7 @@ fn audited(
     path: &Path,
     trust: &Trust,
     note: &[u8],
-    older: &[Vec<u8>],
+    (older, grown): (&[Vec<u8>], &[GrowthFile]),
     judge: impl FnOnce(Audit<'_>) -> Result<Report, Unreadable>,
 ) -> Result<Report, Unreadable> {
     let mut audit = match Audit::of(trust, note) {
@@ -163,8 +182,10 @@ fn audited(
             return Ok(report);
         }
     };
-    older.iter().for_each(|older| audit.older(older, None));
-    judge(audit)
+    let held = growth::hold(&mut audit, trust, older, grown);
+    let mut report = judge(audit)?;
+    held.tell(&mut report);
+    Ok(report)
 }
 
 fn is_forged(error: &NoteError) -> bool {
@@ -261,8 +282,20 @@ fn next(error: &Unreadable) -> Option<&'static str> {
         .then_some("name a proof file, the directory of an evidence pack or of an exported log, or a served log with --log URL")
 }
 
+/// The same of what is to show that the log grew.
+fn ungrown(error: Unreadable) -> Failure {
+    const NEXT: &str = "name a file that `agentgate log prove --since CHECKPOINT --out FILE` wrote";
+    if let Unreadable::Form { path } = &error {
+        return Failure::new(Exit::Usage, format!("`{}` is no growth proof", path.display())).then(NEXT);
+    }
+    if error.is_absent() {
+        return Failure::new(Exit::Local, error).then(NEXT);
+    }
+    unjudged(error)
+}
+
 /// The same of what is to hold an older checkpoint.
-fn unheld(error: Unreadable) -> Failure {
+pub(crate) fn unheld(error: Unreadable) -> Failure {
     if error.is_absent() {
         let next = "name a checkpoint that was kept, or a pack, a proof or an exported log that holds one";
         return Failure::new(Exit::Local, error).then(next);

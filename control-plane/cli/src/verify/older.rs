@@ -2,6 +2,7 @@
 //! looked at here; what holds none is the caller's mistake and says nothing about the log.
 
 use super::exported::CHECKPOINT;
+use super::growth::GrowthFile;
 use super::proof::{PROOF_FILE_BYTES_MAX, ProofFile};
 use super::unreadable::{self, Unreadable};
 use crate::evidence::PACK_FILE;
@@ -13,7 +14,7 @@ use std::path::Path;
 
 /// # Errors
 /// Where it cannot be read, or there is no checkpoint in it.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let found = match path {
         pack if pack.is_dir() && pack.join(PACK_FILE).exists() => of_pack(pack),
         log if log.is_dir() => super::note(&log.join(CHECKPOINT)),
@@ -35,5 +36,9 @@ fn of_pack(directory: &Path) -> Result<Vec<u8>, Unreadable> {
 
 fn of_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
     let bytes = unreadable::read(path, PROOF_FILE_BYTES_MAX)?;
-    if bytes.first() == Some(&b'{') { ProofFile::read(path).map(|proof| proof.checkpoint) } else { Ok(bytes) }
+    if bytes.first() != Some(&b'{') {
+        return Ok(bytes);
+    }
+    let of_growth = |_| GrowthFile::read(path).map(|growth| growth.checkpoint);
+    ProofFile::read(path).map(|proof| proof.checkpoint).or_else(of_growth)
 }

@@ -253,9 +253,9 @@ fn unshown(what: &str, not: &NotShown) -> String {
         NotShown::Run => format!(
             "that nothing is missing from the log: a {what} is only a part of it; `agentgate verify --log URL`, or of an exported log, reads all of it"
         ),
+        NotShown::Consistent { .. } => format!("{}; `agentgate log prove --since` makes a proof, for --growth", chain(not)),
         NotShown::Witnessed { .. }
         | NotShown::WitnessedFrom { .. }
-        | NotShown::Consistent { .. }
         | NotShown::Earlier { .. }
         | NotShown::Older
         | NotShown::Start(_)

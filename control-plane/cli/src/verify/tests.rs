@@ -2,6 +2,7 @@
 
 pub(crate) mod book;
 mod earned;
+mod growth;
 mod heavy;
 mod missing;
 mod odd;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 fn question(trust: Trust) -> Question {
-    Question { trust, keys: vec![signer(1).verifier().clone()], redecide: true }
+    Question { trust, keys: vec![signer(1).verifier().clone()], redecide: true, grown: Vec::new() }
 }
 
 /// What is expected of one file.

@@ -159,7 +159,9 @@ impl<'a> Audit<'a> {
         let not = |old: u64| if old > new { NotShown::Earlier { old, new } } else { NotShown::Consistent { old } };
         let unshown: Vec<_> = unshown.map(|(old, _)| not(*old)).collect();
         self.said.not_shown.extend(unshown);
-        if self.older.is_empty() {
+        // One that was wrong was given all the same.
+        let is_older = |wrong: &Wrong| matches!(wrong, Wrong::Older(_) | Wrong::Fork { .. } | Wrong::Consistency { .. });
+        if self.older.is_empty() && !self.said.wrong.iter().any(is_older) {
             self.said.not_shown.push(NotShown::Older);
         }
         if !self.ran {

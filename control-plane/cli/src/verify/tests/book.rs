@@ -1,13 +1,13 @@
 //! A log that a test keeps by itself: records, the tree over them, and a key that nobody else has.
 
-use crate::verify::ProofFile;
+use crate::verify::{GrowthFile, ProofFile};
 use agentgate_core::digest::Digest;
 use agentgate_core::transparency::bundle::{Bundle, encode};
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::edge::Edge;
 use agentgate_core::transparency::key::{Algorithm, KeyName, SignerKey};
 use agentgate_core::transparency::leaf::Entry;
-use agentgate_core::transparency::proof::Plan;
+use agentgate_core::transparency::proof::{Plan, Proof};
 use agentgate_core::transparency::tile::{Tile, Tiles};
 use agentgate_core::transparency::trust::Trust;
 use agentgate_proto::v1;
@@ -85,13 +85,23 @@ impl Book {
     }
 
     pub(crate) fn proof(&self, sequence: u64) -> ProofFile {
+        let proof = self.proved(&Plan::inclusion(sequence - 1, self.edge.size()).expect("a leaf"));
+        let at = usize::try_from(sequence - 1).expect("small");
+        ProofFile { checkpoint: self.checkpoint(&signer(1)), entry: self.entries[at], proof, record: self.records[at].clone() }
+    }
+
+    /// That this log grew from so many entries.
+    pub(crate) fn growth(&self, old_size: u64) -> GrowthFile {
+        let new_size = self.edge.size();
+        let proof = self.proved(&Plan::consistency(old_size, new_size).expect("a beginning"));
+        GrowthFile { path: "growth.proof".into(), old_size, new_size, checkpoint: self.checkpoint(&signer(1)), proof }
+    }
+
+    fn proved(&self, plan: &Plan) -> Proof {
         let mut files = self.files.clone();
         files.extend(self.edge.partial().map(|(tile, bytes)| (tile.path(), bytes)));
         let fetch = |tile: Tile| files.get(&tile.path()).cloned().ok_or(io::ErrorKind::NotFound);
-        let plan = Plan::inclusion(sequence - 1, self.edge.size()).expect("a leaf");
-        let proof = plan.proof(&Tiles::new(self.edge.size(), fetch)).expect("tiles");
-        let at = usize::try_from(sequence - 1).expect("small");
-        ProofFile { checkpoint: self.checkpoint(&signer(1)), entry: self.entries[at], proof, record: self.records[at].clone() }
+        plan.proof(&Tiles::new(self.edge.size(), fetch)).expect("tiles")
     }
 
     /// As `agentgate log export` leaves it.

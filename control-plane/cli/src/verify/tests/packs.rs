@@ -36,7 +36,7 @@ pub(super) enum Said<'a> {
 use Said::{Not, NotShown, Shown, Wrong};
 
 pub(super) fn verified(directory: &Path) -> Result<Report, Unreadable> {
-    let question = Question { trust: trust(), keys: vec![signer(1).verifier().clone()], redecide: true };
+    let question = Question { trust: trust(), keys: vec![signer(1).verifier().clone()], redecide: true, grown: Vec::new() };
     judge(directory, &question, &[])
 }
 

@@ -202,6 +202,11 @@ fn two_stories_of_one_log_are_found() {
     let shrunk = Wrong::Consistency { old: 21, new: 20, source: ProofError::Shrunk { old: 21, new: 20 } };
     assert_eq!(wrong(audit(&[lie(21)], Some(&consistency(&forest, 7)))), [shrunk]);
     assert!(audit(&[lie(21)], None).not_shown.contains(&NotShown::Earlier { old: 21, new: 20 }));
+    let stranger = note(7, Forest::of(7).edge.root(), &[&log("log.example/b")], &[]);
+    for (given, proof) in [(lie(20), None), (lie(7), Some(consistency(&forest, 7))), (stranger, None)] {
+        let said = audit(&[given], proof.as_ref()).not_shown;
+        assert!(!said.contains(&NotShown::Older), "one was given: {said:?}");
+    }
     assert!(audit(&[truth], None).holds());
 }
 
