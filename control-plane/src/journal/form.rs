@@ -25,9 +25,7 @@ pub enum FormError {
         "it was written in form {form} and needs a program that knows form {needs}; this one knows {FORM}: start the newer program again"
     )]
     Newer { form: u32, needs: u32 },
-    #[error(
-        "it is a copy that was not finished; remove it, and make the copy again: agentgate journal restore COPY --to DIR"
-    )]
+    #[error("it is a copy that was not finished; remove it, and make the copy again: agentgate journal restore COPY --to DIR")]
     Unfinished,
     #[error("its file `form` is not what was written; restore it from a copy")]
     Unreadable,
