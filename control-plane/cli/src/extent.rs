@@ -3,6 +3,8 @@
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::known;
+use agentgate_core::id::Principal;
+use agentgate_core::kill::KillTarget;
 use agentgate_proto::retention::extent_from_wire;
 use agentgate_proto::v1;
 use clap::Args;
@@ -30,6 +32,15 @@ impl Named {
         match &self.principal {
             Some(principal) => known::check_principal(principal, command, client).await,
             None => Ok(()),
+        }
+    }
+
+    /// What makes the principal doubtful: it may be held before it appears, and a misspelt one is held for ever and is nobody. The
+    /// control plane refuses other names that it does not know.
+    pub async fn doubts(&self, client: &Client) -> Vec<String> {
+        match self.principal.as_deref().map(Principal::try_from) {
+            Some(Ok(principal)) => known::doubts_of_callers(&KillTarget::Agent(principal), client).await,
+            Some(Err(_)) | None => Vec::new(),
         }
     }
 

@@ -65,18 +65,21 @@ async fn place(arguments: &PlaceArguments, client: &Client, desk: &mut Desk<'_>)
     arguments.named.check("agentgate hold place --principal", client).await?;
     let reason = arguments.reason.clone();
     let held = client.place_hold(v1::PlaceHoldRequest { extent: Some(extent.clone()), reason }).await?;
+    let doubts = arguments.named.doubts(client).await;
     let what = extent::told(Some(&extent));
     desk.answer(
         |screen| {
             let mut pairs = Pairs::new(screen);
             pairs.heading(&format!("held: {}", escape(&what, screen.charset)));
             pairs.pair("hold", Palette::Good, &standing(&held));
+            doubts.iter().for_each(|doubt| pairs.pair("warning", Palette::Waiting, doubt));
             pairs.pair("lift", Palette::Plain, &lift_command(held.hold));
             pairs.finish()
         },
         || {
             let order = order_json(&held);
-            json!({ "held": extent::to_json(Some(&extent)), "hold": held.hold, "order": order, "lift": lift_command(held.hold) })
+            let (what, lift) = (extent::to_json(Some(&extent)), lift_command(held.hold));
+            json!({ "held": what, "hold": held.hold, "order": order, "lift": lift, "warnings": &doubts })
         },
     )
 }

@@ -331,22 +331,36 @@ impl Bodies {
 
     /// Wraps under the data key in use whatever was wrapped under an earlier one, and says how many.
     ///
+    /// INVARIANT: the naming key comes last. A start without the earlier data key opens that one first, so as long as any key
+    /// was left behind it is refused, wherever this was cut.
+    ///
     /// # Errors
     /// When one cannot be unwrapped, or the journal cannot write.
     pub async fn rewrap(&self) -> Result<u64, KeyError> {
         let (mut after, mut count) = (None, 0);
         loop {
             let page = self.journal.slots(after, SLOTS_PAGE_MAX).await?;
-            let Some((last, _)) = page.last() else { return Ok(count) };
+            let Some((last, _)) = page.last() else { break };
             after = Some(*last);
-            for (name, kept) in page.into_iter().filter(|(_, kept)| self.is_outdated(kept)) {
-                let secret = self.data_key.unwrap(&name, &kept)?;
-                let wrapped = self.data_key.wrap(&name, &secret, self.drawn()?)?;
-                let told = self.journal.set(name, Some(kept), Some(wrapped)).await.map_err(KeyError::Keep)?;
-                // Held: somebody else was first, or it was erased meanwhile.
-                count += u64::from(told == Slot::Set);
+            for (name, kept) in page.into_iter().filter(|(name, _)| *name != naming_slot()) {
+                count += u64::from(self.rewrap_slot(name, kept).await?);
             }
         }
+        if let Some(kept) = self.journal.slot(naming_slot()).await? {
+            count += u64::from(self.rewrap_slot(naming_slot(), kept).await?);
+        }
+        Ok(count)
+    }
+
+    /// False: it was wrapped under this data key, somebody else was first, or it was erased meanwhile.
+    async fn rewrap_slot(&self, name: Digest, kept: Bytes) -> Result<bool, KeyError> {
+        if !self.is_outdated(&kept) {
+            return Ok(false);
+        }
+        let secret = self.data_key.unwrap(&name, &kept)?;
+        let wrapped = self.data_key.wrap(&name, &secret, self.drawn()?)?;
+        let told = self.journal.set(name, Some(kept), Some(wrapped)).await.map_err(KeyError::Keep)?;
+        Ok(told == Slot::Set)
     }
 
     fn is_outdated(&self, kept: &[u8]) -> bool {

@@ -165,6 +165,28 @@ async fn another_data_key_takes_over_while_everything_can_be_read() {
 }
 
 #[tokio::test]
+async fn a_start_without_the_earlier_data_key_is_refused_wherever_its_replacement_was_cut() {
+    let (old, new, lost) = ([1; KEY_BYTES], [2; KEY_BYTES], [3; KEY_BYTES]);
+    for first_byte in [0, 0x80, 0xff] {
+        let memory = Arc::new(Memory::new());
+        let journal = || Arc::clone(&memory) as Arc<dyn Journal>;
+        let bodies = Bodies::over(journal()).await;
+        bodies.seal(&calls("spiffe://a/p", ""), at(0)).await.unwrap();
+        // It ends there: nobody has what this one is wrapped under.
+        let cut = Digest::from_bytes([first_byte; KEY_BYTES]);
+        let wrapped = DataKey::new(&lost).wrap(&cut, b"a key", [0; NONCE_BYTES]).unwrap();
+        memory.set(cut, None, Some(wrapped.clone())).await.unwrap();
+        let both = Bodies::open(journal(), DataKey::new(&new).after(&old), counting).await.unwrap();
+        assert!(matches!(both.rewrap().await, Err(KeyError::Unwrap(UnwrapError::Key(_)))), "{first_byte}");
+        let alone = Bodies::open(journal(), DataKey::new(&new), counting).await;
+        assert!(matches!(alone, Err(KeyError::Unwrap(UnwrapError::Key(_)))), "{first_byte}: {alone:?}");
+        memory.set(cut, Some(wrapped), None).await.unwrap();
+        both.rewrap().await.unwrap();
+        Bodies::open(journal(), DataKey::new(&new), counting).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_secret_in_another_slot_is_none() {
     let memory = Arc::new(Memory::new());
     let bodies = Bodies::over(Arc::clone(&memory) as Arc<dyn Journal>).await;

@@ -166,7 +166,7 @@ impl Now {
     /// The oldest hold that covers the session.
     #[must_use]
     pub fn hold(&self, kept: &Kept) -> Option<(Sequence, &Hold)> {
-        let covers = |hold: &&Hold| hold.extent.as_ref().is_none_or(|extent| extent.covers(kept));
+        let covers = |hold: &&Hold| hold.extent.as_ref().is_none_or(|extent| extent.may_cover(kept));
         self.holds.iter().map(|(sequence, hold)| (*sequence, hold)).find(|(_, hold)| covers(hold))
     }
 

@@ -16,12 +16,17 @@ pub(super) const NEEDS: u32 = 1;
 
 const FILE: &str = "form";
 
+/// What `agentgate journal backup` and `restore` write first, until all of a copy is on the disk.
+const UNFINISHED: &str = "agentgate journal copy, not finished\n";
+
 #[derive(Debug, Error)]
 pub enum FormError {
     #[error(
         "it was written in form {form} and needs a program that knows form {needs}; this one knows {FORM}: start the newer program again"
     )]
     Newer { form: u32, needs: u32 },
+    #[error("it is a copy that was not finished; remove it, and make the copy again: agentgate journal restore COPY --to DIR")]
+    Unfinished,
     #[error("its file `form` is not what was written; restore it from a copy")]
     Unreadable,
     #[error(transparent)]
@@ -37,6 +42,9 @@ pub(super) fn read(disk: &dyn Disk, directory: &Path) -> Result<bool, FormError>
     let mut bytes = [0; 64];
     let count = file.read_at(&mut bytes, 0)?;
     let text = bytes.get(..count).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    if text == UNFINISHED {
+        return Err(FormError::Unfinished);
+    }
     let (form, needs) = parse(text).ok_or(FormError::Unreadable)?;
     if needs > FORM { Err(FormError::Newer { form, needs }) } else { Ok(true) }
 }

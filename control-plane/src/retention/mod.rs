@@ -56,6 +56,11 @@ pub enum RetentionError {
          that `agentgate trace show` gives"
     )]
     Redacted(Tenant),
+    #[error(
+        "`[privacy]` was another one once, and sessions under `{0}` may be of this handle too; name each session by the 32 digits \
+         that `agentgate trace show` gives"
+    )]
+    OtherName(String),
     #[error("nobody is configured to call in the tenant `{0}`, and nothing of it is kept")]
     Stranger(Tenant),
     #[error("there is no hold {0}; next: agentgate hold list")]

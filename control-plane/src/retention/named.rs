@@ -1,7 +1,8 @@
 //! A session by the handle that its agent writes. Where `[privacy]` alters what is personal in handles, its key is kept under the
 //! altered one.
 //!
-//! It refuses to purge by a handle that was redacted: others may have become the same.
+//! It refuses to purge by a handle that was redacted, since others may have become the same; and by one of which sessions may be
+//! kept under another name as well, since `[privacy]` was another one once: they would be left behind.
 
 use super::{Retention, RetentionError};
 use agentgate_core::id::{Handle, Tenant};
@@ -26,6 +27,9 @@ impl Retention {
             return Ok(extent.clone());
         };
         if !self.covered(Some(extent), None).await?.is_empty() {
+            if meant == Meant::ToPurge {
+                self.leaves_none(extent).await?;
+            }
             return Ok(extent.clone());
         }
         let mut found = BTreeMap::new();
@@ -42,7 +46,27 @@ impl Retention {
         if meant == Meant::ToPurge && self.rooms.privacy.of(tenant.as_str()) == Pii::Redact {
             return Err(RetentionError::Redacted(tenant));
         }
+        if meant == Meant::ToPurge {
+            self.leaves_none(&kept).await?;
+        }
         Ok(kept)
+    }
+
+    /// Whether all that may be of this handle is kept under this very name.
+    async fn leaves_none(&self, extent: &Extent) -> Result<(), RetentionError> {
+        let mut after = None;
+        loop {
+            let (kept, next) = self.rooms.bodies.kept(after).await?;
+            if let Some(other) = kept.into_iter().find(|kept| extent.may_cover(&kept.whose) && !extent.covers(&kept.whose)) {
+                return Err(RetentionError::OtherName(other.whose.handle));
+            }
+            if next.is_none() {
+                return Ok(());
+            }
+            after = next;
+            // Calls are decided first.
+            tokio::task::yield_now().await;
+        }
     }
 
     /// What is kept in this tenant under what becomes of the handle there. None: nothing.

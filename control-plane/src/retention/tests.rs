@@ -540,6 +540,37 @@ async fn a_session_is_held_and_purged_by_the_handle_that_its_agent_writes() {
     }
 }
 
+/// The agent wrote one handle all the time.
+#[tokio::test]
+async fn what_a_hold_names_is_held_and_a_purge_leaves_nothing_behind_though_privacy_was_changed_between_the_calls() {
+    const PLAIN: &str = "bob@corp.example";
+    const REDACTED: &str = "[redacted:email]";
+    const TOKENISED: &str = "[email:abcdefghijklmnopabcd]";
+    for (before, after, named) in [
+        (PLAIN, TOKENISED, PLAIN),
+        (PLAIN, REDACTED, PLAIN),
+        (TOKENISED, PLAIN, TOKENISED),
+        (REDACTED, PLAIN, REDACTED),
+        (TOKENISED, REDACTED, TOKENISED),
+    ] {
+        let scene = Scene::on(memory()).await;
+        let what = format!("{before}, then {after}");
+        scene.call("other", AGENT, before).await;
+        let (number, _) = scene.retention.place(&extent("other", "", named), "a case", &me()).await.unwrap();
+        let later = scene.call("other", AGENT, after).await;
+        let of_later = of(extent("", "", &SessionId::of(&later).unwrap().to_string()));
+        let held = scene.purge(&of_later).await;
+        assert!(matches!(held, Err(RetentionError::Held { hold, .. }) if hold == number), "{what}: {held:?}");
+        scene.retention.lift(number, "it is over", &me()).await.unwrap();
+        if named == PLAIN {
+            let refused = scene.purge(&of(extent("other", "", PLAIN))).await.unwrap_err().to_string();
+            assert!(refused.contains(after) && refused.contains("32 digits"), "{what}: {refused}");
+            scene.purge(&of_later).await.unwrap();
+        }
+        assert_eq!(scene.purge(&of(extent("other", "", named))).await.unwrap().sessions, 1, "{what}");
+    }
+}
+
 /// What a person is asked of a call, as the room of approvals records it.
 async fn asks(at: &Scene, principal: &str) {
     let Rooms { bodies, .. } = &at.retention.rooms;

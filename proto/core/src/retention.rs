@@ -1,6 +1,7 @@
 //! What a hold keeps and a purge erases, by the names that both use. Whatever is not named means all of it.
 
 use crate::id::{Handle, Tenant};
+use crate::pii;
 use crate::principal::Principal;
 use alloc::string::String;
 use core::fmt;
@@ -57,7 +58,17 @@ impl Extent {
 
     #[must_use]
     pub fn covers(&self, kept: &Kept) -> bool {
-        let is_it = |named: &Handle| named.as_str() == kept.handle || named.as_str() == kept.session;
+        self.is_about(kept, |named| named == kept.handle)
+    }
+
+    /// As `covers`, or the handle may be the same, kept as `[privacy]` of another time had it. It may be more than is meant.
+    #[must_use]
+    pub fn may_cover(&self, kept: &Kept) -> bool {
+        self.is_about(kept, |named| pii::may_be_the_same(named, &kept.handle))
+    }
+
+    fn is_about(&self, kept: &Kept, is_handle: impl Fn(&str) -> bool) -> bool {
+        let is_it = |named: &Handle| is_handle(named.as_str()) || named.as_str() == kept.session;
         self.tenant.as_ref().is_none_or(|tenant| *tenant == kept.tenant)
             && self.principal.as_ref().is_none_or(|principal| kept.principal.is_covered_by(principal))
             && self.session.as_ref().is_none_or(is_it)
@@ -116,6 +127,41 @@ mod tests {
             assert_eq!(extent(tenant, principal, session).unwrap().covers(&kept), covered, "{tenant} {principal} {session}");
         }
         assert_eq!(extent("", "", ""), None);
+    }
+
+    #[test]
+    fn a_handle_may_be_the_same_where_it_was_kept_in_another_way() {
+        const PLAIN: &str = "run:ann@b.co";
+        const REDACTED: &str = "run:[redacted:email]";
+        const TOKENISED: &str = "run:[email:abcdefghijklmnopabcd]";
+        for (named, handle, covered, may_be) in [
+            (PLAIN, PLAIN, true, true),
+            (PLAIN, "run:bob@b.co", false, false),
+            (PLAIN, REDACTED, false, true),
+            (PLAIN, TOKENISED, false, true),
+            (PLAIN, "walk:[redacted:email]", false, false),
+            (PLAIN, "run:[redacted:card]", false, false),
+            (REDACTED, REDACTED, true, true),
+            (REDACTED, PLAIN, false, true),
+            (REDACTED, TOKENISED, false, true),
+            (TOKENISED, TOKENISED, true, true),
+            (TOKENISED, "run:[email:bbbbbbbbbbbbbbbbbbbb]", false, false),
+            (TOKENISED, REDACTED, false, true),
+            (TOKENISED, PLAIN, false, true),
+            ("run:[email:", "run:[redacted:email]", false, false),
+            ("run", PLAIN, false, false),
+        ] {
+            let kept = Kept {
+                tenant: "acme".try_into().unwrap(),
+                principal: "spiffe://a/x".try_into().unwrap(),
+                handle: handle.into(),
+                session: "00ff".into(),
+            };
+            let extent = extent("acme", "", named).unwrap();
+            assert_eq!((extent.covers(&kept), extent.may_cover(&kept)), (covered, may_be), "{named} and {handle}");
+            let elsewhere = super::Kept { tenant: "other".try_into().unwrap(), ..kept };
+            assert!(!extent.may_cover(&elsewhere), "{named} and {handle}");
+        }
     }
 
     #[test]

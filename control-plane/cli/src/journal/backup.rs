@@ -2,9 +2,9 @@
 //! write where something is already, and to leave a copy that was not finished looking like a whole one.
 //!
 //! The instant is when the slots are copied: nothing is set meanwhile, and the records that are whole then are those that the
-//! copy keeps, with their bodies. `form` is written last.
+//! copy keeps, with their bodies. `form` says from the beginning that the copy is not finished, and the form itself last.
 
-use super::format::{Head, Kind};
+use super::format::{Head, Kind, UNFINISHED, is_unfinished};
 use super::walk::{Segment, next_head, segments};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -22,6 +22,8 @@ const COPY_AGAIN: Duration = Duration::from_millis(20);
 pub enum BackupError {
     #[error("`{0}` is no journal: it has no `form`")]
     NoJournal(PathBuf),
+    #[error("`{0}` is a copy that was not finished")]
+    Unfinished(PathBuf),
     #[error("`{0}` holds something already")]
     NotEmpty(PathBuf),
     #[error("another backup copies `{0}`")]
@@ -51,7 +53,10 @@ pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(&Path)) -> Result
     if !from.join("form").exists() {
         return Err(BackupError::NoJournal(from.to_owned()));
     }
-    make_empty(to)?;
+    if is_unfinished(from) {
+        return Err(BackupError::Unfinished(from.to_owned()));
+    }
+    begin(to)?;
     let bodies_hold = held(&from.join("hold-bodies"))?;
     let slots_hold = held(&from.join("hold-slots"))?;
     let instant = newest(from)?;
@@ -78,7 +83,7 @@ pub fn backup(from: &Path, to: &Path, progress: &mut dyn FnMut(&Path)) -> Result
 
 /// Puts a copy into place: all of it, synced, into a directory that is empty.
 pub fn restore(from: &Path, to: &Path, progress: &mut dyn FnMut(&Path)) -> Result<(), BackupError> {
-    make_empty(to)?;
+    begin(to)?;
     for kind in [Kind::Records, Kind::Bodies] {
         make_empty(&to.join(kind.noun()))?;
         for segment in listed(from, kind)? {
@@ -90,12 +95,22 @@ pub fn restore(from: &Path, to: &Path, progress: &mut dyn FnMut(&Path)) -> Resul
     finish(from, to)
 }
 
+/// No program takes what is begun here for a journal: one without a `form` could be from before there were any.
+fn begin(to: &Path) -> Result<(), BackupError> {
+    make_empty(to)?;
+    let form = to.join("form");
+    write(&form, UNFINISHED.as_bytes(), UNFINISHED.len()).map_err(failed(&form))?;
+    sync_directory(to)
+}
+
 /// The form comes last, when all else is on the disk.
 fn finish(from: &Path, to: &Path) -> Result<(), BackupError> {
     for directory in [to.join("records"), to.join("bodies"), to.to_owned()] {
         sync_directory(&directory)?;
     }
-    copy_file(&from.join("form"), &to.join("form"), None)?;
+    let (partial, form) = (to.join("form.unfinished"), to.join("form"));
+    copy_file(&from.join("form"), &partial, None)?;
+    fs::rename(&partial, &form).map_err(failed(&form))?;
     sync_directory(to)
 }
 

@@ -1,7 +1,7 @@
 //! Reads every byte of a journal's files and says what is not what was written, by file and byte. It changes nothing, and
 //! refuses to look at files that a control plane is writing.
 
-use super::format::{Body, CELL, CELLS_AT, Cell, Gone, Kind, cells, first, form, rest};
+use super::format::{Body, CELL, CELLS_AT, Cell, Gone, Kind, cells, first, form, is_unfinished, rest};
 use super::walk::{Found, Segment, segments, walk};
 use agentgate_core::digest::Digest;
 use agentgate_core::transparency::checkpoint::Checkpoint;
@@ -61,6 +61,10 @@ impl Report {
     /// Reads everything below `directory`; `progress` hears of each file.
     pub fn read(directory: &Path, progress: &mut dyn FnMut(&Path)) -> io::Result<Self> {
         let mut report = Self::default();
+        if is_unfinished(directory) {
+            report.say(&directory.join("form"), 0, "a copy that was not finished; make it again, into a new directory");
+            return Ok(report);
+        }
         report.form(directory)?;
         let bodies = report.bodies(directory, progress)?;
         report.records(directory, &bodies, progress)?;

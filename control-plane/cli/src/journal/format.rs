@@ -2,6 +2,8 @@
 //! must not share a mistake with who wrote. It refuses every frame that is not whole.
 
 use agentgate_core::digest::Digest;
+use std::fs;
+use std::path::Path;
 
 pub(super) const HEAD: usize = 64;
 pub(super) const CELL: usize = 256;
@@ -72,6 +74,14 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 
 fn name_at(bytes: &[u8], at: usize) -> Option<[u8; 32]> {
     bytes.get(at..at.checked_add(32)?)?.try_into().ok()
+}
+
+/// What `form` says of a copy until all of it is on the disk.
+pub(super) const UNFINISHED: &str = "agentgate journal copy, not finished\n";
+
+/// Whether this is a copy of which nobody knows what is missing.
+pub(super) fn is_unfinished(directory: &Path) -> bool {
+    fs::read(directory.join("form")).is_ok_and(|form| form == UNFINISHED.as_bytes())
 }
 
 /// The form that the files say, and the least that a reader must know.

@@ -215,6 +215,9 @@ impl BackupError {
             BackupError::NoJournal(_) => {
                 Failure::new(Exit::Refused, self).then("give `directory` in the control plane's [journal]")
             }
+            BackupError::Unfinished(_) => {
+                Failure::new(Exit::Refused, self).then("make that copy again, into a new directory, from what it was copied from")
+            }
             BackupError::NotEmpty(_) => Failure::new(Exit::Refused, self).then("name a new directory"),
             BackupError::Busy(_) => Failure::new(Exit::Refused, self).then("wait for it and try again"),
             BackupError::Damaged { .. } => Failure::new(Exit::Refused, self).then("agentgate status tells more"),

@@ -324,6 +324,26 @@ fn a_caller_whom_nobody_saw_is_killed_with_a_doubt_and_nearest_names() {
 }
 
 #[test]
+fn a_hold_of_somebody_whom_nobody_saw_is_placed_with_a_doubt() {
+    let traces = vec![v1::CallTrace { principal: "spiffe://a/agent/laptop".into(), ..Default::default() }];
+    let double = Answers { traces, ..Default::default() }.serve();
+    let doubt = "no call of an agent `spiffe://a/agent/labtop` was seen; seen are: `spiffe://a/agent/laptop`";
+    for (named, doubt) in [
+        (&["--principal", "spiffe://a/agent/labtop", "--tenant", "acme"][..], Some(doubt)),
+        (&["--principal", "spiffe://a/agent/laptop"], None),
+        (&["--session", "s-1"], None),
+    ] {
+        let words = [&["hold", "place"], named, &["--reason", "x"]].concat();
+        let output = double.agentgate(&words);
+        assert_eq!(output.status.code(), Some(0), "it may be held before it appears: {output:?}");
+        let shown = text(&output.stdout);
+        assert_eq!(shown.contains("warning"), doubt.is_some(), "{words:?}\n{shown}");
+        let answer = json(&double.agentgate(&[&words[..], &["--output", "json"]].concat()));
+        assert_eq!(answer["warnings"], doubt.map_or(serde_json::json!([]), |doubt| serde_json::json!([doubt])), "{words:?}");
+    }
+}
+
+#[test]
 fn a_resume_of_what_is_not_killed_says_so_and_is_a_no() {
     for (changed, code, heading) in [(true, 0, "resumed: the agent `spiffe://a/x`\n"), (false, 1, "was not killed: the agent")] {
         let double = double(vec![vm("a", 12, 0)], v1::OrderResponse { changed, ..ORDERED });

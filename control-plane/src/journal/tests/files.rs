@@ -3,7 +3,7 @@
 use super::{append_each, body, check_holds, eventually, numbered, open, small};
 use crate::journal::contract::{counted, id, stream};
 use crate::journal::disk::RealDisk;
-use crate::journal::embedded::Embedded;
+use crate::journal::embedded::{Embedded, FormError, OpenError};
 use crate::journal::frame::{GroupDraft, GroupHead, Heading, Kind, Place, RecordHead};
 use crate::journal::{Change, Journal as _, Slot, body_address};
 use crate::transparency::checkpoint_slot;
@@ -282,4 +282,43 @@ async fn a_copy_of_a_busy_journal_holds_all_that_was_told_and_opens_as_one_insta
     busy.await.unwrap();
     assert_eq!(journal.fetch(body_address(&body(1))).await, Ok(Some(body(1))));
     assert_eq!(journal.health().unavailable, None);
+}
+
+#[tokio::test]
+async fn a_copy_that_was_cut_anywhere_is_never_taken_for_a_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = full(directory.path()).await;
+    let at = |name: &str| directory.path().join(name);
+    backup(&path, &at("copy"), &mut |_| {}).unwrap();
+    let last = fs::read_dir(at("copy/bodies")).unwrap().count() + fs::read_dir(at("copy/records")).unwrap().count();
+    for cut in 1..=last {
+        for is_restored in [false, true] {
+            let home = at(&format!("{is_restored}-{cut}"));
+            let to = home.join("journal");
+            let mut copied = 0;
+            // As a kill does, it leaves what was begun: the cut is where a segment is about to be copied.
+            let cut_off = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                let mut progress = |_: &Path| {
+                    copied += 1;
+                    if copied == cut {
+                        std::panic::resume_unwind(Box::new("cut"));
+                    }
+                };
+                if is_restored { restore(&at("copy"), &to, &mut progress) } else { backup(&path, &to, &mut progress).map(drop) }
+            }));
+            assert!(cut_off.is_err());
+            // Behind the last segment only the slots and the form are missing: as bad, and quicker to look at.
+            check_refused(&home);
+        }
+    }
+}
+
+fn check_refused(home: &Path) {
+    let to = home.join("journal");
+    assert!(found(&to).iter().any(|(file, what)| file == "form" && what.contains("not finished")), "{to:?}");
+    let again = backup(&to, &home.join("again"), &mut |_| {});
+    assert!(matches!(again, Err(BackupError::Unfinished(_))), "{again:?}");
+    let opened = Embedded::open(small(home));
+    assert!(matches!(opened, Err(OpenError::Form { source: FormError::Unfinished, .. })), "{opened:?}");
+    assert!(!to.join("index").exists(), "nothing was made of it");
 }

@@ -92,13 +92,46 @@ fn apart(text: &Text<'_>, mut hits: Vec<Hit>) -> Vec<Hit> {
 /// Whether `text` holds what is written in the place of something personal: `[redacted:KIND]` or `[KIND:TOKEN]`.
 #[must_use]
 pub fn holds_stand_in(text: &str) -> bool {
-    text.split('[').skip(1).any(|rest| {
-        let Some((kind, end)) = rest.split_once(':') else { return false };
-        let Some((name, _)) = end.split_once(']') else { return false };
-        let is_kind = |name: &str| Kind::ALL.iter().any(|kind| kind.name() == name);
-        let is_token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        kind == REDACTED && is_kind(name) || is_kind(kind) && is_token
-    })
+    text.split('[').skip(1).any(|rest| stand_in(rest).is_some())
+}
+
+/// Whether two texts may have been written alike, though each may have been kept in a way of its own. Within one way, whatever
+/// differs was written differently.
+#[must_use]
+pub fn may_be_the_same(one: &str, other: &str) -> bool {
+    one == other || way(one) != way(other) && redacted(one) == redacted(other)
+}
+
+/// What stands behind a `[`, if it is a stand-in: how it was altered, its kind, and the text behind it.
+fn stand_in(rest: &str) -> Option<(Pii, &str, &str)> {
+    let (kind, end) = rest.split_once(':')?;
+    let (name, behind) = end.split_once(']')?;
+    let is_kind = |name: &str| Kind::ALL.iter().any(|kind| kind.name() == name);
+    let is_token = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match () {
+        () if kind == REDACTED && is_kind(name) => Some((Pii::Redact, name, behind)),
+        () if is_kind(kind) && is_token => Some((Pii::Tokenise, kind, behind)),
+        () => None,
+    }
+}
+
+/// How it seems to have been altered.
+fn way(text: &str) -> Pii {
+    text.split('[').skip(1).filter_map(stand_in).map(|(way, _, _)| way).max().unwrap_or_default()
+}
+
+/// As redaction leaves it, whatever became of it before.
+fn redacted(text: &str) -> String {
+    let text = Rewriter::new(How::Redact).text(text).unwrap_or_else(|| text.into());
+    let mut parts = text.split('[');
+    let mut redacted = String::from(parts.next().unwrap_or_default());
+    for part in parts {
+        match stand_in(part) {
+            Some((_, kind, behind)) => redacted.extend(["[", REDACTED, ":", kind, "]", behind]),
+            None => redacted.extend(["[", part]),
+        }
+    }
+    redacted
 }
 
 // === impl Pii ===
