@@ -89,8 +89,18 @@ pub fn command() -> Command {
     let command = CONNECTION.into_iter().fold(command, own);
     command.mut_subcommands(|verb| {
         let path = format!("agentgate {}", verb.get_name());
-        let reaches = takes_connection(&verb);
-        if reaches { with_usage(verb, &path) } else { verb }
+        where_it_reaches(verb, &path)
+    })
+}
+
+/// With a usage of ours, below whatever takes a connection.
+fn where_it_reaches(verb: Command, path: &str) -> Command {
+    if takes_connection(&verb) {
+        return with_usage(verb, path);
+    }
+    verb.mut_subcommands(|inner| {
+        let path = format!("{path} {}", inner.get_name());
+        where_it_reaches(inner, &path)
     })
 }
 
@@ -106,18 +116,59 @@ fn with_usage(verb: Command, path: &str) -> Command {
             with_usage(inner, &path)
         });
     }
-    let options = verb.get_opts().filter(|arg| arg.is_required_set()).map(Arg::to_string);
-    let names = verb.get_positionals().map(Arg::to_string);
-    let usage = [path.to_owned(), "[OPTIONS]".to_owned()].into_iter().chain(options).chain(names).collect::<Vec<_>>().join(" ");
+    // Until it is built no option knows its value, and no group what is in it.
+    let mut built = verb.clone();
+    built.build();
+    let options = built.get_opts().filter(|arg| arg.is_required_set()).map(Arg::to_string);
+    let names = built.get_positionals().map(Arg::to_string);
+    let groups = built.get_groups().filter(|group| group.is_required_set()).map(|group| {
+        let one = |id| built.get_arguments().find(|arg| arg.get_id() == id).map(Arg::to_string);
+        format!("<{}>", group.get_args().filter_map(one).collect::<Vec<_>>().join("|"))
+    });
+    let words = [path.to_owned(), "[OPTIONS]".to_owned()].into_iter().chain(options).chain(groups).chain(names);
+    let usage = words.collect::<Vec<_>>().join(" ");
     verb.override_usage(usage)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::command;
+    use super::{CONNECTION, command};
+    use clap::Command;
 
     #[test]
     fn no_verb_has_two_arguments_of_one_name() {
         command().debug_assert();
+    }
+
+    fn each(command: &Command, check: &mut dyn FnMut(&Command)) {
+        check(command);
+        command.get_subcommands().for_each(|verb| each(verb, check));
+    }
+
+    #[test]
+    fn only_what_reaches_the_control_plane_stands_under_that_heading() {
+        let mut whole = command();
+        whole.build();
+        each(&whole, &mut |verb| {
+            for arg in verb.get_arguments() {
+                let is_there = arg.get_help_heading() == Some("Reaching the control plane");
+                let id = arg.get_id().as_str();
+                let reaches = CONNECTION.contains(&id) && arg.get_value_names().is_none_or(|names| names[0] != "VERIFIER");
+                assert_eq!(is_there, reaches, "{} {id}", verb.get_name());
+            }
+        });
+    }
+
+    #[test]
+    fn what_the_environment_may_give_is_in_no_usage() {
+        for (line, wanted) in [
+            (&["agentgate", "evidence", "pack", "--out", "x"][..], "--out <DIR> <--session <SESSION>|--principal"),
+            (&["agentgate", "log", "prove"], "--out <FILE> <SEQUENCE>"),
+            (&["agentgate", "explain"], "[OPTIONS] <ID>"),
+        ] {
+            let said = command().try_get_matches_from(line).expect_err("something is missing").to_string();
+            let usage = said.lines().find(|line| line.starts_with("Usage: ")).unwrap_or_default();
+            assert!(usage.contains(wanted) && !usage.contains("--endpoint"), "{said}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! It trusts one authority and one name (the endpoint's host), offers one certificate, and never goes on without TLS.
 
 use crate::failure::{Exit, Failure};
+use agentgate_core::transparency::key::VerifierKey;
 use agentgate_proto::v1;
 use agentgate_proto::v1::approvals_client::ApprovalsClient;
 use agentgate_proto::v1::control_client::ControlClient;
@@ -72,7 +73,7 @@ pub struct Connection {
     /// Our certificate; its SPIFFE ID must be one of the control plane's operators
     #[arg(long, global = true, env = "AGENTGATE_CERTIFICATE", value_name = "PEM")]
     pub certificate: Option<PathBuf>,
-    /// The key of our certificate
+    /// The key of our certificate, for TLS; a log's verifier key is another `--key`, behind `verify` and `evidence list`
     #[arg(long, global = true, env = "AGENTGATE_KEY", value_name = "PEM")]
     pub key: Option<PathBuf>,
 }
@@ -358,6 +359,12 @@ fn tls(connection: &Connection) -> Result<ClientConfig, Failure> {
         roots.add(root).map_err(|error| unreadable(authority, error))?;
     }
     let chain = certificates(certificate)?;
+    if key.to_str().is_some_and(|text| VerifierKey::parse(text).is_ok()) && !key.exists() {
+        let said = format!("`--key` is the TLS key of an operator here, and `{}` is a log's verifier key", key.display());
+        return Err(Failure::new(Exit::Usage, said)
+            .then("a verifier key goes to `agentgate verify PATH --key`, `agentgate evidence list DIR --key` or `agentgate evidence open PACK --log-key`")
+            .then("leave `--key` out where AGENTGATE_KEY names the TLS key, or write --key PEM"));
+    }
     let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable_pem(key, "key", error))?;
     let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()

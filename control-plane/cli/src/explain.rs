@@ -27,11 +27,11 @@ const APPROVAL_DIGITS_MIN: usize = 8;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    #[command(flatten)]
-    pub connection: Connection,
     /// A sequence as `trace list` shows it, a call id or an approval's id as a refusal quotes it, or the unique beginning of one
     #[arg(value_name = "ID")]
     id: String,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 pub async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {

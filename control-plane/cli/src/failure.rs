@@ -3,9 +3,10 @@
 //! It is the one place where an error and its causes become text; nothing below it prints.
 
 use crate::screen::{Palette, Screen};
-use crate::text::escape;
+use crate::text::{escape, wrapped};
+use clap::error::{ContextKind, ContextValue};
 use std::error::Error;
-use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr as _;
 
 /// Exit codes. They are part of the interface: scripts branch on them, so they never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,17 @@ Exit codes:
   3  no control plane could be reached, or it cannot answer now
   4  not permitted: a certificate was not accepted, or is not an operator's
   5  a file on this machine could not be read or written";
+
+/// What a line that is broken goes on behind.
+const BELOW: &str = "    ";
+
+/// How clap names the argument of `verify` and `evidence list` that whoever gives it before the verb gives to another.
+const LOG_KEY: &str = "--key <VERIFIER>";
+
+const LOG_KEY_NEXT: [&str; 2] = [
+    "write it behind the verb, like `agentgate verify PATH --key VERIFIER`; before the verb `--key` is the operator's TLS key",
+    "ask whoever runs the log for the verifier key: `agentgate log show` prints it there",
+];
 
 /// Why a verb did not do its work.
 #[derive(Debug)]
@@ -124,15 +136,90 @@ impl Failure {
     #[must_use]
     pub fn render(&self, screen: &Screen) -> String {
         let mut text = String::new();
-        let mut lines = self.chain().into_iter();
-        let first = escape(&lines.next().unwrap_or_default(), screen.charset);
-        let _ = writeln!(text, "{} {first}", screen.paint(Palette::Bad, "error:"));
-        for cause in lines {
-            let _ = writeln!(text, "  {} {}", screen.paint(Palette::Dim, "because:"), escape(&cause, screen.charset));
-        }
-        for advice in &self.next {
-            let _ = writeln!(text, "  {} {}", screen.paint(Palette::Title, "next:"), escape(advice, screen.charset));
+        let chain = self.chain();
+        let causes = chain.iter().skip(1).map(|cause| ("  because:", Palette::Dim, cause));
+        let advice = self.next.iter().map(|advice| ("  next:", Palette::Title, advice));
+        for (name, palette, said) in chain.iter().take(1).map(|said| ("error:", Palette::Bad, said)).chain(causes).chain(advice) {
+            let line = fitted(&format!("{name} {}", escape(said, screen.charset)), screen);
+            // Of the name alone, wherever the line was broken.
+            let bare = name.trim_start();
+            text += &line.replacen(bare, &screen.paint(palette, bare), 1);
+            text.push('\n');
         }
         text
+    }
+}
+
+/// A line that the terminal would break within a word, broken between two; as it is where programs read, or where it fits.
+fn fitted(line: &str, screen: &Screen) -> String {
+    let columns = usize::from(screen.columns);
+    if !screen.terminal || line.width() <= columns {
+        return line.to_owned();
+    }
+    let indent = &line[..line.len() - line.trim_start().len()];
+    let lines = wrapped(line, columns.saturating_sub(indent.len() + BELOW.len()));
+    format!("{indent}{}", lines.join(&format!("\n{indent}{BELOW}")))
+}
+
+/// What clap says of a command line that it did not understand, and what to write instead where it cannot know.
+#[must_use]
+pub fn misspoken(mut error: clap::Error, screen: &Screen) -> String {
+    let missing = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => missing.iter().any(|arg| arg == LOG_KEY),
+        Some(_) | None => false,
+    };
+    if missing {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(LOG_KEY_NEXT.map(Into::into).to_vec()));
+    }
+    let said = error.render();
+    let said = if screen.color { said.ansi().to_string() } else { said.to_string() };
+    said.lines().map(|line| fitted(line, screen) + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, Failure, misspoken};
+    use crate::arguments::command;
+    use crate::screen::{Charset, Screen};
+
+    const SCREEN: Screen = Screen { color: false, charset: Charset::Unicode, columns: 40, terminal: true };
+
+    #[test]
+    fn an_error_is_broken_between_words_and_only_where_a_person_reads_it() {
+        let failure = Failure::new(Exit::Refused, "no call `9999` that anybody has ever heard of")
+            .because(std::io::Error::other("short"))
+            .then("agentgate trace list --limit 1000 shows all");
+        for (screen, said) in [
+            (
+                SCREEN,
+                "error: no call `9999` that anybody\n    has ever heard of\n  because: short\n  next: agentgate trace list --limit\n      1000 shows all\n",
+            ),
+            (
+                Screen { terminal: false, ..SCREEN },
+                "error: no call `9999` that anybody has ever heard of\n  because: short\n  next: agentgate trace list --limit 1000 shows all\n",
+            ),
+            (
+                Screen { color: true, columns: 80, ..SCREEN },
+                "\x1b[31merror:\x1b[0m no call `9999` that anybody has ever heard of\n  \
+                 \x1b[2mbecause:\x1b[0m short\n  \x1b[1mnext:\x1b[0m agentgate trace list --limit 1000 shows all\n",
+            ),
+        ] {
+            assert_eq!(failure.render(&screen), said);
+        }
+    }
+
+    #[test]
+    fn a_verifier_key_that_is_not_behind_the_verb_is_answered_with_where_it_goes() {
+        let screen = Screen { terminal: false, ..SCREEN };
+        for (line, told) in [
+            (&["agentgate", "verify", "pack"][..], true),
+            (&["agentgate", "--key", "k", "verify", "pack"], true),
+            (&["agentgate", "--key", "k", "evidence", "list", "archive"], true),
+            (&["agentgate", "evidence", "policy", "pack"], false),
+        ] {
+            let error = command().try_get_matches_from(line).expect_err("something is missing");
+            let said = misspoken(error, &screen);
+            assert_eq!(said.contains("agentgate verify PATH --key VERIFIER"), told, "{line:?}: {said}");
+        }
     }
 }

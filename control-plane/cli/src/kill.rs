@@ -27,22 +27,22 @@ const KILLS_TOLD_MAX: usize = 4;
 
 #[derive(Debug, Args)]
 pub struct KillArguments {
-    #[command(flatten)]
-    pub connection: Connection,
     #[command(subcommand)]
     what: KillVerb,
     #[command(flatten)]
     why: Why,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 #[derive(Debug, Args)]
 pub struct ResumeArguments {
-    #[command(flatten)]
-    pub connection: Connection,
     #[command(subcommand)]
     what: Target,
     #[command(flatten)]
     why: Why,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 #[derive(Debug, Args)]

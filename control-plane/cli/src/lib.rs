@@ -39,7 +39,7 @@ use clap::FromArgMatches as _;
 use client::Client;
 use failure::{Exit, Failure};
 use output::{Desk, Output};
-use screen::{Screen, Surroundings};
+use screen::{ColorChoice, Screen, Surroundings};
 use std::ffi::OsString;
 use std::io::{BufRead, Write as _};
 use std::process::ExitCode;
@@ -50,9 +50,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroun
     let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code());
             // Help and version come this way too, with code 0. A closed pipe is nobody's business here.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::Usage.code()));
+            if error.use_stderr() {
+                let screen = Screen::new(&surroundings.of_errors(), ColorChoice::Auto);
+                let _ = std::io::stderr().write_all(failure::misspoken(error, &screen).as_bytes());
+            } else {
+                let _ = error.print();
+            }
+            return ExitCode::from(code);
         }
     };
     let screen = Screen::new(surroundings, arguments.color);
@@ -65,7 +71,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, surroundings: &Surroun
         Err(failure) => {
             let said = match arguments.output {
                 _ if failure.exit == Exit::Done => String::new(),
-                Output::Table => failure.render(&screen),
+                Output::Table => failure.render(&Screen::new(&surroundings.of_errors(), arguments.color)),
                 Output::Json => output::failure_line(&failure),
             };
             // Whoever closed standard error does not want to know; the exit code remains.

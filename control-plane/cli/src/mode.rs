@@ -43,28 +43,28 @@ const MODES: [Column; 6] = [
 #[derive(Debug, Args)]
 pub struct EnforceArguments {
     #[command(flatten)]
-    pub connection: Connection,
-    #[command(flatten)]
     which: Which,
     /// Do not ask whether it is meant
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 #[derive(Debug, Args)]
 pub struct ObserveArguments {
     #[command(flatten)]
-    pub connection: Connection,
-    #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 #[derive(Debug, Args)]
 pub struct ModeArguments {
-    #[command(flatten)]
-    pub connection: Connection,
     #[command(subcommand)]
     verb: ModeVerb,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,8 +19,6 @@ use serde_json::{Value, json};
 #[derive(Debug, Args)]
 pub struct Arguments {
     #[command(flatten)]
-    pub connection: Connection,
-    #[command(flatten)]
     named: Named,
     /// Only sessions whose day was over by then: `90d` (ago), `2026-11-22`, or `2026-11-22T10:00:00Z`
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = Moment::past)]
@@ -34,6 +32,8 @@ pub struct Arguments {
     /// Do not ask whether it is meant
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 pub async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {

@@ -36,6 +36,8 @@ pub struct Surroundings {
     pub locale: Option<String>,
     pub columns: Option<u16>,
     pub terminal: bool,
+    /// As `terminal`, of standard error.
+    pub errors_terminal: bool,
     /// Somebody can type an answer.
     pub person: bool,
 }
@@ -78,8 +80,15 @@ impl Surroundings {
             locale,
             columns: asked.or(found),
             terminal: std::io::stdout().is_terminal(),
+            errors_terminal: std::io::stderr().is_terminal(),
             person: std::io::stdin().is_terminal(),
         }
+    }
+
+    /// Those of standard error, which may be another file than the answer's.
+    #[must_use]
+    pub fn of_errors(&self) -> Self {
+        Self { terminal: self.errors_terminal, ..self.clone() }
     }
 }
 
@@ -138,8 +147,14 @@ mod tests {
             locale: None,
             columns: None,
             terminal,
+            errors_terminal: !terminal,
             person: false,
         };
+        let errors = Screen::new(&surroundings.of_errors(), choice);
+        assert_eq!((errors.terminal, errors.color), {
+            let terminal = !terminal && term != "dumb";
+            (terminal, choice == ColorChoice::Always || terminal && no_color.is_none() && choice == ColorChoice::Auto)
+        });
         Screen::new(&surroundings, choice).color
     }
 
@@ -167,7 +182,9 @@ mod tests {
             (None, Some(40), Charset::Ascii, 40),
         ] {
             let locale = locale.map(str::to_owned);
-            let surroundings = Surroundings { no_color: None, term: None, locale, columns, terminal: true, person: false };
+            let (no_color, term) = (None, None);
+            let surroundings =
+                Surroundings { no_color, term, locale, columns, terminal: true, errors_terminal: true, person: false };
             let screen = Screen::new(&surroundings, ColorChoice::Auto);
             assert_eq!((screen.charset, screen.columns), (charset, width), "{surroundings:?}");
         }

@@ -52,11 +52,11 @@ const CERTIFICATES: [Column; 4] =
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    #[command(flatten)]
-    pub connection: Connection,
     /// Show each VM of a filter by itself
     #[arg(long, short)]
     verbose: bool,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 pub async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {

@@ -44,7 +44,7 @@ pub struct Named {
 /// A new directory, or one that holds nothing.
 pub(super) fn is_free(out: &Path) -> Result<(), Failure> {
     if std::fs::read_dir(out).is_ok_and(|mut files| files.next().is_some()) {
-        let full = format!("{} is not empty, and a pack is never written over another", out.display());
+        let full = format!("`{}` is not empty, and nothing is written beside or over what is there", out.display());
         return Err(Failure::new(Exit::Refused, full).then("name a new directory"));
     }
     Ok(())
@@ -95,7 +95,9 @@ pub(crate) fn file(directory: &Path, name: &str) -> Result<Vec<u8>, Unreadable> 
 
 /// Where a file cannot be read, or is none of a pack.
 pub(super) fn local(error: Unreadable) -> Failure {
-    Failure::new(Exit::Local, error)
+    let is_absent = error.is_absent();
+    let failure = Failure::new(Exit::Local, error);
+    if is_absent { failure.then("name the directory of an evidence pack") } else { failure }
 }
 
 /// Digits as a note has them.

@@ -57,6 +57,10 @@ pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<()
         pii: arguments.pii.as_deref().map_or(v1::Pii::Unspecified, pii).into(),
         sealed: arguments.sealed,
     };
+    if request.until_us > 0 && request.until_us <= request.since_us {
+        return Err(Failure::new(Exit::Usage, "--until is not after --since: there is no such time")
+            .then("the earlier of the two is --since: `--since 10m --until 5m`"));
+    }
     let client = &Client::connect(&arguments.connection).await?;
     if let Some(principal) = &arguments.principal {
         known::check_principal(principal, "agentgate evidence pack --principal", client).await?;

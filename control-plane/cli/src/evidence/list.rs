@@ -20,7 +20,8 @@ pub struct Arguments {
     /// The archive
     #[arg(value_name = "DIR")]
     archive: PathBuf,
-    /// A verifier key of the log, as `agentgate log show` prints it; several where the log changed its key
+    /// A verifier key of the log, as `agentgate log show` prints it, and not the TLS key that `--key` is before the verb; several
+    /// where the log changed its key
     #[arg(long, required = true, value_name = "VERIFIER")]
     key: Vec<String>,
 }

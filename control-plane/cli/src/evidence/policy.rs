@@ -40,9 +40,8 @@ pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Fail
 /// Nothing is written before all of it is known to be what it says.
 pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<Written>, Failure> {
     files::is_free(out)?;
-    let (pack, _) = files::file(directory, PACK_FILE)
-        .and_then(|bytes| Pack::read(&directory.join(PACK_FILE), &bytes))
-        .map_err(|error| local(error).then("name the directory of an evidence pack"))?;
+    let (pack, _) =
+        files::file(directory, PACK_FILE).and_then(|bytes| Pack::read(&directory.join(PACK_FILE), &bytes)).map_err(local)?;
     if pack.bundles.is_empty() {
         let said = format!("the pack in {} holds no policy", directory.display());
         return Err(Failure::new(Exit::Refused, said));

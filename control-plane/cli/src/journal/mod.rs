@@ -16,8 +16,10 @@ use crate::text::escape;
 use backup::BackupError;
 use check::{Finding, Report};
 use clap::{Args, Subcommand};
+use format::Kind;
 use serde_json::{Value, json};
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Findings that a person is shown; JSON has all.
@@ -33,6 +35,9 @@ const RESTORED: [(&str, &str); 4] = [
     ("next: orders", "purges since then are undone: order them again first, then holds, kills and modes"),
     ("all of it", "docs/operating.md, Restoring"),
 ];
+
+/// What to name instead of a directory that is something else.
+const NO_JOURNAL: &str = "name `directory` of the control plane's [journal], or what `agentgate journal backup` made";
 
 const SPOILED: &str = "stop the control plane and restore a copy that is whole: agentgate journal restore COPY --to DIR";
 
@@ -115,6 +120,14 @@ pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
 
 /// Reads a journal that nobody writes.
 fn look(directory: &Path, desk: &mut Desk<'_>) -> Result<Report, Failure> {
+    // Files from before there was a `form` are a journal, and what has no records is none.
+    let records = directory.join(Kind::Records.noun());
+    if let Err(error) = records.metadata()
+        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+    {
+        let said = format!("`{}` is no journal: it has no `{}`", directory.display(), Kind::Records.noun());
+        return Err(Failure::new(Exit::Local, said).because(error).then(NO_JOURNAL));
+    }
     // A copy has no lock, and nobody who writes it.
     let lock = File::open(directory.join("lock")).ok();
     if let Some(Err(TryLockError::WouldBlock)) = lock.as_ref().map(File::try_lock) {
@@ -127,18 +140,13 @@ fn look(directory: &Path, desk: &mut Desk<'_>) -> Result<Report, Failure> {
 
 /// Shows which file is read, where somebody watches.
 fn watched<T>(desk: &mut Desk<'_>, work: impl FnOnce(&mut dyn FnMut(&Path)) -> T) -> Result<T, Failure> {
-    let is_live = desk.is_live();
     let mut shown = Ok(());
     let done = work(&mut |path| {
-        if is_live && shown.is_ok() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            shown = desk.write(&format!("\r{name:<40}"));
+        if shown.is_ok() {
+            shown = desk.progress(&path.file_name().unwrap_or_default().to_string_lossy());
         }
     });
-    if is_live && shown.is_ok() {
-        shown = desk.write(&format!("\r{:<40}\r", ""));
-    }
-    shown.map(|()| done)
+    shown.and_then(|()| desk.progress_over()).map(|()| done)
 }
 
 fn different(directory: &Path, report: &Report) -> Failure {
@@ -228,8 +236,11 @@ impl BackupError {
 
 #[cfg(test)]
 mod tests {
-    use super::{Finding, KEYS, RESTORED, Report, SPOILED, different, notes, render};
+    use super::{Finding, KEYS, RESTORED, Report, SPOILED, different, look, notes, render, watched};
+    use crate::failure::Exit;
+    use crate::output::{Desk, Output};
     use crate::screen::{Charset, Screen};
+    use agentgate_core::time::Time;
     use std::path::Path;
 
     const SCREEN: Screen = Screen { color: false, charset: Charset::Unicode, columns: 120, terminal: false };
@@ -261,6 +272,37 @@ mod tests {
         }
         let report = Report { findings: vec![finding()], ..Report::default() };
         assert_eq!(different(Path::new("x"), &report).then(SPOILED).next().len(), 1);
+    }
+
+    #[test]
+    fn what_is_read_is_shown_over_what_was_read_before_and_taken_away_again() {
+        let live = Screen { color: true, terminal: true, ..SCREEN };
+        for (screen, output, shown) in [
+            (live, Output::Table, "\r\x1b[2K\x1b[2ma-long-name\x1b[0m\r\x1b[2K\x1b[2mb\x1b[0m\r\x1b[2K"),
+            (SCREEN, Output::Table, ""),
+            (live, Output::Json, ""),
+        ] {
+            let mut out = Vec::new();
+            let mut desk = Desk { screen, output, now: Time::from_micros(0), out: &mut out, person: None };
+            let read = |progress: &mut dyn FnMut(&Path)| ["records/a-long-name", "b"].map(|path| progress(Path::new(path)));
+            watched(&mut desk, read).expect("written");
+            assert_eq!(String::from_utf8(out).expect("text"), shown, "{output:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_records_is_no_journal() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for path in [directory.path().to_owned(), directory.path().join("nothing")] {
+            let mut out = Vec::new();
+            let mut desk = Desk { screen: SCREEN, output: Output::Table, now: Time::from_micros(0), out: &mut out, person: None };
+            let failure = look(&path, &mut desk).expect_err("no journal");
+            assert!(
+                failure.exit == Exit::Local && failure.chain()[0].ends_with("is no journal: it has no `records`"),
+                "{failure:?}"
+            );
+            assert_eq!(failure.next().len(), 1);
+        }
     }
 
     #[test]

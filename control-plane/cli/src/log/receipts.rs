@@ -3,6 +3,7 @@
 use super::export::put;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::moment::counted;
 use crate::output::Desk;
 use crate::text::hex;
 use clap::Args;
@@ -34,6 +35,11 @@ pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<
         put(&path, receipt)?;
         files.push(json!({ "size": anchor.size, "file": path.display().to_string(), "bytes": receipt.len() }));
     }
-    let said = format!("Wrote {} receipts into {}\n", files.len(), arguments.directory.display());
+    let said = match files.len() {
+        0 => {
+            "No receipt is kept: nothing was anchored yet (`[transparency.anchor]` of the control plane's configuration)\n".into()
+        }
+        count => format!("Wrote {} into {}\n", counted(count as u64, "receipt"), arguments.directory.display()),
+    };
     desk.answer(|_| said, || json!({ "receipts": files }))
 }

@@ -9,7 +9,7 @@ use crate::known;
 use crate::moment::{absolute, counted, grouped, relative};
 use crate::output::{Desk, moment_json};
 use crate::screen::{Palette, Screen};
-use crate::span::Span;
+use crate::span::Moment;
 use crate::table::{Cell, Column, Table};
 use crate::text::{escape, hex, shell_word};
 use crate::trace::line::{absent, named, shared_domain, short, verdict};
@@ -35,27 +35,27 @@ const COLUMNS: [Column; 6] = [
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    #[command(flatten)]
-    pub connection: Connection,
     /// A policy folder to try instead of the policy in force
     #[arg(value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// How far back
-    #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = Span::parse)]
-    since: Span,
+    /// Only calls since then: `7d` (ago), `2026-11-22`, or `2026-11-22T10:00:00Z`
+    #[arg(long, value_name = "TIME", default_value = "7d", allow_hyphen_values = true, value_parser = Moment::past)]
+    since: Moment,
     /// Only calls of this server
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
     /// Only calls of this tool of it
     #[arg(long, value_name = "NAME", requires = "server")]
     tool: Option<String>,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let candidate = arguments.directory.as_deref().map(read_folder).transpose()?.unwrap_or_default();
     let file = |file: agentgate_policies::SourceFile| v1::FileContent { path: file.path, content: file.bytes.into() };
     let request = v1::ShowImpactRequest {
-        since_us: desk.now.micros().saturating_sub(arguments.since.micros()),
+        since_us: arguments.since.resolve(desk.now).micros(),
         candidate: candidate.into_iter().map(file).collect(),
         server: arguments.server.clone().unwrap_or_default(),
         tool: arguments.tool.clone().unwrap_or_default(),

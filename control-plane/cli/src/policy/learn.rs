@@ -9,7 +9,7 @@ use crate::failure::{Exit, Failure};
 use crate::moment::{absolute, counted, grouped, relative};
 use crate::output::{Desk, Output, moment_json};
 use crate::screen::{Palette, Screen};
-use crate::span::Span;
+use crate::span::Moment;
 use crate::table::Pairs;
 use crate::text::{escape, shell_word};
 use agentgate_core::time::Time;
@@ -28,20 +28,20 @@ const TABLE: &str = "tools.yaml";
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    #[command(flatten)]
-    pub connection: Connection,
     /// The policy folder whose `tools.yaml` is compared; without it, the table in force
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
     /// Only tools of this server
     #[arg(long, value_name = "NAME")]
     server: Option<String>,
-    /// How far back
-    #[arg(long, value_name = "SPAN", default_value = "7d", value_parser = Span::parse)]
-    since: Span,
+    /// Only calls since then: `7d` (ago), `2026-11-22`, or `2026-11-22T10:00:00Z`
+    #[arg(long, value_name = "TIME", default_value = "7d", allow_hyphen_values = true, value_parser = Moment::past)]
+    since: Moment,
     /// Write the proposal into `tools.yaml` of the folder
     #[arg(long, requires = "directory")]
     write: bool,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// What was seen, and what is proposed for which text.
@@ -57,7 +57,7 @@ struct Learned {
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let request = v1::LearnToolsRequest {
-        since_us: desk.now.micros().saturating_sub(arguments.since.micros()),
+        since_us: arguments.since.resolve(desk.now).micros(),
         server: arguments.server.clone().unwrap_or_default(),
     };
     // Before the long reading: a folder that cannot be read is told at once.

@@ -120,7 +120,9 @@ fn failed(error: FetchError) -> Failure {
             Exit::Unreachable
         }
     };
-    Failure::new(exit, error)
+    let is_elsewhere = exit == Exit::Unreachable;
+    let failure = Failure::new(exit, error);
+    if is_elsewhere { failure.then("is it the address below which the log's `checkpoint` lies?") } else { failure }
 }
 
 // === impl Source ===

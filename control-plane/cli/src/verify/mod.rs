@@ -58,7 +58,8 @@ pub struct Arguments {
     /// Roots to trust for an https address; without it those of the system
     #[arg(long, value_name = "PEM", requires = "log")]
     roots: Option<PathBuf>,
-    /// A verifier key of the log, as `agentgate log show` prints it; several where the log changed its key
+    /// A verifier key of the log, as `agentgate log show` prints it, and not the TLS key that `--key` is before the verb; several
+    /// where the log changed its key
     #[arg(long, required = true, value_name = "VERIFIER")]
     key: Vec<String>,
     /// A witness's verifier key, which counts towards the quorum; without the quorum it does not hold
@@ -77,6 +78,9 @@ pub struct Arguments {
     #[arg(long)]
     redecide: bool,
 }
+
+/// So begins what an operator's TLS key lies in.
+const PEM: &[u8] = b"-----BEGIN ";
 
 /// What is said where the log did not sign what all else would stand on, and of all else.
 const BASELESS: &str = "nothing in it can be believed";
@@ -225,6 +229,10 @@ fn keys(written: &[String]) -> Result<Vec<VerifierKey>, Failure> {
 /// What was given instead of a key, and where an auditor, who has no connection, gets one.
 fn no_key(text: &str, error: KeyError) -> Failure {
     const NEXT: &str = "ask whoever runs the log for it: `agentgate log show` prints it there";
+    if std::fs::read(text).is_ok_and(|bytes| bytes.starts_with(PEM)) {
+        let said = format!("`{text}` is a PEM file, as `--key` before the verb wants one, and no verifier key of a log");
+        return Failure::new(Exit::Usage, said).then(NEXT);
+    }
     if Path::new(text).is_file() {
         let said = format!("`{text}` is a file, and no verifier key; a key is given itself, and no file is read for one");
         return Failure::new(Exit::Usage, said)

@@ -115,12 +115,15 @@ fn what_is_no_key_or_names_nothing_says_what_to_give_instead() {
     let directory = tempfile::tempdir().expect("a directory");
     let (file, key) = (directory.path().join("log.verifier"), signer(1).verifier().to_string());
     std::fs::write(&file, &key).expect("written");
+    let pem = directory.path().join("operator.key");
+    std::fs::write(&pem, "-----BEGIN PRIVATE KEY-----\n").expect("written");
     let (name, short) = (file.to_str().expect("text"), &key[..key.len() - 1]);
     let from_file = format!("--key \"$(cat {name})\"");
     let (is_file, spoiled) = ("is a file, and no verifier key", "is no verifier key: it is cut short or mistyped");
     let changed = key.replacen("test+", "tess+", 1);
     for (text, said, next) in [
         (name, is_file, from_file.as_str()),
+        (pem.to_str().expect("text"), "wants one, and no verifier key of a log", "ask whoever runs the log"),
         (short, spoiled, "ask whoever runs the log"),
         (&key[..key.len() - 9], spoiled, "ask whoever runs the log"),
         (&changed, spoiled, "ask whoever runs the log"),

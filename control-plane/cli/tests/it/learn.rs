@@ -127,9 +127,12 @@ fn without_a_folder_the_table_in_force_is_compared() {
         (&["policy", "learn", "--write"][..], 2),
         (&["policy", "learn", "--directory", "/nowhere"], 5),
         (&["policy", "learn", "--since", "x"], 2),
+        (&["policy", "learn", "--since", "2026-11-01"], 0),
     ] {
         assert_eq!(double.agentgate(arguments).status.code(), Some(code), "{arguments:?}");
     }
+    let Some(Said::Learn(asked)) = double.said().pop() else { panic!("nothing was asked") };
+    assert_eq!(asked.since_us, 1_793_491_200_000_000, "a moment is one as everywhere else");
 }
 
 #[test]

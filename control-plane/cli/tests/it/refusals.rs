@@ -55,6 +55,21 @@ fn a_check_of_nothing_is_no_success_though_a_control_plane_answers() {
 }
 
 #[test]
+fn a_key_of_the_wrong_kind_is_answered_with_where_it_goes() {
+    const VERIFIER: &str = "agentgate.local/log/bf66e585+253783b8+AdDxeTnG88PTib772adUn23fC0/v785BBzL5UsPitNfB";
+    let double = Answers::default().serve();
+    let is_verifier = ["is a log's verifier key", "agentgate verify PATH --key", "AGENTGATE_KEY"];
+    check(&double.agentgate(&["status", "--key", VERIFIER]), 2, &is_verifier);
+    check(&double.agentgate(&["--key", VERIFIER, "verify", "pack"]), 2, &["write it behind the verb", "operator's TLS key"]);
+    let late = ["--since", "5m", "--until", "10m"];
+    check(
+        &double.agentgate(&[&["evidence", "pack", "--out", "nowhere"][..], &late].concat()),
+        2,
+        &["--until is not after --since"],
+    );
+}
+
+#[test]
 fn nobody_there_is_told_apart_from_not_permitted() {
     // A client's own port: it stays taken, and nobody listens on it.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
