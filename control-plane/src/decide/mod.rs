@@ -256,7 +256,7 @@ impl Decide {
         self.routes.called(&hearing.caller.server, question.ask.observe, self.clock.now());
         let (_, scope) = self.altering(hearing).await?;
         // Made before the subject's turn: it may take a write.
-        let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?;
+        let seal = self.before(question, self.bodies.seal(&scope, self.session.moment())).await?;
         seal.map_err(record::unavailable)?;
         for _ in 0..ATTEMPTS_MAX {
             let turn = self.before(question, self.session.turn(&hearing.caller.subject)).await?.map_err(record::unavailable)?;
@@ -267,7 +267,8 @@ impl Decide {
                 continue;
             }
             let (altering, scope) = self.altering(hearing).await?;
-            let seal = self.before(question, self.bodies.seal(&scope, self.clock.now())).await?.map_err(record::unavailable)?;
+            let seal =
+                self.before(question, self.bodies.seal(&scope, self.session.moment())).await?.map_err(record::unavailable)?;
             let policy = self.before(question, self.policy.deciding(&now)).await?.map_err(record::unavailable)?;
             let weigh = || match work {
                 Some(work) => work.work(|| hearing.weigh(self, &now, policy.as_deref(), &seal)),

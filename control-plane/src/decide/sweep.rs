@@ -72,7 +72,7 @@ impl Decide {
             if !self.session.is_turn_of(&turn, subject).await.map_err(hidden)? {
                 continue;
             }
-            let seal = self.bodies.seal(&scope, self.clock.now()).await.map_err(hidden)?;
+            let seal = self.bodies.seal(&scope, self.session.moment()).await.map_err(hidden)?;
             let sealed = seal.seal(&names).map_err(Setback::Journal)?;
             let flood = v1::FloodRecord {
                 reason: reason.into(),

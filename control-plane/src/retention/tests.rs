@@ -72,7 +72,7 @@ impl Scene {
             Scope::Calls { tenant: subject.tenant.clone(), principal: subject.principal.clone(), handle: handle.to_owned() };
         let Rooms { bodies, session, control, .. } = &self.retention.rooms;
         let epochs = control.now().epochs;
-        let seal = bodies.seal(&scope, self.clock.now()).await.unwrap();
+        let seal = bodies.seal(&scope, session.moment()).await.unwrap();
         let body = v1::DecisionBody {
             asker: call.asker.to_string(),
             epoch: Bytes::copy_from_slice(&call.epoch.0),

@@ -176,3 +176,30 @@ async fn a_subject_that_calls_while_all_of_it_is_purged_has_one_stream_at_a_time
     }
     assert!(stayed > 2 && moved > 2 && forgotten == SEEDS, "{stayed}, {moved} and {forgotten}");
 }
+
+/// Records are never before one another, so they stay ahead with the clock that was; the keys of their words have to as well.
+#[tokio::test]
+async fn calls_after_a_clock_that_was_ahead_are_found_by_their_purge() {
+    let first = Scene::on(Arc::new(Memory::new())).await;
+    let now = first.clock.now();
+    first.hands.set(Time::from_micros(now.micros() + 3 * crate::body::SESSION_KEY_US));
+    first.decide.decide(&first.question(1)).await.unwrap();
+    purge(&first).await;
+    first.hands.set(now);
+    let scene = first.restarted().await;
+    scene.decide.decide(&scene.question(2)).await.unwrap();
+    let (tenant, principal) = subject();
+    let extent = Extent::new(Some(tenant), Some(principal), None);
+    let wanted = Wanted { extent, before: None, reason: "x".into() };
+    let purged = scene.retention().purge(&wanted, &"spiffe://a/operator/me".try_into().unwrap(), false).await.unwrap();
+    assert_eq!((purged.sessions, purged.calls), (1, 1));
+    // Only the words of the purge itself are left.
+    let is_a_calls =
+        |record: &Record| matches!(v1::Record::decode(record.bytes.clone()).unwrap().what, Some(v1::record::What::Decision(_)));
+    let records = scene.journal.follow(0, 100).await.unwrap();
+    for record in records.iter().filter(|record| is_a_calls(record)) {
+        let what = v1::Record::decode(record.bytes.clone()).unwrap().what.unwrap();
+        let address = Digest::try_from(what.body_ref().unwrap().address.as_ref()).unwrap();
+        assert_eq!(scene.journal.fetch(address).await, Ok(None), "record {}: its space is given back", record.sequence);
+    }
+}
