@@ -176,3 +176,15 @@ async fn a_subject_that_calls_while_all_of_it_is_purged_has_one_stream_at_a_time
     }
     assert!(stayed > 2 && moved > 2 && forgotten == SEEDS, "{stayed}, {moved} and {forgotten}");
 }
+
+#[tokio::test]
+async fn an_answer_in_memory_goes_with_every_purge() {
+    let scene = Scene::on(Arc::new(Memory::shared())).await;
+    let ask = async || scene.decide.decide(&scene.question(1)).await;
+    let first = ask().await.unwrap();
+    assert_eq!(ask().await.unwrap(), first);
+    purge(&scene).await;
+    // Nobody can say any more that it is the same request.
+    let again = ask().await;
+    assert!(matches!(again, Err(Undecided::Reused)), "{again:?}");
+}
