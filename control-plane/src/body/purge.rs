@@ -107,6 +107,12 @@ impl Bodies {
         purges.unfinished.first_key_value().map(|(sequence, purge)| (*sequence, purge.clone()))
     }
 
+    /// All sessions that purges name which are not carried out.
+    #[must_use]
+    pub fn unfinished_sessions(&self) -> Vec<SessionId> {
+        self.purges().sessions.iter().copied().collect()
+    }
+
     #[must_use]
     pub fn unfinished_purges(&self) -> usize {
         self.purges().unfinished.len()

@@ -179,7 +179,7 @@ impl Decide {
     /// Decides a call once. It runs to its end whether or not anybody still waits: `rpc.rs` spawns it.
     pub async fn decide(&self, question: &Question) -> Result<Decided, Undecided> {
         let started = self.clock.elapsed();
-        let answer = match self.once.begin(question.call.digest(), question.request()) {
+        let answer = match self.once.begin(question.call.digest(), question.request(), self.bodies.erasures()) {
             Begun::First(claim) => claim.settle(self.first(question).await),
             Begun::Known(answer) => Ok(answer),
             Begun::Joined(other) => other.await.unwrap_or(Err(Undecided::Draining)),

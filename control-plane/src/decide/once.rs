@@ -1,8 +1,10 @@
 //! Once: a call id is decided one time. Asks that arrive meanwhile join the first; later ones get its answer.
 //!
-//! What fell out of this memory is still decided once: the journal refuses a second record under the same id.
+//! What fell out of this memory is still decided once: the journal refuses a second record under the same id. So all of it goes
+//! with every purge: an answer has words of its call, and is under no key.
 
 use super::{Decided, Undecided};
+use crate::body::Erasures;
 use crate::bounded::Bounded;
 use crate::telemetry::{Counted, number};
 use agentgate_core::digest::Digest;
@@ -22,6 +24,9 @@ pub(super) struct Once(Arc<Mutex<Calls>>);
 struct Calls {
     running: HashMap<Digest, Running>,
     decided: Bounded<Digest, (Digest, Decided)>,
+    decided_max: usize,
+    /// What was decided was answered after these.
+    since: Option<Erasures>,
 }
 
 #[derive(Debug)]
@@ -44,6 +49,7 @@ pub(super) enum Begun {
 pub(super) struct Claim {
     calls: Arc<Mutex<Calls>>,
     call: Digest,
+    since: Erasures,
     settled: bool,
 }
 
@@ -51,11 +57,18 @@ pub(super) struct Claim {
 
 impl Once {
     pub(super) fn new(decided_max: usize) -> Self {
-        Self(Arc::new(Mutex::new(Calls { running: HashMap::new(), decided: Bounded::new(decided_max) })))
+        let decided = Bounded::new(decided_max);
+        Self(Arc::new(Mutex::new(Calls { running: HashMap::new(), decided, decided_max, since: None })))
     }
 
-    pub(super) fn begin(&self, call: Digest, request: Digest) -> Begun {
+    /// What was answered before the newest of the erasures, which are `now`, is known no longer.
+    pub(super) fn forget(&self, now: Erasures) {
+        lock(&self.0).forget(now);
+    }
+
+    pub(super) fn begin(&self, call: Digest, request: Digest, now: Erasures) -> Begun {
         let mut calls = lock(&self.0);
+        calls.forget(now);
         if let Some((first, answer)) = calls.decided.get(&call) {
             return if *first == request { Begun::Known(answer.clone()) } else { Begun::Reused };
         }
@@ -68,7 +81,18 @@ impl Once {
             return Begun::Joined(receiver);
         }
         calls.running.insert(call, Running { request, joined: Vec::new() });
-        Begun::First(Claim { calls: Arc::clone(&self.0), call, settled: false })
+        Begun::First(Claim { calls: Arc::clone(&self.0), call, since: now, settled: false })
+    }
+}
+
+// === impl Calls ===
+
+impl Calls {
+    fn forget(&mut self, now: Erasures) {
+        if self.since != Some(now) {
+            (self.since, self.decided) = (Some(now), Bounded::new(self.decided_max));
+            metrics::gauge!("agentgate_recent_calls").set(0.0);
+        }
     }
 }
 
@@ -80,7 +104,10 @@ impl Claim {
         self.settled = true;
         let mut calls = lock(&self.calls);
         if let Some(running) = calls.running.remove(&self.call) {
-            if let Ok(decided) = &answer {
+            // What was purged meanwhile may be this.
+            if let Ok(decided) = &answer
+                && calls.since == Some(self.since)
+            {
                 calls.decided.put(self.call, (running.request, decided.clone()));
                 metrics::gauge!("agentgate_recent_calls").set(number(calls.decided.len()));
             }

@@ -29,6 +29,7 @@ impl Decide {
 
     /// One sweep. `leaving`: counts of floods are recorded before their interval is over.
     pub async fn sweep(&self, leaving: bool) {
+        self.once.forget(self.bodies.erasures());
         let elapsed = self.clock.elapsed();
         let silence = self.limits.silence();
         // A VM that said hello to an earlier life of this process counts as heard when this one began.

@@ -27,9 +27,20 @@ impl Retention {
     pub(super) async fn carry_out_at(&self, located: &HashMap<Stream, Digest>) -> Result<(), RetentionError> {
         let _turn = self.carrying.lock().await;
         while let Some((sequence, purge)) = self.rooms.bodies.unfinished() {
+            // Before anything that can fail: whatever the journal takes, nobody is shown what a record says is gone.
+            self.forget().await;
             self.carry(sequence, &purge, located).await?;
         }
         Ok(())
+    }
+
+    /// What all purges name that are not carried out leaves this process's memory.
+    async fn forget(&self) {
+        let sessions = self.rooms.bodies.unfinished_sessions();
+        if !sessions.is_empty() {
+            self.rooms.approvals.forget(&sessions);
+            self.rooms.session.forget(&sessions).await;
+        }
     }
 
     async fn carry(
@@ -42,8 +53,7 @@ impl Retention {
         let erased = bodies.erase_purged(&sessions).await?;
         metrics::counter!("agentgate_session_keys_erased_total").increment(erased);
         if !sessions.is_empty() {
-            self.rooms.approvals.forget(&sessions);
-            self.rooms.session.forget(&sessions).await?;
+            self.rooms.session.forget_snapshots().await?;
         }
         // Another replica may have found and given back what is here to be found and given back.
         if !bodies.is_finished(sequence).await? {

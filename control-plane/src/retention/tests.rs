@@ -469,6 +469,9 @@ async fn a_purge_that_was_cut_anywhere_is_carried_out_by_the_next_life() {
         for body in &bodies {
             assert_eq!(scene.is_erased(body).await, is_recorded, "{writes}: nothing opens it once it is on record");
         }
+        let all = v1::ListTracesRequest { page_size: 10, ..v1::ListTracesRequest::default() };
+        let shown = scene.retention.rooms.session.list(&all).await.unwrap().traces;
+        assert_eq!(shown.iter().any(|trace| trace.handle == "one"), !is_recorded, "{writes}: and nobody is shown it");
         let next = before.again(&inner).await;
         for body in &bodies {
             assert_eq!(next.is_erased(body).await, is_recorded, "{writes}: before it is carried out");

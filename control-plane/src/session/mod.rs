@@ -178,16 +178,21 @@ impl Session {
         self.view().ended(ended);
     }
 
-    /// The keys of sessions were erased: nothing here, and no file of ours, knows their names any longer.
-    ///
-    /// # Errors
-    /// When the key of snapshots cannot be erased; those that there are can then still be read.
-    pub async fn forget(&self, sessions: &[SessionId]) -> Result<(), KeyError> {
+    /// The keys of sessions are to be erased: nothing here knows their names any longer.
+    pub async fn forget(&self, sessions: &[SessionId]) {
         let _changing = self.changing.lock().await;
         let texts: HashSet<String> = sessions.iter().map(SessionId::to_string).collect();
         self.view().forget(&texts);
         let namer = columns::Namer(&self.bodies);
         self.index().forget(&texts.iter().map(|text| namer.name(columns::Name::Session, text)).collect());
+    }
+
+    /// And no file of ours does: those that there are open no more.
+    ///
+    /// # Errors
+    /// When the key of snapshots cannot be erased; they can then still be read.
+    pub async fn forget_snapshots(&self) -> Result<(), KeyError> {
+        let _changing = self.changing.lock().await;
         self.bodies.forget_derived_key().await
     }
 

@@ -415,7 +415,7 @@ async fn a_line_that_was_purged_before_it_became_known_names_nobody() {
         }
         if is_carried_out {
             session.bodies.erase_purged(&[seal.session()]).await.unwrap();
-            session.forget(&[seal.session()]).await.unwrap();
+            session.forget(&[seal.session()]).await;
             session.bodies.finished(7).await.unwrap();
         }
         let (at, stream) = (session.moment(), Stream::approvals());
@@ -461,7 +461,8 @@ async fn an_erased_session_is_known_by_its_number_alone_and_no_snapshot_tells_mo
     let by_session = asked(v1::TraceFilter { session: id, ..v1::TraceFilter::default() });
     assert_eq!(pages(&session, by_name.clone()).await.0.len(), 1);
     session.bodies.erase(body::SessionId(bytes)).await.unwrap();
-    session.forget(&[body::SessionId(bytes)]).await.unwrap();
+    session.forget(&[body::SessionId(bytes)]).await;
+    session.forget_snapshots().await.unwrap();
     assert_eq!(pages(&session, by_name).await, (Vec::new(), 1, 0));
     assert_eq!(pages(&session, by_session).await.0.len(), 1);
     assert!(super::snapshot::read(&session, &file).await.is_err(), "its key is gone");
@@ -479,7 +480,7 @@ async fn of_an_erased_call_the_records_tell_how_it_ended() {
             let reference = session.find(&call(1).digest()).await.unwrap().unwrap().record.body;
             let of = body::SessionId::of(&reference.unwrap()).unwrap();
             session.bodies.erase(of).await.unwrap();
-            session.forget(&[of]).await.unwrap();
+            session.forget(&[of]).await;
         }
         let shown = session.show("1").await.unwrap();
         let trace = shown.trace.unwrap();

@@ -1,9 +1,13 @@
 //! What must be so, whatever happened: the rules of consistency, held against the journal's records one by one, from its
 //! beginning, and against each answer that was given. It knows the calls, and nothing of how replicas work.
 
+use crate::purges::{Purges, TENANT};
+use agentgate_control_plane::body::{Bodies, SessionId};
 use agentgate_control_plane::journal::{Record, Sequence, Stream};
 use agentgate_core::approval::id_text;
 use agentgate_core::digest::Digest;
+use agentgate_core::id::Principal;
+use agentgate_core::retention::Kept;
 use agentgate_proto::v1::record::What;
 use agentgate_proto::v1::{self, ApprovalUse, OutcomeKind, Verdict};
 use prost::Message;
@@ -14,6 +18,9 @@ use std::collections::HashMap;
 pub(crate) struct Call {
     /// Who calls what: the same for a retry under another id.
     pub(crate) what: (usize, &'static str, u64),
+    pub(crate) principal: Principal,
+    /// Empty: it carries none.
+    pub(crate) handle: &'static str,
     /// The journal's head when it was first asked.
     pub(crate) asked_at: Sequence,
 }
@@ -26,6 +33,8 @@ struct Approval {
     granted: Option<(Sequence, u64)>,
     denied: Option<Sequence>,
     spent: bool,
+    /// It was purged.
+    gone: bool,
 }
 
 /// The journal as it has to be understood.
@@ -41,6 +50,7 @@ pub(crate) struct Law {
     pub(crate) reported: HashMap<Digest, Sequence>,
     pub(crate) unknown: HashMap<Digest, Sequence>,
     approvals: Vec<Approval>,
+    pub(crate) purges: Purges,
     newest_us: HashMap<Stream, u64>,
     /// What the change that is being read must hold next.
     next: Option<(Digest, ApprovalUse)>,
@@ -50,11 +60,11 @@ pub(crate) struct Law {
 /// A law that was broken, in words.
 pub(crate) type Broken = String;
 
-fn must(is_so: bool, law: impl FnOnce() -> Broken) -> Result<(), Broken> {
+pub(crate) fn must(is_so: bool, law: impl FnOnce() -> Broken) -> Result<(), Broken> {
     if is_so { Ok(()) } else { Err(law()) }
 }
 
-fn digest(bytes: &[u8]) -> Digest {
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
     Digest::try_from(bytes).unwrap()
 }
 
@@ -62,23 +72,25 @@ fn digest(bytes: &[u8]) -> Digest {
 
 impl Law {
     /// The next record.
-    pub(crate) fn read(&mut self, record: &Record) -> Result<(), Broken> {
+    pub(crate) fn read(&mut self, record: &Record, bodies: &Bodies) -> Result<(), Broken> {
         let sequence = record.sequence;
         must(sequence == self.cursor + 1, || format!("{sequence} stands after {}", self.cursor))?;
         self.cursor = sequence;
         let parsed = v1::Record::decode(record.bytes.clone()).unwrap();
-        let newest = self.newest_us.entry(record.stream).or_default();
-        // Approvers at several replicas write the approvals' stream without waiting for each other.
-        must(parsed.at_us >= *newest || record.stream == Stream::approvals(), || {
-            format!("{sequence}: {} is before {newest}, which its stream holds already", parsed.at_us)
-        })?;
-        *newest = (*newest).max(parsed.at_us);
         let what = parsed.what.unwrap();
         if let Some((approval, how)) = self.next
             && !matches!(&what, What::Approval(step) if digest(&step.approval) == approval)
         {
             return Err(format!("{sequence}: a decision says {how:?}, and its change does not"));
         }
+        let call = if let What::Decision(decision) = &what { self.calls.get(&digest(&decision.call_id)) } else { None };
+        self.purges.read(record, &what, call, bodies)?;
+        let newest = self.newest_us.entry(record.stream).or_default();
+        // Approvers at several replicas write the approvals' stream without waiting for each other.
+        must(parsed.at_us >= *newest || record.stream == Stream::approvals(), || {
+            format!("{sequence}: {} is before {newest}, which its stream holds already", parsed.at_us)
+        })?;
+        *newest = (*newest).max(parsed.at_us);
         match what {
             What::Decision(decision) => self.decision(sequence, parsed.at_us, &decision),
             What::Outcome(outcome) => self.outcome(sequence, &outcome),
@@ -91,7 +103,17 @@ impl Law {
                 (self.killed, self.epoch) = (!kill.resumed, self.epoch + 1);
                 Ok(())
             }
-            What::Flood(_) | What::Mode(_) | What::Hold(_) | What::Purge(_) => Err(format!("{sequence}: nobody did that")),
+            What::Hold(_) => {
+                self.epoch += 1;
+                Ok(())
+            }
+            What::Purge(_) => {
+                self.epoch += 1;
+                let purges = &self.purges;
+                self.approvals.iter_mut().for_each(|approval| approval.gone |= purges.is_forgotten(&approval.id, sequence));
+                Ok(())
+            }
+            What::Flood(_) | What::Mode(_) => Err(format!("{sequence}: nobody did that")),
         }
     }
 
@@ -125,7 +147,7 @@ impl Law {
             ApprovalUse::Waited => {
                 let id = digest(&decision.approval);
                 let waits = self.approvals.iter().find(|approval| approval.id == id && approval.what == call.what);
-                let waits = waits.filter(|approval| !approval.spent && at_us < approval.expires_us);
+                let waits = waits.filter(|approval| !approval.spent && !approval.gone && at_us < approval.expires_us);
                 let answered = waits.map(|waits| waits.granted.map(|(granted, _)| granted).or(waits.denied));
                 // What its approver said while it was being decided may come too late for it, and for it alone.
                 must(answered.is_some_and(|answered| answered.is_none_or(|answered| answered > call.asked_at)), || {
@@ -157,7 +179,7 @@ impl Law {
                 must(next == Some((id, ApprovalUse::Requested)), || format!("{sequence}: no decision asked for it"))?;
                 let (expires_us, decided) = (requested.expires_at_us, self.decisions.iter().max_by_key(|(_, (at, _))| *at));
                 let what = decided.and_then(|(call, _)| self.calls.get(call)).map(|call| call.what).unwrap();
-                self.approvals.push(Approval { id, what, expires_us, granted: None, denied: None, spent: false });
+                self.approvals.push(Approval { id, what, expires_us, granted: None, denied: None, spent: false, gone: false });
                 Ok(())
             }
             (Step::Requested(_), Some(_)) => Err(format!("{sequence}: asked for twice")),
@@ -200,11 +222,25 @@ impl Law {
         must(first == told, || format!("{told:?} was answered after {first:?}"))
     }
 
+    pub(crate) fn approvals(&self) -> Vec<Digest> {
+        self.approvals.iter().map(|approval| approval.id).collect()
+    }
+
     /// An approver was told that this is so.
     pub(crate) fn approved(&self, id: &str, grant: bool) -> Result<(), Broken> {
         let known = self.approvals.iter().find(|approval| id_text(&approval.id) == id);
         let is_so = known.is_some_and(|known| if grant { known.granted.is_some() } else { known.denied.is_some() });
         must(is_so, || format!("an approver was told that {id} is answered, and it is {known:?}"))
+    }
+}
+
+// === impl Call ===
+
+impl Call {
+    /// As the key of its body says.
+    pub(crate) fn whose(&self, session: SessionId) -> Kept {
+        let (tenant, session) = (TENANT.try_into().unwrap(), session.to_string());
+        Kept { tenant, principal: self.principal.clone(), handle: self.handle.into(), session }
     }
 }
 
@@ -217,6 +253,6 @@ impl Approval {
 
     fn is_live(&self, at_us: u64) -> bool {
         let until = self.granted.map_or(self.expires_us, |(_, until)| until);
-        !self.spent && at_us < until
+        !self.spent && !self.gone && at_us < until
     }
 }

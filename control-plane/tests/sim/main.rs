@@ -13,7 +13,9 @@
 
 mod dice;
 mod law;
+mod life;
 mod port;
+mod purges;
 mod world;
 
 use agentgate_policies::{Bundle, folder};
@@ -55,7 +57,7 @@ fn bundles() -> [Bundle; 2] {
 /// Seeds one after the other, on every core; the first that breaks a law is told step by step.
 fn many(first: u64, count: u64, bundles: &[Bundle; 2]) -> ExitCode {
     let (next, ended) = (AtomicU64::new(0), AtomicBool::new(false));
-    let totals = [const { AtomicU64::new(0) }; 3];
+    let totals = [const { AtomicU64::new(0) }; 4];
     let lives = || {
         while !ended.load(Ordering::Relaxed) {
             let nth = next.fetch_add(1, Ordering::Relaxed);
@@ -66,8 +68,8 @@ fn many(first: u64, count: u64, bundles: &[Bundle; 2]) -> ExitCode {
                 eprintln!("{nth} of {count} seeds lived through");
             }
             match world::live(first.wrapping_add(nth), None, bundles) {
-                Ok(Went { records, decisions, allowed }) => {
-                    for (total, of_it) in totals.iter().zip([records, decisions, allowed]) {
+                Ok(Went { records, decisions, allowed, purges }) => {
+                    for (total, of_it) in totals.iter().zip([records, decisions, allowed, purges]) {
                         total.fetch_add(of_it, Ordering::Relaxed);
                     }
                 }
@@ -92,8 +94,10 @@ fn many(first: u64, count: u64, bundles: &[Bundle; 2]) -> ExitCode {
         println!("\nseed {seed} breaks a law: {law}\nagain: just sim {seed}");
         return ExitCode::FAILURE;
     }
-    let [records, decisions, allowed] = totals.map(AtomicU64::into_inner);
-    println!("{count} seeds from {first} on hold every law: {records} records, {decisions} decisions, {allowed} of them allowed");
+    let [records, decisions, allowed, purges] = totals.map(AtomicU64::into_inner);
+    println!(
+        "{count} seeds from {first} on hold every law: {records} records, {decisions} decisions, {allowed} of them allowed, {purges} purges"
+    );
     ExitCode::SUCCESS
 }
 

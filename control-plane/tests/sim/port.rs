@@ -4,10 +4,14 @@
 
 use agentgate_control_plane::journal::{
     AppendError, Appended, BoxFuture, Change, Expected, Health, Journal, Memory, Position, ReadError, Record, Sequence, Slot,
-    Stream, Version,
+    Stream, Version, Write,
 };
 use agentgate_core::digest::Digest;
+use agentgate_proto::v1;
+use agentgate_proto::v1::record::What;
 use bytes::Bytes;
+use prost::Message as _;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,9 +35,29 @@ pub(crate) enum Mutation {
     FollowSkips,
     /// Whoever asks how far the approvals are is told what was so at the beginning.
     VersionsAreOld,
+    /// A purge is written though another order was first.
+    PurgesAreNotCompared,
+    /// Of a hold that was placed others hear that one was lifted.
+    HoldsAreNotTold,
+    /// Of a purge others hear that it names nobody.
+    PurgesAreNotTold,
+    /// Whoever asks how far purges were carried out is told that all of them were.
+    PurgesAreTakenForDone,
+    /// Now and then a slot is left out.
+    SlotsAreSkipped,
+    /// It says yes, and the slot is there.
+    SlotsAreNotErased,
+    /// The same of slots that lead from a name to something, and say nothing else.
+    LeadsAreNotErased,
+    /// With one slot another goes.
+    NeighboursAreErased,
+    /// It says yes, and the body is there.
+    BodiesAreNotGivenBack,
+    /// What was erased is still read.
+    ErasedIsRead,
 }
 
-pub(crate) const MUTATIONS: [Mutation; 7] = [
+pub(crate) const MUTATIONS: [Mutation; 17] = [
     Mutation::FenceIsNotChecked,
     Mutation::VersionsAreNotCompared,
     Mutation::IdsAreNotUnique,
@@ -41,7 +65,20 @@ pub(crate) const MUTATIONS: [Mutation; 7] = [
     Mutation::AnswersBeforeItWrites,
     Mutation::FollowSkips,
     Mutation::VersionsAreOld,
+    Mutation::PurgesAreNotCompared,
+    Mutation::HoldsAreNotTold,
+    Mutation::PurgesAreNotTold,
+    Mutation::PurgesAreTakenForDone,
+    Mutation::SlotsAreSkipped,
+    Mutation::SlotsAreNotErased,
+    Mutation::LeadsAreNotErased,
+    Mutation::NeighboursAreErased,
+    Mutation::BodiesAreNotGivenBack,
+    Mutation::ErasedIsRead,
 ];
+
+/// A key of a session says whose it is, and takes more than this in its slot.
+const LEAD_BYTES_MAX: usize = 96;
 
 /// What happens to a question that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +110,12 @@ struct Asked {
 
 /// What all replicas share.
 pub(crate) struct Depot {
-    pub(crate) memory: Memory,
+    pub(crate) memory: Arc<Memory>,
     mutation: Option<Mutation>,
     asked: Mutex<Vec<Asked>>,
     replies: Mutex<Vec<(usize, Reply)>>,
+    /// What slots and bodies held, for `ErasedIsRead`.
+    read: Mutex<HashMap<Digest, Bytes>>,
     /// Everything that was ever asked, so that one sees whether somebody still goes on.
     pub(crate) count: AtomicU64,
 }
@@ -92,8 +131,8 @@ pub(crate) struct Port {
 
 impl Depot {
     pub(crate) fn new(mutation: Option<Mutation>) -> Arc<Self> {
-        let (asked, replies) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { memory: Memory::shared(), mutation, asked, replies, count: AtomicU64::new(0) })
+        let (asked, replies, read) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { memory: Arc::new(Memory::shared()), mutation, asked, replies, read, count: AtomicU64::new(0) })
     }
 
     pub(crate) fn head(&self) -> Sequence {
@@ -160,6 +199,10 @@ impl Depot {
                     }
                 }
             }
+            Some(Mutation::PurgesAreNotCompared) if change.writes.iter().any(is_purge) => {
+                change.fence = None;
+                change.writes.iter_mut().for_each(|write| write.expected = Expected::Any);
+            }
             Some(Mutation::ChangesAreTorn) => change.writes.truncate(1),
             Some(Mutation::AnswersBeforeItWrites) if self.head() % 5 == 3 => {
                 let version = |stream: Stream| now(self.memory.version(stream)).unwrap_or_default();
@@ -170,10 +213,68 @@ impl Depot {
                     .map(|(write, nth)| Position { sequence: self.head() + nth, version: version(write.stream) + 1 });
                 return Ok(Appended { positions: positions.collect() });
             }
-            Some(Mutation::AnswersBeforeItWrites | Mutation::FollowSkips | Mutation::VersionsAreOld) | None => {}
+            Some(_) | None => {}
         }
         now(self.memory.append(change))
     }
+
+    /// A record as others read it.
+    fn told(&self, mut record: Record) -> Record {
+        let parsed = v1::Record::decode(record.bytes.clone()).unwrap();
+        let what = match (self.mutation, parsed.what) {
+            (Some(Mutation::HoldsAreNotTold), Some(What::Hold(hold))) => {
+                What::Hold(v1::HoldRecord { lifts: Sequence::MAX, ..hold })
+            }
+            (Some(Mutation::PurgesAreNotTold), Some(What::Purge(_))) => What::Purge(v1::PurgeRecord::default()),
+            (_, _) => return record,
+        };
+        record.bytes = v1::Record { what: Some(what), ..parsed }.encode_to_vec().into();
+        record
+    }
+
+    fn erase(&self, name: Digest, expected: Option<Bytes>) -> Result<Slot, AppendError> {
+        match self.mutation {
+            Some(Mutation::SlotsAreNotErased) => return Ok(Slot::Set),
+            Some(Mutation::LeadsAreNotErased) if expected.as_ref().is_some_and(|held| held.len() <= LEAD_BYTES_MAX) => {
+                return Ok(Slot::Set);
+            }
+            Some(Mutation::NeighboursAreErased) => {
+                let neighbours = now(self.memory.slots(Some(name), 1)).unwrap_or_default();
+                for (neighbour, held) in neighbours.into_iter().filter(|(_, held)| held.len() > LEAD_BYTES_MAX) {
+                    drop(now(self.memory.set(neighbour, Some(held), None)));
+                }
+            }
+            Some(_) | None => {}
+        }
+        now(self.memory.set(name, expected, None))
+    }
+
+    fn discard(&self, addresses: Vec<Digest>) -> Result<(), AppendError> {
+        match self.mutation {
+            Some(Mutation::BodiesAreNotGivenBack) => Ok(()),
+            Some(_) | None => now(self.memory.discard(addresses)),
+        }
+    }
+
+    /// What a slot or an address holds, or held.
+    fn held(&self, name: Digest, held: Option<Bytes>) -> Option<Bytes> {
+        match self.mutation {
+            Some(Mutation::PurgesAreTakenForDone) if name == Digest::of("agentgate/slot/purges/1", b"") => {
+                Some(format!("agentgate purges 1\n{}\n", self.head()).into())
+            }
+            Some(Mutation::ErasedIsRead) => {
+                let mut read = lock(&self.read);
+                read.extend(held.clone().map(|held| (name, held)));
+                held.or_else(|| read.get(&name).cloned())
+            }
+            Some(_) | None => held,
+        }
+    }
+}
+
+fn is_purge(write: &Write) -> bool {
+    let what = v1::Record::decode(write.record.clone()).ok().and_then(|record| record.what);
+    matches!(what, Some(What::Purge(_)))
 }
 
 impl fmt::Debug for Depot {
@@ -240,7 +341,10 @@ impl Journal for Port {
     }
 
     fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.look("read", None, move |depot| now(depot.memory.read(stream, after, limit)))
+        self.look("read", None, move |depot| {
+            let page = now(depot.memory.read(stream, after, limit))?;
+            Ok(page.into_iter().map(|record| depot.told(record)).collect())
+        })
     }
 
     fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
@@ -267,7 +371,7 @@ impl Journal for Port {
     }
 
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.look("fetch", None, move |depot| now(depot.memory.fetch(address)))
+        self.look("fetch", None, move |depot| Ok(depot.held(address, now(depot.memory.fetch(address))?)))
     }
 
     fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
@@ -275,19 +379,26 @@ impl Journal for Port {
     }
 
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
-        self.change(move |depot| now(depot.memory.discard(addresses)))
+        self.change(move |depot| depot.discard(addresses))
     }
 
     fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
-        self.change(move |depot| now(depot.memory.set(name, expected, value)))
+        self.change(move |depot| match value {
+            Some(value) => now(depot.memory.set(name, expected, Some(value))),
+            None => depot.erase(name, expected),
+        })
     }
 
     fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.look("slot", None, move |depot| now(depot.memory.slot(name)))
+        self.look("slot", None, move |depot| Ok(depot.held(name, now(depot.memory.slot(name))?)))
     }
 
     fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
-        self.look("slots", None, move |depot| now(depot.memory.slots(after, limit)))
+        self.look("slots", None, move |depot| {
+            let page = now(depot.memory.slots(after, limit))?;
+            let skips = depot.mutation == Some(Mutation::SlotsAreSkipped) && page.len() > 1;
+            Ok(page.into_iter().skip(usize::from(skips)).collect())
+        })
     }
 
     fn health(&self) -> Health {

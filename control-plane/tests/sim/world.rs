@@ -4,29 +4,25 @@
 
 use crate::dice::Dice;
 use crate::law::{Broken, Call, Law};
-use crate::port::{Depot, Fate, Mutation, Port, now};
-use agentgate_control_plane::approval::Approvals;
+use crate::life::{Life, draw_anew, drawn, open};
+use crate::port::{Depot, Fate, Mutation, now};
+use crate::purges::{Acknowledged, TENANT};
 use agentgate_control_plane::body::{Bodies, DataKey};
 use agentgate_control_plane::clock::{Clock, Manual};
-use agentgate_control_plane::config::{self, Callers, Filter, Limits, PolicyFolder};
-use agentgate_control_plane::control::Control;
-use agentgate_control_plane::decide::{Decide, Question, Reporter, Rooms};
-use agentgate_control_plane::follow::Follow;
-use agentgate_control_plane::journal::{Change, Expected, Journal, Stream, Write};
-use agentgate_control_plane::policy::Policy;
-use agentgate_control_plane::privacy::Privacy;
-use agentgate_control_plane::quota::Quota;
-use agentgate_control_plane::session::Session;
+use agentgate_control_plane::config::{Callers, Filter};
+use agentgate_control_plane::decide::{Question, Reporter};
+use agentgate_control_plane::journal::{Change, Expected, Journal, Sequence, Stream, Write};
+use agentgate_control_plane::retention::{self, Wanted};
 use agentgate_core::approval::{Order, shown_digest};
 use agentgate_core::digest::Digest;
-use agentgate_core::id::{CallId, Epoch, SpiffeId};
+use agentgate_core::id::{CallId, Epoch, Principal, SpiffeId};
 use agentgate_core::kill::KillTarget;
+use agentgate_core::retention::Extent;
 use agentgate_core::time::Time;
 use agentgate_policies::{Bundle, ENGINE};
 use agentgate_proto::v1::{self, Verdict};
 use bytes::Bytes;
 use prost::Message;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -39,16 +35,11 @@ const STEPS: u32 = 160;
 /// Rests that do not end: somebody goes on for ever.
 const REST_MAX: u32 = 50_000;
 
+/// Sessions of an agent; the first is of calls that carry no handle.
+const HANDLES: [&str; 3] = ["", "one", "two"];
+
 const START_US: u64 = 1_700_000_000_000_000;
 const DEADLINE: Duration = Duration::from_secs(2);
-
-/// The rooms of one life of a replica.
-struct Life {
-    control: Arc<Control>,
-    approvals: Arc<Approvals>,
-    session: Arc<Session>,
-    decide: Arc<Decide>,
-}
 
 struct Replica {
     clock: Clock,
@@ -61,11 +52,21 @@ struct Replica {
 
 /// What somebody was told.
 enum Told {
-    Decided(usize, v1::Decided),
-    Undecided(usize),
+    Decided(Asking, v1::Decided),
+    Undecided(Asking),
     Reported(usize),
     Approved(String, bool),
     Ordered(u64),
+    Purged(usize, Acknowledged),
+}
+
+/// A call on its way to a replica.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    call: usize,
+    at: usize,
+    /// The replica knew before that it was purged, and nobody else was asking.
+    is_erased: bool,
 }
 
 struct Made {
@@ -85,6 +86,10 @@ pub(crate) struct World {
     calls: Vec<Made>,
     told: Arc<Mutex<Vec<Told>>>,
     law: Law,
+    /// Reads the journal beside everybody; none: it is not new any more when somebody has to look.
+    observer: Option<Bodies>,
+    /// Who asks for what at which replica.
+    asking: BTreeMap<(usize, usize), u32>,
     steps: Vec<String>,
     counter: u64,
 }
@@ -95,6 +100,7 @@ pub(crate) struct Went {
     pub(crate) records: u64,
     pub(crate) decisions: u64,
     pub(crate) allowed: u64,
+    pub(crate) purges: u64,
 }
 
 pub(crate) fn live(seed: u64, mutation: Option<Mutation>, bundles: &[Bundle; 2]) -> Result<Went, (Broken, Vec<String>)> {
@@ -108,15 +114,11 @@ pub(crate) fn live(seed: u64, mutation: Option<Mutation>, bundles: &[Bundle; 2])
     })
 }
 
-thread_local! {
-    static DRAWN: Cell<u64> = const { Cell::new(0) };
-}
-
 // === impl World ===
 
 impl World {
     fn new(seed: u64, mutation: Option<Mutation>, bundles: &[Bundle; 2]) -> Self {
-        DRAWN.set(0);
+        draw_anew();
         let (mut dice, depot) = (Dice::new(seed), Depot::new(mutation));
         let policies = bundles.each_ref().map(|bundle| {
             let address = now(depot.memory.keep(Bytes::from(bundle.to_bytes()))).unwrap();
@@ -132,14 +134,15 @@ impl World {
             let id = |text: String| SpiffeId::try_from(text.as_str()).unwrap();
             Arc::new(Filter {
                 identity: id(format!("spiffe://a/filter/{name}")),
-                tenant: "t".try_into().unwrap(),
+                tenant: TENANT.try_into().unwrap(),
                 servers: ["notes".try_into().unwrap()].into(),
                 callers: Callers::One(id(format!("spiffe://a/agent/{name}"))),
                 users: None,
             })
         });
         let (calls, told, law, steps) = (Vec::new(), Arc::default(), Law::default(), Vec::new());
-        Self { dice, depot, policies, replicas, filters: filters.into(), calls, told, law, steps, counter: 0 }
+        let (filters, observer, asking) = (filters.into(), None, BTreeMap::new());
+        Self { dice, depot, policies, replicas, filters, calls, told, law, observer, asking, steps, counter: 0 }
     }
 
     async fn run(&mut self) -> Result<Went, Broken> {
@@ -153,13 +156,13 @@ impl World {
         for _ in 0..STEPS {
             self.step();
             self.settle().await;
-            self.look()?;
+            self.look().await?;
         }
         self.rest().await?;
         self.agree().await?;
         let allowed = self.law.decisions.values().filter(|(_, verdict)| *verdict == Verdict::Allow).count();
         let decisions = self.law.decisions.len();
-        Ok(Went { records: self.law.cursor, decisions: decisions as u64, allowed: allowed as u64 })
+        Ok(Went { records: self.law.cursor, decisions: decisions as u64, allowed: allowed as u64, purges: self.law.purges.count })
     }
 
     /// One thing that somebody does, or that happens to somebody.
@@ -176,8 +179,18 @@ impl World {
             85..91 => self.advance(1, 200),
             91..93 => self.advance(1_000, 90),
             93..94 => self.jump(replica),
-            94..96 => self.sweep(replica),
-            96..98 => self.crash(replica),
+            94..95 => self.sweep(replica),
+            95..96 => self.hold(replica),
+            96..97 => {
+                let extent = self.extent();
+                self.purge(replica, &extent);
+                // Somebody else wants the same.
+                if self.dice.below(2) == 0 {
+                    let other = self.dice.below(self.replicas.len());
+                    self.purge(other, &extent);
+                }
+            }
+            97..99 => self.crash(replica),
             _ => self.start(replica),
         }
     }
@@ -217,9 +230,10 @@ impl World {
         let (filter, counter) = (Arc::clone(&self.filters[subject]), self.counter);
         let epoch = Epoch([u8::try_from(self.dice.below(2)).unwrap(); 16]);
         let id = CallId { asker: filter.identity.clone(), epoch, counter };
-        let what = (subject, tool, argument);
-        self.law.calls.insert(id.digest(), Call { what, asked_at: self.depot.head() });
-        let ask = ask(counter, tool, argument);
+        let (what, handle) = ((subject, tool, argument), HANDLES[self.dice.below(HANDLES.len())]);
+        let principal = agent(subject);
+        self.law.calls.insert(id.digest(), Call { what, principal, handle, asked_at: self.depot.head() });
+        let ask = ask(counter, tool, argument, handle);
         self.calls.push(Made { id, filter, ask, what, verdict: None });
         self.send(self.calls.len() - 1, at);
     }
@@ -236,10 +250,21 @@ impl World {
         let made = &self.calls[call];
         let question = (Arc::clone(&made.filter), made.id.clone(), made.ask.clone());
         let (told, clock) = (Arc::clone(&self.told), self.replicas[at].clock.clone());
+        let decision = self.law.decisions.get(&made.id.digest()).map(|(sequence, _)| *sequence);
+        let Some(life) = self.replicas[at].life.lock().unwrap().clone() else { return };
+        let under_way = self.asking.entry((at, call)).or_default();
+        // What it does not know of as yet it knows soon: it follows.
+        let knows = life.control.now().epochs.global == self.law.epoch && *under_way == 0;
+        *under_way += 1;
+        let asking = Asking {
+            call,
+            at,
+            is_erased: knows && decision.is_some_and(|decision| self.law.purges.is_erased(decision, Sequence::MAX)),
+        };
         self.at(at, |life| async move {
             let (filter, id, ask) = question;
             let answer = life.decide.decide(&Question::new(filter, id, ask, clock.elapsed() + DEADLINE)).await;
-            told.lock().unwrap().push(answer.map_or(Told::Undecided(call), |decided| Told::Decided(call, decided)));
+            told.lock().unwrap().push(answer.map_or(Told::Undecided(asking), |decided| Told::Decided(asking, decided)));
         });
     }
 
@@ -306,7 +331,54 @@ impl World {
 
     fn sweep(&mut self, at: usize) {
         self.note(format!("{at} sweeps"));
-        self.at(at, |life| async move { life.decide.sweep(false).await });
+        self.at(at, |life| async move {
+            life.decide.sweep(false).await;
+            let _ = life.retention.sweep().await;
+        });
+    }
+
+    /// Some of what is kept, by names.
+    fn extent(&mut self) -> Extent {
+        let (tenant, principal) = (TENANT.try_into().ok(), Some(agent(self.dice.below(self.filters.len()))));
+        let extent = match self.dice.below(5) {
+            0 => Extent::new(tenant, None, None),
+            1 => Extent::new(None, None, HANDLES[1 + self.dice.below(2)].try_into().ok()),
+            2 => Extent::new(None, principal, None),
+            _ => Extent::new(tenant, principal, None),
+        };
+        extent.unwrap()
+    }
+
+    fn hold(&mut self, at: usize) {
+        let (extent, lifts) = (self.extent(), self.dice.below(2) == 0);
+        self.note(format!("{} at {at}", if lifts { "a hold is lifted".into() } else { format!("a hold of {extent}") }));
+        let told = Arc::clone(&self.told);
+        self.at(at, |life| async move {
+            let by = SpiffeId::try_from("spiffe://a/operator/me").unwrap();
+            let ack = if lifts {
+                let Some(hold) = life.retention.holds().first().map(|hold| hold.hold) else { return };
+                life.retention.lift(hold, "x", &by).await
+            } else {
+                life.retention.place(&extent, "x", &by).await.map(|(_, ack)| ack)
+            };
+            if let Ok(ack) = ack {
+                told.lock().unwrap().push(Told::Ordered(ack.epoch));
+            }
+        });
+    }
+
+    fn purge(&mut self, at: usize, extent: &Extent) {
+        self.note(format!("a purge of {extent} at {at}"));
+        let (told, ordered_at, extent) = (Arc::clone(&self.told), self.depot.head(), extent.clone());
+        self.at(at, |life| async move {
+            let by = SpiffeId::try_from("spiffe://a/operator/me").unwrap();
+            let wanted = Wanted { extent: Some(extent.clone()), before: None, reason: "x".into() };
+            if let Ok(purged) = life.retention.purge(&wanted, &by, false).await {
+                let retention::Purged { sessions, sequences, finished, .. } = purged;
+                let acknowledged = Acknowledged { extent, ordered_at, sequences, sessions, finished };
+                told.lock().unwrap().push(Told::Purged(at, acknowledged));
+            }
+        });
     }
 
     /// Time passes for everybody: less than so many of these milliseconds.
@@ -336,6 +408,7 @@ impl World {
             self.replicas[at].is_up = false;
             self.replicas[at].tasks = JoinSet::new();
             *self.replicas[at].life.lock().unwrap() = None;
+            self.asking.retain(|(of, _), _| *of != at);
             self.depot.crash(at, written);
         }
     }
@@ -352,9 +425,10 @@ impl World {
             loop {
                 // Whatever cannot be read at a start ends the process, and somebody starts it again.
                 let Some((life, follow)) = open(Arc::clone(&depot), at, clock.clone()).await else { continue };
-                let cursor = life.session.follow();
+                let (cursor, retention) = (life.session.follow(), Arc::clone(&life.retention));
                 *place.lock().unwrap() = Some(Arc::new(life));
-                return follow.following(cursor).await;
+                tokio::join!(follow.following(cursor), retention.keeping());
+                return;
             }
         });
     }
@@ -387,21 +461,32 @@ impl World {
     }
 
     /// Holds the laws against what is new.
-    fn look(&mut self) -> Result<(), Broken> {
+    async fn look(&mut self) -> Result<(), Broken> {
         while self.depot.head() > self.law.cursor {
+            let journal = Arc::clone(&self.depot.memory) as Arc<dyn Journal>;
+            let observer =
+                self.observer.get_or_insert_with(|| now(Box::pin(Bodies::open(journal, DataKey::new(&[1; 32]), drawn))).unwrap());
             for record in now(self.depot.memory.follow(self.law.cursor, 100)).unwrap() {
-                self.law.read(&record)?;
+                self.law.read(&record, observer)?;
             }
         }
+        self.law.purges.kept(&self.depot)?;
         let told: Vec<Told> = std::mem::take(&mut *self.told.lock().unwrap());
         for told in told {
             match told {
-                Told::Decided(call, decided) => {
+                Told::Decided(asking @ Asking { call, .. }, decided) => {
+                    self.answered(asking);
                     self.note(format!("call {call} is answered: {:?} of record {}", decided.verdict(), decided.sequence));
                     self.law.answered(self.calls[call].id.digest(), &decided)?;
+                    if asking.is_erased && decided.rule != "gate.erased" {
+                        return Err(format!("call {call} was purged, and {} answers with words of it: {decided:?}", asking.at));
+                    }
                     self.calls[call].verdict = Some((decided.verdict(), decided.approval));
                 }
-                Told::Undecided(call) => self.note(format!("call {call} has no answer")),
+                Told::Undecided(asking) => {
+                    self.answered(asking);
+                    self.note(format!("call {} has no answer", asking.call));
+                }
                 Told::Reported(call) => {
                     let id = self.calls[call].id.digest();
                     if !self.law.reported.contains_key(&id) {
@@ -413,8 +498,31 @@ impl World {
                     return Err(format!("an order was acknowledged at epoch {epoch}, and the journal is at {}", self.law.epoch));
                 }
                 Told::Ordered(_) => {}
+                Told::Purged(at, acknowledged) => {
+                    self.note(format!("{at} acknowledges {acknowledged:?}"));
+                    self.law.purges.acknowledged(&acknowledged, &self.depot)?;
+                    // It knows what was ordered before, and not what others order since.
+                    let until = acknowledged.sequences.iter().max().copied().unwrap_or_default();
+                    self.shown(at, until).await?;
+                }
             }
         }
+        Ok(())
+    }
+
+    fn answered(&mut self, Asking { call, at, .. }: Asking) {
+        if let Some(under_way) = self.asking.get_mut(&(at, call)) {
+            *under_way -= 1;
+        }
+    }
+
+    /// What a replica has in its memory says nothing of what was purged.
+    async fn shown(&self, at: usize, until: Sequence) -> Result<(), Broken> {
+        let Some(life) = self.replicas[at].life.lock().unwrap().clone() else { return Ok(()) };
+        let page_size = u32::try_from(self.law.decisions.len().max(1)).unwrap();
+        let all = v1::ListTracesRequest { page_size, ..v1::ListTracesRequest::default() };
+        let traces = life.session.list(&all).await.unwrap().traces;
+        self.law.purges.shown(until, &traces, &life.approvals.list(true), &self.law.approvals())?;
         Ok(())
     }
 
@@ -422,7 +530,7 @@ impl World {
     async fn pump(&mut self) -> Result<(), Broken> {
         for _ in 0..REST_MAX {
             self.settle().await;
-            self.look()?;
+            self.look().await?;
             if self.depot.ready().is_empty() && self.depot.replies() == 0 {
                 return Ok(());
             }
@@ -451,7 +559,9 @@ impl World {
     async fn agree(&mut self) -> Result<(), Broken> {
         let law = &self.law;
         let allowed = law.decisions.iter().filter(|(_, (_, verdict))| *verdict == Verdict::Allow);
-        let open = allowed.clone().find(|(call, _)| !law.reported.contains_key(*call) && !law.unknown.contains_key(*call));
+        let is_open = |call: &Digest| !law.reported.contains_key(call) && !law.unknown.contains_key(call);
+        // Who called what was erased is known to nobody: nobody is waited for.
+        let open = allowed.clone().find(|(call, (sequence, _))| is_open(call) && !law.purges.is_erased(*sequence, Sequence::MAX));
         if let Some((_, (sequence, _))) = open {
             return Err(format!("the call of record {sequence} has no outcome, and nobody waits for one"));
         }
@@ -461,6 +571,7 @@ impl World {
             .map(|(call, (sequence, verdict))| {
                 let kind = match (verdict, law.reported.contains_key(call)) {
                     (Verdict::Allow, true) => v1::OutcomeKind::Completed,
+                    (Verdict::Allow, false) if is_open(call) => v1::OutcomeKind::Unspecified,
                     (Verdict::Allow, false) => v1::OutcomeKind::Unknown,
                     (Verdict::Unspecified | Verdict::Deny | Verdict::Pending, _) => v1::OutcomeKind::Unspecified,
                 };
@@ -493,8 +604,17 @@ impl World {
                 }
                 Some(_) => {}
             }
+            let unfinished = life.bodies.unfinished_purges();
+            if unfinished > 0 {
+                return Err(format!("{index} has {unfinished} purges to carry out, and does not"));
+            }
+            self.shown(index, Sequence::MAX).await?;
+            law.purges.forgotten(&life.bodies).map_err(|broken| format!("{index}: {broken}"))?;
         }
-        Ok(())
+        match &self.observer {
+            Some(observer) => law.purges.at_rest(&self.depot, observer),
+            None => Ok(()),
+        }
     }
 }
 
@@ -507,57 +627,21 @@ impl Replica {
     }
 }
 
-/// Never the same twice in one world, and the same in the next.
-fn drawn() -> Result<[u8; 32], String> {
-    let number = DRAWN.replace(DRAWN.get() + 1);
-    Ok(*Digest::of("sim/key", &number.to_be_bytes()).as_bytes())
+fn agent(subject: usize) -> Principal {
+    ["spiffe://a/agent/x", "spiffe://a/agent/y"][subject].try_into().unwrap()
 }
 
-/// The rooms, joined as `run` joins them. None: something could not be read.
-async fn open(depot: Arc<Depot>, replica: usize, clock: Clock) -> Option<(Life, Follow)> {
-    let journal: Arc<dyn Journal> = Arc::new(Port { depot, replica });
-    let limits = Limits { outcome_deadline_s: 60, ..Limits::default() };
-    let bodies = Arc::new(Bodies::open(Arc::clone(&journal), DataKey::new(&[1; 32]), drawn).await.ok()?);
-    let control = Arc::new(Control::open(Arc::clone(&bodies), clock.clone(), limits.clone()).await.ok()?);
-    let folder = PolicyFolder { directory: "nowhere".into(), poll: DEADLINE };
-    let policy = Policy::open(Arc::clone(&journal), clock.clone(), folder, Arc::clone(&control)).await.ok()?;
-    let policy = Arc::new(policy);
-    let session = Session::open(Arc::clone(&bodies), clock.clone(), limits.clone(), Vec::new()).await.ok()?;
-    let session = Arc::new(session);
-    let (pending, unused_grant) = (Duration::from_secs(120), Duration::from_secs(60));
-    let waiting = (config::Approvals { pending, unused_grant, webhook: None }, limits.clone());
-    let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await.ok()?);
-    let rooms = Rooms {
-        heard: Arc::default(),
-        control: Arc::clone(&control),
-        policy: Arc::clone(&policy),
-        approvals: Arc::clone(&approvals),
-        session: Arc::clone(&session),
-        privacy: Arc::new(Privacy::new(config::Privacy::default(), Arc::clone(&bodies))),
-        bodies,
-        quota: Arc::new(Quota::none(clock.clone())),
-    };
-    let decide = Arc::new(Decide::new(&limits, clock.clone(), rooms));
-    let follow = Follow {
-        journal,
-        clock,
-        control: Arc::clone(&control),
-        policy,
-        approvals: Arc::clone(&approvals),
-        session: Arc::clone(&session),
-        told: agentgate_control_plane::rarely::Rarely::default(),
-    };
-    Some((Life { control, approvals, session, decide }, follow))
-}
-
-fn ask(counter: u64, tool: &str, argument: u64) -> v1::Ask {
+fn ask(counter: u64, tool: &str, argument: u64, session: &'static str) -> v1::Ask {
     let header = |name: &'static str, value: &'static str| v1::Header { name: name.into(), value: value.into() };
-    let headers = vec![
+    let mut headers = vec![
         header("content-type", "application/json"),
         header("accept", "application/json, text/event-stream"),
         header("mcp-protocol-version", "2025-11-25"),
     ];
-    let arguments = if tool == "read_note" { format!(r#"{{"id":{argument}}}"#) } else { format!(r#"{{"title":"{argument}"}}"#) };
+    headers.extend((!session.is_empty()).then(|| header("mcp-session-id", session)));
+    // What is personal in it is altered on record.
+    let arguments =
+        if tool == "read_note" { format!(r#"{{"id":{argument}}}"#) } else { format!(r#"{{"title":"{argument}@b.example"}}"#) };
     let body = format!(
         r#"{{"jsonrpc":"2.0","id":{counter},"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
     );

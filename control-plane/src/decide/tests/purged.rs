@@ -193,7 +193,6 @@ async fn calls_after_a_clock_that_was_ahead_are_found_by_their_purge() {
     let wanted = Wanted { extent, before: None, reason: "x".into() };
     let purged = scene.retention().purge(&wanted, &"spiffe://a/operator/me".try_into().unwrap(), false).await.unwrap();
     assert_eq!((purged.sessions, purged.calls), (1, 1));
-    // Only the words of the purge itself are left.
     let is_a_calls =
         |record: &Record| matches!(v1::Record::decode(record.bytes.clone()).unwrap().what, Some(v1::record::What::Decision(_)));
     let records = scene.journal.follow(0, 100).await.unwrap();
@@ -202,4 +201,16 @@ async fn calls_after_a_clock_that_was_ahead_are_found_by_their_purge() {
         let address = Digest::try_from(what.body_ref().unwrap().address.as_ref()).unwrap();
         assert_eq!(scene.journal.fetch(address).await, Ok(None), "record {}: its space is given back", record.sequence);
     }
+}
+
+#[tokio::test]
+async fn an_answer_in_memory_goes_with_every_purge() {
+    let scene = Scene::on(Arc::new(Memory::shared())).await;
+    let ask = async || scene.decide.decide(&scene.question(1)).await;
+    let first = ask().await.unwrap();
+    assert_eq!(ask().await.unwrap(), first);
+    purge(&scene).await;
+    // Nobody can say any more that it is the same request.
+    let again = ask().await;
+    assert!(matches!(again, Err(Undecided::Reused)), "{again:?}");
 }
