@@ -59,6 +59,8 @@ pub(crate) struct Call<'a> {
     pub(crate) instead: Option<(v1::Verdict, &'a str)>,
     pub(crate) approval: Option<(u8, v1::ApprovalUse)>,
     pub(crate) settle_version: u32,
+    /// What it comes to is enforced.
+    pub(crate) enforced: bool,
 }
 
 impl Default for Call<'_> {
@@ -71,6 +73,7 @@ impl Default for Call<'_> {
             instead: None,
             approval: None,
             settle_version: agentgate_core::decide::SETTLE_VERSION,
+            enforced: true,
         }
     }
 }
@@ -164,7 +167,7 @@ impl Made {
             settle_version: given.settle_version,
             engine: ENGINE.into(),
             policy_digest: self.bundle.digest().as_bytes().to_vec().into(),
-            enforced: true,
+            enforced: given.enforced,
             ..v1::DecisionRecord::default()
         };
         if let Some((approval, used)) = given.approval {

@@ -45,6 +45,9 @@ fn packs() -> Vec<(&'static str, Value)> {
     for _ in 0..USUAL_CALLS {
         anomalous.call(&Call::default());
     }
+    let mut observed = Made::new();
+    observed.call(&Call { tool: "delete_note", enforced: false, ..Call::default() });
+    packs.push(("observed", observed.pack(false).to_json()));
     packs.push(("with anomalies", anomalous.pack(false).to_json()));
     packs
 }
@@ -85,7 +88,7 @@ fn a_field_more_or_less_than_the_schema_names_is_noticed() {
             assert!(!validator.is_valid(&more), "{form}: a field in `{way}` that the schema does not name");
             let fields: Vec<String> = pack.pointer(&way).and_then(Value::as_object).expect("an object").keys().cloned().collect();
             // Only where there is something to say is it said, and earlier programs did not say what they were.
-            let at_will = ["sealed", "about", "arguments", "arguments_cut"];
+            let at_will = ["sealed", "about", "arguments", "arguments_cut", "observed", "altered"];
             let may_lack = |field: &str| at_will.contains(&field) && way.starts_with("/reading") || field == "release";
             for field in fields.into_iter().filter(|field| !may_lack(field)) {
                 let mut less = pack.clone();
