@@ -1,6 +1,7 @@
 //! Good input and bad, each by what is said of it.
 
 pub(crate) mod book;
+mod bounded;
 mod earned;
 mod heavy;
 mod missing;

@@ -11,7 +11,7 @@ use agentgate_core::time::Time;
 use agentgate_core::transparency::given::{Given, How};
 use agentgate_core::transparency::key::SignerKey;
 use agentgate_core::transparency::note::Note;
-use agentgate_policies::{Bundle, ENGINE, Evaluator, folder};
+use agentgate_policies::{Bundle, ENGINE, Evaluator, SourceFile, folder};
 use agentgate_proto::order::target_to_wire;
 use agentgate_proto::v1::record::What;
 use agentgate_proto::{facts::Case, reading::request_digest, v1};
@@ -131,6 +131,13 @@ impl Made {
             What::Purge(v1::PurgeRecord { sessions: vec![vec![8; 16].into()], body, ..v1::PurgeRecord::default() })
         });
         made
+    }
+
+    /// Says of calls from here on that a policy with this rule beside its own decided them. It is not run here.
+    pub(crate) fn claim(&mut self, rego: &str) {
+        let mut files = self.bundle.files().to_vec();
+        files.push(SourceFile { path: "rego/claimed.rego".into(), bytes: rego.into() });
+        self.bundle = Bundle::load(files).expect("a policy");
     }
 
     /// Records a call, and gives its sequence.
