@@ -149,7 +149,7 @@ pub(crate) fn keep(pack: &Path, into: &Path, keys: &[String]) -> Result<(String,
             Err(PutError::File(error)) => return Err(failed(error)),
         }
     }
-    if let Some(other) = named.others(&place).into_iter().next() {
+    if let Some(other) = named.others(&place).map_err(local)?.into_iter().next() {
         return Err(refused(ArchiveError::Held(place.join(other))));
     }
     new |= close(&place, into).map_err(failed)?;
@@ -232,7 +232,7 @@ impl Whole {
     /// Where a file is not the one that was signed, or holds what nobody reads and nothing erases.
     pub(super) fn read(directory: &Path) -> Result<Self, ArchiveError> {
         let named = Named::read(directory)?;
-        if let Some(other) = named.others(directory).into_iter().next() {
+        if let Some(other) = named.others(directory)?.into_iter().next() {
             return Err(ArchiveError::Other(other));
         }
         if let Some(foreign) = named.foreign().next() {

@@ -4,7 +4,7 @@ use super::made::{Made, put, sign, statement};
 use super::refused;
 use super::{Archive, objects, packs};
 use crate::evidence::archive::keep;
-use crate::evidence::files::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
+use crate::evidence::files::{NOTE_FILE, Named, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
 use crate::evidence::pack::{Body, Pack};
 use crate::evidence::{list, open, policy, report};
 use crate::failure::Exit;
@@ -322,6 +322,17 @@ fn a_link_is_never_what_an_archive_holds() {
     symlink(&elsewhere, &place).expect("linked");
     refused("a directory", &place);
     wrong("it is no directory of its own");
+}
+
+#[test]
+fn a_directory_that_cannot_be_listed_is_not_taken_for_one_that_holds_nothing_else() {
+    let at = Archive::new();
+    let pack = at.path().join("pack");
+    Made::of_everything().write(true, &pack);
+    let named = Named::read(&pack).expect("a note");
+    assert_eq!(named.others(&pack).expect("listed"), Vec::<String>::new());
+    let error = named.others(&at.path().join("none")).expect_err("nothing to list");
+    assert!(chain(&error).contains("cannot read"), "{}", chain(&error));
 }
 
 #[test]
