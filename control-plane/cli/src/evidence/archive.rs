@@ -7,7 +7,7 @@ use super::lasting;
 use super::pack::{Beside, Pack, RELEASE};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
-use crate::verify::Unreadable;
+use crate::verify::{self, Unreadable};
 use agentgate_core::transparency::note::NoteError;
 use clap::Args;
 use serde_json::json;
@@ -32,6 +32,9 @@ pub struct Arguments {
     /// The archive; it is made where there is none
     #[arg(long, value_name = "DIR")]
     into: PathBuf,
+    /// A verifier key of the log, as `agentgate log show` prints it; without it those that the pack names of itself
+    #[arg(long, value_name = "VERIFIER")]
+    key: Vec<String>,
 }
 
 /// Why a pack is not taken.
@@ -69,6 +72,8 @@ pub(super) enum ArchiveError {
     Unmade(String),
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
+    #[error("it does not hold: {0}")]
+    Wrong(String),
     #[error("`{}` is a link, or nothing that an archive holds", .0.display())]
     Linked(PathBuf),
     #[error("`{}` is there already and holds something else; an archive is never written over", .0.display())]
@@ -103,18 +108,24 @@ enum PutError {
 }
 
 pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let (name, new) = keep(&arguments.pack, &arguments.into)?;
+    let (name, new) = keep(&arguments.pack, &arguments.into, &arguments.key)?;
     let place = arguments.into.join(&name);
     let said = if new { "Archived as" } else { "Nothing changed: it is archived already, as" };
     let text = format!("{said} {}\n", place.display());
     desk.answer(|_| text, || json!({ "name": name, "path": place.display().to_string(), "new": new }))
 }
 
-/// Keeps the pack, and says under which name, and whether anything had to be written.
-pub(crate) fn keep(pack: &Path, into: &Path) -> Result<(String, bool), Failure> {
+/// Keeps the pack, and says under which name, and whether anything had to be written. Without keys it is held against those that it
+/// names: what does not even follow from itself, as words in the place of ciphertext, is found without anybody's.
+pub(crate) fn keep(pack: &Path, into: &Path, keys: &[String]) -> Result<(String, bool), Failure> {
     let untaken = |why| untaken(pack, "archived", why);
     let whole = Whole::read(pack).map_err(untaken)?;
     whole.closed().and_then(|()| whole.as_made()).map_err(untaken)?;
+    let own = if keys.is_empty() { &whole.pack.keys } else { keys };
+    let report = verify::judge(pack, &verify::question(own)?, &[]).map_err(local)?;
+    if let Some(wrong) = report.all_wrong().first() {
+        return Err(untaken(ArchiveError::Wrong(wrong.clone())).then("`agentgate verify` says all that is wrong with it"));
+    }
     let Whole { named, contents, .. } = whole;
     let name = files::digest(&named.bytes);
     let place = into.join(&name);
@@ -138,7 +149,7 @@ pub(crate) fn keep(pack: &Path, into: &Path) -> Result<(String, bool), Failure> 
             Err(PutError::File(error)) => return Err(failed(error)),
         }
     }
-    if let Some(other) = named.others(&place).into_iter().next() {
+    if let Some(other) = named.others(&place).map_err(local)?.into_iter().next() {
         return Err(refused(ArchiveError::Held(place.join(other))));
     }
     new |= close(&place, into).map_err(failed)?;
@@ -183,13 +194,15 @@ fn put(into: &Path, path: &Path, bytes: &[u8]) -> Result<Kept, PutError> {
 
 /// What lies there is this, in a file of its own, and nobody writes to it from here on.
 fn same(path: &Path, bytes: &[u8]) -> Result<Kept, PutError> {
-    if !is_there(path, fs::FileType::is_file)? {
+    let found = fs::symlink_metadata(path)?;
+    if !found.is_file() {
         return Err(PutError::Linked);
     }
-    if fs::read(path)? != bytes {
+    // What has another length is not read: it may have any.
+    if found.len() != u64::try_from(bytes.len()).unwrap_or(u64::MAX) || fs::read(path)? != bytes {
         return Err(PutError::Held);
     }
-    if fs::metadata(path)?.permissions().mode() & 0o777 != FILE_MODE {
+    if found.permissions().mode() & 0o777 != FILE_MODE {
         fs::set_permissions(path, fs::Permissions::from_mode(FILE_MODE))?;
         File::open(path)?.sync_all()?;
     }
@@ -219,7 +232,7 @@ impl Whole {
     /// Where a file is not the one that was signed, or holds what nobody reads and nothing erases.
     pub(super) fn read(directory: &Path) -> Result<Self, ArchiveError> {
         let named = Named::read(directory)?;
-        if let Some(other) = named.others(directory).into_iter().next() {
+        if let Some(other) = named.others(directory)?.into_iter().next() {
             return Err(ArchiveError::Other(other));
         }
         if let Some(foreign) = named.foreign().next() {

@@ -139,12 +139,20 @@ impl Named {
     }
 
     /// Names of what lies in the directory beside what is signed.
-    pub fn others(&self, directory: &Path) -> Vec<String> {
-        let found = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let names = found.map(|file| file.file_name().to_string_lossy().into_owned());
-        let mut others: Vec<String> = names.filter(|name| name != NOTE_FILE && !self.files.contains_key(name)).collect();
+    ///
+    /// # Errors
+    /// Where nobody may look what lies there: it could be anything.
+    pub fn others(&self, directory: &Path) -> Result<Vec<String>, Unreadable> {
+        let failed = |source| Unreadable::File { path: directory.into(), source };
+        let mut others = Vec::new();
+        for file in std::fs::read_dir(directory).map_err(failed)? {
+            let name = file.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            if name != NOTE_FILE && !self.files.contains_key(&name) {
+                others.push(name);
+            }
+        }
         others.sort();
-        others
+        Ok(others)
     }
 }
 

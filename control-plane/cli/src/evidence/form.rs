@@ -56,6 +56,8 @@ const SUMMARY: Part = Part::Fields(&[
     ("deny", Part::Value),
     ("erased", Part::Value),
     ("sealed", Part::Value),
+    ("observed", Part::Value),
+    ("altered", Part::Value),
 ]);
 
 const LINE: Part = Part::Fields(&[
@@ -75,6 +77,8 @@ const LINE: Part = Part::Fields(&[
     ("about", Part::Value),
     ("arguments", Part::Value),
     ("arguments_cut", Part::Value),
+    ("observed", Part::Value),
+    ("altered", Part::Value),
 ]);
 
 const RULE: Part =
@@ -88,6 +92,7 @@ const WRITE: Part = Part::Fields(&[
     ("approval", Part::Value),
     ("agreed", Part::Value),
     ("outcome", Part::Value),
+    ("observed", Part::Value),
 ]);
 
 const ANOMALY: Part = Part::Fields(&[("kind", Part::Value), ("said", Part::Value), ("sequences", Part::Value)]);

@@ -59,6 +59,10 @@ pub struct Line {
     /// Of a call: what it was called with, escaped.
     pub(crate) arguments: Brief,
     pub voided: bool,
+    /// Of a call: its verdict was not enforced, so that it went on whatever that was.
+    pub observed: bool,
+    /// Its words are what was left when something was taken out of them for the pack: no record committed to them.
+    pub altered: bool,
     pub erased: bool,
     /// What it was about is in a body that only the control plane opens.
     pub sealed: bool,
@@ -93,6 +97,8 @@ pub struct Written {
     pub approval: String,
     pub agreed: Vec<String>,
     pub outcome: String,
+    /// It was let through because nothing was enforced.
+    pub observed: bool,
 }
 
 /// Something that a person should look at.
@@ -114,6 +120,9 @@ pub struct Reading {
     pub deny: usize,
     pub erased: usize,
     pub sealed: usize,
+    /// Calls that went on whatever was decided, and bodies that were altered for the pack.
+    pub observed: usize,
+    pub altered: usize,
 }
 
 // === impl Reading ===
@@ -125,7 +134,13 @@ impl Reading {
         refer(pack, &mut lines);
         let mut rules: BTreeMap<String, RuleCount> = BTreeMap::new();
         let count = |is: fn(&Line) -> bool| lines.iter().filter(|line| is(line)).count();
-        let mut reading = Self { erased: count(|line| line.erased), sealed: count(|line| line.sealed), ..Self::default() };
+        let mut reading = Self {
+            erased: count(|line| line.erased),
+            sealed: count(|line| line.sealed),
+            observed: count(|line| line.observed),
+            altered: count(|line| line.altered),
+            ..Self::default()
+        };
         for line in lines.iter().filter(|line| line.kind == "decision") {
             let rule = rules.entry(line.rule.clone()).or_default();
             let counts = match line.said.as_str() {
@@ -158,6 +173,8 @@ impl Reading {
             value
         };
         let sealed = |value: Value, sealed: Option<Value>| with(value, "sealed", sealed);
+        let flag = |value: Value, name: &str, is_so: bool| with(value, name, is_so.then_some(Value::Bool(true)));
+        let count = |value: Value, name: &str, count: usize| with(value, name, (count > 0).then(|| json!(count)));
         let line = |line: &Line| {
             let said = json!({
                 "sequence": line.sequence, "at": line.at, "kind": line.kind, "principal": line.principal, "server": line.server,
@@ -168,15 +185,17 @@ impl Reading {
             let said = with(said, "about", (!line.about.is_empty()).then(|| json!(line.about)));
             let Brief { lines, cut } = &line.arguments;
             let said = with(said, "arguments", (!lines.is_empty()).then(|| json!(lines)));
-            with(said, "arguments_cut", cut.then_some(Value::Bool(true)))
+            let said = flag(said, "arguments_cut", *cut);
+            flag(flag(said, "observed", line.observed), "altered", line.altered)
         };
         let rule =
             |rule: &RuleCount| json!({ "rule": rule.rule, "allow": rule.allow, "pending": rule.pending, "deny": rule.deny });
         let written = |written: &Written| {
-            json!({
+            let said = json!({
                 "sequence": written.sequence, "at": written.at, "principal": written.principal, "tool": written.tool,
                 "approval": written.approval, "agreed": written.agreed, "outcome": written.outcome,
-            })
+            });
+            flag(said, "observed", written.observed)
         };
         let anomaly = |anomaly: &Anomaly| json!({ "kind": anomaly.kind, "said": anomaly.said, "sequences": anomaly.sequences });
         let summary = json!({
@@ -184,7 +203,7 @@ impl Reading {
             "deny": self.deny, "erased": self.erased,
         });
         json!({
-            "summary": sealed(summary, (self.sealed > 0).then(|| json!(self.sealed))),
+            "summary": count(count(count(summary, "sealed", self.sealed), "observed", self.observed), "altered", self.altered),
             "timeline": self.lines.iter().map(line).collect::<Vec<_>>(),
             "rules": self.rules.iter().map(rule).collect::<Vec<_>>(),
             "writes": self.writes.iter().map(written).collect::<Vec<_>>(),
@@ -239,10 +258,12 @@ struct Sequels {
     outcomes: BTreeMap<u64, &'static str>,
 }
 
-/// Calls that write and were let through, with who agreed and what became of them.
+/// Calls that write and went on, because they were allowed or because nothing was enforced, with who agreed and what became of
+/// them.
 fn writes(pack: &Pack, lines: &[Line]) -> Vec<Written> {
     let sequels = Sequels::of(pack);
-    let let_through = lines.iter().filter(|line| line.kind == "decision" && line.said == "allow" && line.scope == "write");
+    let went_on = |line: &&Line| line.kind == "decision" && (line.said == "allow" || line.observed);
+    let let_through = lines.iter().filter(went_on).filter(|line| line.scope == "write");
     let_through
         .map(|line| Written {
             sequence: line.sequence,
@@ -252,6 +273,7 @@ fn writes(pack: &Pack, lines: &[Line]) -> Vec<Written> {
             approval: line.approval.clone(),
             agreed: sequels.agreed.get(&line.approval).cloned().unwrap_or_default(),
             outcome: (*sequels.outcomes.get(&line.sequence).unwrap_or(&"none in this pack")).to_owned(),
+            observed: line.observed,
         })
         .collect()
 }
@@ -336,7 +358,11 @@ impl Written {
     /// What is said where this pack names nobody who agreed.
     #[must_use]
     pub fn unagreed(&self) -> &'static str {
-        if self.approval.is_empty() { "nobody was asked" } else { "its approval is not in this pack" }
+        match (self.approval.is_empty(), self.observed) {
+            (true, true) => "nobody was asked: it was only observed",
+            (true, false) => "nobody was asked",
+            (false, _) => "its approval is not in this pack",
+        }
     }
 }
 
@@ -353,7 +379,18 @@ impl Line {
     #[must_use]
     pub fn happened(&self) -> String {
         let of = self.of.iter().map(|of| format!(", {} #{}", of.word, of.sequence));
-        self.said.clone() + &of.collect::<String>()
+        self.said.clone() + self.marks() + &of.collect::<String>()
+    }
+
+    /// What a verdict, or words, are not what they look like for.
+    #[must_use]
+    pub fn marks(&self) -> &'static str {
+        match (self.observed, self.altered) {
+            (true, true) => ", only observed, altered",
+            (true, false) => ", only observed",
+            (false, true) => ", altered",
+            (false, false) => "",
+        }
     }
 
     /// The rule that decided and the reason that it gave, told apart.
@@ -396,6 +433,7 @@ impl Line {
     /// Of a call: what its verdict did to it.
     fn became(&self) -> &'static str {
         match self.said.as_str() {
+            _ if self.observed => "went on, since it was only observed",
             "allow" => "was let through",
             "pending" => "was put before a person",
             _ => "was refused",
@@ -416,7 +454,8 @@ impl Line {
         let sequence = packed.entry.sequence;
         let Some((at_us, what)) = packed.what() else { return Self { sequence, kind: "unknown", ..Self::default() } };
         let (erased, sealed) = (packed.body == Body::Erased, packed.body.is_sealed());
-        let line = Self { sequence, at: Time::from_micros(at_us).to_string(), at_us, erased, sealed, ..Self::default() };
+        let altered = matches!(packed.body, Body::Altered { .. });
+        let line = Self { sequence, at: Time::from_micros(at_us).to_string(), at_us, erased, sealed, altered, ..Self::default() };
         match what {
             What::Decision(decision) => line.decision(&decision, packed.opened().unwrap_or_default()),
             What::Outcome(outcome) => {
@@ -502,6 +541,7 @@ impl Line {
             scope: body.scope,
             approval: hex(&decision.approval),
             voided: decision.approval_use() == v1::ApprovalUse::Voided,
+            observed: !decision.enforced,
             ..self
         }
     }

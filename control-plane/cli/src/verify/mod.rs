@@ -4,6 +4,7 @@
 //! believes that no more than a file. It says what was shown, what was
 //! wrong, and what nothing shows; it never turns the last into the first.
 
+mod bounds;
 mod exported;
 mod fetched;
 pub(crate) mod fields;
@@ -113,7 +114,21 @@ pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failu
         return report.say(Path::new(url), desk);
     }
     let path = arguments.path.clone().unwrap_or_default();
-    judge(&path, &question, &older).map_err(unjudged)?.say(&path, desk)
+    let judged = if arguments.redecide { bounded(&path, question, older)? } else { judge(&path, &question, &older) };
+    judged.map_err(unjudged)?.say(&path, desk)
+}
+
+/// The same, with policies that somebody else wrote: it takes no more than they may.
+fn bounded(path: &Path, question: Question, older: Vec<Vec<u8>>) -> Result<Result<Report, Unreadable>, Failure> {
+    const NEXT: &str = "keep it as it is, and ask whoever gave it to you; without --redecide all else of it is checked";
+    let unbounded = |error| Failure::new(Exit::Local, "the memory that policies may take cannot be bounded").because(error);
+    bounds::memory(bounds::MEMORY_BYTES_MAX).map_err(unbounded)?;
+    let own = path.to_path_buf();
+    bounds::within(bounds::TIME_MAX, move || judge(&own, &question, &older)).ok_or_else(|| {
+        let minutes = bounds::TIME_MAX.as_secs() / 60;
+        let said = format!("{}: to decide its calls again takes longer than {minutes} minutes", path.display());
+        Failure::new(Exit::Refused, said).then(NEXT)
+    })
 }
 
 /// What can be said of what lies there.

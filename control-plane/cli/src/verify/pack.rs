@@ -70,7 +70,7 @@ pub(super) fn open(directory: &Path, keys: &[VerifierKey]) -> Result<Opened, Unr
             format!("{files} files are, byte for byte, those that were signed")
         });
     }
-    for name in named.others(directory) {
+    for name in named.others(directory)? {
         report.wrong(format!("`{name}` lies in it and is no file of the pack"));
     }
     let path = directory.join(PACK_FILE);

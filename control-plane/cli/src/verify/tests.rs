@@ -1,6 +1,7 @@
 //! Good input and bad, each by what is said of it.
 
 pub(crate) mod book;
+mod bounded;
 mod earned;
 mod growth;
 mod heavy;
@@ -299,5 +300,20 @@ fn witnesses_count_when_they_were_asked_for() {
         let told = lines.iter().find(|line| line.starts_with(wanted)).unwrap_or_else(|| panic!("{case}: {lines:#?}"));
         assert_eq!(report.holds(), holds, "{case}: {lines:#?}");
         assert_eq!(told.contains(" at 2023-11-14 22:13:20"), wanted.contains("witness."), "{case}: when it saw it: {told}");
+    }
+}
+
+#[test]
+fn a_witness_that_saw_an_empty_log_saw_nothing_of_this_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    Book::calls(3).export(directory.path());
+    let trust = trust().witnessed_by(vec![witness(9).verifier().clone()], 1).expect("a witness");
+    for (entries, holds, said) in
+        [(0, false, "not witnessed: 0 of 1 witnesses saw this checkpoint"), (1, true, "not witnessed: the entries 2 to 3")]
+    {
+        let older = Book::calls(entries).checkpoint_cosigned(&signer(1), Some(&witness(9)));
+        let report = judge(directory.path(), &question(trust.clone()), &[older]).expect("read");
+        let all = [&report.wrong[..], &report.not_shown].concat();
+        assert!(report.holds() == holds && all.iter().any(|line| line.contains(said)), "{entries}: {report:#?}");
     }
 }

@@ -83,7 +83,8 @@ impl<'a> Audit<'a> {
             },
             None => size == new,
         };
-        if older.is_witnessed() && self.seen.as_ref().is_none_or(|(seen, _)| *seen < size) {
+        // Every log begins with an empty one: whoever saw that saw nothing of this one.
+        if size > 0 && older.is_witnessed() && self.seen.as_ref().is_none_or(|(seen, _)| *seen < size) {
             self.seen = Some((size, older.cosigned().to_vec()));
         }
         let before = self.older.get(&size).is_some_and(|(_, shown)| *shown);

@@ -62,6 +62,7 @@ struct Page<'a> {
     reading: &'a Reading,
     chart: &'a Chart,
     cards: Vec<(usize, &'static str, &'static str)>,
+    notices: Vec<String>,
     unread: Option<String>,
     is_read: bool,
     policy_text: Option<&'static str>,
@@ -80,6 +81,7 @@ pub fn html(pack: &Pack) -> Result<String, Failure> {
         cover: &cover,
         chart: &Chart::of(&reading),
         cards: cards(&reading),
+        notices: notices(&reading),
         unread: unread(&reading),
         is_read: is_read(&reading),
         policy_text: cover.policy_text(),
@@ -124,10 +126,30 @@ fn cards(reading: &Reading) -> Vec<(usize, &'static str, &'static str)> {
         (reading.lines.len(), "records", ""),
         (reading.erased, "bodies erased", ""),
     ];
-    if reading.sealed > 0 {
-        cards.push((reading.sealed, "bodies sealed", ""));
-    }
+    let more = [(reading.sealed, "bodies sealed"), (reading.observed, "only observed"), (reading.altered, "bodies altered")];
+    cards.extend(more.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| (count, name, "")));
     cards
+}
+
+/// Nobody is to take a verdict that was not enforced for what became of the call, nor what was left of words for the words.
+fn notices(reading: &Reading) -> Vec<String> {
+    let observed = match reading.observed {
+        0 => None,
+        1 => {
+            Some("1 call was only observed: whatever its verdict, it was not enforced, and the call went on to its tool.".into())
+        }
+        count => Some(format!(
+            "{count} calls were only observed: whatever their verdicts, they were not enforced, and the calls went on to their tools."
+        )),
+    };
+    let altered = match reading.altered {
+        0 => None,
+        1 => Some("1 body was altered for this pack: its record did not commit to what is left of it.".into()),
+        count => {
+            Some(format!("{count} bodies were altered for this pack: their records did not commit to what is left of them."))
+        }
+    };
+    [observed, altered].into_iter().flatten().collect()
 }
 
 /// Nobody is to take what cannot be read for something that did not happen.

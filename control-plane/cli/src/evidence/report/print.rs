@@ -65,6 +65,7 @@ fn summary(paper: &mut Paper, reading: &Reading, chart: &Chart) {
         x += width + CARD_GAP;
     }
     paper.space(CARD_HEIGHT + 6.0);
+    super::notices(reading).iter().for_each(|notice| paper.paragraph(notice, TEXT));
     if chart.bars.is_empty() {
         return;
     }

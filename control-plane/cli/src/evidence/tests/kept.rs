@@ -4,7 +4,7 @@ use super::made::{Made, put, sign, statement};
 use super::refused;
 use super::{Archive, objects, packs};
 use crate::evidence::archive::keep;
-use crate::evidence::files::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
+use crate::evidence::files::{NOTE_FILE, Named, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
 use crate::evidence::pack::{Body, Pack};
 use crate::evidence::{list, open, policy, report};
 use crate::failure::Exit;
@@ -121,7 +121,7 @@ fn nothing_is_archived_that_lasts_and_that_nobody_needs() {
         let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
         Made::of_everything().write(true, &pack);
         spoil(&pack);
-        keep(&pack, &archive).expect(case);
+        keep(&pack, &archive, &[]).expect(case);
     };
     let by = |note: &'static str, name: &'static str, bytes: usize| {
         let line = signature(name, bytes);
@@ -247,15 +247,62 @@ fn a_file_that_no_reader_takes_is_not_written() {
 }
 
 #[test]
+fn what_does_not_follow_from_the_pack_itself_is_not_archived() {
+    const WORDS: &str = "alice.smith@example.com did it";
+    let says = |note: &[u8], after: &str| {
+        let text = String::from_utf8_lossy(note).replacen(after, &format!("\n{WORDS}{after}"), 1);
+        assert!(text.contains(WORDS));
+        text.into_bytes()
+    };
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Pack), &'a str);
+    let changes: [Change<'_>; 6] = [
+        (
+            "words for ciphertext",
+            &|pack| pack.records[1].body = Body::Sealed(WORDS.into()),
+            "the body of record 2 is not the one that it names",
+        ),
+        ("words in a record", &|pack| pack.records[1].record.extend(WORDS.bytes()), "the record 2 that was given is not the one"),
+        ("words in the list", &|pack| pack.manifest = says(&pack.manifest, "\npii off"), "does not hold"),
+        ("words in the checkpoint", &|pack| pack.checkpoint = says(&pack.checkpoint, "\n\n"), "does not hold"),
+        ("a key twice", &|pack| pack.keys.push(pack.keys[0].clone()), "is named twice"),
+        ("no key", &|pack| pack.keys.clear(), "1 to 100 keys, and not 0"),
+    ];
+    for (case, change, words) in changes {
+        refused(case, &|at| spoiled(at, |pack| change(pack)), words);
+    }
+    // Whoever gives the key does not ask the pack for it.
+    let at = Archive::new();
+    let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
+    Made::of_everything().write(true, &pack);
+    let key = |seed: u8| [signer(seed).verifier().to_string()];
+    let failure = keep(&pack, &archive, &key(2)).expect_err("another key");
+    assert!(failure.chain().join(": ").contains("no key that was given signed the files of the pack"), "{failure:?}");
+    assert!(keep(&pack, &archive, &key(1)).is_ok());
+}
+
+#[test]
+fn what_lies_in_an_archive_already_is_not_read_where_it_has_another_length() {
+    let at = Archive::new();
+    let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
+    Made::of_everything().write(true, &pack);
+    let place = archive.join(digest(&fs::read(pack.join(NOTE_FILE)).expect("read")));
+    fs::create_dir_all(&place).expect("made");
+    // More than any machine has memory for, and no block of a disk.
+    fs::File::create(place.join(PACK_FILE)).and_then(|file| file.set_len(1 << 43)).expect("sparse");
+    let failure = keep(&pack, &archive, &[]).expect_err("something else");
+    assert!(failure.chain().join(": ").contains("pack.json` is there already and holds something else"), "{failure:?}");
+}
+
+#[test]
 fn a_link_is_never_what_an_archive_holds() {
     let at = Archive::new();
     let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
     Made::of_everything().write(true, &pack);
-    let (name, _) = keep(&pack, &archive).expect("archived");
+    let (name, _) = keep(&pack, &archive, &[]).expect("archived");
     let place = archive.join(&name);
     fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("mine");
     let refused = |case: &str, path: &Path| {
-        let failure = keep(&pack, &archive).expect_err(case);
+        let failure = keep(&pack, &archive, &[]).expect_err(case);
         let says = format!("{}` is a link", path.display());
         assert!(failure.exit == Exit::Refused && failure.chain().join(": ").contains(&says), "{case}: {failure:?}");
     };
@@ -278,6 +325,17 @@ fn a_link_is_never_what_an_archive_holds() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_listed_is_not_taken_for_one_that_holds_nothing_else() {
+    let at = Archive::new();
+    let pack = at.path().join("pack");
+    Made::of_everything().write(true, &pack);
+    let named = Named::read(&pack).expect("a note");
+    assert_eq!(named.others(&pack).expect("listed"), Vec::<String>::new());
+    let error = named.others(&at.path().join("none")).expect_err("nothing to list");
+    assert!(chain(&error).contains("cannot read"), "{}", chain(&error));
+}
+
+#[test]
 fn what_others_write_beside_is_left_alone() {
     let at = Archive::new();
     let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
@@ -285,13 +343,13 @@ fn what_others_write_beside_is_left_alone() {
     fs::create_dir(&archive).expect("made");
     let other = archive.join(format!(".{}.part", std::process::id()));
     fs::write(&other, "half").expect("written");
-    let (name, _) = keep(&pack, &archive).expect("archived");
+    let (name, _) = keep(&pack, &archive, &[]).expect("archived");
     assert_eq!((fs::read(&other).expect("read"), fs::read_dir(&archive).expect("there").count()), (b"half".to_vec(), 2));
 
     // What was there before is closed as well.
     let file = archive.join(name).join(PACK_FILE);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).expect("mine");
-    keep(&pack, &archive).expect("again");
+    keep(&pack, &archive, &[]).expect("again");
     assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o444);
 }
 

@@ -11,7 +11,7 @@ use agentgate_core::time::Time;
 use agentgate_core::transparency::given::{Given, How};
 use agentgate_core::transparency::key::SignerKey;
 use agentgate_core::transparency::note::Note;
-use agentgate_policies::{Bundle, ENGINE, Evaluator, folder};
+use agentgate_policies::{Bundle, ENGINE, Evaluator, SourceFile, folder};
 use agentgate_proto::order::target_to_wire;
 use agentgate_proto::v1::record::What;
 use agentgate_proto::{facts::Case, reading::request_digest, v1};
@@ -59,6 +59,8 @@ pub(crate) struct Call<'a> {
     pub(crate) instead: Option<(v1::Verdict, &'a str)>,
     pub(crate) approval: Option<(u8, v1::ApprovalUse)>,
     pub(crate) settle_version: u32,
+    /// What it comes to is enforced.
+    pub(crate) enforced: bool,
 }
 
 impl Default for Call<'_> {
@@ -71,6 +73,7 @@ impl Default for Call<'_> {
             instead: None,
             approval: None,
             settle_version: agentgate_core::decide::SETTLE_VERSION,
+            enforced: true,
         }
     }
 }
@@ -130,6 +133,13 @@ impl Made {
         made
     }
 
+    /// Says of calls from here on that a policy with this rule beside its own decided them. It is not run here.
+    pub(crate) fn claim(&mut self, rego: &str) {
+        let mut files = self.bundle.files().to_vec();
+        files.push(SourceFile { path: "rego/claimed.rego".into(), bytes: rego.into() });
+        self.bundle = Bundle::load(files).expect("a policy");
+    }
+
     /// Records a call, and gives its sequence.
     pub(crate) fn call(&mut self, given: &Call<'_>) -> u64 {
         let number = self.book.entries.len() as u64 + 1;
@@ -164,7 +174,7 @@ impl Made {
             settle_version: given.settle_version,
             engine: ENGINE.into(),
             policy_digest: self.bundle.digest().as_bytes().to_vec().into(),
-            enforced: true,
+            enforced: given.enforced,
             ..v1::DecisionRecord::default()
         };
         if let Some((approval, used)) = given.approval {

@@ -45,6 +45,9 @@ fn packs() -> Vec<(&'static str, Value)> {
     for _ in 0..USUAL_CALLS {
         anomalous.call(&Call::default());
     }
+    let mut observed = Made::new();
+    observed.call(&Call { tool: "delete_note", enforced: false, ..Call::default() });
+    packs.push(("observed", observed.pack(false).to_json()));
     packs.push(("with anomalies", anomalous.pack(false).to_json()));
     packs
 }
@@ -85,7 +88,7 @@ fn a_field_more_or_less_than_the_schema_names_is_noticed() {
             assert!(!validator.is_valid(&more), "{form}: a field in `{way}` that the schema does not name");
             let fields: Vec<String> = pack.pointer(&way).and_then(Value::as_object).expect("an object").keys().cloned().collect();
             // Only where there is something to say is it said, and earlier programs did not say what they were.
-            let at_will = ["sealed", "about", "arguments", "arguments_cut"];
+            let at_will = ["sealed", "about", "arguments", "arguments_cut", "observed", "altered"];
             let may_lack = |field: &str| at_will.contains(&field) && way.starts_with("/reading") || field == "release";
             for field in fields.into_iter().filter(|field| !may_lack(field)) {
                 let mut less = pack.clone();
@@ -282,7 +285,7 @@ fn a_pack_is_archived_once_and_for_good() {
     let at = Archive::new();
     let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
     Made::of_everything().write(true, &pack);
-    let (name, new) = keep(&pack, &archive).expect("archived");
+    let (name, new) = keep(&pack, &archive, &[]).expect("archived");
     assert!(new);
     let place = archive.join(&name);
     assert_eq!(fs::metadata(&place).expect("there").permissions().mode() & 0o777, 0o555);
@@ -291,22 +294,22 @@ fn a_pack_is_archived_once_and_for_good() {
         assert_eq!(fs::read(&file).expect("read"), fs::read(pack.join(file.file_name().expect("a name"))).expect("read"));
     }
     let stamp = fs::metadata(place.join(PACK_FILE)).expect("there").modified().expect("a time");
-    assert_eq!(keep(&pack, &archive).expect("again"), (name.clone(), false));
+    assert_eq!(keep(&pack, &archive, &[]).expect("again"), (name.clone(), false));
     assert_eq!(fs::metadata(place.join(PACK_FILE)).expect("there").modified().expect("a time"), stamp);
     assert_eq!(fs::read_dir(&archive).expect("there").count(), 1, "nothing is left beside");
 
     // What was stopped half-way is gone on with.
     fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("mine");
     fs::remove_file(place.join("pack.note")).expect("removed");
-    assert_eq!(keep(&pack, &archive).expect("gone on with"), (name.clone(), true));
+    assert_eq!(keep(&pack, &archive, &[]).expect("gone on with"), (name.clone(), true));
     fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("mine");
-    assert_eq!(keep(&pack, &archive).expect("closed at last"), (name.clone(), true));
-    assert_eq!(keep(&pack, &archive).expect("again"), (name.clone(), false));
+    assert_eq!(keep(&pack, &archive, &[]).expect("closed at last"), (name.clone(), true));
+    assert_eq!(keep(&pack, &archive, &[]).expect("again"), (name.clone(), false));
 
     fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("mine");
     fs::set_permissions(place.join("report.html"), fs::Permissions::from_mode(0o644)).expect("mine");
     fs::write(place.join("report.html"), "another").expect("written");
-    let refused = keep(&pack, &archive).expect_err("other content");
+    let refused = keep(&pack, &archive, &[]).expect_err("other content");
     assert_eq!(refused.exit, Exit::Refused);
     assert!(refused.chain().join(": ").contains("report.html` is there already and holds something else"), "{refused:?}");
     assert_eq!(fs::read(place.join("report.html")).expect("read"), b"another", "it is not written over");
@@ -318,7 +321,7 @@ fn refused(case: &str, spoil: &dyn Fn(&Path), says: &str) {
     let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
     Made::of_everything().write(true, &pack);
     spoil(&pack);
-    let failure = keep(&pack, &archive).expect_err(case);
+    let failure = keep(&pack, &archive, &[]).expect_err(case);
     assert!(failure.chain().join(": ").contains(says), "{case}: {failure:?}");
     assert!(!archive.exists(), "{case}");
 }
@@ -343,7 +346,7 @@ fn an_archive_is_checked_whole() {
     let mut names = Vec::new();
     for (directory, made) in [("one", Made::of_everything()), ("two", Made::new())] {
         made.write(true, &at.path().join(directory));
-        names.push(keep(&at.path().join(directory), &archive).expect("archived").0);
+        names.push(keep(&at.path().join(directory), &archive, &[]).expect("archived").0);
     }
     fs::write(archive.join(".7.part"), "half").expect("written");
     let question = crate::verify::question(&[signer(1).verifier().to_string()]).expect("a question");

@@ -1,7 +1,7 @@
 //! What a report says beyond its tables: of which call a line is, where nothing could be looked at, and which pack a page is of.
 
 use super::made::{ALICE, Call, Made, START_US};
-use crate::evidence::pack::Pack;
+use crate::evidence::pack::{Body, Pack};
 use crate::evidence::reading::{Line, Reading, USUAL_CALLS};
 use crate::evidence::report;
 use crate::verify::tests::book::call;
@@ -9,6 +9,7 @@ use agentgate_proto::v1;
 use agentgate_proto::v1::approval_record::What as Step;
 use agentgate_proto::v1::record::What;
 use prost::Message as _;
+use serde_json::json;
 
 /// As of everything, and then the call of record 7 spends what record 4 asked for.
 fn spent() -> Made {
@@ -100,7 +101,12 @@ fn a_rule_and_its_reason_are_told_apart() {
 #[test]
 fn a_tool_that_was_called_once_says_what_became_of_the_call() {
     use v1::Verdict::{Allow, Deny, Pending};
-    for (verdict, said) in [(Allow, "was let through"), (Pending, "was put before a person"), (Deny, "was refused")] {
+    for (verdict, enforced, said) in [
+        (Allow, true, "was let through"),
+        (Pending, true, "was put before a person"),
+        (Deny, true, "was refused"),
+        (Deny, false, "went on, since it was only observed"),
+    ] {
         let mut made = Made::new();
         for at in 1..USUAL_CALLS {
             made.call(&Call { at_us: START_US + at as u64 * 60_000_000, ..Call::default() });
@@ -109,11 +115,66 @@ fn a_tool_that_was_called_once_says_what_became_of_the_call() {
             tool: "list_notes",
             at_us: START_US + 3_600_000_000,
             instead: Some((verdict, "a.rule")),
+            enforced,
             ..Call::default()
         });
         let found = Reading::of(&made.pack(false)).anomalies;
         assert_eq!(found[0].said, format!("{ALICE} called notes list_notes once in {USUAL_CALLS} calls, and it {said}"));
     }
+}
+
+/// The page, the paper and the reading.
+fn told(pack: &Pack) -> [String; 3] {
+    let page = report::html(pack).expect("a page");
+    let paper = report::texts(pack).concat().join(" ");
+    [page, paper, Reading::of(pack).to_json().to_string()]
+}
+
+#[test]
+fn a_verdict_that_was_not_enforced_is_not_told_as_what_became_of_the_call() {
+    let called = |enforced: bool| {
+        let mut made = Made::new();
+        for tool in ["read_note", "add_note", "delete_note"] {
+            made.call(&Call { tool, arguments: json!({ "id": 1, "title": "x", "text": "y" }), enforced, ..Call::default() });
+        }
+        made
+    };
+    let went_on = "3 calls were only observed: whatever their verdicts, they were not enforced";
+    for (enforced, sealed) in [(true, false), (false, false), (true, true), (false, true)] {
+        let pack = called(enforced).pack(sealed);
+        let reading = Reading::of(&pack);
+        let [page, paper, json] = told(&pack);
+        for (words, text) in [(went_on, &page), (went_on, &paper), (", only observed", &page), ("\"observed\":3", &json)] {
+            assert_eq!(text.contains(words), !enforced, "{enforced} {sealed} {words}");
+        }
+        assert_eq!(line(&pack, 4).happened(), if enforced { "deny" } else { "deny, only observed" });
+        let written: Vec<u64> = reading.writes.iter().map(|written| written.sequence).collect();
+        assert_eq!(written, if enforced || sealed { vec![] } else { vec![3, 4] }, "{enforced} {sealed}");
+        assert!(reading.writes.iter().all(|written| written.unagreed() == "nobody was asked: it was only observed"));
+        let none = "No call that is known to write was let through";
+        assert_eq!(page.contains(none), enforced && !sealed, "{enforced} {sealed}");
+    }
+    let mut one = called(true);
+    one.call(&Call { enforced: false, ..Call::default() });
+    assert!(told(&one.pack(false))[0].contains("1 call was only observed: whatever its verdict"));
+}
+
+#[test]
+fn words_that_no_record_committed_to_are_told_apart() {
+    let mut pack = Made::of_everything().pack(false);
+    let altered = |pack: &mut Pack, at: usize| {
+        let Body::Open { plain, .. } = pack.records[at].body.clone() else { panic!("open") };
+        pack.records[at].body = Body::Altered { plain, pii: "redact".into() };
+    };
+    assert!(told(&pack).iter().all(|text| !text.contains("altered")));
+    altered(&mut pack, 1);
+    let one = "1 body was altered for this pack: its record did not commit to what is left of it";
+    assert!(told(&pack)[..2].iter().all(|text| text.contains(one)));
+    altered(&mut pack, 4);
+    let [page, paper, json] = told(&pack);
+    let two = "2 bodies were altered for this pack: their records did not commit to what is left of them";
+    assert!(page.contains(two) && paper.contains(two) && json.contains("\"altered\":2"), "{json}");
+    assert!(page.contains("allow, altered") && line(&pack, 2).happened() == "allow, altered", "{page}");
 }
 
 #[test]
