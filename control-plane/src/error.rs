@@ -128,6 +128,7 @@ impl From<RetentionError> for Status {
     fn from(error: RetentionError) -> Self {
         let code = match error {
             RetentionError::Order(error) => return error.into(),
+            RetentionError::Partly { ref why, .. } => Self::from((**why).clone()).code(),
             RetentionError::Malformed(_) | RetentionError::Redacted(_) | RetentionError::OtherName(_) => Code::InvalidArgument,
             RetentionError::Absent(_) | RetentionError::Stranger(_) | RetentionError::NoHold(_) => Code::NotFound,
             RetentionError::Tenants { .. } | RetentionError::Held { .. } | RetentionError::TooMany => Code::FailedPrecondition,

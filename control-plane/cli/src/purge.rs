@@ -58,8 +58,16 @@ pub async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) ->
         }
     }
     let request = v1::PurgeRequest { dry_run: false, ..request };
-    let purged = client.purge(request.clone()).await?;
+    let purged = client.purge(request.clone()).await.map_err(unanswered)?;
     desk.answer(|screen| render(&request, &purged, screen), || to_json(&request, &purged))
+}
+
+/// Of an order that nobody answered, records may be written, and the rest never is unless it is ordered again.
+fn unanswered(failure: Failure) -> Failure {
+    if failure.exit == Exit::Unreachable {
+        return failure.then("some of it may be erased: --dry-run says what is left, and the same order again erases it");
+    }
+    failure
 }
 
 // === impl Arguments ===
@@ -146,9 +154,18 @@ fn to_json(request: &v1::PurgeRequest, purged: &v1::PurgeResponse) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{render, to_json};
+    use super::{render, to_json, unanswered};
+    use crate::failure::{Exit, Failure};
     use crate::screen::{Charset, Screen};
     use agentgate_proto::v1;
+
+    #[test]
+    fn whoever_gets_no_answer_is_told_that_some_of_it_may_be_erased() {
+        for (exit, is_told) in [(Exit::Unreachable, true), (Exit::Refused, false), (Exit::Usage, false)] {
+            let failure = unanswered(Failure::new(exit, "x"));
+            assert_eq!(failure.next().iter().any(|next| next.contains("--dry-run says what is left")), is_told, "{failure:?}");
+        }
+    }
 
     #[test]
     fn it_says_what_was_erased_or_would_be() {

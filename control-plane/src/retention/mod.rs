@@ -23,7 +23,7 @@ use crate::journal::{AppendError, ReadError, Sequence};
 use crate::privacy::Privacy;
 use crate::session::Session;
 use agentgate_core::digest::Digest;
-use agentgate_core::id::{SpiffeId, Tenant};
+use agentgate_core::id::{Principal, SpiffeId, Tenant};
 use agentgate_core::retention::Extent;
 use agentgate_core::time::Time;
 use agentgate_proto::retention::extent_to_wire;
@@ -86,6 +86,14 @@ pub enum RetentionError {
     Read(#[from] ReadError),
     #[error("what is erased cannot be given back yet")]
     GiveBack(#[source] AppendError),
+    /// An order of several records, of which some are written.
+    #[error("{sessions} of its sessions were erased for ever before it stopped ({}), and the rest was not", told(sequences))]
+    Partly {
+        sessions: u64,
+        sequences: Vec<Sequence>,
+        #[source]
+        why: Box<RetentionError>,
+    },
 }
 
 /// What is to be purged.
@@ -246,27 +254,51 @@ impl Retention {
         let words = v1::PurgeBody { reason: purge.reason.clone(), by: by.to_string() };
         let mut purged = Purged { finished: true, ..Purged::default() };
         let mut subjects = BTreeSet::new();
-        for _ in 0..RETAIN_ATTEMPTS_MAX {
+        match self.purge_what_is_left(purge, &words, &mut purged, &mut subjects, dry_run).await {
+            Ok(()) => {}
+            Err(why) if purged.sequences.is_empty() => return Err(why),
+            Err(why) => return Err(purged.stopped(why)),
+        }
+        if dry_run {
+            return Ok(purged);
+        }
+        if let Err(error) = self.forget_subjects(&subjects, &words, &mut purged).await {
+            self.trouble(&error);
+            purged.finished = false;
+        }
+        Ok(purged)
+    }
+
+    /// Looks again whenever somebody else purged meanwhile.
+    async fn purge_what_is_left(
+        &self,
+        purge: &Wanted,
+        words: &v1::PurgeBody,
+        purged: &mut Purged,
+        subjects: &mut BTreeSet<(Tenant, Principal)>,
+        dry_run: bool,
+    ) -> Result<(), RetentionError> {
+        let mut attempts = 0;
+        while attempts < RETAIN_ATTEMPTS_MAX {
             let seen = self.rooms.control.now().purges;
             let chosen = self.chosen(purge).await?;
             check_held(&self.rooms.control.now(), &chosen)?;
             let (calls, going) = (self.count(&chosen).await?, self.going(purge).await?);
             (purged.tokens, purged.tokens_held) = (going.goes(), going.held());
             if dry_run {
-                return Ok(Purged { sessions: chosen.len() as u64, calls, ..purged });
+                (purged.sessions, purged.calls) = (chosen.len() as u64, calls);
+                return Ok(());
             }
             subjects.extend(streams::subjects_of(purge.extent.as_ref(), &chosen));
-            match self.purge_all((&chosen, &going), seen, &words, &mut purged).await {
-                Err(RetentionError::Moved) => {}
-                Ok(()) => {
+            let written = purged.sequences.len();
+            match self.purge_all((&chosen, &going), seen, words, purged).await {
+                // Of two large orders at two replicas each is stopped by each record of the other, and both come to their end.
+                Err(RetentionError::Moved) if purged.sequences.len() > written => attempts = 0,
+                Err(RetentionError::Moved) => attempts += 1,
+                told => {
                     purged.calls += calls;
-                    if let Err(error) = self.forget_subjects(&subjects, &words, &mut purged).await {
-                        self.trouble(&error);
-                        purged.finished = false;
-                    }
-                    return Ok(purged);
+                    return told;
                 }
-                Err(error) => return Err(error),
             }
         }
         Err(RetentionError::Contended)
@@ -389,6 +421,19 @@ impl Retention {
         let error = agentgate_core::error::chain(error);
         tracing::warn!(error, "a purge is on record and not carried out yet; it is tried again");
     }
+}
+
+// === impl Purged ===
+
+impl Purged {
+    /// What was erased is erased, whatever stopped the rest.
+    fn stopped(self, why: RetentionError) -> RetentionError {
+        RetentionError::Partly { sessions: self.sessions, sequences: self.sequences, why: Box::new(why) }
+    }
+}
+
+fn told(sequences: &[Sequence]) -> String {
+    sequences.iter().map(|sequence| format!("#{sequence}")).collect::<Vec<_>>().join(" ")
 }
 
 /// People will ask.

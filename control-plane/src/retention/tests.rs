@@ -1,6 +1,7 @@
 //! Stories about holds, purges and age, on the memory journal and a manual clock; and what a directory still tells afterwards.
 
 mod cut;
+mod large;
 mod streams;
 mod tokens;
 
@@ -425,24 +426,6 @@ async fn what_is_older_than_it_may_get_is_purged_unless_it_is_held() {
         let Some(v1::record::What::Purge(purge)) = v1::Record::decode(record.bytes).unwrap().what else { panic!("no purge") };
         assert_eq!((purge.sessions.len(), purge.streams.len()), expected, "the key, and then what leads to nobody");
         assert_eq!((purge.cause(), purge.body), (v1::PurgeCause::Retention, None));
-    }
-}
-
-#[tokio::test]
-async fn more_sessions_than_one_record_takes_are_purged_by_several() {
-    for (sessions, records) in [(PURGED_PER_RECORD_MAX, 1), (PURGED_PER_RECORD_MAX + 1, 2)] {
-        let scene = Scene::on(memory()).await;
-        let scope = |number: usize| Scope::Calls {
-            tenant: "acme".try_into().unwrap(),
-            principal: format!("spiffe://a/agent/{number}").as_str().try_into().unwrap(),
-            handle: String::new(),
-        };
-        for number in 0..sessions {
-            scene.retention.rooms.bodies.seal(&scope(number), scene.clock.now()).await.unwrap();
-        }
-        let purged = scene.purge(&of(extent("acme", "", ""))).await.unwrap();
-        assert_eq!((purged.sessions, purged.sequences.len(), purged.finished), (sessions as u64, records, true));
-        assert_eq!(scene.purge(&of(extent("acme", "", ""))).await.unwrap().sessions, 0);
     }
 }
 
