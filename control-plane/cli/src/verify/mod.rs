@@ -15,6 +15,7 @@ mod manifest;
 mod missing;
 pub(crate) mod older;
 mod once;
+mod outside;
 mod pack;
 pub(crate) mod proof;
 mod purged;

@@ -7,7 +7,7 @@ use super::report::{Of, Report};
 use super::shape;
 use super::stored::Stored;
 use super::unreadable::Unreadable;
-use super::{BASELESS, UNSEEN, given, missing, redecide, remade};
+use super::{BASELESS, UNSEEN, given, missing, outside, redecide, remade};
 use crate::evidence::files;
 use crate::evidence::pack::{Beside, Body, Pack, Packed};
 use crate::evidence::{Named, PACK_FILE};
@@ -167,7 +167,9 @@ impl Opened {
         if let Some(manifest) = &manifest {
             given::judge(&pack, manifest.bodies.as_ref(), &mut report);
         }
-        missing::judge(&pack, manifest.as_ref().and_then(|manifest| manifest.asked.as_ref()), size, &mut report);
+        let asked = manifest.as_ref().and_then(|manifest| manifest.asked.as_ref());
+        outside::judge(&pack, asked, &mut report);
+        missing::judge(&pack, asked, size, &mut report);
         remade::judge(&pack, &beside, (&named, is_signed), &mut report);
         let body_bytes_max = manifest.as_ref().map(|manifest| manifest.body_bytes_max);
         match (again, is_signed) {

@@ -213,7 +213,7 @@ impl Made {
         self.record(at_us, None, |_, body| What::Flood(v1::FloodRecord { count: 1, body, asks, ..v1::FloodRecord::default() }));
     }
 
-    fn step(&mut self, step: v1::ApprovalRecord, words: &v1::ApprovalBody) {
+    pub(crate) fn step(&mut self, step: v1::ApprovalRecord, words: &v1::ApprovalBody) {
         self.record(START_US + 3, Some(words.encode_to_vec()), |_, body| What::Approval(v1::ApprovalRecord { body, ..step }));
     }
 
