@@ -111,7 +111,7 @@ pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failu
     let question = Question { trust, keys, redecide: arguments.redecide, grown };
     let older = arguments.older.iter().map(|path| older::read(path)).collect::<Result<Vec<_>, _>>().map_err(unheld)?;
     if let Some(url) = &arguments.log {
-        let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, desk).await?;
+        let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, fetched::LOG_MAX, desk).await?;
         return report.say(Path::new(url), desk);
     }
     let path = arguments.path.clone().unwrap_or_default();
