@@ -121,7 +121,7 @@ impl Opened {
         Some(report)
     }
 
-    pub(super) fn judge(self, audit: Audit<'_>, keys: &[VerifierKey], again: bool) -> Report {
+    pub(super) fn judge(self, audit: Audit<'_>, keys: &[VerifierKey], again: Option<redecide::Settle>) -> Report {
         let Self { pack, beside, named, mut report } = self;
         let is_signed = report.holds();
         let (size, root) = (audit.signed().checkpoint().size, audit.signed().checkpoint().root);
@@ -173,16 +173,16 @@ impl Opened {
         remade::judge(&pack, &beside, (&named, is_signed), &mut report);
         let body_bytes_max = manifest.as_ref().map(|manifest| manifest.body_bytes_max);
         match (again, is_signed) {
-            (false, _) => {
+            (None, _) => {
                 report.not_shown("that its decisions follow from their facts and policies: --redecide was not asked for".into());
             }
             // A policy is a program, and whoever may change the pack could have written it.
-            (true, false) => {
+            (Some(_), false) => {
                 report.not_shown("that its decisions follow from their facts: its files are not those that were signed".into());
             }
-            (true, true) => {
+            (Some(settle), true) => {
                 let basis = redecide::Basis { logged, held };
-                redecide::judge(&pack, &basis, body_bytes_max, &mut report);
+                redecide::judge(&pack, &basis, body_bytes_max, settle, &mut report);
             }
         }
         report.conclude(audit.conclude());

@@ -1,7 +1,7 @@
 //! Packs that were spoiled, each by what is said of it and how `agentgate verify` ends.
 
 use super::book::{Book, signer, trust};
-use super::{Question, Report, Unreadable, judge};
+use super::{Report, Unreadable, judge, question};
 use crate::evidence::files::made;
 use crate::evidence::pack::{Body, Pack};
 use crate::evidence::remade;
@@ -37,8 +37,7 @@ pub(super) enum Said<'a> {
 use Said::{Not, NotShown, Shown, Wrong};
 
 pub(super) fn verified(directory: &Path) -> Result<Report, Unreadable> {
-    let question = Question { trust: trust(), keys: vec![signer(1).verifier().clone()], redecide: true, grown: Vec::new() };
-    judge(directory, &question, &[])
+    judge(directory, &question(trust()), &[])
 }
 
 /// A pack of this kind, after something was done to its files.
