@@ -107,6 +107,7 @@ impl From<EvidenceError> for Status {
             EvidenceError::Another(_) | EvidenceError::Unaltered => Code::DataLoss,
             EvidenceError::Crowded { .. } => Code::ResourceExhausted,
             EvidenceError::Everything
+            | EvidenceError::Principal(_)
             | EvidenceError::Pii
             | EvidenceError::SealedPii
             | EvidenceError::Names

@@ -66,6 +66,9 @@ pub enum Verb {
     Evidence(evidence::Verb),
     /// Check a proof, an exported log or an evidence pack, with public keys alone
     Verify(verify::Arguments),
+    /// Settle the decisions that `verify --redecide` asks for, in a process of its own
+    #[command(name = verify::apart::VERB, hide = true)]
+    SettleAgain,
     /// Keep what calls said from being erased, until the hold is lifted
     Hold(hold::Arguments),
     /// Erase what calls said, for ever; records and their proofs stay

@@ -98,6 +98,7 @@ fn dispatch(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::Purge(verb) => wait(async { purge::run(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Log(verb) => wait(log::run(verb, desk)),
         Verb::Verify(verb) => wait(verify::run(verb, desk)),
+        Verb::SettleAgain => verify::apart::answer(desk.out),
         Verb::Kill(verb) => wait(async { kill::kill(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Resume(verb) => wait(async { kill::resume(verb, &Client::connect(&verb.connection).await?, desk).await }),
         Verb::Openapi(verb) => openapi::run(verb, desk),

@@ -15,7 +15,7 @@ use crate::privacy::{Privacy, pii_from_wire};
 use crate::session::PastError;
 use crate::telemetry::Counted;
 use crate::transparency::{Published, Transparency, TransparencyError};
-use agentgate_core::id::SpiffeId;
+use agentgate_core::id::{NameError, Principal, SpiffeId};
 use agentgate_core::pii::Pii;
 use agentgate_core::time::Time;
 use agentgate_core::transparency::leaf::Entry;
@@ -73,6 +73,8 @@ pub enum EvidenceError {
     Crowded { max: usize },
     #[error("name a session, a principal or a time: evidence is not gathered of everything")]
     Everything,
+    #[error("`principal` is none that a filter names: nobody called by it")]
+    Principal(#[source] NameError),
     #[error("bodies are given as they are recorded, redacted or tokenised; this control plane knows no other way")]
     Pii,
     #[error(
@@ -179,7 +181,7 @@ pub struct Evidence {
 
 impl Scope {
     /// # Errors
-    /// Where nothing is named, or a way to give bodies that is none here.
+    /// Where nothing is named, or nobody, or a way to give bodies that is none here.
     pub fn read(request: v1::GatherEvidenceRequest) -> Result<Self, EvidenceError> {
         // A way that a later release knows is not to be taken for none.
         let pii = pii_from_wire(v1::Pii::try_from(request.pii).map_err(|_| EvidenceError::Pii)?);
@@ -189,6 +191,10 @@ impl Scope {
         let v1::GatherEvidenceRequest { session, principal, since_us, until_us, pii: _, sealed } = request;
         if session.is_empty() && principal.is_empty() && since_us == 0 && until_us == 0 {
             return Err(EvidenceError::Everything);
+        }
+        // What is asked for is signed: a name that looks like another one would be signed to have done nothing.
+        if !principal.is_empty() {
+            Principal::try_from(principal.as_str()).map_err(EvidenceError::Principal)?;
         }
         Ok(Self { session, principal, since_us, until_us, pii, sealed })
     }

@@ -161,6 +161,35 @@ async fn what_is_of_a_time_is_given_up_to_a_bound() {
     }
 }
 
+#[test]
+fn a_principal_that_no_filter_names_is_not_asked_about() {
+    let read = |principal: &str| {
+        let request = v1::GatherEvidenceRequest { principal: principal.into(), ..since(1, 0) };
+        Scope::read(request).map_err(|error| agentgate_core::error::chain(&error))
+    };
+    for named in [
+        "",
+        "spiffe://agentgate.local/agent/alice",
+        "user:alice@https://idp.example",
+        "spiffe://a/x+user:alice@https://idp.example",
+    ] {
+        assert_eq!(read(named).map(|scope| scope.principal).as_deref(), Ok(named));
+    }
+    for (alike, why) in [
+        ("alice", "it does not begin with spiffe://"),
+        ("spiffe://agentgate.local/agent/alice ", "contains a control, format or space character"),
+        ("spiffe://agentgate.local/agent/ali\u{200b}ce", "contains a control, format or space character"),
+        ("spiffe://agentgate.local/agent/\u{430}lice", "its path has other characters"),
+        ("SPIFFE://agentgate.local/agent/alice", "it does not begin with spiffe://"),
+        ("spiffe://agentgate.local/agent/alice/", "an empty or a dot segment"),
+        ("user:alice", "the user's issuer is empty"),
+        ("(withheld)", "it does not begin with spiffe://"),
+    ] {
+        let refused = read(alike).unwrap_err();
+        assert!(refused.starts_with("`principal` is none that a filter names") && refused.contains(why), "{alike}: {refused}");
+    }
+}
+
 /// A call that needed an approval, among others: asked for, granted, and used by a second call, which came to an end.
 fn approved() -> Vec<(Digest, What)> {
     let (approval, asking, using) = (Digest::of("approval", b"1"), Digest::of("call", b"1"), Digest::of("call", b"2"));

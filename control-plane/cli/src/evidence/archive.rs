@@ -7,6 +7,8 @@ use super::lasting;
 use super::pack::{Beside, Pack, RELEASE};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
+use crate::screen::Screen;
+use crate::text::escape;
 use crate::verify::{self, Unreadable};
 use agentgate_core::transparency::note::NoteError;
 use clap::Args;
@@ -89,6 +91,16 @@ pub(super) struct Whole {
     beside: Beside,
 }
 
+/// What became of a pack.
+#[derive(Debug)]
+pub(super) struct Archived {
+    name: String,
+    /// False: it was there already, all of it.
+    new: bool,
+    /// The pack's own, where they were all that it was held against.
+    pub(super) own_keys: Vec<String>,
+}
+
 /// A file's place, and whether it was there before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
@@ -108,16 +120,34 @@ enum PutError {
 }
 
 pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let (name, new) = keep(&arguments.pack, &arguments.into, &arguments.key)?;
-    let place = arguments.into.join(&name);
+    let Archived { name, new, own_keys } = archive(&arguments.pack, &arguments.into, &arguments.key)?;
+    let place = arguments.into.join(&name).display().to_string();
     let said = if new { "Archived as" } else { "Nothing changed: it is archived already, as" };
-    let text = format!("{said} {}\n", place.display());
-    desk.answer(|_| text, || json!({ "name": name, "path": place.display().to_string(), "new": new }))
+    let text = |screen: &Screen| format!("{said} {place}\n{}", believed(&own_keys, &arguments.into, screen));
+    desk.answer(text, || json!({ "name": name, "path": place, "new": new, "own_keys": own_keys }))
+}
+
+/// Whoever signs a pack again with a key of his own writes that key into it as well.
+fn believed(own_keys: &[String], into: &Path, screen: &Screen) -> String {
+    if own_keys.is_empty() {
+        return String::new();
+    }
+    let keys = own_keys.iter().map(|key| format!("  {}\n", escape(key, screen.charset)));
+    let list = format!("`agentgate evidence list {} --key VERIFIER`", into.display());
+    format!(
+        "No --key was given, so these keys were believed, which the pack names of itself; {list} asks the log's:\n{}",
+        keys.collect::<String>()
+    )
+}
+
+#[cfg(test)]
+pub(crate) fn keep(pack: &Path, into: &Path, keys: &[String]) -> Result<(String, bool), Failure> {
+    archive(pack, into, keys).map(|Archived { name, new, .. }| (name, new))
 }
 
 /// Keeps the pack, and says under which name, and whether anything had to be written. Without keys it is held against those that it
 /// names: what does not even follow from itself, as words in the place of ciphertext, is found without anybody's.
-pub(crate) fn keep(pack: &Path, into: &Path, keys: &[String]) -> Result<(String, bool), Failure> {
+pub(super) fn archive(pack: &Path, into: &Path, keys: &[String]) -> Result<Archived, Failure> {
     let untaken = |why| untaken(pack, "archived", why);
     let whole = Whole::read(pack).map_err(untaken)?;
     whole.closed().and_then(|()| whole.as_made()).map_err(untaken)?;
@@ -126,6 +156,7 @@ pub(crate) fn keep(pack: &Path, into: &Path, keys: &[String]) -> Result<(String,
     if let Some(wrong) = report.all_wrong().first() {
         return Err(untaken(ArchiveError::Wrong(wrong.clone())).then("`agentgate verify` says all that is wrong with it"));
     }
+    let own_keys = if keys.is_empty() { whole.pack.keys.clone() } else { Vec::new() };
     let Whole { named, contents, .. } = whole;
     let name = files::digest(&named.bytes);
     let place = into.join(&name);
@@ -153,7 +184,7 @@ pub(crate) fn keep(pack: &Path, into: &Path, keys: &[String]) -> Result<(String,
         return Err(refused(ArchiveError::Held(place.join(other))));
     }
     new |= close(&place, into).map_err(failed)?;
-    Ok((name, new))
+    Ok(Archived { name, new, own_keys })
 }
 
 /// From here on nothing is put into the directory. False: that was so already.

@@ -10,6 +10,7 @@ mod open;
 pub mod pack;
 mod policy;
 pub mod reading;
+mod remake;
 pub mod report;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -35,6 +36,8 @@ pub enum Verb {
     Open(open::Arguments),
     /// Write the policies of a pack as the folders that they were
     Policy(policy::Arguments),
+    /// Make a pack's page and paper again from its records, whoever made those that lie in it
+    Report(remake::Arguments),
     /// Print the JSON Schema of `pack.json`
     Schema,
 }
@@ -45,6 +48,12 @@ pub(crate) fn listed(archive: &std::path::Path, question: &crate::verify::Questi
     list::read(archive, question).map(|all| all.len())
 }
 
+/// What `report` writes.
+#[cfg(test)]
+pub(crate) fn remade(pack: &std::path::Path, out: &std::path::Path) -> Result<Vec<std::path::PathBuf>, Failure> {
+    remake::write(pack, out)
+}
+
 pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
     match verb {
         Verb::Pack(arguments) => crate::wait(gather::run(arguments, desk)),
@@ -52,6 +61,7 @@ pub fn run(verb: &Verb, desk: &mut Desk<'_>) -> Result<(), Failure> {
         Verb::List(arguments) => list::run(arguments, desk),
         Verb::Open(arguments) => crate::wait(open::run(arguments, desk)),
         Verb::Policy(arguments) => policy::run(arguments, desk),
+        Verb::Report(arguments) => remake::run(arguments, desk),
         // It is JSON in either form of an answer.
         Verb::Schema => desk.write(SCHEMA),
     }

@@ -27,6 +27,10 @@ const WITNESSED: &str = "checkpoint/witnessed";
 /// For one file, from the look-up of the name to its last byte.
 const FILE_MAX: Duration = Duration::from_secs(20);
 
+/// For all files of a log: the largest one needs two megabytes a second. A server that takes its time with each file would be waited
+/// for for days.
+pub(super) const LOG_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// Files that are asked for at once: a server of ours answers twice as many.
 const AT_ONCE_MAX: usize = 8;
 
@@ -35,6 +39,9 @@ const RECORDS_MAX: u64 = 1 << 26;
 
 /// The largest file of roots: those that systems come with have a tenth of that.
 pub(super) const ROOTS_BYTES_MAX: u64 = 4 << 20;
+
+/// How a log is read that is too large, or comes too slowly.
+const EXPORT: &str = "ask an operator for `agentgate log export DIR`, which goes on where it stopped, and verify DIR";
 
 /// Files between two words about how far it is.
 const FILES_TOLD: usize = 64;
@@ -57,6 +64,8 @@ pub enum FetchError {
     Length { file: String, found: usize, wanted: usize },
     #[error("the log has {0} records, and at most {RECORDS_MAX} are read over HTTP; let it be exported")]
     Records(u64),
+    #[error("the log's files did not all come within {} s", .0.as_secs())]
+    Overdue(Duration),
     #[error("`{file}` cannot be kept for the while")]
     Keep { file: String, source: io::Error },
 }
@@ -74,6 +83,7 @@ pub(super) async fn judge(
     roots: Option<&Path>,
     question: &Question,
     older: Vec<Vec<u8>>,
+    log_max: Duration,
     desk: &mut Desk<'_>,
 ) -> Result<Report, Failure> {
     let source = Source::open(url, roots).map_err(failed)?;
@@ -85,7 +95,8 @@ pub(super) async fn judge(
     // Of a checkpoint that the log did not sign nothing is asked for.
     let signed = question.trust.check(&newest).ok();
     if let Some(signed) = &signed {
-        source.fetch(signed.checkpoint().size, desk).await?;
+        let fetched = tokio::time::timeout(log_max, source.fetch(signed.checkpoint().size, desk)).await;
+        fetched.map_err(|_| failed(FetchError::Overdue(log_max)))??;
     }
     let asked = signed.as_ref().is_some_and(|signed| signed.quorum() > 0);
     let all: Vec<_> = older.iter().cloned().chain(witnessed.filter(|_| asked)).collect();
@@ -116,10 +127,15 @@ fn failed(error: FetchError) -> Failure {
         FetchError::Target(_) | FetchError::Roots(_) => Exit::Usage,
         FetchError::Keep { .. } => Exit::Local,
         FetchError::Records(_) | FetchError::Length { .. } => Exit::Refused,
-        FetchError::Send { .. } | FetchError::Late { .. } | FetchError::Redirect { .. } | FetchError::Status { .. } => {
-            Exit::Unreachable
-        }
+        FetchError::Send { .. }
+        | FetchError::Late { .. }
+        | FetchError::Overdue(_)
+        | FetchError::Redirect { .. }
+        | FetchError::Status { .. } => Exit::Unreachable,
     };
+    if matches!(error, FetchError::Overdue(_)) {
+        return Failure::new(exit, error).then(EXPORT);
+    }
     let is_elsewhere = exit == Exit::Unreachable;
     let failure = Failure::new(exit, error);
     if is_elsewhere { failure.then("is it the address below which the log's `checkpoint` lies?") } else { failure }

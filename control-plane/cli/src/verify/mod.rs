@@ -4,7 +4,7 @@
 //! believes that no more than a file. It says what was shown, what was
 //! wrong, and what nothing shows; it never turns the last into the first.
 
-mod bounds;
+pub(crate) mod apart;
 mod exported;
 mod fetched;
 pub(crate) mod fields;
@@ -15,6 +15,7 @@ mod manifest;
 mod missing;
 pub(crate) mod older;
 mod once;
+mod outside;
 mod pack;
 pub(crate) mod proof;
 mod purged;
@@ -93,7 +94,8 @@ pub struct Question {
     pub trust: Trust,
     /// The log's keys, which sign packs as well.
     pub keys: Vec<VerifierKey>,
-    pub redecide: bool,
+    /// Who settles each decision again, where that is asked.
+    pub(crate) redecide: Option<redecide::Settle>,
     /// That the log only grew between older checkpoints and this one.
     pub grown: Vec<GrowthFile>,
 }
@@ -101,34 +103,21 @@ pub struct Question {
 /// One who has the log's keys, and asks for no witness and nothing to be decided again.
 pub(crate) fn question(written: &[String]) -> Result<Question, Failure> {
     let trust = Trust::new(keys(written)?).map_err(|error| Failure::new(Exit::Usage, error))?;
-    Ok(Question { trust, keys: keys(written)?, redecide: false, grown: Vec::new() })
+    Ok(Question { trust, keys: keys(written)?, redecide: None, grown: Vec::new() })
 }
 
 pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let (trust, keys) = (trust(arguments)?, keys(&arguments.key)?);
     let grown = arguments.growth.iter().map(|path| GrowthFile::read(path)).collect::<Result<_, _>>().map_err(ungrown)?;
-    let question = Question { trust, keys, redecide: arguments.redecide, grown };
+    let redecide = arguments.redecide.then_some(apart::apart as redecide::Settle);
+    let question = Question { trust, keys, redecide, grown };
     let older = arguments.older.iter().map(|path| older::read(path)).collect::<Result<Vec<_>, _>>().map_err(unheld)?;
     if let Some(url) = &arguments.log {
-        let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, desk).await?;
+        let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, fetched::LOG_MAX, desk).await?;
         return report.say(Path::new(url), desk);
     }
     let path = arguments.path.clone().unwrap_or_default();
-    let judged = if arguments.redecide { bounded(&path, question, older)? } else { judge(&path, &question, &older) };
-    judged.map_err(unjudged)?.say(&path, desk)
-}
-
-/// The same, with policies that somebody else wrote: it takes no more than they may.
-fn bounded(path: &Path, question: Question, older: Vec<Vec<u8>>) -> Result<Result<Report, Unreadable>, Failure> {
-    const NEXT: &str = "keep it as it is, and ask whoever gave it to you; without --redecide all else of it is checked";
-    let unbounded = |error| Failure::new(Exit::Local, "the memory that policies may take cannot be bounded").because(error);
-    bounds::memory(bounds::MEMORY_BYTES_MAX).map_err(unbounded)?;
-    let own = path.to_path_buf();
-    bounds::within(bounds::TIME_MAX, move || judge(&own, &question, &older)).ok_or_else(|| {
-        let minutes = bounds::TIME_MAX.as_secs() / 60;
-        let said = format!("{}: to decide its calls again takes longer than {minutes} minutes", path.display());
-        Failure::new(Exit::Refused, said).then(NEXT)
-    })
+    judge(&path, &question, &older).map_err(unjudged)?.say(&path, desk)
 }
 
 /// What can be said of what lies there.

@@ -7,7 +7,7 @@ use super::report::{Of, Report};
 use super::shape;
 use super::stored::Stored;
 use super::unreadable::Unreadable;
-use super::{BASELESS, UNSEEN, given, missing, redecide, remade};
+use super::{BASELESS, UNSEEN, given, missing, outside, redecide, remade};
 use crate::evidence::files;
 use crate::evidence::pack::{Beside, Body, Pack, Packed};
 use crate::evidence::{Named, PACK_FILE};
@@ -121,7 +121,7 @@ impl Opened {
         Some(report)
     }
 
-    pub(super) fn judge(self, audit: Audit<'_>, keys: &[VerifierKey], again: bool) -> Report {
+    pub(super) fn judge(self, audit: Audit<'_>, keys: &[VerifierKey], again: Option<redecide::Settle>) -> Report {
         let Self { pack, beside, named, mut report } = self;
         let is_signed = report.holds();
         let (size, root) = (audit.signed().checkpoint().size, audit.signed().checkpoint().root);
@@ -167,20 +167,22 @@ impl Opened {
         if let Some(manifest) = &manifest {
             given::judge(&pack, manifest.bodies.as_ref(), &mut report);
         }
-        missing::judge(&pack, manifest.as_ref().and_then(|manifest| manifest.asked.as_ref()), size, &mut report);
+        let asked = manifest.as_ref().and_then(|manifest| manifest.asked.as_ref());
+        outside::judge(&pack, asked, &mut report);
+        missing::judge(&pack, asked, size, &mut report);
         remade::judge(&pack, &beside, (&named, is_signed), &mut report);
         let body_bytes_max = manifest.as_ref().map(|manifest| manifest.body_bytes_max);
         match (again, is_signed) {
-            (false, _) => {
+            (None, _) => {
                 report.not_shown("that its decisions follow from their facts and policies: --redecide was not asked for".into());
             }
             // A policy is a program, and whoever may change the pack could have written it.
-            (true, false) => {
+            (Some(_), false) => {
                 report.not_shown("that its decisions follow from their facts: its files are not those that were signed".into());
             }
-            (true, true) => {
+            (Some(settle), true) => {
                 let basis = redecide::Basis { logged, held };
-                redecide::judge(&pack, &basis, body_bytes_max, &mut report);
+                redecide::judge(&pack, &basis, body_bytes_max, settle, &mut report);
             }
         }
         report.conclude(audit.conclude());

@@ -12,15 +12,24 @@ use agentgate_policies::{Bundle, ENGINE, Evaluator, Trouble};
 use agentgate_proto::facts::{Case, altered_word};
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What one decision comes to.
-enum Again {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Again {
     Same,
     Differs(String),
     /// Why, of one and of many.
     Cannot([String; 2]),
 }
+
+/// By the decision's record.
+pub(crate) type Answers = BTreeMap<u64, Again>;
+
+/// Whoever settles these decisions of a pack, reading what was asked by this bound: another process, since policies are programs
+/// that somebody else wrote.
+pub(crate) type Settle = fn(&Pack, &BTreeSet<u64>, usize) -> Answers;
 
 /// Which records a policy is run for: nobody's program is run for what he only says.
 pub(super) struct Basis {
@@ -38,20 +47,21 @@ struct Policies<'a> {
 
 /// Names each decision that differs, and each that cannot be taken again: only bodies that are what their records committed to
 /// say what the facts were.
-pub(super) fn judge(pack: &Pack, basis: &Basis, body_bytes_max: Option<usize>, report: &mut Report) {
+pub(super) fn judge(pack: &Pack, basis: &Basis, body_bytes_max: Option<usize>, settle: Settle, report: &mut Report) {
     let Some(body_bytes_max) = body_bytes_max else {
         return report.not_shown("that its decisions follow from their facts: how they are read was not signed".into());
     };
-    let bundles = pack.bundles.iter().map(|(digest, content)| (digest.as_slice(), content.as_slice())).collect();
-    let mut policies = Policies { bundles, compiled: BTreeMap::new() };
-    let mut same = 0_usize;
-    for packed in &pack.records {
-        let Some((at_us, What::Decision(decision))) = packed.what() else { continue };
+    let (mut answers, mut wanted) = (Answers::new(), BTreeSet::new());
+    for packed in pack.records.iter().filter(|packed| matches!(packed.what(), Some((_, What::Decision(_))))) {
         let sequence = packed.entry.sequence;
-        let again = match untold(packed, basis) {
-            Some(why) => Again::Cannot(why),
-            None => again(packed, Time::from_micros(at_us), &decision, body_bytes_max, &mut policies),
-        };
+        match untold(packed, basis) {
+            Some(why) => drop(answers.insert(sequence, Again::Cannot(why))),
+            None => drop(wanted.insert(sequence)),
+        }
+    }
+    answers.extend(settle(pack, &wanted, body_bytes_max));
+    let mut same = 0_usize;
+    for (sequence, again) in answers {
         match again {
             Again::Same => same = same.saturating_add(1),
             Again::Differs(why) => {
@@ -66,6 +76,16 @@ pub(super) fn judge(pack: &Pack, basis: &Basis, body_bytes_max: Option<usize>, r
     report.shown_of(same, "1 decision comes to the same verdict again, by the same rule", |same| {
         format!("{same} decisions come to the same verdict again, by the same rule")
     });
+}
+
+/// Settles them in this process, in the order of the log, and says what each comes to before the next one is begun.
+pub(super) fn here(pack: &Pack, wanted: &BTreeSet<u64>, body_bytes_max: usize, said: &mut dyn FnMut(u64, Again)) {
+    let bundles = pack.bundles.iter().map(|(digest, content)| (digest.as_slice(), content.as_slice())).collect();
+    let mut policies = Policies { bundles, compiled: BTreeMap::new() };
+    for packed in pack.records.iter().filter(|packed| wanted.contains(&packed.entry.sequence)) {
+        let Some((at_us, What::Decision(decision))) = packed.what() else { continue };
+        said(packed.entry.sequence, again(packed, Time::from_micros(at_us), &decision, body_bytes_max, &mut policies));
+    }
 }
 
 /// Why its body does not say what was asked; none where it does, or was erased, which its facts say themselves.
@@ -92,7 +112,7 @@ fn untold(packed: &Packed, basis: &Basis) -> Option<[String; 2]> {
 }
 
 /// A reason that is said of many as it is of one.
-fn alike(why: String) -> [String; 2] {
+pub(super) fn alike(why: String) -> [String; 2] {
     [why.clone(), why]
 }
 
@@ -127,6 +147,30 @@ fn asked(policy: &mut Evaluator, case: &Case) -> Result<Decision, String> {
         Ok(opinion) => Ok(settle(&case.facts, Ok(&opinion))),
         Err(Trouble::Evaluation(error)) => Ok(settle(&case.facts, Err(&error))),
         Err(Trouble::Unavailable(why)) => Err(why),
+    }
+}
+
+// === impl Again ===
+
+impl Again {
+    pub(super) fn to_json(&self, sequence: u64) -> Value {
+        match self {
+            Self::Same => json!({ "decision": sequence }),
+            Self::Differs(why) => json!({ "decision": sequence, "differs": why }),
+            Self::Cannot(why) => json!({ "decision": sequence, "cannot": why }),
+        }
+    }
+
+    /// None where it is no answer.
+    pub(super) fn read(answer: &Value) -> Option<(u64, Self)> {
+        let sequence = answer.get("decision")?.as_u64()?;
+        let again = match (answer.get("differs"), answer.get("cannot")) {
+            (None, None) => Self::Same,
+            (Some(why), None) => Self::Differs(why.as_str()?.to_owned()),
+            (None, Some(why)) => Self::Cannot([why.get(0)?.as_str()?.to_owned(), why.get(1)?.as_str()?.to_owned()]),
+            (Some(_), Some(_)) => return None,
+        };
+        Some((sequence, again))
     }
 }
 

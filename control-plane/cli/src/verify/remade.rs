@@ -16,7 +16,10 @@ pub(super) fn judge(pack: &Pack, beside: &Beside, (named, signed): (&Named, bool
     } else {
         match &other {
             None => report.wrong("its reading does not follow from its records".into()),
-            Some(other) => report.not_shown(format!("that its reading follows from its records: {other}")),
+            Some(other) => {
+                report.unmade("its reading");
+                report.not_shown(format!("that its reading follows from its records: {other}"));
+            }
         }
     }
     // Where a file is not the one that was signed, that is said already.
@@ -25,23 +28,34 @@ pub(super) fn judge(pack: &Pack, beside: &Beside, (named, signed): (&Named, bool
     }
     let made = match told(pack) {
         Ok(made) => made,
-        Err(failure) => return report.not_shown(format!("that its report is one of this pack: {}", failure.chain().join(": "))),
+        Err(failure) => {
+            read(named).for_each(|(name, _)| report.unmade(&format!("`{name}`")));
+            return report.not_shown(format!("that its report is one of this pack: {}", failure.chain().join(": ")));
+        }
     };
     let mut same = Vec::new();
-    for (name, digits) in named.files.iter().filter(|(name, _)| *name != PACK_FILE) {
+    for (name, digits) in read(named) {
         let own = made.iter().find(|(own, _)| own == name);
         match (own, &other) {
             (Some((_, bytes)), _) if digest(bytes) == *digits => same.push(format!("`{name}`")),
             (_, None) => report.wrong(format!(
                 "`{name}` is not the report of this pack: it was changed, or another build of release {RELEASE} made it"
             )),
-            (_, Some(other)) => report.not_shown(format!("that `{name}` says what the pack holds: {other}")),
+            (_, Some(other)) => {
+                report.unmade(&format!("`{name}`"));
+                report.not_shown(format!("that `{name}` says what the pack holds: {other}"));
+            }
         }
     }
     let one = format!("{} says what the pack holds: made of it again, it is the same bytes", same.concat());
     report.shown_of(same.len(), &one, |_| {
         format!("{} say what the pack holds: made of it again, they are the same bytes", same.join(" and "))
     });
+}
+
+/// What was signed for a person to read, with its digest.
+fn read(named: &Named) -> impl Iterator<Item = (&String, &String)> {
+    named.files.iter().filter(|(name, _)| *name != PACK_FILE)
 }
 
 /// Who made it, unless it was this release.

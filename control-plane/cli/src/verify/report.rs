@@ -20,6 +20,9 @@ pub(super) const LISTED: usize = 20;
 /// Of the lines of a sentence below its first one.
 const INDENT: &str = "    ";
 
+/// What gives an auditor the page and the paper where those of the pack show nothing.
+const ANEW: &str = "`agentgate evidence report PACK --out DIR`";
+
 /// What nothing shows of single records. JSON has a sentence for each, and a person one for all that are so for one reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct OfRecords {
@@ -52,6 +55,8 @@ pub struct Report {
     pub(super) wrong: Vec<String>,
     pub(super) not_shown: Vec<String>,
     of_records: Vec<OfRecords>,
+    /// What a person would read of it, and nobody could compare: whoever reads no further is told so.
+    unmade: Vec<String>,
     /// By kind: how often it was said, and where it stands how often more it is so.
     said: BTreeMap<&'static str, (usize, usize)>,
 }
@@ -113,6 +118,24 @@ impl Report {
         self.not_shown.push(said);
     }
 
+    /// This is to be read of it, and may say anything.
+    pub(super) fn unmade(&mut self, what: &str) {
+        self.unmade.push(what.to_owned());
+    }
+
+    /// What it came to, in one line: no more than was looked at.
+    pub(super) fn verdict(&self) -> String {
+        let what = self.what;
+        match (self.holds(), self.unmade.as_slice()) {
+            (false, _) => format!("{what} does NOT hold"),
+            (true, []) => format!("{what} holds"),
+            (true, [one]) => format!("the records hold; {one} is not shown: make it anew with {ANEW}"),
+            (true, [first @ .., last]) => {
+                format!("the records hold; {} and {last} are not shown: make them anew with {ANEW}", first.join(", "))
+            }
+        }
+    }
+
     /// Shows nothing where nothing was counted, and says one in another way than many.
     pub(crate) fn shown_of(&mut self, count: usize, one: &str, many: impl FnOnce(usize) -> String) {
         match count {
@@ -163,6 +186,7 @@ impl Report {
                 "file": path.display().to_string(),
                 "what": self.what,
                 "holds": self.holds(),
+                "verdict": self.verdict(),
                 "shown": self.shown,
                 "wrong": self.wrong,
                 "not_shown": self.all_not_shown(),
@@ -187,11 +211,12 @@ impl Report {
             ("Shown", Palette::Good, &self.shown),
             ("Not shown", Palette::Waiting, &not_shown),
         ];
-        let verdict = match self.holds() {
-            true => screen.paint(Palette::Good, &format!("{} holds", self.what)),
-            false => screen.paint(Palette::Bad, &format!("{} does NOT hold", self.what)),
+        let palette = match (self.holds(), self.unmade.is_empty()) {
+            (false, _) => Palette::Bad,
+            (true, true) => Palette::Good,
+            (true, false) => Palette::Waiting,
         };
-        let mut text = format!("{verdict}\n");
+        let mut text = format!("{}\n", screen.paint(palette, &self.verdict()));
         for (title, palette, said) in parts.into_iter().filter(|(_, _, said)| !said.is_empty()) {
             text += &format!("\n{}\n", screen.paint(palette, title));
             text.extend(said.iter().take(SENTENCES_SHOWN).map(|line| sentence(line, screen)));

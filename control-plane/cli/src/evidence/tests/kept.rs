@@ -3,7 +3,7 @@
 use super::made::{Made, put, sign, statement};
 use super::refused;
 use super::{Archive, objects, packs};
-use crate::evidence::archive::keep;
+use crate::evidence::archive::{self, keep};
 use crate::evidence::files::{NOTE_FILE, Named, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
 use crate::evidence::pack::{Body, Pack};
 use crate::evidence::{list, open, policy, report};
@@ -278,6 +278,43 @@ fn what_does_not_follow_from_the_pack_itself_is_not_archived() {
     let failure = keep(&pack, &archive, &key(2)).expect_err("another key");
     assert!(failure.chain().join(": ").contains("no key that was given signed the files of the pack"), "{failure:?}");
     assert!(keep(&pack, &archive, &key(1)).is_ok());
+}
+
+#[test]
+fn a_pack_that_somebody_signed_again_is_archived_by_its_own_keys_alone_and_listed_as_wrong() {
+    let key = |seed: u8| signer(seed).verifier().to_string();
+    let question = crate::verify::question(&[key(1)]).expect("a question");
+    let again = |note: &[u8]| {
+        let text = String::from_utf8_lossy(note).split("\n\n").next().expect("a text").to_owned() + "\n";
+        statement(&text, &signer(2))
+    };
+    let his_own = |pack: &mut Pack| {
+        (pack.manifest, pack.checkpoint) = (again(&pack.manifest), again(&pack.checkpoint));
+        pack.keys = vec![key(2)];
+    };
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut Pack), Vec<String>);
+    let cases: [Change<'_>; 2] = [
+        ("all by a key of his own", &his_own, vec![key(2)]),
+        ("its files alone, beside the log's key", &|pack| pack.keys.push(key(2)), vec![key(1), key(2)]),
+    ];
+    for (case, change, believed) in cases {
+        let at = Archive::new();
+        let (directory, archive) = (at.path().join("pack"), at.path().join("archive"));
+        let mut pack = Made::of_everything().pack(true);
+        change(&mut pack);
+        put(&pack, &directory, &signer(2));
+        let failure = archive::archive(&directory, &archive, &[key(1)]).expect_err(case);
+        assert!(failure.chain().join(": ").contains("no key that was given signed"), "{case}: {failure:?}");
+        let archived = archive::archive(&directory, &archive, &[]).expect(case);
+        assert_eq!(archived.own_keys, believed, "{case}");
+        let all = list::read(&archive, &question).expect("read");
+        assert!(all.len() == 1 && !all[0].report.holds(), "{case}: {all:#?}");
+    }
+    let at = Archive::new();
+    let (pack, archive) = (at.path().join("pack"), at.path().join("archive"));
+    Made::of_everything().write(true, &pack);
+    let archived = archive::archive(&pack, &archive, &[key(1)]).expect("archived");
+    assert!(archived.own_keys.is_empty(), "whoever gives a key believes no other");
 }
 
 #[test]

@@ -136,6 +136,7 @@ impl Made {
     /// Says of calls from here on that a policy with this rule beside its own decided them. It is not run here.
     pub(crate) fn claim(&mut self, rego: &str) {
         let mut files = self.bundle.files().to_vec();
+        files.retain(|file| file.path != "rego/claimed.rego");
         files.push(SourceFile { path: "rego/claimed.rego".into(), bytes: rego.into() });
         self.bundle = Bundle::load(files).expect("a policy");
     }
@@ -213,7 +214,7 @@ impl Made {
         self.record(at_us, None, |_, body| What::Flood(v1::FloodRecord { count: 1, body, asks, ..v1::FloodRecord::default() }));
     }
 
-    fn step(&mut self, step: v1::ApprovalRecord, words: &v1::ApprovalBody) {
+    pub(crate) fn step(&mut self, step: v1::ApprovalRecord, words: &v1::ApprovalBody) {
         self.record(START_US + 3, Some(words.encode_to_vec()), |_, body| What::Approval(v1::ApprovalRecord { body, ..step }));
     }
 

@@ -82,12 +82,48 @@ fn what_was_asked_for_and_is_not_there_is_missing() {
     }
     check_scope("its last record", &burnt, &scope("", START_US - 2 * HOUR, 0), &[5], &Wrong("of no other time: 5"));
     let unasked = format!("what the calls 4 of source {source} were: they are not among what was asked for");
-    check_scope("a neighbour of another time", &burnt, &scope("", START_US, START_US + 2_500_000), &[], &NotShown(&unasked));
     check_scope("of one subject", &burnt, &scope(ALICE, 1, 0), &[], &NotShown(&unasked));
     let beyond =
         |case: &str, scope: &Value, without: &[u64]| check_scope(case, &burnt, scope, without, &NotShown("not witnessed"));
     beyond("records before and after the time", &scope("", START_US, START_US + 500_000), &[3, 4, 5]);
     beyond("a record of another subject", &scope(ALICE, 1, 0), &[4]);
+}
+
+/// A call at the start that asks for an approval, by which another call passes four seconds later. Whether the request names the
+/// first one.
+fn agreed(named: bool) -> Made {
+    let mut made = Made::new();
+    let note = json!({ "title": "x", "text": "y" });
+    let add = Call { tool: "add_note", arguments: note, approval: Some((9, v1::ApprovalUse::Requested)), ..Call::default() };
+    let first = made.call(&add);
+    let step = |what| v1::ApprovalRecord { approval: vec![9; 32].into(), what: Some(what), body: None };
+    let call_id = call(7, if named { first } else { first + 90 }).as_bytes().to_vec().into();
+    let requested = v1::ApprovalRequested { steps: 1, call_id, ..Default::default() };
+    made.step(step(v1::approval_record::What::Requested(requested)), &v1::ApprovalBody::default());
+    let granted = v1::ApprovalGranted { step: 1, ..Default::default() };
+    made.step(step(v1::approval_record::What::Granted(granted)), &v1::ApprovalBody::default());
+    made.call(&Call { at_us: START_US + 4_000_000, approval: Some((9, v1::ApprovalUse::Used)), ..add });
+    made
+}
+
+#[test]
+fn a_record_of_another_time_than_was_asked_for_is_wrong_unless_it_belongs_to_one_that_was() {
+    let (named, unnamed, burnt, all) = (agreed(true), agreed(false), made(Vec::new()), Made::of_everything());
+    let late = scope("", START_US + 4_000_000, 0);
+    let one = "1 decision is of another time: it asked for an approval that what was asked for names";
+    check_scope("the call that asked", &named, &late, &[], &Shown(one));
+    let wrong = "record 2 is of 2026-11-22 19:05:52.000Z, which was not asked for, and it belongs to nothing that was";
+    check_scope("a call that nobody names", &unnamed, &late, &[], &Wrong(wrong));
+    check_scope("a call and its approval, both too late", &named, &scope("", 1, 2), &[], &Wrong(wrong));
+    check_scope("of one subject", &burnt, &scope(ALICE, 1, 2), &[], &Wrong(wrong));
+    // The edges: since is of the time, until is not.
+    check_scope("since", &burnt, &scope("", START_US, 0), &[], &NotShown("not witnessed"));
+    check_scope("after since", &burnt, &scope("", START_US + 1, 0), &[], &Wrong(wrong));
+    check_scope("until", &burnt, &scope("", 1, START_US + 3_000_001), &[], &NotShown("not witnessed"));
+    check_scope("at until", &burnt, &scope("", 1, START_US + 3_000_000), &[], &Wrong("record 5 is of 2026-11-22 19:05:55.000Z"));
+    // An order, which belongs to no call; and the outcome of a call that is there.
+    check_scope("an order", &all, &scope("", START_US, START_US + 6), &[], &Wrong("record 10 is of 2026-11-22 19:05:52.000Z"));
+    check_scope("an order more", &all, &scope("", START_US, START_US + 7), &[], &Wrong("record 11 is of"));
 }
 
 #[test]

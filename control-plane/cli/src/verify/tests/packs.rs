@@ -1,9 +1,10 @@
 //! Packs that were spoiled, each by what is said of it and how `agentgate verify` ends.
 
 use super::book::{Book, signer, trust};
-use super::{Question, Report, Unreadable, judge};
+use super::{Report, Unreadable, judge, question};
 use crate::evidence::files::made;
 use crate::evidence::pack::{Body, Pack};
+use crate::evidence::remade;
 use crate::evidence::tests::made::{Call, Made, START_US, list, put, sign, statement};
 use crate::evidence::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
 use crate::failure::Exit;
@@ -36,8 +37,7 @@ pub(super) enum Said<'a> {
 use Said::{Not, NotShown, Shown, Wrong};
 
 pub(super) fn verified(directory: &Path) -> Result<Report, Unreadable> {
-    let question = Question { trust: trust(), keys: vec![signer(1).verifier().clone()], redecide: true, grown: Vec::new() };
-    judge(directory, &question, &[])
+    judge(directory, &question(trust()), &[])
 }
 
 /// A pack of this kind, after something was done to its files.
@@ -359,6 +359,56 @@ fn a_person_reads_the_verdict_first_and_one_line_for_all_records_of_a_kind() {
     fs::remove_file(directory.path().join(PDF_FILE)).expect("removed");
     let (exit, text) = told(&verified(directory.path()).expect("read"), directory.path());
     assert!(exit == Exit::Refused && text.starts_with("pack does NOT hold\n\nWrong\n  the pack lacks `report.pdf`"), "{text}");
+}
+
+/// Says of a pack that another release made it, with a page that says something else.
+fn of_another_release(directory: &Path) {
+    fs::write(directory.join(REPORT_FILE), "<p>nothing was deleted").expect("written");
+    let other = field("/release", json!("0.0.0"));
+    let denied = field("/reading/summary/deny", json!(0));
+    rewritten(|text| denied(&other(text)))(directory);
+}
+
+#[test]
+fn a_page_that_nobody_could_compare_is_not_said_to_hold_and_can_be_made_again() {
+    type Way<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+    let ways: [Way<'_>; 4] = [
+        ("whole", &|_| (), "pack holds"),
+        (
+            "another release's",
+            &|at| rewritten(field("/release", json!("0.0.0")))(at),
+            // What it made is what this one makes, which is shown.
+            "pack holds",
+        ),
+        (
+            "another release's page and reading",
+            &of_another_release,
+            "the records hold; its reading and `report.html` are not shown: make them anew with `agentgate evidence report PACK --out DIR`",
+        ),
+        (
+            "another release's paper",
+            &|at| {
+                fs::write(at.join(PDF_FILE), "%PDF-1.7").expect("written");
+                rewritten(field("/release", json!("0.0.0")))(at);
+            },
+            "the records hold; `report.pdf` is not shown: make it anew with `agentgate evidence report PACK --out DIR`",
+        ),
+    ];
+    for (case, spoil, verdict) in ways {
+        let at = tempfile::tempdir().expect("a directory");
+        let (pack, out) = (at.path().join("pack"), at.path().join("out"));
+        Made::of_everything().write(false, &pack);
+        let told_of_it = [REPORT_FILE, PDF_FILE].map(|file| fs::read(pack.join(file)).expect("read"));
+        spoil(&pack);
+        let report = verified(&pack).expect("read");
+        let (exit, text) = told(&report, &pack);
+        assert_eq!((exit, text.lines().next(), report.verdict().as_str()), (Exit::Done, Some(verdict), verdict), "{case}");
+        remade(&pack, &out).expect(case);
+        let again = [REPORT_FILE, PDF_FILE].map(|file| fs::read(out.join(file)).expect("read"));
+        assert!(again == told_of_it, "{case}: it is not what the records say");
+        let failure = remade(&pack, &out).expect_err(case);
+        assert!(failure.exit == Exit::Refused && failure.chain()[0].contains("is not empty"), "{case}: {failure:?}");
+    }
 }
 
 #[test]

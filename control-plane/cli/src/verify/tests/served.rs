@@ -2,6 +2,7 @@
 
 use super::book::{Book, signer, trust, witness};
 use super::question;
+use crate::failure::{Exit, Failure};
 use crate::output::{Desk, Output};
 use crate::screen::{Charset, Screen};
 use crate::verify::{Report, fetched};
@@ -9,6 +10,7 @@ use agentgate_core::time::Time;
 use agentgate_core::transparency::trust::Trust;
 use agentgate_e2e::upstream::{Arrived, Part, Protocol, Reply, Upstream};
 use std::path::Path;
+use std::time::Duration;
 
 /// What a server answers for one path.
 type Answer = fn() -> Reply;
@@ -36,14 +38,24 @@ fn judged(url: &str, trust: &Trust, older: &[Vec<u8>]) -> Result<Report, String>
 }
 
 fn judged_by(url: &str, roots: Option<&Path>, trust: &Trust, older: &[Vec<u8>]) -> Result<Report, String> {
+    judged_within(fetched::LOG_MAX, url, roots, trust, older).map_err(|failure| failure.chain().join(": "))
+}
+
+fn judged_within(
+    log_max: Duration,
+    url: &str,
+    roots: Option<&Path>,
+    trust: &Trust,
+    older: &[Vec<u8>],
+) -> Result<Report, Failure> {
     let mut out = Vec::new();
     let screen = Screen { color: false, charset: Charset::Unicode, columns: 80, terminal: false };
     let now = Time::from_micros(0);
     let mut desk = Desk { screen, output: Output::Json, now, out: &mut out, person: None };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let question = question(trust.clone());
-    let judging = fetched::judge(url, roots, &question, older.to_vec(), &mut desk);
-    runtime.block_on(judging).map_err(|failure| failure.chain().join(": "))
+    let judging = fetched::judge(url, roots, &question, older.to_vec(), log_max, &mut desk);
+    runtime.block_on(judging)
 }
 
 #[test]
@@ -91,6 +103,18 @@ fn a_log_that_is_served_is_judged_as_one_that_was_exported() {
     assert!(format!("{:?}", report.wrong).contains("it was rewritten"), "{report:#?}");
     let report = judged(&address(&server), &Trust::new(vec![signer(2).verifier().clone()]).expect("a key"), &[]).expect("read");
     assert!(!report.holds(), "{report:#?}");
+}
+
+#[test]
+fn a_log_is_waited_for_no_longer_than_a_whole_log_may_take() {
+    let directory = tempfile::tempdir().expect("a directory");
+    Book::calls(600).export(directory.path());
+    let server = serve(directory.path(), None);
+    let within = |log_max| judged_within(log_max, &address(&server), None, &trust(), &[]);
+    assert!(within(fetched::LOG_MAX).expect("read").holds());
+    let late = within(Duration::ZERO).expect_err("no time");
+    assert_eq!((late.exit, late.chain().concat().as_str()), (Exit::Unreachable, "the log's files did not all come within 0 s"));
+    assert!(format!("{late:?}").contains("agentgate log export DIR"), "{late:?}");
 }
 
 #[test]
