@@ -123,9 +123,12 @@ fn with_usage(verb: Command, path: &str) -> Command {
     let mut built = verb.clone();
     built.build();
     let options = built.get_opts().filter(|arg| arg.is_required_set()).map(Arg::to_string);
-    let names = built.get_positionals().map(Arg::to_string);
-    let groups = built.get_groups().filter(|group| group.is_required_set()).map(|group| {
+    let asked = || built.get_groups().filter(|group| group.is_required_set());
+    let is_asked = |arg: &&Arg| asked().any(|group| group.get_args().any(|id| id == arg.get_id()));
+    let names = built.get_positionals().filter(|arg| !is_asked(arg)).map(Arg::to_string);
+    let groups = asked().map(|group| {
         let one = |id| built.get_arguments().find(|arg| arg.get_id() == id).map(Arg::to_string);
+        let one = |id| one(id).map(|text| text.trim_matches(['[', ']']).to_owned());
         format!("<{}>", group.get_args().filter_map(one).collect::<Vec<_>>().join("|"))
     });
     let words = [path.to_owned(), "[OPTIONS]".to_owned()].into_iter().chain(options).chain(groups).chain(names);
@@ -166,7 +169,7 @@ mod tests {
     fn what_the_environment_may_give_is_in_no_usage() {
         for (line, wanted) in [
             (&["agentgate", "evidence", "pack", "--out", "x"][..], "--out <DIR> <--session <SESSION>|--principal"),
-            (&["agentgate", "log", "prove"], "--out <FILE> <SEQUENCE>"),
+            (&["agentgate", "log", "prove"], "--out <FILE> <SEQUENCE|--since <CHECKPOINT>"),
             (&["agentgate", "explain"], "[OPTIONS] <ID>"),
         ] {
             let said = command().try_get_matches_from(line).expect_err("something is missing").to_string();
