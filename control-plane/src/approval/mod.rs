@@ -205,6 +205,7 @@ impl Approvals {
         let (by, seen) = (order.by.to_string(), digest_bytes(&order.seen));
         let words = v1::ApprovalBody { by, reason: reason.into(), seen, ..v1::ApprovalBody::default() };
         let since = self.bodies.erasures();
+        let _unfenced = self.bodies.unfenced().await;
         // Whoever erases the call erases what was said of it.
         let seal = self.bodies.seal_of(&request).await.map_err(ApprovalError::Read)?.ok_or(ApprovalError::Erased)?;
         let step = Step::decide(id, &event, number, words, (&seal, at));

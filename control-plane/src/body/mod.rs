@@ -122,6 +122,8 @@ pub struct Bodies {
     purges: Mutex<Purges>,
     /// A new key is made by one at a time, or two calls of a session would make two.
     making: tokio::sync::Mutex<()>,
+    /// Held by each who writes words that no epoch fences.
+    unfenced: tokio::sync::RwLock<()>,
 }
 
 /// # Errors
@@ -150,6 +152,7 @@ impl Bodies {
             known: Mutex::new(Known::new()),
             purges: Mutex::default(),
             making: tokio::sync::Mutex::default(),
+            unfenced: tokio::sync::RwLock::default(),
         };
         let What::Naming(naming) = bodies.keep(name, What::Naming(Bytes::copy_from_slice(&fresh))).await? else {
             return Err(KeyError::Unreadable);

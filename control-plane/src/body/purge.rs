@@ -16,6 +16,7 @@ use agentgate_proto::v1::slot_secret::What;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{MutexGuard, PoisonError};
+use tokio::sync::RwLockReadGuard;
 
 /// Purges that are on record and not carried out. With more nothing is purged: the journal takes records, and erases nothing.
 pub const PURGES_UNFINISHED_MAX: usize = 64;
@@ -98,6 +99,18 @@ impl Bodies {
     pub fn may_be_known(&self, session: SessionId, since: Erasures) -> bool {
         let known = self.known();
         known.forgotten == since.0 || known.seal_by(session).is_some()
+    }
+
+    /// Taken before the key of words that no epoch fences, and held until they are written or will never be.
+    pub async fn unfenced(&self) -> RwLockReadGuard<'_, ()> {
+        self.unfenced.read().await
+    }
+
+    /// Returns once all such words are written whose key was taken before.
+    ///
+    /// INVARIANT: nobody takes the key of a purge that is known. So after this nothing more comes to be written here under one.
+    pub async fn unfenced_written(&self) {
+        drop(self.unfenced.write().await);
     }
 
     /// The oldest purge that is not carried out.

@@ -94,6 +94,7 @@ impl Decide {
     async fn end(&self, call: &CallId, decision: &Awaited, outcome: &v1::Outcome, source: Source) -> Result<(), Undecided> {
         let id = call.digest();
         let ended = Ended { call: id, decision: decision.sequence, kind: outcome.kind(), duration_us: outcome.duration_us };
+        let _unfenced = self.bodies.unfenced().await;
         let seal = self.seal_of(decision.session).await?;
         let words = match &seal {
             Some(seal) => Some(self.words(seal, outcome).await),

@@ -63,7 +63,7 @@ impl Retention {
                 tracing::info!(sequence, "the key of a purged tenant's tokens was erased");
             }
             if !sessions.is_empty() {
-                self.give_back(sequence, purge, sessions).await?;
+                self.give_back(purge, sessions).await?;
             }
         }
         bodies.finished(sequence).await?;
@@ -72,14 +72,11 @@ impl Retention {
     }
 
     /// The space that nobody can read any more.
-    async fn give_back(
-        &self,
-        sequence: Sequence,
-        purge: &v1::PurgeRecord,
-        sessions: Vec<SessionId>,
-    ) -> Result<(), RetentionError> {
+    async fn give_back(&self, purge: &v1::PurgeRecord, sessions: Vec<SessionId>) -> Result<(), RetentionError> {
+        // How a call ended, and what was said of its approval, may have been under way when the purge came to be on record.
+        self.rooms.bodies.unfenced_written().await;
         let span = (purge.since_us, purge.until_us);
-        let mut records = Records::new(&self.rooms.bodies, sessions.into_iter().collect(), span, sequence).await?;
+        let mut records = Records::new(&self.rooms.bodies, sessions.into_iter().collect(), span).await?;
         let mut found = Vec::new();
         loop {
             let page = records.page().await?;

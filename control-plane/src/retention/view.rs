@@ -79,7 +79,7 @@ impl Retention {
     pub(super) async fn count(&self, chosen: &[Kept]) -> Result<u64, RetentionError> {
         let (Some(first), Some(last)) = (chosen.first(), chosen.iter().map(last_call_us).max()) else { return Ok(0) };
         let sessions = chosen.iter().map(|kept| kept.session).collect();
-        let mut records = Records::new(&self.rooms.bodies, sessions, (first.since_us, last), Sequence::MAX).await?;
+        let mut records = Records::new(&self.rooms.bodies, sessions, (first.since_us, last)).await?;
         let mut calls = 0;
         while let Some(page) = records.page().await? {
             calls += page.calls;
@@ -91,14 +91,13 @@ impl Retention {
 // === impl Records ===
 
 impl<'a> Records<'a> {
-    /// Of calls of that time, in records before this one.
+    /// Of calls of that time, in all records that there are by now.
     pub(super) async fn new(
         bodies: &'a Bodies,
         sessions: HashSet<SessionId>,
         (since_us, last_us): (u64, u64),
-        before: Sequence,
     ) -> Result<Self, ReadError> {
-        let before = before.min(bodies.journal().health().head.saturating_add(1));
+        let before = bodies.journal().health().head.saturating_add(1);
         let cursor = first_at(bodies, since_us.saturating_sub(SLACK_US), before).await?.saturating_sub(1);
         let until_us = last_us.saturating_add(LATE_US);
         Ok(Self { bodies, sessions, cursor, before, until_us, approvals: HashSet::new() })

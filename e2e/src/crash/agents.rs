@@ -1,7 +1,7 @@
 //! Agents that call through the gate without a pause, each one call after the other. They write down what they were told
 //! and judge none of it.
 
-use super::calls::{self, Answered, HEADERS};
+use super::calls::{self, Answered};
 use super::ledger::{Phase, Shared, Told, What};
 use super::seeded::Seeded;
 use crate::http1::{Answer, Connection, request};
@@ -39,16 +39,17 @@ impl Agent {
             match self.shared.phase() {
                 Phase::Call => {}
                 Phase::Rest => {
-                    self.rest();
+                    self.shared.rest();
                     continue;
                 }
                 Phase::Leave => return,
             }
             number += 1;
-            let mark = format!("agent-{}-{number}", self.caller);
+            let handle = calls::handle_at_gate(self.seeded.next());
+            let mark = calls::marked(&handle, &format!("agent-{}-{number}", self.caller));
             let asked_after = self.shared.count(self.caller);
             let body = calls::body(self.seeded.next(), &mark);
-            match self.call(&mut connection, &body) {
+            match self.call(&mut connection, &handle, &body) {
                 Ok(answer) => self.take(&answer, mark, asked_after),
                 Err(broken) => {
                     // Envoy lives through all of this: it owes every call an answer.
@@ -60,20 +61,12 @@ impl Agent {
         }
     }
 
-    fn rest(&self) {
-        self.shared.resting.fetch_add(1, Ordering::AcqRel);
-        while self.shared.phase() == Phase::Rest {
-            clock::pause(Duration::from_millis(1));
-        }
-        self.shared.resting.fetch_sub(1, Ordering::AcqRel);
-    }
-
-    fn call(&self, connection: &mut Option<Connection>, body: &[u8]) -> Result<Answer, Broken> {
+    fn call(&self, connection: &mut Option<Connection>, handle: &str, body: &[u8]) -> Result<Answer, Broken> {
         let open = match connection {
             Some(open) => open,
             None => connection.insert(Connection::open(self.gate)?),
         };
-        open.send(&request("POST", "/mcp", &HEADERS, body))?;
+        open.send(&request("POST", "/mcp", &calls::headers(handle), body))?;
         let answer = open.answer()?;
         if answer.body != calls::RESULT.as_bytes() {
             // A refusal may end the socket as well.
@@ -85,7 +78,9 @@ impl Agent {
     fn take(&self, answer: &Answer, mark: String, asked_after: usize) {
         let what = match calls::answered(answer.status, &answer.body, &self.asker) {
             Answered::Result => What::Result { mark },
-            Answered::Refused { id, verdict } => What::Verdict { id, verdict, sequence: None },
+            Answered::Refused { id, verdict } => {
+                What::Verdict { id, verdict, sequence: None, handle: calls::handle_in(&mark).into() }
+            }
             Answered::Undecided => {
                 self.shared.undecided();
                 return clock::pause(AGAIN_AFTER);

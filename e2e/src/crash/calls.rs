@@ -11,11 +11,52 @@ const FILLER_BYTES: usize = 900;
 
 pub(crate) const RESULT: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"milk"}]}}"#;
 
-pub(crate) const HEADERS: [(&str, &[u8]); 3] = [
-    ("content-type", b"application/json"),
-    ("accept", b"application/json, text/event-stream"),
-    ("mcp-protocol-version", b"2025-11-25"),
-];
+/// Sessions that all agents behind the gate share: one principal.
+const GATE_HANDLES: u64 = 4;
+
+/// Principals of callers that are filters themselves. Each has one session: purged, nothing is left of it.
+const PEERS: u64 = 5;
+
+pub(crate) fn peer(draw: u64) -> u64 {
+    draw % PEERS
+}
+
+pub(crate) fn handle_of_peer(peer: u64) -> String {
+    format!("peer-{peer}")
+}
+
+pub(crate) fn handle_at_gate(draw: u64) -> String {
+    format!("gate-{}", draw % GATE_HANDLES)
+}
+
+/// Some session that calls carry, or carried.
+pub(crate) fn any_handle(draw: u64) -> String {
+    match draw % (GATE_HANDLES + PEERS) {
+        at_gate @ 0..GATE_HANDLES => handle_at_gate(at_gate),
+        peer => handle_of_peer(peer - GATE_HANDLES),
+    }
+}
+
+pub(crate) const SESSION: &str = "mcp-session-id";
+
+pub(crate) fn headers(handle: &str) -> [(&'static str, &[u8]); 4] {
+    [
+        ("content-type", b"application/json"),
+        ("accept", b"application/json, text/event-stream"),
+        ("mcp-protocol-version", b"2025-11-25"),
+        (SESSION, handle.as_bytes()),
+    ]
+}
+
+/// What a call is known by, wherever it turns up: it begins with the handle of its session.
+pub(crate) fn marked(handle: &str, call: &str) -> String {
+    format!("{handle}/{call}")
+}
+
+/// The handle in a mark.
+pub(crate) fn handle_in(mark: &str) -> &str {
+    mark.split_once('/').map_or("", |(handle, _)| handle)
+}
 
 /// What an agent makes of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]

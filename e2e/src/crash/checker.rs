@@ -4,21 +4,20 @@
 use super::calls;
 use super::keys::{Keys, Sessions};
 use super::ledger::{Ledger, Told, What};
+use super::opening::{Found, Opening};
+use super::purges::{Purges, handle_of, key_slot};
 use super::segments::{Link, Read, Record, Series};
-use super::signed::signed;
+use super::signed::{root_of, signed};
 use super::slots::Slots;
 use crate::Broken;
 use agentgate_core::digest::Digest;
+use agentgate_core::transparency::tree::Hash;
 use agentgate_proto::v1::record::What as Recorded;
 use agentgate_proto::v1::{self, Verdict};
-use hmac::{Hmac, Mac};
 use prost::Message as _;
-use sha2::Sha256;
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::path::Path;
-
-/// The salt that a body begins with once it is opened.
-const SALT_BYTES: usize = 32;
 
 /// What was compared, and what differed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,37 +33,39 @@ pub struct Checked {
     pub results: u64,
     pub outcomes: u64,
     pub executed: u64,
+    /// Orders to purge that are on record, the sessions that they name, and those that were acknowledged.
+    pub purges: u64,
+    pub purged: u64,
+    pub acknowledged_purges: u64,
+    /// Records of purges that are not carried out.
+    pub unfinished: u64,
     /// Writes that the kill cut off, and that nobody was told of.
     pub torn: u64,
+    /// All records, and the root of the tree over them.
+    pub tree: Option<(u64, Hash)>,
     pub faults: Vec<String>,
 }
 
 /// The journal, by what is asked of it.
 #[derive(Default)]
 struct Journal {
-    decisions: HashMap<Digest, (u64, Verdict)>,
+    decisions: HashMap<Digest, Decision>,
     outcomes: HashSet<Digest>,
     /// Allowed calls by the mark in their arguments.
     allowed: HashMap<String, u64>,
-    /// Allowed calls whose arguments were forgotten: each may be one whose mark is not found.
-    unmarked: usize,
+    /// The order of each purge that somebody ordered.
+    orders: HashMap<u64, String>,
+    /// Of each purge, the allowed calls whose arguments it took.
+    unmarked: HashMap<u64, usize>,
+    /// Marks that were not found, each taken for that of such a call.
     forgotten: HashSet<String>,
 }
 
-/// Where a record's body is looked for.
-struct Opening<'a> {
-    stored: HashMap<Digest, &'a [u8]>,
-    bodies: &'a Read,
-    keys: &'a Keys,
-    slots: &'a Slots,
-    sessions: Sessions,
-}
-
-enum Found {
-    Plain(Vec<u8>),
-    Discarded,
-    /// It has none, or one with a fault that was named.
-    Nothing,
+struct Decision {
+    sequence: u64,
+    verdict: Verdict,
+    /// The purge that took its words.
+    purge: Option<u64>,
 }
 
 // === impl Checked ===
@@ -72,8 +73,8 @@ enum Found {
 impl Checked {
     /// # Errors
     /// The files cannot be read at all.
-    pub(crate) fn of(journal: &Path, keys: &Keys, ledger: Ledger) -> Result<Self, Broken> {
-        let mut checked = Self { faults: ledger.faults, ..Self::default() };
+    pub(crate) fn of(journal: &Path, keys: &Keys, mut ledger: Ledger) -> Result<Self, Broken> {
+        let mut checked = Self { faults: mem::take(&mut ledger.faults), ..Self::default() };
         let (mut records, mut bodies) = (Read::of(journal, Series::Records)?, Read::of(journal, Series::Bodies)?);
         checked.faults.append(&mut records.faults);
         checked.faults.append(&mut bodies.faults);
@@ -95,25 +96,35 @@ impl Checked {
             Ok(size) => checked.signed = size,
             Err(fault) => checked.fault(fault),
         }
-        let mut journal = checked.contents(&records.records, &bodies, keys, &slots);
+        checked.tree(&records.records, ledger.tree);
+        let purges = Purges::of(&records.records, &slots).unwrap_or_else(|fault| {
+            checked.fault(fault);
+            Purges::default()
+        });
+        let mut journal = checked.contents(&records.records, &bodies, keys, (&slots, &purges));
+        checked.purges(&purges, &slots, &ledger);
+        checked.orders(&journal, &purges, &ledger);
         for (caller, told) in ledger.told.iter().enumerate() {
-            checked.told(&mut journal, caller, told);
+            checked.told((&mut journal, &purges), caller, told);
         }
         checked.executions(&mut journal, &ledger.executed);
         Ok(checked)
     }
 
-    /// Whether what was signed is what is there, and no more than that: it is asked after every kill.
+    /// As `of`, after any kill: it may have come before there was a journal.
     ///
     /// # Errors
     /// The files cannot be read at all.
-    pub(crate) fn signed(journal: &Path, keys: &Keys) -> Result<Vec<String>, Broken> {
-        if !journal.join(Series::Records.name()).is_dir() {
-            return Ok(Vec::new());
-        }
-        let (records, mut slots) = (Read::of(journal, Series::Records)?, Slots::of(journal)?);
-        slots.faults.extend(signed(&records.records, &slots, keys).err());
-        Ok(slots.faults)
+    pub(crate) fn after_kill(journal: &Path, keys: &Keys, ledger: Ledger) -> Result<Self, Broken> {
+        let is_begun = [Series::Records, Series::Bodies].iter().all(|series| journal.join(series.name()).is_dir());
+        if is_begun { Self::of(journal, keys, ledger) } else { Ok(Self { tree: ledger.tree, ..Self::default() }) }
+    }
+
+    /// What it was after a kill, and became in a life after it.
+    #[must_use]
+    pub(crate) fn settled(self, mut settled: Self) -> Self {
+        settled.faults.retain(|fault| !self.faults.contains(fault));
+        Self { torn: self.torn, faults: [self.faults, settled.faults].concat(), ..settled }
     }
 
     pub(crate) fn add(&mut self, other: Checked) {
@@ -126,6 +137,9 @@ impl Checked {
         self.results += other.results;
         self.outcomes += other.outcomes;
         self.executed += other.executed;
+        self.purges += other.purges;
+        self.purged += other.purged;
+        self.acknowledged_purges += other.acknowledged_purges;
         self.torn += other.torn;
         self.faults.extend(other.faults);
     }
@@ -153,8 +167,49 @@ impl Checked {
         }
     }
 
+    /// The first records are under the root that they were under before.
+    fn tree(&mut self, records: &[Record], before: Option<(u64, Hash)>) {
+        let there = records.len() as u64;
+        if let Some((size, root)) = before {
+            match root_of(records, size) {
+                Ok(now) if there >= size && now == root => {}
+                Ok(_) => self.fault(format!("the first {size} records are not those that were there before")),
+                Err(fault) => self.fault(fault),
+            }
+        }
+        self.tree = root_of(records, there).ok().map(|root| (there, root));
+    }
+
+    /// Of what was purged no key is there, as soon as it is said to be carried out; and that is said, where it was told.
+    fn purges(&mut self, purges: &Purges, slots: &Slots, ledger: &Ledger) {
+        self.unfinished = purges.unfinished(u64::MAX).count() as u64;
+        for (session, purge) in purges.sessions() {
+            self.purged += 1;
+            if purge <= purges.done && slots.value(&key_slot(session)).is_some() {
+                self.fault(format!("purge {purge}: it is carried out, and a key that it names is there"));
+            }
+        }
+        for purge in purges.unfinished(ledger.settled) {
+            self.fault(format!("purge {purge}: the life after the kill did not carry it out"));
+        }
+    }
+
+    /// Nothing is purged but what somebody ordered.
+    fn orders(&mut self, journal: &Journal, purges: &Purges, ledger: &Ledger) {
+        let orders: HashSet<&String> = journal.orders.values().collect();
+        self.purges = orders.len() as u64;
+        for order in orders.into_iter().filter(|order| !ledger.ordered.contains(order.as_str())) {
+            self.fault(format!("`{order}` is on record, and nobody ordered it"));
+        }
+        let by_nobody: HashSet<u64> =
+            purges.sessions().map(|(_, purge)| purge).filter(|purge| !journal.orders.contains_key(purge)).collect();
+        for purge in by_nobody {
+            self.fault(format!("purge {purge}: it names sessions, and nobody ordered it"));
+        }
+    }
+
     /// Reads every record, and the body of each that has one.
-    fn contents(&mut self, records: &[Record], bodies: &Read, keys: &Keys, slots: &Slots) -> Journal {
+    fn contents(&mut self, records: &[Record], bodies: &Read, keys: &Keys, (slots, purges): (&Slots, &Purges)) -> Journal {
         let mut stored: HashMap<Digest, &[u8]> = HashMap::new();
         for body in &bodies.bodies {
             if Digest::of("agentgate/body/1", &body.bytes) != body.address {
@@ -162,7 +217,7 @@ impl Checked {
             }
             stored.insert(body.address, &body.bytes);
         }
-        let mut opening = Opening { stored, bodies, keys, slots, sessions: Sessions::default() };
+        let mut opening = Opening { stored, bodies, keys, slots, sessions: Sessions::default(), purges };
         let mut journal = Journal::default();
         for record in records {
             let what = v1::Record::decode(record.bytes.as_slice()).ok().and_then(|record| record.what);
@@ -170,7 +225,7 @@ impl Checked {
                 self.fault(format!("sequence {}: its record cannot be read", record.sequence));
                 continue;
             };
-            let body = reference(&what).map_or(Ok(Found::Nothing), |reference| opening.body(record.group, reference));
+            let body = reference(&what).map_or(Ok(Found::Nothing), |reference| opening.body(record, &what, reference));
             let body = body.unwrap_or_else(|fault| {
                 self.fault(format!("sequence {}: {fault}", record.sequence));
                 Found::Nothing
@@ -187,24 +242,26 @@ impl Checked {
                 if decision.call_id.as_ref() != record.id.as_bytes() {
                     self.fault(format!("sequence {sequence}: its id is not its call's"));
                 }
-                journal.decisions.insert(record.id, (sequence, decision.verdict()));
+                let (verdict, mut purge) = (decision.verdict(), None);
                 let mark = match body {
                     Found::Plain(body) => v1::DecisionBody::decode(body.as_slice()).ok().and_then(|body| body.ask),
-                    Found::Discarded if decision.verdict() == Verdict::Allow => {
-                        journal.unmarked += 1;
+                    Found::Purged(by) => {
+                        purge = Some(by);
+                        *journal.unmarked.entry(by).or_default() += usize::from(verdict == Verdict::Allow);
                         None
                     }
-                    Found::Discarded | Found::Nothing => None,
+                    Found::Nothing => None,
                 };
+                journal.decisions.insert(record.id, Decision { sequence, verdict, purge });
                 let mark = mark.and_then(|ask| calls::mark(&ask.body));
-                if let Some(mark) = mark.filter(|_| decision.verdict() == Verdict::Allow) {
+                if let Some(mark) = mark.filter(|_| verdict == Verdict::Allow) {
                     journal.allowed.insert(mark, sequence);
                 }
             }
             Recorded::Outcome(outcome) => {
                 let id = Digest::try_from(outcome.call_id.as_ref()).ok();
                 match id.and_then(|id| journal.decisions.get(&id)) {
-                    Some((decision, _)) if *decision == outcome.decision => {}
+                    Some(decision) if decision.sequence == outcome.decision => {}
                     Some(_) | None => self.fault(format!("sequence {sequence}: the outcome of no decision before it")),
                 }
                 journal.outcomes.extend(id);
@@ -214,19 +271,25 @@ impl Checked {
             | Recorded::Approval(_)
             | Recorded::Kill(_)
             | Recorded::Mode(_)
-            | Recorded::Hold(_)
-            | Recorded::Purge(_) => {}
+            | Recorded::Hold(_) => {}
+            Recorded::Purge(_) => {
+                if let Found::Plain(body) = body
+                    && let Ok(body) = v1::PurgeBody::decode(body.as_slice())
+                {
+                    journal.orders.insert(sequence, body.reason);
+                }
+            }
         }
     }
 
     /// All that one caller was told is there, as it was told, and behind all that it had been told when it asked.
-    fn told(&mut self, journal: &mut Journal, caller: usize, told: &[Told]) {
+    fn told(&mut self, (journal, purges): (&mut Journal, &Purges), caller: usize, told: &[Told]) {
         // The highest sequence among the first n acknowledgements.
         let mut highest = vec![0_u64];
         for Told { what, asked_after } in told {
             let before = highest.get(*asked_after).copied().unwrap_or_default();
             let mut top = highest.last().copied().unwrap_or_default();
-            let found = self.found(journal, what);
+            let found = self.found(journal, purges, what);
             match found {
                 Err(fault) => self.fault(format!("caller {caller}: {fault}")),
                 Ok(Some(sequence)) if sequence <= before => {
@@ -239,19 +302,24 @@ impl Checked {
     }
 
     /// The sequence of what was acknowledged; none where its place says nothing.
-    fn found(&mut self, journal: &mut Journal, what: &What) -> Result<Option<u64>, String> {
+    fn found(&mut self, journal: &mut Journal, purges: &Purges, what: &What) -> Result<Option<u64>, String> {
         match what {
-            What::Verdict { id, verdict, sequence } => {
+            What::Verdict { id, verdict, sequence, handle } => {
                 self.verdicts += 1;
-                match journal.decisions.get(id) {
-                    None => Err(format!("the {verdict:?} of call {id} is lost")),
-                    Some((at, stored)) if stored != verdict => {
-                        Err(format!("sequence {at} says {stored:?}, told was {verdict:?}"))
+                let Some(Decision { sequence: at, verdict: stored, purge }) = journal.decisions.get(id) else {
+                    return Err(format!("the {verdict:?} of call {id} is lost"));
+                };
+                if stored != verdict {
+                    return Err(format!("sequence {at} says {stored:?}, told was {verdict:?}"));
+                }
+                if sequence.is_some_and(|told| told != *at) {
+                    return Err(format!("the call {id} stands at {at}, told was {sequence:?}"));
+                }
+                match purge.and_then(|purge| journal.orders.get(&purge)) {
+                    Some(order) if handle_of(order) != handle => {
+                        Err(format!("the call {id} of `{handle}` was erased by `{order}`"))
                     }
-                    Some((at, _)) if sequence.is_some_and(|told| told != *at) => {
-                        Err(format!("the call {id} stands at {at}, told was {sequence:?}"))
-                    }
-                    Some((at, _)) => Ok(Some(*at)),
+                    Some(_) | None => Ok(Some(*at)),
                 }
             }
             What::Result { mark } => {
@@ -262,6 +330,17 @@ impl Checked {
             What::Outcome { id } => {
                 self.outcomes += 1;
                 if journal.outcomes.contains(id) { Ok(None) } else { Err(format!("the outcome of call {id} is lost")) }
+            }
+            What::Purge { order, sequences, finished } => {
+                self.acknowledged_purges += 1;
+                if sequences.iter().any(|sequence| journal.orders.get(sequence) != Some(order)) {
+                    return Err(format!("`{order}` is lost: told was {sequences:?}"));
+                }
+                let last = sequences.iter().max().copied().unwrap_or_default();
+                if *finished && purges.done < last {
+                    return Err(format!("`{order}` was told to be carried out, and it is not"));
+                }
+                Ok(None)
             }
         }
     }
@@ -284,32 +363,18 @@ impl Checked {
 // === impl Journal ===
 
 impl Journal {
-    /// Whether an allow of this mark may be among those whose arguments were forgotten.
+    /// Whether an allow of this mark may be among those whose arguments were purged with its session.
     fn may_have(&mut self, mark: &str) -> bool {
-        let is_room = self.forgotten.len() < self.unmarked;
-        self.forgotten.contains(mark) || (is_room && self.forgotten.insert(mark.to_owned()))
-    }
-}
-
-// === impl Opening ===
-
-impl Opening<'_> {
-    /// The plaintext of the body that a record of `group` refers to, held against its commitment.
-    fn body(&mut self, group: u64, reference: &v1::BodyRef) -> Result<Found, &'static str> {
-        let address = Digest::try_from(reference.address.as_ref()).map_err(|_| "its body's address is none")?;
-        let Some(stored) = self.stored.get(&address) else {
-            // What lived when its segment was given back lies elsewhere.
-            let is_discarded = self.bodies.is_gone(group) || self.bodies.discarded.contains(&address);
-            return if is_discarded { Ok(Found::Discarded) } else { Err("its body is missing") };
-        };
-        let mut plain = self.sessions.open(self.keys, self.slots, &reference.session, stored)?;
-        if plain.len() < SALT_BYTES {
-            return Err("its body is shorter than its salt");
+        if self.forgotten.contains(mark) {
+            return true;
         }
-        let body = plain.split_off(SALT_BYTES);
-        let mac = <Hmac<Sha256> as Mac>::new_from_slice(&plain).map(|mac| mac.chain_update(&body));
-        let is_committed = mac.is_ok_and(|mac| mac.verify_slice(&reference.commitment).is_ok());
-        if is_committed { Ok(Found::Plain(body)) } else { Err("its body is not what it committed to") }
+        let of_handle = self
+            .unmarked
+            .iter_mut()
+            .filter(|(purge, _)| self.orders.get(purge).is_some_and(|order| handle_of(order) == calls::handle_in(mark)));
+        let Some((_, room)) = of_handle.into_iter().find(|(_, room)| **room > 0) else { return false };
+        *room -= 1;
+        self.forgotten.insert(mark.to_owned())
     }
 }
 

@@ -1,7 +1,7 @@
 //! A caller that is a filter itself: one conversation over mutual TLS, with many calls under way, and each call's id, verdict
 //! and place in hand. When the conversation ends it opens the next one, and asks first what it was told last.
 
-use super::calls::{self, HEADERS};
+use super::calls;
 use super::ledger::{Phase, Shared, Told, What};
 use super::seeded::Seeded;
 use super::wire::{Conversation, Tls};
@@ -122,16 +122,17 @@ impl Direct {
     fn new_ask(&mut self, life: &mut Life) -> v1::Ask {
         life.counter += 1;
         let draw = self.seeded.next();
-        let mark = format!("direct-{}-{}-{}", self.caller, life.epoch, life.counter);
-        let headers = HEADERS
-            .iter()
+        let peer = calls::peer(draw);
+        let handle = calls::handle_of_peer(peer);
+        let mark = calls::marked(&handle, &format!("direct-{}-{}-{}", self.caller, life.epoch, life.counter));
+        let headers = calls::headers(&handle)
             .map(|(name, value)| v1::Header { name: name.as_bytes().to_vec().into(), value: value.to_vec().into() });
         v1::Ask {
             counter: life.counter,
             deadline_ms: 5_000,
             server: "notes".into(),
-            peer: format!("spiffe://agentgate.local/agent/{}", draw % 5),
-            head: Some(v1::Head { method: "POST".into(), path: "/mcp".into(), headers: headers.collect() }),
+            peer: format!("spiffe://agentgate.local/agent/{peer}"),
+            head: Some(v1::Head { method: "POST".into(), path: "/mcp".into(), headers: headers.into() }),
             body: calls::body(draw / 8, &mark).into(),
             versions: vec!["2025-11-25".into()],
             ..v1::Ask::default()
@@ -158,7 +159,9 @@ impl Direct {
         let decided = match answer.result {
             Some(v1::answer::Result::Decided(decided)) => decided,
             Some(v1::answer::Result::Undecided(undecided)) => {
-                if undecided.cause() == v1::undecided::Cause::Reused {
+                // Of a call whose session was purged nobody can say any more that it is the same request.
+                let may_be_purged = before.is_some() && self.shared.is_ordered(&handle_of(&ask));
+                if undecided.cause() == v1::undecided::Cause::Reused && !may_be_purged {
                     self.shared.fault(format!("caller {}: {undecided:?}", self.caller));
                 }
                 self.shared.undecided();
@@ -174,7 +177,8 @@ impl Direct {
             }
             return Ok(());
         }
-        let what = What::Verdict { id: self.id(life, ask.counter), verdict, sequence: Some(sequence) };
+        let handle = handle_of(&ask);
+        let what = What::Verdict { id: self.id(life, ask.counter), verdict, sequence: Some(sequence), handle };
         self.shared.tell(self.caller, Told { what, asked_after: after });
         self.shared.direct.fetch_add(1, Ordering::AcqRel);
         if verdict == v1::Verdict::Allow && ask.counter % 2 == 0 {
@@ -183,6 +187,13 @@ impl Direct {
         life.last = Some((ask, verdict, sequence));
         Ok(())
     }
+}
+
+/// The session that an ask names in its head.
+fn handle_of(ask: &v1::Ask) -> String {
+    let headers = ask.head.iter().flat_map(|head| &head.headers);
+    let handle = headers.filter(|header| header.name.as_ref() == calls::SESSION.as_bytes()).map(|header| &header.value);
+    handle.map(|value| String::from_utf8_lossy(value).into_owned()).collect()
 }
 
 fn completed(counter: u64) -> v1::Entry {

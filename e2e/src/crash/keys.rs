@@ -1,6 +1,7 @@
 //! What a dead control plane's journal is opened with: its data key and the keys of its log, read from their files. Bodies are
 //! opened by another cipher than the one that sealed them (AWS-LC's). It refuses what it cannot prove to be what was sealed.
 
+use super::purges::key_slot;
 use super::slots::Slots;
 use crate::{Broken, Doing};
 use agentgate_core::digest::Digest;
@@ -73,7 +74,7 @@ impl Sessions {
 }
 
 fn session_key(keys: &Keys, slots: &Slots, session: &[u8]) -> Result<LessSafeKey, &'static str> {
-    let name = Digest::of("agentgate/slot/session/1", session);
+    let name = key_slot(session);
     let wrapped = slots.value(&name).ok_or("the key of its session is lost")?;
     match keys.unwrap(&name, wrapped) {
         Some(What::Session(secret)) => key_of(&secret.key).ok_or("the key of its session is none"),

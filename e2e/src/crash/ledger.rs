@@ -1,10 +1,15 @@
 //! What callers were told, and what the tool server saw, written down before anything is killed. It believes nobody's journal.
 
+use super::purges::handle_of;
+use crate::clock;
 use agentgate_core::digest::Digest;
+use agentgate_core::transparency::tree::Hash;
 use agentgate_proto::v1::Verdict;
+use std::collections::HashSet;
 use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// One acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,21 +21,30 @@ pub(crate) struct Told {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
-    /// A verdict under a call's id, and the place of its record where the answer names it.
-    Verdict { id: Digest, verdict: Verdict, sequence: Option<u64> },
+    /// A verdict under a call's id, the place of its record where the answer names it, and the session that it
+    /// was asked in.
+    Verdict { id: Digest, verdict: Verdict, sequence: Option<u64>, handle: String },
     /// The tool's own result came back through the gate: this call was let through.
     Result { mark: String },
     /// The control plane has the outcome of this call.
     Outcome { id: Digest },
+    /// A purge is on record there; and, if it is `finished`, carried out.
+    Purge { order: String, sequences: Vec<u64>, finished: bool },
 }
 
 /// What one life of a journal must hold.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     /// By caller, in the order in which each was told.
     pub(crate) told: Vec<Vec<Told>>,
     /// The calls that reached the tool server, by their marks.
     pub(crate) executed: Vec<String>,
+    /// All orders to purge, told or not: no other may be on record.
+    pub(crate) ordered: HashSet<String>,
+    /// Purges up to this record must be carried out: a life since then said that none is left.
+    pub(crate) settled: u64,
+    /// The tree over the first records as it was once: how many, and its root.
+    pub(crate) tree: Option<(u64, Hash)>,
     /// What must never be said at all.
     pub(crate) faults: Vec<String>,
     pub(crate) undecided: u64,
@@ -55,6 +69,8 @@ pub(crate) struct Shared {
     /// Acknowledgements so far: by way of the filter, and of callers that are filters themselves.
     pub(crate) through_gate: AtomicUsize,
     pub(crate) direct: AtomicUsize,
+    /// And of purges.
+    pub(crate) purged: AtomicUsize,
 }
 
 // === impl Ledger ===
@@ -75,6 +91,7 @@ impl Shared {
             resting: AtomicUsize::new(0),
             through_gate: AtomicUsize::new(0),
             direct: AtomicUsize::new(0),
+            purged: AtomicUsize::new(0),
         }
     }
 
@@ -84,6 +101,15 @@ impl Shared {
             phase if phase == Phase::Rest as u8 => Phase::Rest,
             _ => Phase::Leave,
         }
+    }
+
+    /// Waits until the others have rested too.
+    pub(crate) fn rest(&self) {
+        self.resting.fetch_add(1, Ordering::AcqRel);
+        while self.phase() == Phase::Rest {
+            clock::pause(Duration::from_millis(1));
+        }
+        self.resting.fetch_sub(1, Ordering::AcqRel);
     }
 
     pub(crate) fn set(&self, phase: Phase) {
@@ -103,6 +129,22 @@ impl Shared {
 
     pub(crate) fn executed(&self, mark: String) {
         self.held().executed.push(mark);
+    }
+
+    pub(crate) fn ordered(&self, order: String) {
+        self.held().ordered.insert(order);
+    }
+
+    /// Whether somebody ordered to purge the sessions of this handle.
+    pub(crate) fn is_ordered(&self, handle: &str) -> bool {
+        self.held().ordered.iter().any(|order| handle_of(order) == handle)
+    }
+
+    /// What was ordered so far, and what `caller` was told: of a journal that callers still write to.
+    pub(crate) fn orders(&self, caller: usize) -> Ledger {
+        let ledger = self.held();
+        let told = ledger.told.get(caller).cloned().unwrap_or_default();
+        Ledger { told: vec![told], ordered: ledger.ordered.clone(), ..Ledger::default() }
     }
 
     pub(crate) fn undecided(&self) {

@@ -1,5 +1,6 @@
 //! `just crash`: a control plane with a journal on a real disk is killed at random instants under load and started again, and
-//! after some kills everything that anybody was told is looked for in the files. It never asks the journal how it is.
+//! after some kills everything that anybody was told is looked for in the files. Sessions are purged meanwhile, and after each kill
+//! it is looked whether what is gone is what a purge names, and no more. It never asks the journal how it is.
 
 mod agents;
 mod calls;
@@ -7,6 +8,9 @@ mod checker;
 mod direct;
 mod keys;
 mod ledger;
+mod opening;
+mod operator;
+mod purges;
 mod seeded;
 mod segments;
 mod signed;
@@ -17,15 +21,18 @@ mod tests;
 mod wire;
 
 use crate::upstream::{Protocol, Reply};
-use crate::{Broken, Doing, World, WorldPlan, clock, eventually, now};
+use crate::{Broken, Doing, World, WorldPlan, clock, eventually, http1, now};
 use agentgate_core::id::Asker;
+use agentgate_core::transparency::tree::Hash;
 use agents::Agent;
 use direct::Direct;
 use keys::Keys;
-use ledger::{Phase, Shared};
+use ledger::{Ledger, Phase, Shared};
+use operator::Operator;
 use seeded::Seeded;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -46,6 +53,9 @@ const EARLY_PART: u64 = 8;
 const FAULTS_SHOWN: usize = 20;
 
 const DIRECT: &str = "filter/direct";
+
+/// How a control plane says that all purges on record are carried out.
+const FINISHED: &str = "agentgate_purges_unfinished 0";
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +78,9 @@ struct Driver {
     keys: Keys,
     agents: Vec<JoinHandle<()>>,
     direct: Option<JoinHandle<()>>,
+    operator: Option<JoinHandle<()>>,
+    /// All that the last kill left on record, and its root.
+    tree: Option<(u64, Hash)>,
     summary: Summary,
 }
 
@@ -77,6 +90,11 @@ impl Crashes {
     #[must_use]
     pub fn new(rounds: u32, seed: u64) -> Self {
         Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2 }
+    }
+
+    /// The operator is the last of them.
+    fn callers(&self) -> usize {
+        self.agents + self.direct + 1
     }
 
     /// Does all of it; `say` hears of each check.
@@ -101,7 +119,7 @@ impl Crashes {
 impl Driver {
     fn start(plan: Crashes) -> Result<Self, Broken> {
         let begun = now();
-        let shared = Arc::new(Shared::new(plan.agents + plan.direct));
+        let shared = Arc::new(Shared::new(plan.callers()));
         let seen = Arc::clone(&shared);
         let mut world = WorldPlan::recorder(Protocol::Http1, move |arrived| {
             match calls::mark(&arrived.body) {
@@ -119,7 +137,8 @@ impl Driver {
         let summary = Summary::new(&plan, begun);
         let seeded = Seeded::new(plan.seed);
         let keys = Keys::of(world.stack.control_plane.directory())?;
-        let mut driver = Self { plan, world, shared, seeded, keys, agents: Vec::new(), direct: None, summary };
+        let (agents, direct, operator, tree) = (Vec::new(), None, None, None);
+        let mut driver = Self { plan, world, shared, seeded, keys, agents, direct, operator, tree, summary };
         driver.callers()?;
         Ok(driver)
     }
@@ -148,6 +167,8 @@ impl Driver {
                 }
             });
         }));
+        let (cli, shared, seeded) = (self.world.stack.cli.clone(), Arc::clone(&self.shared), Seeded::new(self.seeded.next()));
+        self.operator = Some(Operator { caller: self.plan.callers() - 1, cli, shared, seeded }.start());
         Ok(())
     }
 
@@ -171,21 +192,25 @@ impl Driver {
         }
         self.world.stack.control_plane.kill();
         self.summary.kills = round;
-        let faults = Checked::signed(&self.world.stack.control_plane.journal(), &self.keys)?;
-        faults.into_iter().for_each(|fault| self.shared.fault(format!("after kill {round}: {fault}")));
+        let ledger = Ledger { tree: self.tree, ..self.shared.orders(self.plan.callers() - 1) };
+        let checked = Checked::after_kill(&self.world.stack.control_plane.journal(), &self.keys, ledger)?;
+        self.tree = checked.tree;
+        self.summary.unfinished += checked.unfinished;
+        checked.faults.into_iter().for_each(|fault| self.shared.fault(format!("after kill {round}: {fault}")));
         Ok(())
     }
 
-    /// Half of the lives last until somebody was told something by way of the gate, a quarter until a caller of the other kind
-    /// was, and the rest no time at all: then it is false.
+    /// A quarter of the lives last until somebody was told something by way of the gate, a quarter until a caller of the other
+    /// kind was, a quarter until a purge was acknowledged, and the rest no time at all: then it is false.
     fn until_told(&self, draw: u64) -> Result<bool, Broken> {
         let counter = match (draw >> 32) % 4 {
-            0 | 1 => &self.shared.through_gate,
+            0 => &self.shared.through_gate,
+            1 => &self.shared.purged,
             2 => &self.shared.direct,
             _ => return Ok(false),
         };
         let before = counter.load(Ordering::Acquire);
-        eventually("a verdict after a restart", || (counter.load(Ordering::Acquire) > before).then_some(true))
+        eventually("an acknowledgement after a restart", || (counter.load(Ordering::Acquire) > before).then_some(true))
             .map_err(|broken| Broken(format!("{broken}\n{}", self.log())))
     }
 
@@ -198,19 +223,20 @@ impl Driver {
     /// Everybody rests; the journal is held against what they were told, and the next life begins with a new one.
     fn check(&mut self) -> Result<(), Broken> {
         self.shared.set(Phase::Rest);
-        let callers = self.plan.agents + self.plan.direct;
+        let callers = self.plan.callers();
         let rest = || (self.shared.resting.load(Ordering::Acquire) == callers).then_some(());
         eventually("all callers rest", rest)?;
         self.world.upstream()?.take();
         let ledger = self.shared.take();
         self.summary.undecided += ledger.undecided;
         let journal = self.world.stack.control_plane.journal();
-        let checked = Checked::of(&journal, &self.keys, ledger)?;
-        if !checked.faults.is_empty() {
-            let kept = self.keep(&journal)?;
-            self.summary.kept.push(kept);
-        }
-        self.summary.checked.add(checked);
+        let checked = Checked::of(&journal, &self.keys, Ledger { tree: self.tree.take(), ..ledger.clone() })?;
+        self.keep(&journal, "killed", &checked)?;
+        self.settle()?;
+        let ledger = Ledger { tree: checked.tree, settled: checked.records, faults: Vec::new(), ..ledger };
+        let settled = Checked::of(&journal, &self.keys, ledger)?;
+        self.keep(&journal, "settled", &settled)?;
+        self.summary.checked.add(checked.settled(settled));
         self.summary.journals += 1;
         // A log that remembered would take the new journal for one that was rolled back.
         for gone in [&journal, &self.world.stack.control_plane.directory().join("log")] {
@@ -221,17 +247,34 @@ impl Driver {
         eventually("all callers call", until)
     }
 
+    /// A life in which nobody calls, until it says that it carried out what the kills cut short.
+    fn settle(&mut self) -> Result<(), Broken> {
+        let control_plane = &mut self.world.stack.control_plane;
+        control_plane.begin()?;
+        let metrics: SocketAddr = control_plane.ports.metrics.parse().doing("the metrics' port")?;
+        let is_told = || http1::get(metrics, "/metrics").is_ok_and(|answer| answer.text().lines().any(|line| line == FINISHED));
+        eventually("no purge is unfinished", || is_told().then_some(()))
+            .map_err(|broken| Broken(format!("{broken}\n{}", self.log())))?;
+        self.world.stack.control_plane.kill();
+        Ok(())
+    }
+
     /// A journal with a fault is the only proof of it.
-    fn keep(&self, journal: &std::path::Path) -> Result<String, Broken> {
-        let kept = self.world.places.repository.join(format!("target/crash-{}-{}", self.plan.seed, self.summary.kills));
+    fn keep(&mut self, journal: &Path, what: &str, checked: &Checked) -> Result<(), Broken> {
+        if checked.faults.is_empty() {
+            return Ok(());
+        }
+        let name = format!("target/crash-{}-{}-{what}", self.plan.seed, self.summary.kills);
+        let kept = self.world.places.repository.join(name);
         fs::create_dir_all(&kept).doing(kept.display())?;
         let copied = std::process::Command::new("cp").arg("-r").arg(journal).arg(&kept).status().doing("keeping the journal")?;
-        if copied.success() { Ok(kept.display().to_string()) } else { Err(Broken("the journal could not be kept".into())) }
+        self.summary.kept.push(kept.display().to_string());
+        if copied.success() { Ok(()) } else { Err(Broken("the journal could not be kept".into())) }
     }
 
     fn finish(mut self) -> Result<Summary, Broken> {
         self.shared.set(Phase::Leave);
-        for caller in self.agents.drain(..).chain(self.direct.take()) {
+        for caller in self.agents.drain(..).chain(self.direct.take()).chain(self.operator.take()) {
             caller.join().map_err(|_| Broken("a caller panicked".into()))?;
         }
         self.summary.finish();

@@ -6,7 +6,7 @@ use super::segments::Record;
 use super::slots::Slots;
 use agentgate_core::digest::Digest;
 use agentgate_core::transparency::leaf::{Entry, Kind};
-use agentgate_core::transparency::tree::Frontier;
+use agentgate_core::transparency::tree::{Frontier, Hash};
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use prost::Message as _;
@@ -20,13 +20,21 @@ pub(crate) fn signed(records: &[Record], slots: &Slots, keys: &Keys) -> Result<u
     if there < size {
         return Err(format!("{size} records were signed, and {there} are there"));
     }
+    if root_of(records, size)? == root {
+        Ok(size)
+    } else {
+        Err(format!("the first {size} records are not those that were signed"))
+    }
+}
+
+/// The root over so many of the records.
+pub(crate) fn root_of(records: &[Record], size: u64) -> Result<Hash, String> {
     let mut frontier = Frontier::default();
     for record in records.iter().zip(0..size).map(|(record, _)| record) {
-        let entry =
-            entry(record).ok_or_else(|| format!("sequence {} was signed, and no leaf can be made of it", record.sequence))?;
+        let entry = entry(record).ok_or_else(|| format!("sequence {}: no leaf can be made of it", record.sequence))?;
         frontier.push(entry.leaf_hash()).map_err(|error| error.to_string())?;
     }
-    if frontier.root() == root { Ok(size) } else { Err(format!("the first {size} records are not those that were signed")) }
+    Ok(frontier.root())
 }
 
 fn entry(record: &Record) -> Option<Entry> {

@@ -13,6 +13,8 @@ pub struct Summary {
     pub early: u32,
     /// Journals that were begun, and checked whole.
     pub journals: u32,
+    /// Purges that a kill left on record and not carried out.
+    pub unfinished: u64,
     /// Calls that nobody decided: they came while nobody was there, or were cut off.
     pub undecided: u64,
     /// From a start to the first call that could be asked.
@@ -33,6 +35,7 @@ impl Summary {
             kills: 0,
             early: 0,
             journals: 0,
+            unfinished: 0,
             undecided: 0,
             restarts: Vec::new(),
             checked: Checked::default(),
@@ -72,7 +75,10 @@ impl Summary {
             ("executions at the tool server", checked.executed.to_string()),
             ("calls that nobody decided", self.undecided.to_string()),
             ("records read, with bodies", format!("{}, {}", checked.records, checked.bodies)),
-            ("bodies that were forgotten", checked.discarded.to_string()),
+            ("bodies that were given back", checked.discarded.to_string()),
+            ("purges on record, acknowledged", format!("{}, {}", checked.purges, checked.acknowledged_purges)),
+            ("purges that a kill left unfinished", self.unfinished.to_string()),
+            ("sessions that were purged", checked.purged.to_string()),
             ("records under a signed root", checked.signed.to_string()),
             ("groups read", checked.groups.to_string()),
             ("writes cut off at a check", checked.torn.to_string()),
@@ -97,7 +103,9 @@ impl Summary {
             "seed": self.seed, "kills": self.kills, "early": self.early, "journals": self.journals,
             "verdicts": checked.verdicts, "results": checked.results, "outcomes": checked.outcomes,
             "executed": checked.executed, "undecided": self.undecided, "records": checked.records, "bodies": checked.bodies,
-            "discarded": checked.discarded, "signed": checked.signed, "groups": checked.groups, "torn": checked.torn,
+            "discarded": checked.discarded, "purges": checked.purges,
+            "acknowledged_purges": checked.acknowledged_purges, "purged": checked.purged, "unfinished": self.unfinished,
+            "signed": checked.signed, "groups": checked.groups, "torn": checked.torn,
             "restart_p50_ms": self.restart_ms(50), "restart_most_ms": self.restart_ms(100),
             "took_s": self.took.as_secs(), "faults": checked.faults, "kept": self.kept,
         })

@@ -10,8 +10,10 @@ use std::sync::atomic::AtomicU64;
 /// A shared journal that is now fast and now slow, as its seed has it.
 #[derive(Debug)]
 struct Dawdling {
-    memory: Memory,
+    memory: Arc<Memory>,
     dice: AtomicU64,
+    /// False: what no epoch fences is under way, and not written yet.
+    unfenced: watch::Sender<bool>,
 }
 
 /// Each takes some tenths of a second.
@@ -27,6 +29,10 @@ async fn dawdle(turns: u64) {
 // === impl Dawdling ===
 
 impl Dawdling {
+    fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self { memory: Arc::new(Memory::shared()), dice: AtomicU64::new(seed), unfenced: watch::Sender::new(true) })
+    }
+
     fn turns(&self) -> u64 {
         let step = |dice: u64| dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let drawn = self.dice.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |dice| Some(step(dice))).unwrap() >> 40;
@@ -45,7 +51,15 @@ impl Dawdling {
 
 impl Journal for Dawdling {
     fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        self.later(self.memory.append(change))
+        let is_unfenced = change.fence.is_none() && change.writes.iter().any(|write| write.stream != Stream::global());
+        let (memory, mut may_go) = (Arc::clone(&self.memory), self.unfenced.subscribe());
+        if *may_go.borrow() || !is_unfenced {
+            return self.later(self.memory.append(change));
+        }
+        Box::pin(async move {
+            let _ = may_go.wait_for(|may_go| *may_go).await;
+            memory.append(change).await
+        })
     }
 
     fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
@@ -131,7 +145,7 @@ async fn streams(scene: &Scene) -> Vec<(Stream, bool)> {
 async fn a_subject_that_calls_while_all_of_it_is_purged_has_one_stream_at_a_time() {
     let (mut stayed, mut moved, mut forgotten) = (0, 0, 0);
     for seed in 0..SEEDS {
-        let journal: Arc<dyn Journal> = Arc::new(Dawdling { memory: Memory::shared(), dice: AtomicU64::new(seed) });
+        let journal: Arc<dyn Journal> = Dawdling::new(seed);
         let one = Scene::on(Arc::clone(&journal)).await;
         let other = Scene::on(Arc::clone(&journal)).await;
         for scene in [&one, &other] {
@@ -213,4 +227,36 @@ async fn an_answer_in_memory_goes_with_every_purge() {
     // Nobody can say any more that it is the same request.
     let again = ask().await;
     assert!(matches!(again, Err(Undecided::Reused)), "{again:?}");
+}
+
+/// No epoch fences an outcome, so it may be written after the purge of its call, under a key that it had before.
+#[tokio::test]
+async fn an_outcome_that_was_under_way_when_its_call_was_purged_leaves_nothing_to_be_read_or_kept() {
+    let journal = Dawdling::new(1);
+    let scene = Scene::on(Arc::clone(&journal) as Arc<dyn Journal>).await;
+    scene.decide.decide(&scene.question(1)).await.unwrap();
+    journal.unfenced.send_replace(false);
+    let reporter = Reporter { filter: scene.question(1).filter, epoch: Epoch([1; 16]) };
+    let outcome = v1::Outcome { kind: v1::OutcomeKind::Completed.into(), detail: "said".into(), ..v1::Outcome::default() };
+    let entry = v1::Entry { counter: 1, what: Some(v1::entry::What::Outcome(outcome)), ..v1::Entry::default() };
+    let (mut reporting, mut purging) = (Box::pin(scene.decide.report(&reporter, entry)), Box::pin(purge(&scene)));
+    for _ in 0..8 {
+        assert_eq!(by_now(&mut reporting).await, None, "it is under way");
+    }
+    let mut purged = None;
+    for _ in 0..8 {
+        purged = purged.or(by_now(&mut purging).await);
+        if purged.is_some() {
+            break;
+        }
+    }
+    assert_eq!(purged, None, "it waits for what took its key before");
+    journal.unfenced.send_replace(true);
+    assert_eq!(tokio::join!(reporting, purging), (true, ()));
+    let records = scene.journal.follow(0, 100).await.unwrap().into_iter();
+    let what = records.filter_map(|record| v1::Record::decode(record.bytes).unwrap().what);
+    let outcomes: Vec<_> = what.filter(|what| matches!(what, v1::record::What::Outcome(_))).collect();
+    let address = |what: &v1::record::What| Digest::try_from(what.body_ref().unwrap().address.as_ref()).unwrap();
+    assert_eq!(outcomes.len(), 1);
+    assert_eq!(scene.journal.fetch(address(&outcomes[0])).await, Ok(None), "its space is given back");
 }
