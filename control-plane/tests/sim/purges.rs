@@ -11,6 +11,7 @@ use agentgate_proto::retention::named_from_wire;
 use agentgate_proto::v1::record::What;
 use agentgate_proto::v1::{self, approval_record};
 use bytes::Bytes;
+use prost::Message as _;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::task::{Context, Poll, Waker};
 
@@ -39,8 +40,15 @@ pub(crate) struct Purges {
     tokens: HashSet<Bytes>,
     /// None: it cannot be read, and holds everything.
     holds: BTreeMap<Sequence, Option<Extent>>,
+    newest_us: u64,
+    /// A record was dated before another one by more than replicas look for.
+    is_disordered: bool,
     pub(crate) count: u64,
 }
+
+/// How far records may be out of their order for their bodies to be found by time: decision 0014. PostgreSQL lets nobody write whose
+/// clock is a second from its own; the clocks of these worlds may be minutes apart.
+const ORDERED_WITHIN_US: u64 = 60_000_000;
 
 /// What an operator was told of a purge.
 #[derive(Debug)]
@@ -82,6 +90,9 @@ impl Purges {
     /// The next record, of this call if it decides one.
     pub(crate) fn read(&mut self, record: &Record, what: &What, call: Option<&Call>, bodies: &Bodies) -> Result<(), Broken> {
         let sequence = record.sequence;
+        let at_us = v1::Record::decode(record.bytes.clone()).unwrap().at_us;
+        self.is_disordered |= at_us.saturating_add(ORDERED_WITHIN_US) < self.newest_us;
+        self.newest_us = self.newest_us.max(at_us);
         if let (What::Decision(_), Some(reference), Some(call)) = (what, what.body_ref(), call) {
             let session = SessionId::of(reference).unwrap();
             must(!self.is_purged(session), || format!("{sequence}: decided under a key that was purged"))?;
@@ -224,7 +235,7 @@ impl Purges {
                     Some(purge) => {
                         must(matches!(opened, Ok(None)), || format!("the body of record {sequence} was purged, and opens"))?;
                         // What was said of it later is nobody's to find, and opens no more.
-                        must(stored.is_none() || sequence > purge, || {
+                        must(stored.is_none() || sequence > purge || self.is_disordered, || {
                             format!("the body of record {sequence} was purged by {purge}, and not given back")
                         })?;
                     }
