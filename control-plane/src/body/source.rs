@@ -11,8 +11,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
 use thiserror::Error;
+use tokio::process::Command;
+
+/// How long a command may take that prints the data key: nothing is served before, and nobody would know why.
+const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Error)]
 pub enum DataKeyError {
@@ -58,11 +63,7 @@ pub async fn data_key(config: &DataKeys, journal: &dyn Journal, keys: Keys) -> R
             let text = std::env::var(name).map_err(|_| DataKeyError::Unset(name.clone()))?;
             parse(&text, || format!("the variable `{name}`"))?
         }
-        DataKeySource::Command(command) => {
-            let command = command.clone();
-            let ran = tokio::task::spawn_blocking(move || ask(&command)).await;
-            ran.map_err(|error| DataKeyError::Command { program: String::new(), why: error.to_string() })??
-        }
+        DataKeySource::Command(command) => ask(command, COMMAND_WITHIN).await?,
     };
     let previous = config.previous.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     Ok(previous.iter().fold(DataKey::new(&current), |data_key, key| data_key.after(key)))
@@ -73,10 +74,13 @@ fn read(path: &Path) -> Result<[u8; KEY_BYTES], DataKeyError> {
     parse(&text, || format!("`{}`", path.display()))
 }
 
-fn ask(command: &[String]) -> Result<[u8; KEY_BYTES], DataKeyError> {
+/// It is ended with its time, and whoever it left behind with its output is waited for no longer.
+async fn ask(command: &[String], within: Duration) -> Result<[u8; KEY_BYTES], DataKeyError> {
     let (program, arguments) = command.split_first().map_or(("", command), |(program, rest)| (program.as_str(), rest));
     let failed = |why: String| DataKeyError::Command { program: program.into(), why };
-    let ran = Command::new(program).args(arguments).output().map_err(|error| failed(error.to_string()))?;
+    let ran = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    let late = |_| failed(format!("it, or what it left running, did not close its output within {} s", within.as_secs()));
+    let ran = tokio::time::timeout(within, ran).await.map_err(late)?.map_err(|error| failed(error.to_string()))?;
     if !ran.status.success() {
         return Err(failed(format!("{}: {}", ran.status, String::from_utf8_lossy(&ran.stderr).trim())));
     }
@@ -139,6 +143,18 @@ mod tests {
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{source:?}: {error}"),
                 (read, expected) => panic!("{source:?}: {read:?}, not {expected:?}"),
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_does_not_end_is_not_waited_for() {
+        for hangs in ["sleep 1000", "echo; sleep 2 & disown"] {
+            let words = ["bash", "-c", hangs].map(str::to_owned);
+            let told = ask(&words, Duration::from_millis(200)).await.unwrap_err().to_string();
+            assert!(
+                told.contains("`bash` of `data_key.command` gives no data key: it, or what it left running"),
+                "{hangs}: {told}"
+            );
         }
     }
 
