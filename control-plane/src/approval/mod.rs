@@ -174,12 +174,14 @@ impl Approvals {
         }
     }
 
-    /// None: it was purged between `since` and now, and nobody may know of it.
+    /// None: it was purged between `since` and now, and nobody may know of it. A grant that was used is used all the same.
     fn fold(&self, step: &Step, since: Erasures) -> Option<Option<(Digest, v1::Approval)>> {
         let mut view = self.view();
         let session = step.record.body.as_ref().and_then(SessionId::of);
-        let is_kept = session.is_none_or(|session| self.bodies.may_be_known(session, since));
-        is_kept.then(|| view.apply(step))
+        if session.is_none_or(|session| self.bodies.may_be_known(session, since)) {
+            return Some(view.apply(step));
+        }
+        step.use_alone().map(|used| view.apply(&used))
     }
 
     /// Grants or denies.

@@ -200,11 +200,14 @@ impl Noted {
         Ok(Self { id, at: Time::from_micros(parsed.at_us), version: record.version, record: approval, write })
     }
 
-    /// With its words. None: they were erased, and nobody can grant it any more.
+    /// With its words. None: they were erased, and nobody can grant it any more. That a grant was used is so without words: they are
+    /// its call's, which may have been purged alone.
     async fn step(&self, bodies: &Bodies) -> Result<Option<Step>, ApprovalError> {
+        let is_use = matches!(self.record.what, Some(What::Spent(_)));
         let words = match &self.record.body {
             Some(reference) => match bodies.fetch(Some(reference)).await.map_err(ApprovalError::Read)? {
                 Some(words) => words,
+                None if is_use => v1::ApprovalBody::default(),
                 None => return Ok(None),
             },
             None => v1::ApprovalBody::default(),

@@ -118,6 +118,12 @@ impl Step {
         self.id
     }
 
+    /// That a grant was used, without a word of the call that did. None: it says something else.
+    pub(super) fn use_alone(&self) -> Option<Self> {
+        let is_use = matches!(self.record.what, Some(What::Spent(_)));
+        is_use.then(|| Self { words: v1::ApprovalBody::default(), ..self.clone() })
+    }
+
     pub(super) fn read(at: Time, record: v1::ApprovalRecord, words: v1::ApprovalBody, write: Write) -> Option<Self> {
         let id = Digest::try_from(record.approval.as_ref()).ok()?;
         Some(Self { write, body: None, id, at, record, words })

@@ -3,11 +3,13 @@
 use super::super::{Decided, Undecided};
 use super::{Scene, Shared};
 use crate::approval::ApprovalError;
+use crate::body::SessionId;
 use crate::config::Limits;
 use crate::journal::{Journal, Memory};
 use agentgate_core::approval::{Order, Refusal, shown_digest};
 use agentgate_core::id::SpiffeId;
 use agentgate_proto::v1::{self, ApprovalState, Verdict};
+use bytes::Bytes;
 use prost::Message;
 use std::fs;
 use std::sync::Arc;
@@ -109,6 +111,30 @@ async fn a_grant_survives_a_restart_and_so_does_its_use() {
     let scene = scene.restarted().await;
     assert_eq!(scene.state(&asked.approval).await, ApprovalState::Used);
     assert_eq!(scene.add(3, NOTE).await.verdict(), Verdict::Pending);
+}
+
+/// Who asked and who passed may be of different sessions: the words of either go alone.
+#[tokio::test]
+async fn a_grant_stays_used_when_the_call_that_used_it_is_purged() {
+    let one = scene().await;
+    let asked = one.add(1, NOTE).await;
+    one.granted(&asked.approval).await;
+    let other = one.restarted().await;
+    let mut passing = one.call(2, "add_note", NOTE);
+    let session = v1::Header { name: Bytes::from_static(b"mcp-session-id"), value: Bytes::from_static(b"another") };
+    passing.ask.head.as_mut().unwrap().headers.push(session);
+    assert_eq!(one.decide.decide(&passing).await.unwrap().verdict(), Verdict::Allow);
+    let body = one.on_record(2).await.body.unwrap();
+    assert!(one.bodies.erase(SessionId::of(&body).unwrap()).await.unwrap());
+    let restarted = one.restarted().await;
+    other.approvals.look_again().await.unwrap();
+    for (who, scene) in [("whoever saw it", &one), ("a replica that comes late", &other), ("the next life", &restarted)] {
+        let approval = scene.approvals.show(&asked.approval).await.unwrap();
+        assert_eq!(approval.state(), ApprovalState::Used, "{who}");
+    }
+    let again = restarted.add(3, NOTE).await;
+    assert_eq!(again.verdict(), Verdict::Pending);
+    assert_ne!(again.approval, asked.approval);
 }
 
 #[tokio::test]
