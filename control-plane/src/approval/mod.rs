@@ -100,10 +100,12 @@ pub struct Approvals {
 // === impl Approvals ===
 
 impl Approvals {
-    /// Where the approval of this very call is at `at`.
+    /// Where the approval of this very call is at `at`. Of one that was purged nothing counts, carried out or not.
     #[must_use]
     pub fn live(&self, call: &Digest, at: Time) -> Live {
-        self.view().live(call, at)
+        let view = self.view();
+        let is_purged = view.asked_under(call).is_some_and(|session| self.bodies.is_purged(session));
+        if is_purged { Live::None } else { view.live(call, at) }
     }
 
     /// How many steps were folded, whoever wrote them: what was folded from fewer may be old.

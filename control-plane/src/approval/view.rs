@@ -215,6 +215,11 @@ impl View {
         self.entries.get(id).and_then(|entry| SessionId::of(&entry.body))
     }
 
+    /// Under whose key the newest approval of this call was asked for.
+    pub(super) fn asked_under(&self, call: &Digest) -> Option<SessionId> {
+        self.of_call.get(call).and_then(|id| self.session_of(id))
+    }
+
     pub(super) fn list(&self, all: bool, at: Time) -> Vec<v1::Approval> {
         let newest = self.order.iter().rev().filter_map(|(_, id)| self.entries.get(id));
         newest.filter(|entry| all || entry.is_open(at)).map(|entry| entry.wire(at)).collect()

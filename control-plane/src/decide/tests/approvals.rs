@@ -5,7 +5,7 @@ use super::{Scene, Shared};
 use crate::approval::ApprovalError;
 use crate::body::SessionId;
 use crate::config::Limits;
-use crate::journal::{Journal, Memory};
+use crate::journal::{Journal, Memory, Stream};
 use agentgate_core::approval::{Order, Refusal, shown_digest};
 use agentgate_core::id::SpiffeId;
 use agentgate_proto::v1::{self, ApprovalState, Verdict};
@@ -135,6 +135,25 @@ async fn a_grant_stays_used_when_the_call_that_used_it_is_purged() {
     let again = restarted.add(3, NOTE).await;
     assert_eq!(again.verdict(), Verdict::Pending);
     assert_ne!(again.approval, asked.approval);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_an_approval_that_another_replica_purged() {
+    for is_granted in [false, true] {
+        let one = Scene::on(Arc::new(Memory::shared())).await;
+        let asked = one.add(1, NOTE).await;
+        if is_granted {
+            one.granted(&asked.approval).await;
+        }
+        let other = one.restarted().await;
+        super::purged::purge(&other).await;
+        // The purge is on record, and this one has not carried it out.
+        let orders = one.journal.version(Stream::global()).await.unwrap();
+        one.control.caught_up(orders).await.unwrap();
+        let again = one.add(2, NOTE).await;
+        assert_eq!(again.verdict(), Verdict::Pending, "granted: {is_granted}");
+        assert_ne!(again.approval, asked.approval, "granted: {is_granted}");
+    }
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ fn subject() -> (Tenant, Principal) {
     ("t".try_into().unwrap(), "spiffe://a/agent/x".try_into().unwrap())
 }
 
-async fn purge(scene: &Scene) {
+pub(super) async fn purge(scene: &Scene) {
     let (tenant, principal) = subject();
     let extent = Extent::new(Some(tenant), Some(principal), None);
     let wanted = Wanted { extent, before: None, reason: "x".into() };
