@@ -2,8 +2,7 @@
 //! is lost, and without it what is lost is found, refused and told.
 
 use crate::replicas::{
-    MORE, call, checkpoint, each_ran_once, every_trace, extends, head, is_gapless, metric, more_arrive, passes, plan, ready,
-    under_load,
+    MORE, call, checkpoint, each_ran_once, extends, head, is_gapless, metric, more_arrive, passes, plan, ready, under_load,
 };
 use agentgate_e2e::postgres::Postgres;
 use agentgate_e2e::{ControlPlane, World, eventually, http1};
@@ -152,7 +151,7 @@ fn with_synchronous_replication_a_fail_over_under_load_loses_nothing_that_was_an
     });
     println!("{through} passed; refused: {refusals:?}");
     assert!(refusals.keys().any(|why| why.contains("(journal: the decision cannot be recorded)")), "{refusals:?}");
-    each_ran_once(&world, &every_trace(&world.stack.cli), through);
+    each_ran_once(&world, through);
     is_gapless(&standby, &database);
     for control_plane in both {
         let status = status(&world, control_plane);
