@@ -229,6 +229,7 @@ async fn append(to: &dyn Journal, change: Change, records: &[Record]) -> Result<
         | AppendError::Malformed(_)
         | AppendError::Fenced { .. }
         | AppendError::Unavailable(_)
+        | AppendError::Halted(_)
         | AppendError::Unknown(_) => CopyError::Write(error),
     })?;
     let stands = |(record, position): (&Record, &crate::journal::Position)| {

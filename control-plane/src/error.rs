@@ -5,10 +5,12 @@ use crate::control::OrderError;
 use crate::evidence::EvidenceError;
 use crate::history::HistoryError;
 use crate::identity;
-use crate::journal::HALTED;
+use crate::journal::AppendError;
 use crate::retention::RetentionError;
 use crate::session::TraceError;
 use crate::transparency::{LogError, TransparencyError};
+use std::error::Error;
+use std::iter;
 use tonic::{Code, Status};
 
 impl From<identity::Refused> for Status {
@@ -142,9 +144,13 @@ impl From<RetentionError> for Status {
 }
 
 /// An order that a journal refuses which writes nothing any more will not be taken by trying again.
-fn told(code: Code, error: &(dyn std::error::Error + 'static)) -> Status {
-    let said = agentgate_core::error::chain(error);
-    Status::new(if said.contains(HALTED) { Code::DataLoss } else { code }, said)
+fn told<'a>(code: Code, error: &'a (dyn Error + 'static)) -> Status {
+    let mut causes = iter::successors(Some(error), |cause: &&'a (dyn Error + 'static)| {
+        let cause: &'a (dyn Error + 'static) = *cause;
+        cause.source()
+    });
+    let is_halted = causes.any(|cause| matches!(cause.downcast_ref(), Some(AppendError::Halted(_))));
+    Status::new(if is_halted { Code::DataLoss } else { code }, agentgate_core::error::chain(error))
 }
 
 /// Why a conversation ends before its filter wants it to.
@@ -182,7 +188,7 @@ impl From<Hangup> for Status {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, HALTED, OrderError, Status};
+    use super::{Code, OrderError, Status};
     use crate::approval::ApprovalError;
     use crate::body::KeyError;
     use crate::journal::{AppendError, Halting, Journal, Memory};
@@ -204,7 +210,7 @@ mod tests {
         for order in orders {
             let (told, tried_again) = (order(halted.clone()), order(busy.clone()));
             assert_eq!((told.code(), tried_again.code()), (Code::DataLoss, Code::Unavailable), "{told:?}");
-            assert!(told.message().ends_with(&format!("{HALTED}the journal contradicts what was signed")), "{told:?}");
+            assert!(told.message().ends_with("nothing is written any more: the journal contradicts what was signed"), "{told:?}");
         }
     }
 }

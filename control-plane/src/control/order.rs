@@ -182,7 +182,12 @@ impl Control {
                     let _ = self.catch_up().await;
                     return Err(OrderError::Unknown(error).into());
                 }
-                Err(error @ (AppendError::Unavailable(_) | AppendError::TooLarge { .. } | AppendError::Malformed(_))) => {
+                Err(
+                    error @ (AppendError::Unavailable(_)
+                    | AppendError::Halted(_)
+                    | AppendError::TooLarge { .. }
+                    | AppendError::Malformed(_)),
+                ) => {
                     return Err(OrderError::Journal(error).into());
                 }
             }

@@ -9,9 +9,6 @@ use bytes::Bytes;
 use std::future::ready;
 use std::sync::{Arc, OnceLock};
 
-/// What every refused write begins with: it will be refused again.
-pub const HALTED: &str = "nothing is written any more: ";
-
 /// The journal beneath, until it is halted.
 #[derive(Clone, Debug)]
 pub struct Halting {
@@ -46,7 +43,7 @@ impl Halting {
     ) -> BoxFuture<'static, Result<T, AppendError>> {
         match self.why.get() {
             None => write(self.journal.as_ref()),
-            Some(why) => Box::pin(ready(Err(AppendError::Unavailable(format!("{HALTED}{why}"))))),
+            Some(why) => Box::pin(ready(Err(AppendError::Halted(why.clone())))),
         }
     }
 }

@@ -41,7 +41,7 @@ pub use agentgate_proto::body_address;
 pub use change::{SlotError, change_slot};
 #[cfg(test)]
 pub(crate) use embedded::{Embedded, Settings};
-pub use halt::{HALTED, Halting};
+pub use halt::Halting;
 pub use memory::Memory;
 pub use record::{Record, Stream};
 
@@ -139,6 +139,9 @@ pub enum AppendError {
     /// It did not happen, and nothing of it ever will.
     #[error("the journal cannot write: {0}")]
     Unavailable(String),
+    /// It did not happen, and until the process is started anew nothing will.
+    #[error("the journal cannot write: nothing is written any more: {0}")]
+    Halted(String),
     /// It may have happened. Answer as unavailable, and look the id up before anything else.
     #[error("the journal does not know whether it wrote: {0}")]
     Unknown(String),

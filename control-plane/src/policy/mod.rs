@@ -102,6 +102,7 @@ impl Tried {
                 | AppendError::Fenced { .. }
                 | AppendError::Conflict { .. }
                 | AppendError::Unavailable(_)
+                | AppendError::Halted(_)
                 | AppendError::Unknown(_),
             )
             | PutError::Past(_)

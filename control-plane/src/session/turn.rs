@@ -264,7 +264,7 @@ impl From<AppendError> for Setback {
             AppendError::Fenced { now } => Self::Fenced(now),
             AppendError::Duplicate(position) => Self::Duplicate(position.sequence),
             AppendError::Unknown(_) => Self::Unknown(error.to_string()),
-            AppendError::Malformed(_) | AppendError::TooLarge { .. } | AppendError::Unavailable(_) => {
+            AppendError::Malformed(_) | AppendError::TooLarge { .. } | AppendError::Unavailable(_) | AppendError::Halted(_) => {
                 Self::Journal(error.to_string())
             }
         }
