@@ -2,6 +2,8 @@
 //!
 //! It knows sequences, versions, ids and bytes. It refuses to know what a record means, and what time it is.
 
+#[cfg(test)]
+mod between;
 mod cells;
 mod change;
 #[cfg(test)]
@@ -38,6 +40,8 @@ use std::pin::Pin;
 use thiserror::Error;
 
 pub use agentgate_proto::body_address;
+#[cfg(test)]
+pub(crate) use between::Between;
 pub use change::{SlotError, change_slot};
 #[cfg(test)]
 pub(crate) use embedded::{Embedded, Settings};

@@ -38,80 +38,32 @@ impl Dawdling {
         let drawn = self.dice.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |dice| Some(step(dice))).unwrap() >> 40;
         if drawn.is_multiple_of(4) { drawn >> 3 & 31 } else { 0 }
     }
+}
 
-    fn later<'a, T: Send + 'a>(&self, asked: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
+impl Between for Dawdling {
+    fn inner(&self) -> &dyn Journal {
+        &*self.memory
+    }
+
+    fn answer<'a, T: Send + 'a>(&self, answer: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
         let turns = self.turns();
         Box::pin(async move {
-            let told = asked.await;
+            let told = answer.await;
             dawdle(turns).await;
             told
         })
     }
-}
 
-impl Journal for Dawdling {
     fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
         let is_unfenced = change.fence.is_none() && change.writes.iter().any(|write| write.stream != Stream::global());
         let (memory, mut may_go) = (Arc::clone(&self.memory), self.unfenced.subscribe());
         if *may_go.borrow() || !is_unfenced {
-            return self.later(self.memory.append(change));
+            return self.answer(self.memory.append(change));
         }
         Box::pin(async move {
             let _ = may_go.wait_for(|may_go| *may_go).await;
             memory.append(change).await
         })
-    }
-
-    fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.later(self.memory.read(stream, after, limit))
-    }
-
-    fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
-        self.later(self.memory.version(stream))
-    }
-
-    fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.later(self.memory.follow(cursor, limit))
-    }
-
-    fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.later(self.memory.find(id))
-    }
-
-    fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>> {
-        self.later(self.memory.keep(bytes))
-    }
-
-    fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.later(self.memory.fetch(address))
-    }
-
-    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
-        self.later(self.memory.bodies(after, limit))
-    }
-
-    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
-        self.later(self.memory.discard(addresses))
-    }
-
-    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
-        self.later(self.memory.set(name, expected, value))
-    }
-
-    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.later(self.memory.slot(name))
-    }
-
-    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
-        self.later(self.memory.slots(after, limit))
-    }
-
-    fn health(&self) -> Health {
-        self.memory.health()
-    }
-
-    fn is_shared(&self) -> bool {
-        true
     }
 }
 

@@ -1,8 +1,6 @@
-//! A journal that is cut off after so many writes, or held up while a body is read. It keeps nothing itself.
+//! A journal that is cut off after so many writes, or held up at the next body or change.
 
-use crate::journal::{
-    AppendError, Appended, BoxFuture, Change, Health, Journal, Position, ReadError, Record, Sequence, Slot, Stream, Version,
-};
+use crate::journal::{AppendError, Appended, Between, BoxFuture, Change, Journal, ReadError, Slot};
 use agentgate_core::digest::Digest;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,19 +12,34 @@ use tokio::sync::oneshot;
 pub(super) struct Cut {
     inner: Arc<dyn Journal>,
     pub(super) left: AtomicI64,
-    /// The next body that is read is told of, and given when that is said.
-    pub(super) pause: Mutex<Option<Pause>>,
-    /// The next change is told of, and appended when that is said.
-    pub(super) pause_append: Mutex<Option<Pause>>,
+    held_fetch: Mutex<Option<Held>>,
+    held_append: Mutex<Option<Held>>,
 }
 
-type Pause = (oneshot::Sender<()>, oneshot::Receiver<()>);
+/// What is held up, as the journal has it: it tells that it is there, and waits.
+type Held = (oneshot::Sender<()>, oneshot::Receiver<()>);
+
+/// What is held up, as the test has it.
+pub(super) struct Holding {
+    is_there: oneshot::Receiver<()>,
+    go_on: oneshot::Sender<()>,
+}
 
 // === impl Cut ===
 
 impl Cut {
     pub(super) fn after(inner: Arc<dyn Journal>, left: i64) -> Self {
-        Self { inner, left: AtomicI64::new(left), pause: Mutex::default(), pause_append: Mutex::default() }
+        Self { inner, left: AtomicI64::new(left), held_fetch: Mutex::default(), held_append: Mutex::default() }
+    }
+
+    /// The next body is read, and given only when that is said.
+    pub(super) fn hold_fetch(&self) -> Holding {
+        hold(&self.held_fetch)
+    }
+
+    /// The next change is appended only when that is said.
+    pub(super) fn hold_append(&self) -> Holding {
+        hold(&self.held_append)
     }
 
     fn is_cut(&self) -> bool {
@@ -34,39 +47,49 @@ impl Cut {
     }
 }
 
+// === impl Holding ===
+
+impl Holding {
+    pub(super) async fn is_there(&mut self) {
+        (&mut self.is_there).await.unwrap();
+    }
+
+    pub(super) fn go_on(self) {
+        self.go_on.send(()).unwrap();
+    }
+}
+
+fn hold(place: &Mutex<Option<Held>>) -> Holding {
+    let ((tells, is_there), (go_on, waits)) = (oneshot::channel(), oneshot::channel());
+    *place.lock().unwrap() = Some((tells, waits));
+    Holding { is_there, go_on }
+}
+
+async fn pass(held: Option<Held>) {
+    if let Some((tells, waits)) = held {
+        tells.send(()).unwrap();
+        waits.await.unwrap();
+    }
+}
+
 fn gone<T: Send + 'static>() -> BoxFuture<'static, Result<T, AppendError>> {
     Box::pin(async { Err(AppendError::Unavailable("cut".into())) })
 }
 
-impl Journal for Cut {
+impl Between for Cut {
+    fn inner(&self) -> &dyn Journal {
+        &*self.inner
+    }
+
     fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
         if self.is_cut() {
             return gone();
         }
-        let (pause, inner) = (self.pause_append.lock().unwrap().take(), Arc::clone(&self.inner));
+        let (held, inner) = (self.held_append.lock().unwrap().take(), Arc::clone(&self.inner));
         Box::pin(async move {
-            if let Some((is_there, go_on)) = pause {
-                is_there.send(()).unwrap();
-                go_on.await.unwrap();
-            }
+            pass(held).await;
             inner.append(change).await
         })
-    }
-
-    fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.inner.read(stream, after, limit)
-    }
-
-    fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
-        self.inner.version(stream)
-    }
-
-    fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.inner.follow(cursor, limit)
-    }
-
-    fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.inner.find(id)
     }
 
     fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>> {
@@ -76,17 +99,10 @@ impl Journal for Cut {
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
         Box::pin(async move {
             let read = self.inner.fetch(address).await;
-            let pause = self.pause.lock().unwrap().take();
-            if let Some((was_read, go_on)) = pause {
-                was_read.send(()).unwrap();
-                go_on.await.unwrap();
-            }
+            let held = self.held_fetch.lock().unwrap().take();
+            pass(held).await;
             read
         })
-    }
-
-    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
-        self.inner.bodies(after, limit)
     }
 
     fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
@@ -103,17 +119,5 @@ impl Journal for Cut {
             tokio::task::yield_now().await;
             set.await
         })
-    }
-
-    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.inner.slot(name)
-    }
-
-    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
-        self.inner.slots(after, limit)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
     }
 }

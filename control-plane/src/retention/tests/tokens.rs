@@ -1,8 +1,10 @@
 //! Stories about the key of a tenant's tokens: it goes with the whole tenant, whoever calls meanwhile and whatever is cut, and the
 //! key that is made after it stays.
 
+use super::cut::Holding;
 use super::*;
 use agentgate_core::pii::Kind;
+use tokio::task::JoinHandle;
 
 const OTHER: &str = "spiffe://a/agent/y";
 
@@ -18,6 +20,16 @@ impl Scene {
     /// The slot as the journal has it.
     async fn tokens_slot(&self) -> Option<Bytes> {
         self.journal.slot(self.retention.rooms.bodies.tokens_slot("acme")).await.unwrap()
+    }
+
+    /// A purge of the whole tenant, held up where it has looked and its record is not there yet.
+    async fn purging(self: &Arc<Self>, cut: &Cut) -> (JoinHandle<Purged>, Holding) {
+        self.retention.rooms.bodies.seal(&Scope::Orders, self.clock.now()).await.unwrap();
+        let mut held = cut.hold_append();
+        let scene = Arc::clone(self);
+        let purging = tokio::spawn(async move { scene.purge(&whole()).await.unwrap() });
+        held.is_there().await;
+        (purging, held)
     }
 
     async fn hears_of(&self, other: &Self) {
@@ -74,17 +86,10 @@ async fn the_key_goes_though_the_tenant_calls_without_end() {
         if calls_before {
             scene.call("acme", AGENT, "before").await;
         }
-        scene.retention.rooms.bodies.seal(&Scope::Orders, scene.clock.now()).await.unwrap();
-        let ((is_there, at), (go_on, going)) = (oneshot::channel(), oneshot::channel());
-        *cut.pause_append.lock().unwrap() = Some((is_there, going));
-        let purging = tokio::spawn({
-            let scene = Arc::clone(&scene);
-            async move { scene.purge(&whole()).await.unwrap() }
-        });
-        at.await.unwrap();
+        let (purging, held) = scene.purging(&cut).await;
         let meanwhile = scene.call("acme", AGENT, "meanwhile").await;
         assert_eq!(scene.token().await, before);
-        go_on.send(()).unwrap();
+        held.go_on();
         let purged = purging.await.unwrap();
         assert_eq!((purged.sessions, purged.tokens, purged.finished), (u64::from(calls_before), true, true));
         assert_eq!(scene.tokens_slot().await, None);
@@ -106,16 +111,9 @@ async fn a_hold_that_comes_before_the_record_keeps_the_key() {
     let scene = Arc::new(Scene::on(Arc::clone(&cut) as Arc<dyn Journal>).await);
     let other = scene.again(&inner).await;
     let before = scene.token().await;
-    scene.retention.rooms.bodies.seal(&Scope::Orders, scene.clock.now()).await.unwrap();
-    let ((is_there, at), (go_on, going)) = (oneshot::channel(), oneshot::channel());
-    *cut.pause_append.lock().unwrap() = Some((is_there, going));
-    let purging = tokio::spawn({
-        let scene = Arc::clone(&scene);
-        async move { scene.purge(&whole()).await.unwrap() }
-    });
-    at.await.unwrap();
+    let (purging, held) = scene.purging(&cut).await;
     let (hold, _) = other.retention.place(&extent("acme", "", ""), "a case", &me()).await.unwrap();
-    go_on.send(()).unwrap();
+    held.go_on();
     let purged = purging.await.unwrap();
     assert_eq!((purged.tokens, purged.tokens_held, purged.sessions), (false, Some(hold), 0));
     assert_eq!((scene.token().await, other.token().await), (before.clone(), before));

@@ -2,10 +2,10 @@
 
 use super::super::integrate::PAUSE;
 use super::*;
-use crate::journal::{AppendError, Appended, BoxFuture, Health, Position, Record, Slot, Version};
+use crate::journal::{AppendError, Between, BoxFuture, Record, Slot};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A journal for which it takes so long to set a slot. It keeps nothing itself.
+/// A journal for which it takes so long to set a slot.
 #[derive(Debug)]
 struct Laborious {
     inner: Arc<Memory>,
@@ -15,17 +15,9 @@ struct Laborious {
     begun: AtomicU64,
 }
 
-impl Journal for Laborious {
-    fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        self.inner.append(change)
-    }
-
-    fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
-        self.inner.read(stream, after, limit)
-    }
-
-    fn version(&self, stream: Stream) -> BoxFuture<'_, Result<Version, ReadError>> {
-        self.inner.version(stream)
+impl Between for Laborious {
+    fn inner(&self) -> &dyn Journal {
+        &*self.inner
     }
 
     fn follow(&self, cursor: Sequence, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
@@ -33,41 +25,9 @@ impl Journal for Laborious {
         self.inner.follow(cursor, limit)
     }
 
-    fn find(&self, id: Digest) -> BoxFuture<'_, Result<Option<Position>, ReadError>> {
-        self.inner.find(id)
-    }
-
-    fn keep(&self, bytes: Bytes) -> BoxFuture<'static, Result<Digest, AppendError>> {
-        self.inner.keep(bytes)
-    }
-
-    fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.inner.fetch(address)
-    }
-
-    fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
-        self.inner.bodies(after, limit)
-    }
-
-    fn discard(&self, addresses: Vec<Digest>) -> BoxFuture<'static, Result<(), AppendError>> {
-        self.inner.discard(addresses)
-    }
-
     fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
         self.hands.advance(Duration::from_micros(self.takes_us.load(Ordering::SeqCst)));
         self.inner.set(name, expected, value)
-    }
-
-    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.inner.slot(name)
-    }
-
-    fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {
-        self.inner.slots(after, limit)
-    }
-
-    fn health(&self) -> Health {
-        self.inner.health()
     }
 }
 
