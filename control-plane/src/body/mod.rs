@@ -26,11 +26,13 @@ use agentgate_proto::v1::slot_secret::What;
 use bytes::Bytes;
 use known::Known;
 use prost::Message;
-use purge::Purges;
+use purge::{Named, Purges};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use streams::stream_in;
 use thiserror::Error;
+use tokens::tokens_in;
 
 pub use cipher::{Cipher, KEY_BYTES, NONCE_BYTES, TAG_BYTES, Unsealed};
 pub use data_key::{DataKey, UnwrapError};
@@ -405,16 +407,31 @@ impl Bodies {
         Ok(Some(secret))
     }
 
-    /// Keeps the secret, unless the slot has one; gives the one that it has then.
+    /// Keeps the secret, unless the slot has one that no purge names; gives the one that it has then.
     async fn keep(&self, name: Digest, secret: What) -> Result<What, KeyError> {
-        if let Some(kept) = self.journal.slot(name).await? {
-            return self.unwrap(&name, &kept);
+        let named = self.named();
+        let mut kept = self.journal.slot(name).await?;
+        for _ in 0..SEAL_ATTEMPTS_MAX {
+            if let Some(kept) = &kept {
+                let held = self.unwrap(&name, kept)?;
+                if self.stands(&held, &named).await? {
+                    return Ok(held);
+                }
+            }
+            match self.journal.set(name, kept, Some(self.wrap(&name, &secret)?)).await.map_err(KeyError::Keep)? {
+                Slot::Set => return Ok(secret),
+                Slot::Held(other) => kept = other,
+            }
         }
-        let wrapped = self.wrap(&name, &secret)?;
-        match self.journal.set(name, None, Some(wrapped)).await.map_err(KeyError::Keep)? {
-            Slot::Set => Ok(secret),
-            Slot::Held(Some(kept)) => self.unwrap(&name, &kept),
-            Slot::Held(None) => Err(KeyError::Unreadable),
+        Err(KeyError::Erased)
+    }
+
+    /// Whether none of these purges takes it.
+    async fn stands(&self, kept: &What, named: &Named) -> Result<bool, KeyError> {
+        match kept {
+            What::Stream(_) => Ok(!self.is_left(stream_in(kept)?, named).await?),
+            What::Tokens(_) => Ok(!named.takes(&self.tokens_key(&tokens_in(kept)?))),
+            What::Session(_) | What::Naming(_) | What::Derived(_) => Ok(true),
         }
     }
 

@@ -28,17 +28,24 @@ const DONE: &str = "agentgate purges 1\n";
 pub(super) struct Purges {
     unfinished: BTreeMap<Sequence, v1::PurgeRecord>,
     sessions: HashSet<SessionId>,
-    /// Those that a purge names, by the newest that does.
-    streams: HashMap<Stream, Named>,
-    /// Keys of tokens, and the purge that names each.
-    tokens: HashMap<Digest, Sequence>,
+    named: Named,
     /// All purges up to this record were carried out.
     done: Sequence,
 }
 
+/// Streams and keys of tokens that purges name which are not carried out. It is taken before a slot is read: what is carried out
+/// meanwhile is gone from here and may have been in the slot, and what is purged meanwhile is told by what was forgotten.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Named {
+    /// By the newest purge that names each.
+    streams: HashMap<Stream, Left>,
+    /// Each with the purge that names it.
+    tokens: HashMap<Digest, Sequence>,
+}
+
 /// Where a purge left a stream that it names.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Named {
+pub(super) struct Left {
     /// As it was before the slots were looked through.
     pub(super) version: Version,
     /// Of the purge.
@@ -70,8 +77,8 @@ impl Bodies {
                 return;
             }
             purges.sessions.extend(&sessions);
-            purges.streams.extend(streams_of(purge).map(|(stream, version)| (stream, Named { version, sequence })));
-            purges.tokens.extend(tokens_of(purge).map(|key| (key, sequence)));
+            purges.named.streams.extend(streams_of(purge).map(|(stream, version)| (stream, Left { version, sequence })));
+            purges.named.tokens.extend(tokens_of(purge).map(|key| (key, sequence)));
             purges.unfinished.insert(sequence, purge.clone());
             purges.say();
         }
@@ -171,21 +178,16 @@ impl Bodies {
             for session in sessions_of(&purge) {
                 purges.sessions.remove(&session);
             }
-            purges.streams.retain(|_, named| named.sequence != sequence);
-            purges.tokens.retain(|_, named| *named != sequence);
+            purges.named.streams.retain(|_, left| left.sequence != sequence);
+            purges.named.tokens.retain(|_, named| *named != sequence);
         }
         purges.say();
         Ok(())
     }
 
-    /// Where the newest purge that names this stream, and is not carried out, left it.
-    pub(super) fn named(&self, stream: Stream) -> Option<Named> {
-        self.purges().streams.get(&stream).copied()
-    }
-
-    /// The keys of tokens that purges name which are not carried out.
-    pub(super) fn tokens_purged(&self) -> HashSet<Digest> {
-        self.purges().tokens.keys().copied().collect()
+    /// What purges name besides sessions.
+    pub(super) fn named(&self) -> Named {
+        self.purges().named.clone()
     }
 
     pub(super) async fn take_up_purges(&self) -> Result<(), KeyError> {
@@ -235,6 +237,19 @@ impl Bodies {
 impl Purges {
     fn say(&self) {
         metrics::gauge!("agentgate_purges_unfinished").set(number(self.unfinished.len()));
+    }
+}
+
+// === impl Named ===
+
+impl Named {
+    pub(super) fn left(&self, stream: Stream) -> Option<Left> {
+        self.streams.get(&stream).copied()
+    }
+
+    /// Whether the key of tokens goes that is named by this.
+    pub(super) fn takes(&self, key: &Digest) -> bool {
+        self.tokens.contains_key(key)
     }
 }
 

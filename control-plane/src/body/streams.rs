@@ -5,9 +5,9 @@
 //! stream, and every call under an earlier epoch is fenced off. A stream that took a call between the look and the purge is named
 //! in vain: everybody finds that call before the purge, and goes on with the stream.
 
-use super::purge::{Named, streams_of};
+use super::purge::{Left, Named, streams_of};
 use super::{Bodies, KeyError, SEAL_ATTEMPTS_MAX, data_key};
-use crate::journal::{ReadError, Record, SLOTS_PAGE_MAX, Sequence, Slot, Stream};
+use crate::journal::{ReadError, Record, SLOTS_PAGE_MAX, Sequence, Stream};
 use agentgate_core::digest::Digest;
 use agentgate_core::id::{Principal, Tenant};
 use agentgate_proto::v1;
@@ -44,7 +44,8 @@ impl Bodies {
                 }
                 known.forgotten
             };
-            let stream = self.led(self.stream_slot(tenant, principal)).await?;
+            let fresh = Bytes::copy_from_slice(&self.random().map_err(KeyError::Random)?);
+            let stream = stream_in(&self.keep(self.stream_slot(tenant, principal), What::Stream(fresh)).await?)?;
             let mut known = self.known();
             // It may have been purged since it was read.
             if known.forgotten == forgotten {
@@ -55,34 +56,15 @@ impl Bodies {
         Err(KeyError::Erased)
     }
 
-    /// The stream that this slot leads to, or a new one where it leads to none.
-    async fn led(&self, name: Digest) -> Result<Stream, KeyError> {
-        let fresh = What::Stream(Bytes::copy_from_slice(&self.random().map_err(KeyError::Random)?));
-        let mut kept = self.journal.slot(name).await?;
-        for _ in 0..SEAL_ATTEMPTS_MAX {
-            if let Some(kept) = &kept {
-                let stream = stream_in(&self.unwrap(&name, kept)?)?;
-                if !self.is_left(stream).await? {
-                    return Ok(stream);
-                }
-            }
-            match self.journal.set(name, kept, Some(self.wrap(&name, &fresh)?)).await.map_err(KeyError::Keep)? {
-                Slot::Set => return stream_in(&fresh),
-                Slot::Held(other) => kept = other,
-            }
-        }
-        Err(KeyError::Erased)
-    }
-
     /// As `stream`, for whoever only looks. None: nothing was written of this subject as yet, or nothing is left of it.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn stream_there(&self, tenant: &Tenant, principal: &Principal) -> Result<Option<Stream>, KeyError> {
-        let name = self.stream_slot(tenant, principal);
+        let (name, named) = (self.stream_slot(tenant, principal), self.named());
         let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
         let stream = stream_in(&self.unwrap(&name, &kept)?)?;
-        Ok((!self.is_left(stream).await?).then_some(stream))
+        Ok((!self.is_left(stream, &named).await?).then_some(stream))
     }
 
     /// Where the stream of this subject is found, or would be.
@@ -121,7 +103,7 @@ impl Bodies {
     ) -> Result<u64, KeyError> {
         let (mut erased, mut sought) = (0, HashSet::new());
         for (stream, version) in streams_of(purge) {
-            if self.went_on(stream, Named { version, sequence }).await? {
+            if self.went_on(stream, Left { version, sequence }).await? {
                 continue;
             }
             match located.get(&stream) {
@@ -152,17 +134,17 @@ impl Bodies {
         self.erase_slot_if(slot, |held| Ok(stream_in(&self.unwrap(&slot, held)?)? == stream)).await
     }
 
-    /// Whether a purge that is not carried out left nobody behind this stream.
-    async fn is_left(&self, stream: Stream) -> Result<bool, KeyError> {
-        match self.named(stream) {
-            Some(named) => Ok(!self.went_on(stream, named).await?),
+    /// Whether one of these purges left nobody behind this stream.
+    pub(super) async fn is_left(&self, stream: Stream, named: &Named) -> Result<bool, ReadError> {
+        match named.left(stream) {
+            Some(left) => Ok(!self.went_on(stream, left).await?),
             None => Ok(false),
         }
     }
 
     /// Whether it took a call after that version and before the purge. The same for everybody, and for ever: both are written
     /// under the fence of the epochs, and what is of no epoch does not count.
-    async fn went_on(&self, stream: Stream, Named { version, sequence }: Named) -> Result<bool, ReadError> {
+    async fn went_on(&self, stream: Stream, Left { version, sequence }: Left) -> Result<bool, ReadError> {
         let mut after = version;
         loop {
             let page = self.journal.read(stream, after, PAGE).await?;
@@ -196,7 +178,7 @@ fn is_of_a_call(record: &Record) -> bool {
     }
 }
 
-fn stream_in(kept: &What) -> Result<Stream, KeyError> {
+pub(super) fn stream_in(kept: &What) -> Result<Stream, KeyError> {
     let What::Stream(stream) = kept else { return Err(KeyError::Unreadable) };
     Ok(Stream(Digest::try_from(stream.as_ref()).map_err(|_| KeyError::Unreadable)?))
 }

@@ -6,7 +6,7 @@
 
 use super::purge::tokens_of;
 use super::{Bodies, KEY_BYTES, KeyError, SEAL_ATTEMPTS_MAX, data_key};
-use crate::journal::{SLOTS_PAGE_MAX, Slot};
+use crate::journal::SLOTS_PAGE_MAX;
 use agentgate_core::digest::Digest;
 use agentgate_core::pii::Kind;
 use agentgate_proto::v1;
@@ -75,7 +75,8 @@ impl Bodies {
                 }
                 known.forgotten
             };
-            let tokens = Arc::new(self.made_with(self.tokens_slot(tenant)).await?);
+            let fresh = Bytes::copy_from_slice(&self.random().map_err(KeyError::Random)?);
+            let tokens = Arc::new(tokens_in(&self.keep(self.tokens_slot(tenant), What::Tokens(fresh)).await?)?);
             let mut known = self.known();
             // It may have been purged since it was read.
             if known.forgotten == forgotten {
@@ -86,36 +87,15 @@ impl Bodies {
         Err(KeyError::Erased)
     }
 
-    /// The key in this slot, or a new one where there is none that was not purged.
-    async fn made_with(&self, name: Digest) -> Result<Tokens, KeyError> {
-        let fresh = What::Tokens(Bytes::copy_from_slice(&self.random().map_err(KeyError::Random)?));
-        // Before the slot is read: whatever is purged later is told by what was forgotten.
-        let purged = self.tokens_purged();
-        let mut kept = self.journal.slot(name).await?;
-        for _ in 0..SEAL_ATTEMPTS_MAX {
-            if let Some(kept) = &kept {
-                let tokens = tokens_in(&self.unwrap(&name, kept)?)?;
-                if !purged.contains(&self.tokens_key(&tokens)) {
-                    return Ok(tokens);
-                }
-            }
-            match self.journal.set(name, kept, Some(self.wrap(&name, &fresh)?)).await.map_err(KeyError::Keep)? {
-                Slot::Set => return tokens_in(&fresh),
-                Slot::Held(other) => kept = other,
-            }
-        }
-        Err(KeyError::Erased)
-    }
-
     /// What a purge names the key of this tenant's tokens by. None: there is none, or it was purged.
     ///
     /// # Errors
     /// When it cannot be read.
     pub async fn tokens_there(&self, tenant: &str) -> Result<Option<Digest>, KeyError> {
-        let (name, purged) = (self.tokens_slot(tenant), self.tokens_purged());
+        let (name, named) = (self.tokens_slot(tenant), self.named());
         let Some(kept) = self.journal.slot(name).await? else { return Ok(None) };
         let key = self.tokens_key(&tokens_in(&self.unwrap(&name, &kept)?)?);
-        Ok((!purged.contains(&key)).then_some(key))
+        Ok((!named.takes(&key)).then_some(key))
     }
 
     /// Erases the key of tokens that a purge names, wherever it is: a key that was made since stays. True: it was there.
@@ -148,7 +128,7 @@ impl Bodies {
     }
 
     /// Says which key it is, and nothing else.
-    fn tokens_key(&self, tokens: &Tokens) -> Digest {
+    pub(super) fn tokens_key(&self, tokens: &Tokens) -> Digest {
         self.secret_digest("agentgate/tokens/key/1", &[&tokens.0])
     }
 
@@ -157,7 +137,7 @@ impl Bodies {
     }
 }
 
-fn tokens_in(kept: &What) -> Result<Tokens, KeyError> {
+pub(super) fn tokens_in(kept: &What) -> Result<Tokens, KeyError> {
     let What::Tokens(key) = kept else { return Err(KeyError::Unreadable) };
     Ok(Tokens(key.as_ref().try_into().map_err(|_| KeyError::Unreadable)?))
 }

@@ -40,6 +40,10 @@ pub(crate) trait Between: fmt::Debug + Send + Sync {
     fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
         self.answer(self.inner().set(name, expected, value))
     }
+
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        self.answer(self.inner().slot(name))
+    }
 }
 
 // === impl Journal ===
@@ -86,7 +90,7 @@ impl<B: Between> Journal for B {
     }
 
     fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.answer(self.inner().slot(name))
+        Between::slot(self, name)
     }
 
     fn slots(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<(Digest, Bytes)>, ReadError>> {

@@ -1,4 +1,4 @@
-//! A journal that is cut off after so many writes, or held up at the next body or change.
+//! A journal that is cut off after so many writes, or held up at the next body, change or slot.
 
 use crate::journal::{AppendError, Appended, Between, BoxFuture, Change, Journal, ReadError, Slot};
 use agentgate_core::digest::Digest;
@@ -14,6 +14,7 @@ pub(super) struct Cut {
     pub(super) left: AtomicI64,
     held_fetch: Mutex<Option<Held>>,
     held_append: Mutex<Option<Held>>,
+    held_slot: Mutex<Option<Held>>,
 }
 
 /// What is held up, as the journal has it: it tells that it is there, and waits.
@@ -29,7 +30,8 @@ pub(super) struct Holding {
 
 impl Cut {
     pub(super) fn after(inner: Arc<dyn Journal>, left: i64) -> Self {
-        Self { inner, left: AtomicI64::new(left), held_fetch: Mutex::default(), held_append: Mutex::default() }
+        let (held_fetch, held_append, held_slot) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { inner, left: AtomicI64::new(left), held_fetch, held_append, held_slot }
     }
 
     /// The next body is read, and given only when that is said.
@@ -40,6 +42,11 @@ impl Cut {
     /// The next change is appended only when that is said.
     pub(super) fn hold_append(&self) -> Holding {
         hold(&self.held_append)
+    }
+
+    /// The next slot is read, and what it held is given only when that is said.
+    pub(super) fn hold_slot(&self) -> Holding {
+        hold(&self.held_slot)
     }
 
     fn is_cut(&self) -> bool {
@@ -118,6 +125,15 @@ impl Between for Cut {
             // As a store does: others have their turn meanwhile.
             tokio::task::yield_now().await;
             set.await
+        })
+    }
+
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        Box::pin(async move {
+            let held = self.inner.slot(name).await;
+            let waits = self.held_slot.lock().unwrap().take();
+            pass(waits).await;
+            held
         })
     }
 }

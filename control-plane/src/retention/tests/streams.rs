@@ -2,9 +2,11 @@
 //! one stream at every replica.
 
 use super::*;
-use crate::journal::{Position, Version};
+use crate::body::digest_bytes;
+use crate::journal::{BoxFuture, Position, Version};
 use crate::session::Setback;
 use agentgate_core::digest::Digester;
+use agentgate_core::pii::Kind;
 use std::collections::BTreeSet;
 
 const NAMES: [&str; 4] = ["acme", AGENT, "the handle", ""];
@@ -288,5 +290,36 @@ async fn as_many_streams_as_one_record_takes_are_purged_by_it() {
         let head = scene.journal.health().head;
         assert!(scene.retention.sweep().await.unwrap());
         assert_eq!((scene.journal.health().head - head, scene.knows_nobody().await), (records, true));
+    }
+}
+
+#[tokio::test]
+async fn a_slot_that_was_read_before_a_purge_was_carried_out_counts_for_nothing_after_it() {
+    async fn stream(scene: Arc<Scene>) -> String {
+        let Subject { tenant, principal } = subject();
+        format!("{:?}", scene.retention.rooms.bodies.stream(&tenant, &principal).await.unwrap())
+    }
+    async fn token(scene: Arc<Scene>) -> String {
+        scene.retention.rooms.bodies.tokens("acme").await.unwrap().token(Kind::Email, "a@b.co")
+    }
+    type Reads = fn(Arc<Scene>) -> BoxFuture<'static, String>;
+    let all: [(&str, Reads); 2] = [("stream", |scene| Box::pin(stream(scene))), ("token", |scene| Box::pin(token(scene)))];
+    for (what, read) in all {
+        let cut = Arc::new(Cut::after(memory(), i64::MAX));
+        let scene = Arc::new(Scene::on(Arc::clone(&cut) as Arc<dyn Journal>).await);
+        let (before, _) = (read(Arc::clone(&scene)).await, token(Arc::clone(&scene)).await);
+        let streams = scene.stream_there().await.map(|stream| v1::PurgedStream { stream: digest_bytes(&stream.0), version: 0 });
+        let tokens = digest_bytes(&scene.retention.rooms.bodies.tokens_there("acme").await.unwrap().unwrap());
+        let purge = v1::PurgeRecord { streams: streams.into_iter().collect(), tokens, ..v1::PurgeRecord::default() };
+        scene.retention.write(None, |_| Ok(purge.clone())).await.unwrap();
+        let mut held = cut.hold_slot();
+        let reading = tokio::spawn(read(Arc::clone(&scene)));
+        held.is_there().await;
+        scene.retention.carry_out().await.unwrap();
+        held.go_on();
+        let after = reading.await.unwrap();
+        assert_ne!(after, before, "{what}: it is what was purged");
+        // Nobody else finds another one.
+        assert_eq!(read(Arc::new(scene.again(&scene.journal).await)).await, after, "{what}");
     }
 }
