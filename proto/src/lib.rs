@@ -40,6 +40,23 @@ impl v1::record::What {
             Self::Policy(_) => None,
         }
     }
+
+    /// The approval that a record is a step of, or that its call asked for or used.
+    #[must_use]
+    pub fn approval(&self) -> Option<&prost::bytes::Bytes> {
+        let approval = match self {
+            Self::Decision(decision) => &decision.approval,
+            Self::Approval(step) => &step.approval,
+            Self::Outcome(_)
+            | Self::Flood(_)
+            | Self::Kill(_)
+            | Self::Mode(_)
+            | Self::Hold(_)
+            | Self::Purge(_)
+            | Self::Policy(_) => return None,
+        };
+        Some(approval).filter(|approval| !approval.is_empty())
+    }
 }
 
 impl v1::Pii {
