@@ -5,10 +5,10 @@ use crate::control::OrderError;
 use crate::evidence::EvidenceError;
 use crate::history::HistoryError;
 use crate::identity;
-use crate::journal::HALTED;
 use crate::retention::RetentionError;
 use crate::session::TraceError;
 use crate::transparency::{LogError, TransparencyError};
+use agentgate_proto::HALTED;
 use tonic::{Code, Status};
 
 impl From<identity::Refused> for Status {

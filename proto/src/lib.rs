@@ -78,6 +78,12 @@ pub fn body_address(stored: &[u8]) -> agentgate_core::digest::Digest {
     agentgate_core::digest::Digest::of("agentgate/body/1", stored)
 }
 
+/// What every write that is refused for good begins with. Clients look for it: the code beside it is that of other refusals as well.
+pub const HALTED: &str = "nothing is written any more: ";
+
+/// The same of a log that can prove nothing of what was asked.
+pub const LOG_STOPPED: &str = "the log is stopped: ";
+
 /// The descriptors of all files, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

@@ -5,12 +5,10 @@ use super::{
     AppendError, Appended, BoxFuture, Change, Health, Journal, Position, ReadError, Record, Sequence, Slot, Stream, Version,
 };
 use agentgate_core::digest::Digest;
+use agentgate_proto::HALTED;
 use bytes::Bytes;
 use std::future::ready;
 use std::sync::{Arc, OnceLock};
-
-/// What every refused write begins with: it will be refused again.
-pub const HALTED: &str = "nothing is written any more: ";
 
 /// The journal beneath, until it is halted.
 #[derive(Clone, Debug)]

@@ -41,7 +41,7 @@ pub use agentgate_proto::body_address;
 pub use change::{SlotError, change_slot};
 #[cfg(test)]
 pub(crate) use embedded::{Embedded, Settings};
-pub use halt::{HALTED, Halting};
+pub use halt::Halting;
 pub use memory::Memory;
 pub use record::{Record, Stream};
 
