@@ -2,26 +2,13 @@
 //! says, or nothing is written; whether a decision of the pack names that digest is for `agentgate verify`. It asks nobody, and
 //! writes over nothing.
 
-use super::files::{self, PACK_FILE, local};
-use super::pack::Pack;
+use super::files::{self, Places, local, unwritten};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::text::hex;
 use agentgate_policies::Bundle;
-use clap::Args;
 use serde_json::{Value, json};
-use std::io;
-use std::path::{Path, PathBuf};
-
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// A pack, sealed or not, or one of an archive
-    #[arg(value_name = "PACK")]
-    pack: PathBuf,
-    /// Where to, each policy into a directory named by its digest; a new or empty directory
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-}
+use std::path::Path;
 
 /// One policy's files, below the directory of its digest.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +17,7 @@ pub(super) struct Written {
     pub(super) files: Vec<String>,
 }
 
-pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Places, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let written = write(&arguments.pack, &arguments.out)?;
     let out = arguments.out.display().to_string();
     let json = || json!({ "out": out, "policies": written.iter().map(Written::to_json).collect::<Vec<_>>() });
@@ -40,16 +27,15 @@ pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Fail
 /// Nothing is written before all of it is known to be what it says.
 pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<Written>, Failure> {
     files::is_free(out)?;
-    let (pack, _) =
-        files::file(directory, PACK_FILE).and_then(|bytes| Pack::read(&directory.join(PACK_FILE), &bytes)).map_err(local)?;
+    let pack = files::pack(directory).map_err(local)?;
     if pack.bundles.is_empty() {
         let said = format!("the pack in {} holds no policy", directory.display());
         return Err(Failure::new(Exit::Refused, said));
     }
     let bundles = pack.bundles.iter().map(|(digest, content)| bundle(digest, content)).collect::<Result<Vec<_>, _>>()?;
+    let failed = |error| unwritten(out, error);
     let mut all = Vec::new();
     for (digest, bundle) in bundles {
-        let failed = |error: io::Error| Failure::new(Exit::Local, format!("cannot write into {}", out.display())).because(error);
         let mut files = Vec::new();
         for file in bundle.files() {
             let path = out.join(&digest).join(&file.path);
