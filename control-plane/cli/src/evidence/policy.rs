@@ -10,6 +10,8 @@ use agentgate_policies::Bundle;
 use serde_json::{Value, json};
 use std::path::Path;
 
+const VERIFY: &str = "`agentgate verify` says all that is wrong with the pack";
+
 /// One policy's files, below the directory of its digest.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Written {
@@ -30,7 +32,7 @@ pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<Written>, Failur
     let pack = files::pack(directory).map_err(local)?;
     if pack.bundles.is_empty() {
         let said = format!("the pack in {} holds no policy", directory.display());
-        return Err(Failure::new(Exit::Refused, said));
+        return Err(Failure::new(Exit::Refused, said).then("name a pack with calls in it: it has the policies that decided them"));
     }
     let bundles = pack.bundles.iter().map(|(digest, content)| bundle(digest, content)).collect::<Result<Vec<_>, _>>()?;
     let failed = |error| unwritten(out, error);
@@ -52,11 +54,13 @@ pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<Written>, Failur
 fn bundle(digest: &[u8], content: &[u8]) -> Result<(String, Bundle), Failure> {
     let named = hex(digest);
     let bundle = Bundle::from_bytes(content).map_err(|error| {
-        Failure::new(Exit::Refused, format!("the policy {named} cannot be read: no policy was written")).because(error)
+        Failure::new(Exit::Refused, format!("the policy {named} cannot be read: no policy was written"))
+            .because(error)
+            .then(VERIFY)
     })?;
     if bundle.digest().as_bytes().as_slice() != digest {
         let said = format!("the policy {named} is another one: no policy was written");
-        return Err(Failure::new(Exit::Refused, said).then("`agentgate verify` says all that is wrong with the pack"));
+        return Err(Failure::new(Exit::Refused, said).then(VERIFY));
     }
     Ok((named, bundle))
 }
