@@ -102,15 +102,17 @@ pub struct Question {
 
 /// One who has the log's keys, and asks for no witness and nothing to be decided again.
 pub(crate) fn question(written: &[String]) -> Result<Question, Failure> {
-    let trust = Trust::new(keys(written)?).map_err(|error| Failure::new(Exit::Usage, error))?;
-    Ok(Question { trust, keys: keys(written)?, redecide: None, grown: Vec::new() })
+    let keys = keys(written)?;
+    let trust = Trust::new(keys.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(Question { trust, keys, redecide: None, grown: Vec::new() })
 }
 
 pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let (trust, keys) = (trust(arguments)?, keys(&arguments.key)?);
+    let question = question(&arguments.key)?;
+    let trust = witnessed(question.trust, arguments)?;
     let grown = arguments.growth.iter().map(|path| GrowthFile::read(path)).collect::<Result<_, _>>().map_err(ungrown)?;
     let redecide = arguments.redecide.then_some(apart::apart as redecide::Settle);
-    let question = Question { trust, keys, redecide, grown };
+    let question = Question { trust, redecide, grown, ..question };
     let older = arguments.older.iter().map(|path| older::read(path)).collect::<Result<Vec<_>, _>>().map_err(unheld)?;
     if let Some(url) = &arguments.log {
         let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, fetched::LOG_MAX, desk).await?;
@@ -217,8 +219,8 @@ fn note(path: &Path) -> Result<Vec<u8>, Unreadable> {
     unreadable::read(path, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))
 }
 
-fn trust(arguments: &Arguments) -> Result<Trust, Failure> {
-    let trust = Trust::new(keys(&arguments.key)?).map_err(|error| Failure::new(Exit::Usage, error))?;
+/// By those whom an auditor names, if he names any.
+fn witnessed(trust: Trust, arguments: &Arguments) -> Result<Trust, Failure> {
     if arguments.witness.is_empty() {
         return Ok(trust);
     }
