@@ -81,8 +81,9 @@ pub struct Arguments {
     redecide: bool,
 }
 
-/// So begins what an operator's TLS key lies in.
+/// So begins what an operator's TLS key lies in, and no such file is larger.
 const PEM: &[u8] = b"-----BEGIN ";
+const PEM_BYTES_MAX: u64 = 64 << 10;
 
 /// What is said where the log did not sign what all else would stand on, and of all else.
 const BASELESS: &str = "nothing in it can be believed";
@@ -235,7 +236,7 @@ fn keys(written: &[String]) -> Result<Vec<VerifierKey>, Failure> {
 /// What was given instead of a key, and where an auditor, who has no connection, gets one.
 fn no_key(text: &str, error: KeyError) -> Failure {
     const NEXT: &str = "ask whoever runs the log for it: `agentgate log show` prints it there";
-    if std::fs::read(text).is_ok_and(|bytes| bytes.starts_with(PEM)) {
+    if unreadable::read(Path::new(text), PEM_BYTES_MAX).is_ok_and(|bytes| bytes.starts_with(PEM)) {
         let said = format!("`{text}` is a PEM file, as `--key` before the verb wants one, and no verifier key of a log");
         return Failure::new(Exit::Usage, said).then(NEXT);
     }
