@@ -304,6 +304,7 @@ fn a_list_of_packs_fits_where_it_is_read() {
         "`report.html` is not the file that was signed, and so nobody is to read it before he asked whoever gave it to him";
     let all = [archived(&one, &[]), archived(&two, &[wrong])];
     let screen = |columns: u16| Screen { color: false, charset: Charset::Unicode, columns, terminal: true };
+    let piped = Screen { terminal: false, ..screen(80) };
     let signed = format!("2026-11-22T19:05:52.123456Z {OPERATOR}");
     let (first, second) = wrong.split_at(wrong.find(" it before").expect("words"));
     let below = format!("       {signed}\n");
@@ -317,6 +318,7 @@ fn a_list_of_packs_fits_where_it_is_read() {
         let text = render(&all, &screen(columns));
         assert!(text.lines().all(|line| line.chars().count() <= usize::from(columns)), "{columns}: {text}");
     }
+    assert_eq!(render(&all, &piped), wide, "whoever searches for a sentence finds it in one line");
     assert!(render(&all[..1], &screen(80)).ends_with("1 pack, none of it wrong\n"));
     assert_eq!(render(&[], &screen(80)), "The archive holds no pack\n");
 }
