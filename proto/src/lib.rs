@@ -40,6 +40,23 @@ impl v1::record::What {
             Self::Policy(_) => None,
         }
     }
+
+    /// The approval that a record is a step of, or that its call asked for or used.
+    #[must_use]
+    pub fn approval(&self) -> Option<&prost::bytes::Bytes> {
+        let approval = match self {
+            Self::Decision(decision) => &decision.approval,
+            Self::Approval(step) => &step.approval,
+            Self::Outcome(_)
+            | Self::Flood(_)
+            | Self::Kill(_)
+            | Self::Mode(_)
+            | Self::Hold(_)
+            | Self::Purge(_)
+            | Self::Policy(_) => return None,
+        };
+        Some(approval).filter(|approval| !approval.is_empty())
+    }
 }
 
 impl v1::Pii {
@@ -60,6 +77,12 @@ impl v1::Pii {
 pub fn body_address(stored: &[u8]) -> agentgate_core::digest::Digest {
     agentgate_core::digest::Digest::of("agentgate/body/1", stored)
 }
+
+/// What every write that is refused for good begins with. Clients look for it: the code beside it is that of other refusals as well.
+pub const HALTED: &str = "nothing is written any more: ";
+
+/// The same of a log that can prove nothing of what was asked.
+pub const LOG_STOPPED: &str = "the log is stopped: ";
 
 /// The descriptors of all files, for gRPC reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -4,7 +4,6 @@
 
 use crate::failure::{Exit, Failure};
 use agentgate_core::transparency::key::VerifierKey;
-use agentgate_proto::v1;
 use agentgate_proto::v1::approvals_client::ApprovalsClient;
 use agentgate_proto::v1::control_client::ControlClient;
 use agentgate_proto::v1::evidence_client::EvidenceClient;
@@ -13,6 +12,7 @@ use agentgate_proto::v1::retention_client::RetentionClient;
 use agentgate_proto::v1::status_client::StatusClient;
 use agentgate_proto::v1::trace_client::TraceClient;
 use agentgate_proto::v1::transparency_client::TransparencyClient;
+use agentgate_proto::{HALTED, LOG_STOPPED, v1};
 use clap::Args;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -51,14 +51,8 @@ const KEEP_ALIVE_S: u64 = 20;
 /// What a control plane says to an operator whom it knows and who may not ask this.
 const ROLE_MISSING: &str = "has not the role";
 
-/// And so a control plane begins whose log can prove nothing of what was asked.
-const LOG_STOPPED: &str = "the log is stopped: ";
-
 /// What stands before the command that a control plane advises.
 const NEXT: &str = "; next: ";
-
-/// So begins what a journal says that was halted, after what could not be done.
-const HALTED: &str = "nothing is written any more: ";
 
 /// Where the control plane is, and who we are.
 #[derive(Clone, Debug, Args)]
@@ -473,9 +467,23 @@ pub(crate) fn log_stopped(why: &str) -> Failure {
         .then("docs/operating.md says what to do, under The transparency log")
 }
 
+/// What is lost, or was never there.
+fn lost(said: String) -> Failure {
+    if let Some(why) = said.strip_prefix(LOG_STOPPED) {
+        return log_stopped(why);
+    }
+    match said.split_once(HALTED) {
+        Some((_, why)) => halted(why),
+        None => at_fault(said),
+    }
+}
+
+fn at_fault(said: String) -> Failure {
+    Failure::new(Exit::Unreachable, said).then("the fault is the control plane's: look into its log")
+}
+
 /// It answered: it stopped by itself, and stays so until a person has seen to it.
-fn halted(said: &str) -> Failure {
-    let why = said.split_once(HALTED).map_or(said, |(_, why)| why);
+fn halted(why: &str) -> Failure {
     Failure::new(Exit::Unreachable, format!("the control plane stopped itself, and takes no order: {why}"))
         .then(
             "trying again does not help: every call is refused until a person has seen to it; `agentgate status` says how it is",
@@ -523,11 +531,8 @@ fn named(endpoint: &str, status: &Status, said: String) -> Failure {
                 .because(io::Error::other(said))
                 .then("try again; `agentgate status` says how it is")
         }
-        Code::DataLoss if said.starts_with(LOG_STOPPED) => log_stopped(said.trim_start_matches(LOG_STOPPED)),
-        Code::DataLoss if said.contains(HALTED) => halted(&said),
-        Code::Internal | Code::DataLoss => {
-            Failure::new(Exit::Unreachable, said).then("the fault is the control plane's: look into its log")
-        }
+        Code::DataLoss => lost(said),
+        Code::Internal => at_fault(said),
     }
 }
 

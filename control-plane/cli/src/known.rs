@@ -51,51 +51,55 @@ pub async fn doubts(server: &str, tool: Option<&str>, client: &Client) -> Vec<St
 
 /// As `doubts`, of whoever calls.
 pub async fn doubts_of_callers(target: &KillTarget, client: &Client) -> Vec<String> {
-    let looked = |filter| v1::ListTracesRequest { page_size: NEWEST, filter, ..v1::ListTracesRequest::default() };
-    let filter = match target {
-        KillTarget::Tenant(tenant) => v1::TraceFilter { tenant: tenant.as_str().to_owned(), ..Default::default() },
-        KillTarget::Agent(caller) => v1::TraceFilter { principal: caller.as_str().to_owned(), ..Default::default() },
-        KillTarget::Session(handle) => v1::TraceFilter { handle: handle.as_str().to_owned(), ..Default::default() },
+    let of = v1::TraceFilter::default();
+    let (what, name, filter) = match target {
+        KillTarget::Tenant(tenant) => ("a tenant", tenant.as_str(), v1::TraceFilter { tenant: tenant.as_str().to_owned(), ..of }),
+        KillTarget::Agent(caller) => {
+            ("an agent", caller.as_str(), v1::TraceFilter { principal: caller.as_str().to_owned(), ..of })
+        }
+        KillTarget::Session(handle) => {
+            ("a session", handle.as_str(), v1::TraceFilter { handle: handle.as_str().to_owned(), ..of })
+        }
         KillTarget::Everything | KillTarget::Tool { .. } => return Vec::new(),
     };
-    let is_of = |trace: &v1::CallTrace| match target {
+    let list = |page_size, filter| client.list_traces(v1::ListTracesRequest { page_size, filter, ..Default::default() });
+    let Ok(newest) = list(NEWEST, None).await else { return Vec::new() };
+    if newest.traces.iter().any(|trace| is_of(target, trace)) {
+        return Vec::new();
+    }
+    // Its newest call may be older than the newest of all. Where that is not known nothing is doubted.
+    if list(1, Some(filter)).await.map_or(true, |older| older.traces.iter().any(|trace| is_of(target, trace))) {
+        return Vec::new();
+    }
+    if let KillTarget::Session(_) = target {
+        let altered = newest.traces.iter().map(|trace| (trace.handle.as_str(), trace.tenant.as_str()));
+        if let Some(unknown) = unknown(&format!("{what} `{name}`"), name, altered) {
+            return vec![unknown];
+        }
+    }
+    let seen: Vec<String> = newest.traces.iter().filter_map(|trace| name_of(target, trace)).collect();
+    vec![unseen(&format!("no call of {what} `{name}` was seen"), name, seen.iter().map(String::as_str).collect())]
+}
+
+/// Whether it is a call of whom this names.
+fn is_of(target: &KillTarget, trace: &v1::CallTrace) -> bool {
+    match target {
         KillTarget::Tenant(tenant) => trace.tenant == tenant.as_str(),
         KillTarget::Agent(caller) => caller_of(trace).is_some_and(|principal| principal.is_covered_by(caller)),
         KillTarget::Session(handle) => trace.handle == handle.as_str(),
         KillTarget::Everything | KillTarget::Tool { .. } => true,
-    };
-    let Ok(newest) = client.list_traces(looked(None)).await else { return Vec::new() };
-    if newest.traces.iter().any(is_of) {
-        return Vec::new();
     }
-    // Its newest call may be older than the newest of all. Where that is not known nothing is doubted.
-    let older = client.list_traces(v1::ListTracesRequest { page_size: 1, ..looked(Some(filter)) }).await;
-    if older.map_or(true, |older| older.traces.iter().any(is_of)) {
-        return Vec::new();
+}
+
+/// What a call has of the kind that this names.
+fn name_of(target: &KillTarget, trace: &v1::CallTrace) -> Option<String> {
+    match target {
+        KillTarget::Tenant(_) => Some(trace.tenant.clone()),
+        KillTarget::Session(_) => Some(trace.handle.clone()),
+        KillTarget::Agent(caller) if caller.agent().is_some() => caller_of(trace)?.agent().map(|agent| agent.as_str().to_owned()),
+        KillTarget::Agent(_) => caller_of(trace).map(|principal| principal.as_str().to_owned()),
+        KillTarget::Everything | KillTarget::Tool { .. } => None,
     }
-    if let KillTarget::Session(handle) = target {
-        let altered = newest.traces.iter().map(|trace| (trace.handle.as_str(), trace.tenant.as_str()));
-        if let Some(unknown) = unknown(&format!("a session `{}`", handle.as_str()), handle.as_str(), altered) {
-            return vec![unknown];
-        }
-    }
-    let callers: Vec<Principal> = newest.traces.iter().filter_map(caller_of).collect();
-    let seen: BTreeSet<&str> = match target {
-        KillTarget::Tenant(_) => newest.traces.iter().map(|trace| trace.tenant.as_str()).collect(),
-        KillTarget::Session(_) => newest.traces.iter().map(|trace| trace.handle.as_str()).collect(),
-        KillTarget::Agent(caller) if caller.agent().is_some() => {
-            callers.iter().filter_map(|principal| principal.agent()).map(|agent| agent.as_str()).collect()
-        }
-        KillTarget::Agent(_) => callers.iter().map(Principal::as_str).collect(),
-        KillTarget::Everything | KillTarget::Tool { .. } => BTreeSet::new(),
-    };
-    let (what, name) = match target {
-        KillTarget::Tenant(tenant) => ("tenant", tenant.as_str()),
-        KillTarget::Agent(caller) => ("agent", caller.as_str()),
-        KillTarget::Session(handle) => ("session", handle.as_str()),
-        KillTarget::Everything | KillTarget::Tool { .. } => return Vec::new(),
-    };
-    vec![unseen(&format!("no call of {} {what} `{name}` was seen", if what == "agent" { "an" } else { "a" }), name, seen)]
 }
 
 /// A call of the session that has this name, unless it is some call's handle: then that is meant.

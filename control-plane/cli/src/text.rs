@@ -73,6 +73,12 @@ pub fn wrapped(words: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// On a terminal in as many lines as it takes, and in one for whoever searches for it.
+#[must_use]
+pub fn fitted(words: &str, columns: usize, screen: &Screen) -> Vec<String> {
+    if screen.terminal { wrapped(words, columns) } else { vec![words.to_owned()] }
+}
+
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {

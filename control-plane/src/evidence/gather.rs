@@ -206,24 +206,12 @@ impl<'a> Choosing<'a> {
     fn choose(&mut self, sequence: Sequence, what: &What) -> bool {
         let is_new = self.chosen.insert(sequence);
         self.sessions.extend(what.body_ref().and_then(SessionId::of));
-        match what {
-            What::Decision(decision) => {
-                self.decisions.insert(sequence);
-                if !decision.approval.is_empty() {
-                    self.approvals.insert(decision.approval.clone());
-                }
-                if !decision.policy_digest.is_empty() {
-                    self.decided_by.insert(decision.policy_digest.clone());
-                }
+        self.approvals.extend(what.approval().cloned());
+        if let What::Decision(decision) = what {
+            self.decisions.insert(sequence);
+            if !decision.policy_digest.is_empty() {
+                self.decided_by.insert(decision.policy_digest.clone());
             }
-            What::Approval(step) => drop(self.approvals.insert(step.approval.clone())),
-            What::Outcome(_)
-            | What::Policy(_)
-            | What::Flood(_)
-            | What::Kill(_)
-            | What::Mode(_)
-            | What::Hold(_)
-            | What::Purge(_) => {}
         }
         is_new
     }

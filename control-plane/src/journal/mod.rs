@@ -33,6 +33,7 @@ mod slots;
 mod tests;
 
 use agentgate_core::digest::Digest;
+use agentgate_proto::HALTED;
 use bytes::Bytes;
 use std::fmt;
 use std::future::Future;
@@ -144,7 +145,7 @@ pub enum AppendError {
     #[error("the journal cannot write: {0}")]
     Unavailable(String),
     /// It did not happen, and until the process is started anew nothing will.
-    #[error("the journal cannot write: nothing is written any more: {0}")]
+    #[error("the journal cannot write: {HALTED}{0}")]
     Halted(String),
     /// It may have happened. Answer as unavailable, and look the id up before anything else.
     #[error("the journal does not know whether it wrote: {0}")]

@@ -32,7 +32,7 @@ use agentgate_core::transparency::note::{Note, NoteError};
 use agentgate_core::transparency::proof::Proof;
 use agentgate_core::transparency::tree::Hash;
 use agentgate_core::transparency::trust::Trust;
-use agentgate_proto::v1;
+use agentgate_proto::{LOG_STOPPED, v1};
 use bytes::Bytes;
 use log::Log;
 use remembered::Remembered;
@@ -95,7 +95,7 @@ pub enum TransparencyError {
     #[error("a tile of the log is missing or damaged; it is made again from the journal, ask again in a moment")]
     Spoiled,
     /// What is asked for was not read again before the log stopped, or never will be.
-    #[error("the log is stopped: {0}")]
+    #[error("{LOG_STOPPED}{0}")]
     Stopped(String),
 }
 

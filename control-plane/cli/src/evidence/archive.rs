@@ -2,7 +2,7 @@
 //!
 //! It takes no pack whose bodies are open, since nothing could erase those again; it writes over nothing, and removes nothing.
 
-use super::files::{self, NOTE_FILE, Named, PACK_FILE, local};
+use super::files::{self, NOTE_FILE, Named, PACK_FILE, local, unwritten};
 use super::lasting;
 use super::pack::{Beside, Pack, RELEASE};
 use crate::failure::{Exit, Failure};
@@ -160,12 +160,11 @@ pub(super) fn archive(pack: &Path, into: &Path, keys: &[String]) -> Result<Archi
     let Whole { named, contents, .. } = whole;
     let name = files::digest(&named.bytes);
     let place = into.join(&name);
-    let failed = |error| Failure::new(Exit::Local, format!("cannot write into {}", place.display())).because(error);
-    let refused = untaken;
+    let failed = |error| unwritten(&place, error);
     fs::create_dir_all(into).map_err(failed)?;
     directory(&place).map_err(failed)?;
     if !is_there(&place, fs::FileType::is_dir).map_err(failed)? {
-        return Err(refused(ArchiveError::Linked(place)));
+        return Err(untaken(ArchiveError::Linked(place)));
     }
     let mut new = false;
     // The note last: what has none is no pack.
@@ -175,13 +174,13 @@ pub(super) fn archive(pack: &Path, into: &Path, keys: &[String]) -> Result<Archi
         match put(into, &path, bytes) {
             Ok(Kept::Now) => new = true,
             Ok(Kept::Before) => {}
-            Err(PutError::Held) => return Err(refused(ArchiveError::Held(path))),
-            Err(PutError::Linked) => return Err(refused(ArchiveError::Linked(path))),
+            Err(PutError::Held) => return Err(untaken(ArchiveError::Held(path))),
+            Err(PutError::Linked) => return Err(untaken(ArchiveError::Linked(path))),
             Err(PutError::File(error)) => return Err(failed(error)),
         }
     }
     if let Some(other) = named.others(&place).map_err(local)?.into_iter().next() {
-        return Err(refused(ArchiveError::Held(place.join(other))));
+        return Err(untaken(ArchiveError::Held(place.join(other))));
     }
     new |= close(&place, into).map_err(failed)?;
     Ok(Archived { name, new, own_keys })

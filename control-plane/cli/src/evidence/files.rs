@@ -9,10 +9,11 @@ use crate::verify::Unreadable;
 use crate::verify::unreadable::read;
 use agentgate_core::transparency::note::{NOTE_BYTES_MAX, Note};
 use agentgate_proto::v1;
+use clap::Args;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub const PACK_FILE: &str = "pack.json";
 pub const REPORT_FILE: &str = "report.html";
@@ -28,6 +29,17 @@ const SIGNED: [&str; 3] = [PACK_FILE, REPORT_FILE, PDF_FILE];
 /// The largest file of a pack: twice the bytes that are gathered at once, for base64, proofs and their reading. Whoever reads it
 /// holds it, and what it says, in memory.
 pub(crate) const FILE_BYTES_MAX: u64 = 128 << 20;
+
+/// A pack that is there, and where what is made of it goes.
+#[derive(Debug, Args)]
+pub struct Places {
+    /// A pack, or one of an archive
+    #[arg(value_name = "PACK")]
+    pub(super) pack: PathBuf,
+    /// Where to; a new or empty directory
+    #[arg(long, value_name = "DIR")]
+    pub(super) out: PathBuf,
+}
 
 /// What a note says of a pack's files; whoever signed it.
 #[derive(Debug)]
@@ -59,7 +71,7 @@ pub(super) async fn write(pack: &Pack, out: &Path, client: &Client) -> Result<()
         v1::EvidenceFile { name: (*name).to_owned(), sha256 }
     };
     let signed = client.sign_evidence(files.iter().map(digest).collect()).await?;
-    let failed = |error: io::Error| Failure::new(Exit::Local, format!("cannot write into {}", out.display())).because(error);
+    let failed = |error| unwritten(out, error);
     std::fs::create_dir_all(out).map_err(failed)?;
     for (name, bytes) in &files {
         std::fs::write(out.join(name), bytes).map_err(failed)?;
@@ -91,6 +103,17 @@ pub(crate) fn told(pack: &Pack) -> Result<[(&'static str, Vec<u8>); 2], Failure>
 /// The bytes of one file of a pack.
 pub(crate) fn file(directory: &Path, name: &str) -> Result<Vec<u8>, Unreadable> {
     read(&directory.join(name), FILE_BYTES_MAX)
+}
+
+/// The pack that lies there. Nothing of it is compared with what was signed.
+pub(crate) fn pack(directory: &Path) -> Result<Pack, Unreadable> {
+    let (pack, _) = Pack::read(&directory.join(PACK_FILE), &file(directory, PACK_FILE)?)?;
+    Ok(pack)
+}
+
+/// Where nothing can be put into a directory.
+pub(super) fn unwritten(into: &Path, error: io::Error) -> Failure {
+    Failure::new(Exit::Local, format!("cannot write into {}", into.display())).because(error)
 }
 
 /// Where a file cannot be read, or is none of a pack.

@@ -3,9 +3,10 @@
 use super::archive::{ArchiveError, PART, Whole, is_there};
 use super::files::{self, Named};
 use crate::failure::{Exit, Failure};
+use crate::moment::counted;
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
-use crate::text::{escape, wrapped};
+use crate::text::{escape, fitted};
 use crate::verify::{self, Question, Report};
 use agentgate_core::error::chain;
 use clap::Args;
@@ -78,10 +79,7 @@ pub(super) fn render(all: &[Archived], screen: &Screen) -> String {
         return "The archive holds no pack\n".into();
     }
     let spoiled = all.iter().filter(|archived| !archived.report.holds()).count();
-    let count = match all.len() {
-        1 => "1 pack".to_owned(),
-        packs => format!("{packs} packs"),
-    };
+    let count = counted(u64::try_from(all.len()).unwrap_or(u64::MAX), "pack");
     let state = if spoiled == 0 { "none of it wrong".to_owned() } else { format!("{spoiled} wrong") };
     let text: String = all.iter().map(|archived| entry(archived, screen)).collect();
     format!("{text}{count}, {state}\n{}", unshown(all, screen))
@@ -99,7 +97,7 @@ fn unshown(all: &[Archived], screen: &Screen) -> String {
     let mut text = format!("\n{}\n", screen.paint(Palette::Waiting, "Not shown"));
     for (not, names) in said.iter().take(SENTENCES_SHOWN) {
         let line = if names.len() == all.len() { not.clone() } else { format!("{not}: {}", of(names)) };
-        for line in wrapped(&escape(&line, screen.charset), usize::from(screen.columns).saturating_sub(GAP.len())) {
+        for line in fitted(&escape(&line, screen.charset), usize::from(screen.columns).saturating_sub(GAP.len()), screen) {
             text += &format!("{GAP}{line}\n");
         }
     }
@@ -126,14 +124,14 @@ fn entry(archived: &Archived, screen: &Screen) -> String {
         [&archived.at, &archived.by].into_iter().filter(|text| !text.is_empty()).map(|text| escaped(text)).collect();
     let signed = signed.join(" ");
     let columns = usize::from(screen.columns);
-    let beside = INDENT.len() + name.width() + GAP.len() + signed.width() <= columns;
+    let beside = !screen.terminal || INDENT.len() + name.width() + GAP.len() + signed.width() <= columns;
     let mut text = format!("{}  {name}", screen.paint(palette, state));
     if beside && !signed.is_empty() {
         text += &format!("{GAP}{signed}");
     }
     text.push('\n');
     let below = (!beside).then_some(signed).into_iter().chain(archived.report.all_wrong().iter().map(|wrong| escaped(wrong)));
-    for line in below.flat_map(|words| wrapped(&words, columns.saturating_sub(INDENT.len()))) {
+    for line in below.flat_map(|words| fitted(&words, columns.saturating_sub(INDENT.len()), screen)) {
         text += &format!("{INDENT}{line}\n");
     }
     text

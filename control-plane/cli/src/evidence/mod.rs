@@ -34,10 +34,10 @@ pub enum Verb {
     List(list::Arguments),
     /// Write a sealed pack as an ordinary one; what was erased since is said to be erased
     Open(open::Arguments),
-    /// Write the policies of a pack as the folders that they were
-    Policy(policy::Arguments),
+    /// Write the policies of a pack as the folders that they were, each named by its digest
+    Policy(files::Places),
     /// Make a pack's page and paper again from its records, whoever made those that lie in it
-    Report(remake::Arguments),
+    Report(files::Places),
     /// Print the JSON Schema of `pack.json`
     Schema,
 }

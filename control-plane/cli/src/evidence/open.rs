@@ -3,7 +3,7 @@
 //! believed.
 
 use super::archive::{Whole, untaken};
-use super::files::{self, NOTE_FILE, Named, local};
+use super::files::{self, NOTE_FILE, Named, Places, local};
 use super::pack::{Body, Pack};
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
@@ -12,7 +12,7 @@ use crate::verify;
 use agentgate_proto::v1;
 use clap::Args;
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Bodies that are opened in one question; the control plane opens no more.
 const OPENED_AT_ONCE: usize = 64;
@@ -22,12 +22,8 @@ const OPENED_BYTES_AT_ONCE: usize = 1 << 20;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// A pack that was written with --sealed, or one of an archive
-    #[arg(value_name = "PACK")]
-    pack: PathBuf,
-    /// Where to; a new or empty directory
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[command(flatten)]
+    places: Places,
     /// A verifier key of the log, as `agentgate log show` prints it; without it those that the control plane shows
     #[arg(long = "log-key", value_name = "VERIFIER")]
     log_key: Vec<String>,
@@ -36,11 +32,11 @@ pub struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let out = arguments.out.as_path();
+    let Places { pack, out } = &arguments.places;
     files::is_free(out)?;
     let client = Client::connect(&arguments.connection).await?;
     let keys = if arguments.log_key.is_empty() { client.show_log().await?.keys } else { arguments.log_key.clone() };
-    let mut pack = judged(&arguments.pack, &keys)?;
+    let mut pack = judged(pack, &keys)?;
     let (mut opened, mut erased) = (0_usize, 0_usize);
     for questions in questions(&pack) {
         let asked = questions.iter().map(|(_, body)| body.clone()).collect();

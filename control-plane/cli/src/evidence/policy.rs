@@ -2,26 +2,15 @@
 //! says, or nothing is written; whether a decision of the pack names that digest is for `agentgate verify`. It asks nobody, and
 //! writes over nothing.
 
-use super::files::{self, PACK_FILE, local};
-use super::pack::Pack;
+use super::files::{self, Places, local, unwritten};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::text::hex;
 use agentgate_policies::Bundle;
-use clap::Args;
 use serde_json::{Value, json};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// A pack, sealed or not, or one of an archive
-    #[arg(value_name = "PACK")]
-    pack: PathBuf,
-    /// Where to, each policy into a directory named by its digest; a new or empty directory
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-}
+const VERIFY: &str = "`agentgate verify` says all that is wrong with the pack";
 
 /// One policy's files, below the directory of its digest.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +19,7 @@ pub(super) struct Written {
     pub(super) files: Vec<String>,
 }
 
-pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Places, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let written = write(&arguments.pack, &arguments.out)?;
     let out = arguments.out.display().to_string();
     let json = || json!({ "out": out, "policies": written.iter().map(Written::to_json).collect::<Vec<_>>() });
@@ -40,16 +29,15 @@ pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Fail
 /// Nothing is written before all of it is known to be what it says.
 pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<Written>, Failure> {
     files::is_free(out)?;
-    let (pack, _) =
-        files::file(directory, PACK_FILE).and_then(|bytes| Pack::read(&directory.join(PACK_FILE), &bytes)).map_err(local)?;
+    let pack = files::pack(directory).map_err(local)?;
     if pack.bundles.is_empty() {
         let said = format!("the pack in {} holds no policy", directory.display());
-        return Err(Failure::new(Exit::Refused, said));
+        return Err(Failure::new(Exit::Refused, said).then("name a pack with calls in it: it has the policies that decided them"));
     }
     let bundles = pack.bundles.iter().map(|(digest, content)| bundle(digest, content)).collect::<Result<Vec<_>, _>>()?;
+    let failed = |error| unwritten(out, error);
     let mut all = Vec::new();
     for (digest, bundle) in bundles {
-        let failed = |error: io::Error| Failure::new(Exit::Local, format!("cannot write into {}", out.display())).because(error);
         let mut files = Vec::new();
         for file in bundle.files() {
             let path = out.join(&digest).join(&file.path);
@@ -66,11 +54,13 @@ pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<Written>, Failur
 fn bundle(digest: &[u8], content: &[u8]) -> Result<(String, Bundle), Failure> {
     let named = hex(digest);
     let bundle = Bundle::from_bytes(content).map_err(|error| {
-        Failure::new(Exit::Refused, format!("the policy {named} cannot be read: no policy was written")).because(error)
+        Failure::new(Exit::Refused, format!("the policy {named} cannot be read: no policy was written"))
+            .because(error)
+            .then(VERIFY)
     })?;
     if bundle.digest().as_bytes().as_slice() != digest {
         let said = format!("the policy {named} is another one: no policy was written");
-        return Err(Failure::new(Exit::Refused, said).then("`agentgate verify` says all that is wrong with the pack"));
+        return Err(Failure::new(Exit::Refused, said).then(VERIFY));
     }
     Ok((named, bundle))
 }

@@ -486,20 +486,7 @@ impl Line {
             }
             What::Purge(purge) => {
                 let words = packed.opened::<v1::PurgeBody>().unwrap_or_default();
-                let why = if purge.cause() == v1::PurgeCause::Retention { "as old as they may get" } else { "by order" };
-                let said = match (purge.sessions.len(), purge.streams.len()) {
-                    (0, 0) => format!("the key of a tenant's tokens was erased, {why}"),
-                    (0, 1) => format!("what led to 1 subject of whom nothing is kept was erased, {why}"),
-                    (1, _) if !purge.tokens.is_empty() => {
-                        format!("1 session and the key of its tenant's tokens were erased, {why}")
-                    }
-                    (sessions, _) if sessions > 0 && !purge.tokens.is_empty() => {
-                        format!("{sessions} sessions and the key of their tenant's tokens were erased, {why}")
-                    }
-                    (0, subjects) => format!("what led to {subjects} subjects of whom nothing is kept was erased, {why}"),
-                    (1, _) => format!("1 session was erased, {why}"),
-                    (sessions, _) => format!("{sessions} sessions were erased, {why}"),
-                };
+                let said = erased_by(&purge);
                 Self { kind: "purge", principal: words.by, said, about: purged(&purge), reason: words.reason, ..line }
             }
             What::Mode(mode) => {
@@ -578,6 +565,21 @@ fn ordered(mode: v1::Mode, words: &v1::ModeBody) -> String {
     let of =
         if tool.is_empty() { format!("the server `{server}`") } else { format!("the tool `{tool}` of the server `{server}`") };
     format!("{mode}: {of}")
+}
+
+/// What a purge erased, and why.
+fn erased_by(purge: &v1::PurgeRecord) -> String {
+    let erased = match (purge.sessions.len(), purge.streams.len(), purge.tokens.is_empty()) {
+        (0, 0, _) => "the key of a tenant's tokens was erased".to_owned(),
+        (0, 1, _) => "what led to 1 subject of whom nothing is kept was erased".to_owned(),
+        (0, subjects, _) => format!("what led to {subjects} subjects of whom nothing is kept was erased"),
+        (1, _, true) => "1 session was erased".to_owned(),
+        (1, _, false) => "1 session and the key of its tenant's tokens were erased".to_owned(),
+        (sessions, _, true) => format!("{sessions} sessions were erased"),
+        (sessions, _, false) => format!("{sessions} sessions and the key of their tenant's tokens were erased"),
+    };
+    let why = if purge.cause() == v1::PurgeCause::Retention { "as old as they may get" } else { "by order" };
+    format!("{erased}, {why}")
 }
 
 /// Random ids and a time: they name nobody.

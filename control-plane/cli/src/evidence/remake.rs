@@ -3,27 +3,15 @@
 //!
 //! It judges nothing, asks nobody, and writes over nothing.
 
-use super::files::{self, PACK_FILE, local};
-use super::pack::Pack;
-use crate::failure::{Exit, Failure};
+use super::files::{self, Places, local, unwritten};
+use crate::failure::Failure;
 use crate::output::Desk;
-use clap::Args;
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-#[derive(Debug, Args)]
-pub struct Arguments {
-    /// A pack, sealed or not, or one of an archive
-    #[arg(value_name = "PACK")]
-    pack: PathBuf,
-    /// Where to; a new or empty directory
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
-}
-
-pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Places, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let written = write(&arguments.pack, &arguments.out)?;
     let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     let text =
@@ -34,10 +22,9 @@ pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Fail
 /// Nothing is written before both are made.
 pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<PathBuf>, Failure> {
     files::is_free(out)?;
-    let (pack, _) =
-        files::file(directory, PACK_FILE).and_then(|bytes| Pack::read(&directory.join(PACK_FILE), &bytes)).map_err(local)?;
+    let pack = files::pack(directory).map_err(local)?;
     let told = files::told(&pack)?;
-    let failed = |error: io::Error| Failure::new(Exit::Local, format!("cannot write into {}", out.display())).because(error);
+    let failed = |error| unwritten(out, error);
     std::fs::create_dir_all(out).map_err(failed)?;
     let put = |(name, bytes): &(&str, Vec<u8>)| {
         let path = out.join(name);

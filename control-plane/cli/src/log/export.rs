@@ -4,7 +4,7 @@
 //! already is gone on with only where the log that is served begins with it; it may be what shows that it was rolled back. Files
 //! beside no checkpoint are believed by nobody: they are read whole, and fetched again unless they make the log's root.
 
-use crate::client::{self, Client};
+use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::verify::unreadable::read;
@@ -32,13 +32,7 @@ pub struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments, client: &Client, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let log = client.show_log().await?;
-    if log.checkpoint.is_empty() && !log.stopped.is_empty() {
-        return Err(client::log_stopped(&log.stopped));
-    }
-    if log.checkpoint.is_empty() {
-        return Err(Failure::new(Exit::Refused, "nothing is signed as yet").then("try again in a second"));
-    }
+    let log = super::signed(client).await?;
     let directory = arguments.directory.as_path();
     let is_gone_on = may_go_on(directory, &log, client).await?;
     let (found, missing) = found(directory, log.size);

@@ -3,7 +3,7 @@
 //! It writes no proof that does not hold, and never over a file: one that was given away may be all that an auditor has. Nobody's
 //! signature is looked at: whoever checks it does that.
 
-use crate::client::{self, Client};
+use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::verify::{GrowthFile, older, unheld};
@@ -12,7 +12,7 @@ use agentgate_core::transparency::note::Note;
 use agentgate_core::transparency::proof::Proof;
 use serde_json::json;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 
 /// A checkpoint, and what it is called when something is wrong with it.
@@ -51,13 +51,7 @@ pub(super) async fn run(
 }
 
 async fn newest(client: &Client) -> Result<End, Failure> {
-    let log = client.show_log().await?;
-    if log.checkpoint.is_empty() && !log.stopped.is_empty() {
-        return Err(client::log_stopped(&log.stopped));
-    }
-    if log.checkpoint.is_empty() {
-        return Err(Failure::new(Exit::Refused, "nothing is signed as yet").then("try again in a second"));
-    }
+    let log = super::signed(client).await?;
     End::of("the log".into(), log.checkpoint.to_vec())
         .ok_or_else(|| Failure::new(Exit::Unreachable, "the control plane's answer holds no checkpoint"))
 }
@@ -91,13 +85,8 @@ pub(super) fn made(old: &End, new: End, proof: Proof, out: &Path) -> Result<Grow
 
 /// Where no file is.
 pub(super) fn put(out: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: io::Error| {
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            return Failure::new(Exit::Refused, format!("`{}` is there already; name another file", out.display()));
-        }
-        Failure::new(Exit::Local, format!("cannot write {}", out.display())).because(error)
-    };
-    let mut file = File::options().write(true).create_new(true).open(out).map_err(failed)?;
+    let failed = |error| super::unwritten(out, error);
+    let mut file = File::create_new(out).map_err(failed)?;
     // What is cut short is no proof, and would keep the next one from its place.
     file.write_all(text.as_bytes()).inspect_err(|_| drop(std::fs::remove_file(out))).map_err(failed)
 }

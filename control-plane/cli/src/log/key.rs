@@ -30,12 +30,7 @@ pub(super) fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Fail
         .map_err(|error| Failure::new(Exit::Local, format!("the system has no randomness to give: {error}")))?;
     let key = SignerKey::from_seed(name, Algorithm::Ed25519, &seed);
     let (out, verifier) = (arguments.out.display(), key.verifier());
-    make(&arguments.out, &key.secret_text()).map_err(|error| {
-        if error.kind() == io::ErrorKind::AlreadyExists {
-            return Failure::new(Exit::Refused, format!("`{out}` is there already; name another file"));
-        }
-        Failure::new(Exit::Local, format!("cannot write {out}")).because(error)
-    })?;
+    make(&arguments.out, &key.secret_text()).map_err(|error| super::unwritten(&arguments.out, error))?;
     let said = format!("Wrote {out}; whoever has it is the log. Its verifier key, for those who check:\n{verifier}\n");
     desk.answer(|_| said, || json!({ "out": out.to_string(), "verifier": verifier.to_string() }))
 }

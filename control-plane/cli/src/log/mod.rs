@@ -12,10 +12,13 @@ mod show;
 #[cfg(test)]
 mod tests;
 
-use crate::client::{Client, Connection};
-use crate::failure::Failure;
+use crate::client::{self, Client, Connection};
+use crate::failure::{Exit, Failure};
 use crate::output::Desk;
+use agentgate_proto::v1;
 use clap::{Args, Subcommand};
+use std::io;
+use std::path::Path;
 
 pub(crate) use show::{Witnessed, remembered, remembered_json, trouble, trouble_json};
 
@@ -50,4 +53,22 @@ pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failu
         Verb::Receipts(arguments) => receipts::run(arguments, &client().await?, desk).await,
         Verb::Key(arguments) => key::run(arguments, desk),
     }
+}
+
+/// The log, which has a checkpoint.
+async fn signed(client: &Client) -> Result<v1::ShowLogResponse, Failure> {
+    let log = client.show_log().await?;
+    match (log.checkpoint.is_empty(), log.stopped.as_str()) {
+        (false, _) => Ok(log),
+        (true, "") => Err(Failure::new(Exit::Refused, "nothing is signed as yet").then("try again in a second")),
+        (true, why) => Err(client::log_stopped(why)),
+    }
+}
+
+/// A file that was to be a new one.
+fn unwritten(path: &Path, error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        return Failure::new(Exit::Refused, format!("`{}` is there already; name another file", path.display()));
+    }
+    Failure::new(Exit::Local, format!("cannot write {}", path.display())).because(error)
 }

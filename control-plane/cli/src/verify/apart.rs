@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::text::hex;
 use agentgate_core::error::chain;
 use agentgate_proto::v1::record::What;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -38,8 +38,8 @@ pub(super) const ENDED_MAX: usize = 3;
 const QUESTION_BYTES_MAX: u64 = FILE_BYTES_MAX * 2;
 
 /// What the system sends to a program that takes more time than it may, and a program to itself that has no memory left.
-const OUT_OF_TIME: i32 = 24;
-const OUT_OF_MEMORY: i32 = 6;
+const OUT_OF_TIME: i32 = Signal::XCPU.as_raw();
+const OUT_OF_MEMORY: i32 = Signal::ABORT.as_raw();
 
 /// What is started for each question.
 pub(super) type Program = fn() -> io::Result<Command>;

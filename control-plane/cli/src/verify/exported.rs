@@ -4,13 +4,15 @@ use super::foreign;
 use super::report::Report;
 use super::unreadable::{Unreadable, read};
 use agentgate_core::transparency::bundle::Bundle;
+use agentgate_core::transparency::claim::{Conclusion, NotShown, Wrong};
 use agentgate_core::transparency::edge::Edge;
 use agentgate_core::transparency::leaf::ENTRY_BYTES;
 use agentgate_core::transparency::tile::Tile;
 use agentgate_core::transparency::tree::{Frontier, HASH_BYTES};
 use agentgate_core::transparency::verify::Audit;
-use std::io;
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::{io, mem};
 
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
@@ -28,7 +30,13 @@ pub(crate) fn files(size: u64) -> impl Iterator<Item = (String, usize)> {
 }
 
 /// Reads all of it.
-pub(crate) fn judge(directory: &Path, mut audit: Audit<'_>) -> Result<Report, Unreadable> {
+pub(crate) fn judge(directory: &Path, audit: Audit<'_>) -> Result<Report, Unreadable> {
+    served(directory, audit, &BTreeSet::new())
+}
+
+/// The same of a log that is served now, which is never smaller than it was known to be. Of what witnesses saw that is not said: a
+/// replica may be behind.
+pub(super) fn served(directory: &Path, mut audit: Audit<'_>, had: &BTreeSet<u64>) -> Result<Report, Unreadable> {
     let size = audit.signed().checkpoint().size;
     let mut tiles = Tiles { directory, edge: Edge::default(), other: Vec::new() };
     let mut order = None;
@@ -50,7 +58,7 @@ pub(crate) fn judge(directory: &Path, mut audit: Audit<'_>) -> Result<Report, Un
         audit.end(run);
     }
     tiles.end()?;
-    let mut report = Report::of("log", audit.conclude());
+    let mut report = Report::of("log", rolled_back(audit.conclude(), had));
     if let Some(wrong) = order {
         report.wrong(wrong.to_string());
     }
@@ -59,6 +67,19 @@ pub(crate) fn judge(directory: &Path, mut audit: Audit<'_>) -> Result<Report, Un
     }
     foreign::judge(directory, size, &mut report)?;
     Ok(report)
+}
+
+fn rolled_back(mut conclusion: Conclusion, had: &BTreeSet<u64>) -> Conclusion {
+    for not in mem::take(&mut conclusion.not_shown) {
+        if let NotShown::Earlier { old, new } = not
+            && had.contains(&old)
+        {
+            conclusion.wrong.push(Wrong::RolledBack { old, new });
+        } else {
+            conclusion.not_shown.push(not);
+        }
+    }
+    conclusion
 }
 
 /// The tiles as they must be, beside those that were given.

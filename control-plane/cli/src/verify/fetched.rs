@@ -3,17 +3,17 @@
 //! The server is believed no more than a file. It is asked only for what a signed checkpoint says that there is, and each
 //! answer is exactly as long as it must be. No redirect is followed.
 
-use super::exported::{CHECKPOINT, files};
+use super::exported::{self, CHECKPOINT, files};
 use super::report::Report;
 use super::unreadable::{Unreadable, read};
-use super::{Question, unjudged};
+use super::{Question, audited, unjudged};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
-use agentgate_core::transparency::claim::{NotShown, Wrong};
+use agentgate_core::transparency::claim::NotShown;
 use agentgate_core::transparency::note::NOTE_BYTES_MAX;
+use agentgate_core::transparency::verify::Audit;
 use agentgate_outbound::{Plain, Roots, SendError, StatusCode, Target, TargetError, answer};
 use rustls::time_provider::DefaultTimeProvider;
-use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -99,27 +99,17 @@ pub(super) async fn judge(
         fetched.map_err(|_| failed(FetchError::Overdue(log_max)))??;
     }
     let asked = signed.as_ref().is_some_and(|signed| signed.quorum() > 0);
+    let had = older.iter().filter_map(|note| Some(question.trust.check(note).ok()?.checkpoint().size)).collect();
     let all: Vec<_> = older.iter().cloned().chain(witnessed.filter(|_| asked)).collect();
-    let mut report = super::judge(source.directory.path(), question, &all).map_err(unjudged)?;
+    let directory = source.directory.path();
+    let judge = |audit: Audit<'_>| exported::served(directory, audit, &had);
+    let checkpoint = directory.join(CHECKPOINT);
+    let mut report = audited("log", &checkpoint, &question.trust, &newest, (&all, &[]), judge).map_err(unjudged)?;
     if older.is_empty() && !all.is_empty() {
         // What witnesses saw is of the same day.
         report.not_shown(NotShown::Older.to_string());
     }
-    if let Some(signed) = &signed {
-        rolled_back(signed.checkpoint().size, &older, question, &mut report);
-    }
     Ok(report)
-}
-
-/// A log that is served now is never smaller than it was. Of the one that witnesses saw nothing is said: a replica may be behind.
-fn rolled_back(new: u64, older: &[Vec<u8>], question: &Question, report: &mut Report) {
-    let sizes = older.iter().filter_map(|note| Some(question.trust.check(note).ok()?.checkpoint().size));
-    let sizes: BTreeSet<u64> = sizes.filter(|old| *old > new).collect();
-    for old in sizes {
-        let unshown = NotShown::Earlier { old, new }.to_string();
-        report.not_shown.retain(|not| *not != unshown);
-        report.wrong(Wrong::RolledBack { old, new }.to_string());
-    }
 }
 
 fn failed(error: FetchError) -> Failure {

@@ -81,8 +81,9 @@ pub struct Arguments {
     redecide: bool,
 }
 
-/// So begins what an operator's TLS key lies in.
+/// So begins what an operator's TLS key lies in, and no such file is larger.
 const PEM: &[u8] = b"-----BEGIN ";
+const PEM_BYTES_MAX: u64 = 64 << 10;
 
 /// What is said where the log did not sign what all else would stand on, and of all else.
 const BASELESS: &str = "nothing in it can be believed";
@@ -102,15 +103,17 @@ pub struct Question {
 
 /// One who has the log's keys, and asks for no witness and nothing to be decided again.
 pub(crate) fn question(written: &[String]) -> Result<Question, Failure> {
-    let trust = Trust::new(keys(written)?).map_err(|error| Failure::new(Exit::Usage, error))?;
-    Ok(Question { trust, keys: keys(written)?, redecide: None, grown: Vec::new() })
+    let keys = keys(written)?;
+    let trust = Trust::new(keys.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
+    Ok(Question { trust, keys, redecide: None, grown: Vec::new() })
 }
 
 pub async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
-    let (trust, keys) = (trust(arguments)?, keys(&arguments.key)?);
+    let question = question(&arguments.key)?;
+    let trust = witnessed(question.trust, arguments)?;
     let grown = arguments.growth.iter().map(|path| GrowthFile::read(path)).collect::<Result<_, _>>().map_err(ungrown)?;
     let redecide = arguments.redecide.then_some(apart::apart as redecide::Settle);
-    let question = Question { trust, keys, redecide, grown };
+    let question = Question { trust, redecide, grown, ..question };
     let older = arguments.older.iter().map(|path| older::read(path)).collect::<Result<Vec<_>, _>>().map_err(unheld)?;
     if let Some(url) = &arguments.log {
         let report = fetched::judge(url, arguments.roots.as_deref(), &question, older, fetched::LOG_MAX, desk).await?;
@@ -217,8 +220,8 @@ fn note(path: &Path) -> Result<Vec<u8>, Unreadable> {
     unreadable::read(path, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))
 }
 
-fn trust(arguments: &Arguments) -> Result<Trust, Failure> {
-    let trust = Trust::new(keys(&arguments.key)?).map_err(|error| Failure::new(Exit::Usage, error))?;
+/// By those whom an auditor names, if he names any.
+fn witnessed(trust: Trust, arguments: &Arguments) -> Result<Trust, Failure> {
     if arguments.witness.is_empty() {
         return Ok(trust);
     }
@@ -233,7 +236,7 @@ fn keys(written: &[String]) -> Result<Vec<VerifierKey>, Failure> {
 /// What was given instead of a key, and where an auditor, who has no connection, gets one.
 fn no_key(text: &str, error: KeyError) -> Failure {
     const NEXT: &str = "ask whoever runs the log for it: `agentgate log show` prints it there";
-    if std::fs::read(text).is_ok_and(|bytes| bytes.starts_with(PEM)) {
+    if unreadable::read(Path::new(text), PEM_BYTES_MAX).is_ok_and(|bytes| bytes.starts_with(PEM)) {
         let said = format!("`{text}` is a PEM file, as `--key` before the verb wants one, and no verifier key of a log");
         return Failure::new(Exit::Usage, said).then(NEXT);
     }

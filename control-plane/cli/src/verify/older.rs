@@ -7,7 +7,6 @@ use super::proof::{PROOF_FILE_BYTES_MAX, ProofFile};
 use super::unreadable::{self, Unreadable};
 use crate::evidence::PACK_FILE;
 use crate::evidence::files;
-use crate::evidence::pack::Pack;
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::note::Note;
 use std::path::Path;
@@ -30,8 +29,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Unreadable> {
 }
 
 fn of_pack(directory: &Path) -> Result<Vec<u8>, Unreadable> {
-    let (pack, _) = Pack::read(&directory.join(PACK_FILE), &files::file(directory, PACK_FILE)?)?;
-    Ok(pack.checkpoint)
+    files::pack(directory).map(|pack| pack.checkpoint)
 }
 
 fn of_file(path: &Path) -> Result<Vec<u8>, Unreadable> {

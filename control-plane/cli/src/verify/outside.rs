@@ -51,23 +51,10 @@ impl Linked {
         let mut linked = Self::default();
         for packed in &pack.records {
             let Some((at_us, what)) = packed.what() else { continue };
-            let approval = match &what {
-                What::Decision(decision) => {
-                    linked.decisions.insert(packed.entry.sequence);
-                    &decision.approval
-                }
-                What::Approval(step) => &step.approval,
-                What::Outcome(_)
-                | What::Policy(_)
-                | What::Flood(_)
-                | What::Kill(_)
-                | What::Mode(_)
-                | What::Hold(_)
-                | What::Purge(_) => continue,
-            };
-            if asked.covers(at_us) && !approval.is_empty() {
-                linked.approvals.insert(approval.to_vec());
+            if matches!(what, What::Decision(_)) {
+                linked.decisions.insert(packed.entry.sequence);
             }
+            linked.approvals.extend(what.approval().filter(|_| asked.covers(at_us)).map(|approval| approval.to_vec()));
         }
         for packed in &pack.records {
             let Some((_, What::Approval(v1::ApprovalRecord { approval, what: Some(Step::Requested(asks)), .. }))) = packed.what()

@@ -14,6 +14,7 @@ use crate::evidence::{Named, PACK_FILE};
 use agentgate_core::error::chain;
 use agentgate_core::transparency::key::VerifierKey;
 use agentgate_core::transparency::note::{Note, NoteError};
+use agentgate_core::transparency::tree::Hash;
 use agentgate_core::transparency::trust::Trust;
 use agentgate_core::transparency::verify::Audit;
 use agentgate_proto::v1;
@@ -127,37 +128,9 @@ impl Opened {
         let (size, root) = (audit.signed().checkpoint().size, audit.signed().checkpoint().root);
         let manifest = manifest(&pack, keys, &mut report);
         if let Some(manifest) = &manifest {
-            if manifest.size != size {
-                report
-                    .wrong(format!("the list of records is of a log of {} records, and the checkpoint of {size}", manifest.size));
-            }
-            shape::records(&pack, &manifest.records, &mut report);
-            if manifest.by != named.by {
-                report.not_shown(format!(
-                    "that its files are of whoever gathered it: {} gathered it, and {} had its files signed",
-                    manifest.by, named.by
-                ));
-            }
+            list(&pack, manifest, size, &named, &mut report);
         }
-        let (mut included, mut proved) = (0_usize, BTreeSet::new());
-        for packed in &pack.records {
-            let entry = &packed.entry;
-            match packed.proof.includes(entry.leaf_hash(), entry.index(), size, root) {
-                Ok(()) => {
-                    included = included.saturating_add(1);
-                    proved.insert(entry.sequence);
-                }
-                Err(error) => report.wrong_of(
-                    "records whose proofs do not hold",
-                    format!("the proof that record {} is in the log does not hold: {error}", entry.sequence),
-                ),
-            }
-        }
-        if included == pack.records.len() {
-            report.shown_of(included, "its record is in the log that the checkpoint is of", |included| {
-                format!("each of {included} records is in the log that the checkpoint is of")
-            });
-        }
+        let proved = included(&pack, size, root, &mut report);
         let stored = as_stored(&pack, &mut report);
         // Where two records say that they are one, nobody knows of which of them it was shown.
         let twice = twice(&pack);
@@ -171,18 +144,17 @@ impl Opened {
         outside::judge(&pack, asked, &mut report);
         missing::judge(&pack, asked, size, &mut report);
         remade::judge(&pack, &beside, (&named, is_signed), &mut report);
-        let body_bytes_max = manifest.as_ref().map(|manifest| manifest.body_bytes_max);
-        match (again, is_signed) {
-            (None, _) => {
+        match again {
+            None => {
                 report.not_shown("that its decisions follow from their facts and policies: --redecide was not asked for".into());
             }
             // A policy is a program, and whoever may change the pack could have written it.
-            (Some(_), false) => {
+            Some(_) if !is_signed => {
                 report.not_shown("that its decisions follow from their facts: its files are not those that were signed".into());
             }
-            (Some(settle), true) => {
-                let basis = redecide::Basis { logged, held };
-                redecide::judge(&pack, &basis, body_bytes_max, settle, &mut report);
+            Some(settle) => {
+                let body_bytes_max = manifest.as_ref().map(|manifest| manifest.body_bytes_max);
+                redecide::judge(&pack, &redecide::Basis { logged, held }, body_bytes_max, settle, &mut report);
             }
         }
         report.conclude(audit.conclude());
@@ -217,6 +189,44 @@ fn manifest(pack: &Pack, keys: &[VerifierKey], report: &mut Report) -> Option<Ma
     let asked = manifest.asked.as_ref().map_or_else(|| manifest.scope.clone(), Asked::in_words);
     report.shown(format!("what was asked for: {asked}"));
     Some(manifest)
+}
+
+/// Holds what the control plane signed of the pack against the log, the records, and whoever had the files signed.
+fn list(pack: &Pack, manifest: &Manifest, size: u64, named: &Named, report: &mut Report) {
+    if manifest.size != size {
+        report.wrong(format!("the list of records is of a log of {} records, and the checkpoint of {size}", manifest.size));
+    }
+    shape::records(pack, &manifest.records, report);
+    if manifest.by != named.by {
+        report.not_shown(format!(
+            "that its files are of whoever gathered it: {} gathered it, and {} had its files signed",
+            manifest.by, named.by
+        ));
+    }
+}
+
+/// Records whose proofs lead to the root.
+fn included(pack: &Pack, size: u64, root: Hash, report: &mut Report) -> BTreeSet<u64> {
+    let (mut proved, mut all) = (BTreeSet::new(), true);
+    for packed in &pack.records {
+        let entry = &packed.entry;
+        match packed.proof.includes(entry.leaf_hash(), entry.index(), size, root) {
+            Ok(()) => drop(proved.insert(entry.sequence)),
+            Err(error) => {
+                all = false;
+                report.wrong_of(
+                    "records whose proofs do not hold",
+                    format!("the proof that record {} is in the log does not hold: {error}", entry.sequence),
+                );
+            }
+        }
+    }
+    if all {
+        report.shown_of(pack.records.len(), "its record is in the log that the checkpoint is of", |included| {
+            format!("each of {included} records is in the log that the checkpoint is of")
+        });
+    }
+    proved
 }
 
 const TAKEN_OUT_FOR_THE_PACK: [&str; 2] =

@@ -3,7 +3,7 @@
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
 use crate::screen::{Palette, Screen};
-use crate::text::{escape, wrapped};
+use crate::text::{escape, fitted};
 use agentgate_core::error::chain;
 use agentgate_core::transparency::claim::{Conclusion, NotShown, ranges};
 use serde_json::json;
@@ -259,13 +259,10 @@ impl OfRecords {
     }
 }
 
-/// Below its title; on a terminal in as many lines as it takes, and in one for whoever searches for it.
+/// Below its title.
 fn sentence(line: &str, screen: &Screen) -> String {
     let line = escape(line, screen.charset);
-    if !screen.terminal {
-        return format!("  {line}\n");
-    }
-    let lines = wrapped(&line, usize::from(screen.columns).saturating_sub(INDENT.len()));
+    let lines = fitted(&line, usize::from(screen.columns).saturating_sub(INDENT.len()), screen);
     format!("  {}\n", lines.join(&format!("\n{INDENT}")))
 }
 

@@ -128,6 +128,14 @@ fn what_is_no_key_or_names_nothing_says_what_to_give_instead() {
     std::fs::write(&file, &key).expect("written");
     let pem = directory.path().join("operator.key");
     std::fs::write(&pem, "-----BEGIN PRIVATE KEY-----\n").expect("written");
+    let sized = |bytes: u64| {
+        let path = directory.path().join(format!("{bytes}.pem"));
+        let mut pem = b"-----BEGIN ".to_vec();
+        pem.resize(usize::try_from(bytes).expect("small"), b'-');
+        std::fs::write(&path, pem).expect("written");
+        path.to_str().expect("text").to_owned()
+    };
+    let (full, more) = (sized(super::PEM_BYTES_MAX), sized(super::PEM_BYTES_MAX + 1));
     let (name, short) = (file.to_str().expect("text"), &key[..key.len() - 1]);
     let from_file = format!("--key \"$(cat {name})\"");
     let (is_file, spoiled) = ("is a file, and no verifier key", "is no verifier key: it is cut short or mistyped");
@@ -135,6 +143,9 @@ fn what_is_no_key_or_names_nothing_says_what_to_give_instead() {
     for (text, said, next) in [
         (name, is_file, from_file.as_str()),
         (pem.to_str().expect("text"), "wants one, and no verifier key of a log", "ask whoever runs the log"),
+        (&full, "wants one, and no verifier key of a log", "ask whoever runs the log"),
+        (&more, is_file, "--key \"$(cat "),
+        ("/dev/zero", "`/dev/zero` is no verifier key", "ask whoever runs the log"),
         (short, spoiled, "ask whoever runs the log"),
         (&key[..key.len() - 9], spoiled, "ask whoever runs the log"),
         (&changed, spoiled, "ask whoever runs the log"),

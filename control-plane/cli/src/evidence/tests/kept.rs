@@ -517,6 +517,7 @@ fn the_policies_of_a_pack_are_written_as_the_folders_that_they_were() {
         put(&pack, &of(case), &signer(1));
         let failure = policy::write(&of(case), &of("out")).expect_err(case);
         assert!(failure.exit == Exit::Refused && failure.chain()[0].ends_with(said), "{case}: {failure:?}");
+        assert_eq!(failure.next().len(), 1, "{case}");
         assert!(!of("out").exists(), "{case}");
         let page = report::html(&pack).expect("a page");
         assert_eq!(page.contains("agentgate evidence policy PACK --out DIR"), ["torn", "outside"].contains(&case), "{case}");

@@ -52,6 +52,34 @@ fn extent(session: &str) -> Option<v1::Extent> {
     Some(v1::Extent { principal: ALICE.into(), session: session.into(), ..v1::Extent::default() })
 }
 
+#[test]
+fn a_purge_says_what_of_all_that_it_can_erase_it_erased() {
+    use v1::PurgeCause::{Ordered, Retention};
+    let by_order = [
+        (0, 0, true, "the key of a tenant's tokens was erased, by order"),
+        (0, 1, false, "what led to 1 subject of whom nothing is kept was erased, by order"),
+        (0, 2, false, "what led to 2 subjects of whom nothing is kept was erased, by order"),
+        (1, 0, false, "1 session was erased, by order"),
+        (1, 1, true, "1 session and the key of its tenant's tokens were erased, by order"),
+        (2, 0, false, "2 sessions were erased, by order"),
+        (2, 1, true, "2 sessions and the key of their tenant's tokens were erased, by order"),
+    ];
+    let of_age = [(1, 0, false, "1 session was erased, as old as they may get")];
+    let cases = by_order.map(|case| (Ordered, case)).into_iter().chain(of_age.map(|case| (Retention, case)));
+    for (cause, (sessions, streams, tokens, said)) in cases {
+        let purge = v1::PurgeRecord {
+            cause: cause.into(),
+            sessions: vec![vec![5; 16].into(); sessions],
+            streams: vec![v1::PurgedStream::default(); streams],
+            tokens: vec![7; 32 * usize::from(tokens)].into(),
+            ..v1::PurgeRecord::default()
+        };
+        let mut made = Made::new();
+        made.record(START_US, None, |_, body| What::Purge(v1::PurgeRecord { body, ..purge }));
+        assert_eq!(Reading::of(&made.pack(false)).lines.last().expect("a line").said, said);
+    }
+}
+
 /// What is recorded, what its line says, and what it is about.
 type Order<'a> = (&'a dyn Fn(&mut Made), &'a str, String);
 
@@ -276,6 +304,7 @@ fn a_list_of_packs_fits_where_it_is_read() {
         "`report.html` is not the file that was signed, and so nobody is to read it before he asked whoever gave it to him";
     let all = [archived(&one, &[]), archived(&two, &[wrong])];
     let screen = |columns: u16| Screen { color: false, charset: Charset::Unicode, columns, terminal: true };
+    let piped = Screen { terminal: false, ..screen(80) };
     let signed = format!("2026-11-22T19:05:52.123456Z {OPERATOR}");
     let (first, second) = wrong.split_at(wrong.find(" it before").expect("words"));
     let below = format!("       {signed}\n");
@@ -289,6 +318,7 @@ fn a_list_of_packs_fits_where_it_is_read() {
         let text = render(&all, &screen(columns));
         assert!(text.lines().all(|line| line.chars().count() <= usize::from(columns)), "{columns}: {text}");
     }
+    assert_eq!(render(&all, &piped), wide, "whoever searches for a sentence finds it in one line");
     assert!(render(&all[..1], &screen(80)).ends_with("1 pack, none of it wrong\n"));
     assert_eq!(render(&[], &screen(80)), "The archive holds no pack\n");
 }
