@@ -181,6 +181,26 @@ async fn an_answer_in_memory_goes_with_every_purge() {
     assert!(matches!(again, Err(Undecided::Reused)), "{again:?}");
 }
 
+#[tokio::test]
+async fn an_answer_that_was_under_way_when_its_call_was_purged_is_not_remembered() {
+    let shared = Shared::new(0);
+    let scene = Scene::on(Arc::clone(&shared) as Arc<dyn Journal>).await;
+    let other = Scene::on(Arc::clone(&shared.memory) as Arc<dyn Journal>).await;
+    let (question, next) = (scene.question(1), scene.question(2));
+    shared.durable.send_replace(false);
+    let mut deciding = Box::pin(scene.decide.decide(&question));
+    assert!(by_now(&mut deciding).await.is_none(), "it is on record, and not told to be");
+    purge(&other).await;
+    scene.control.caught_up(shared.version(Stream::global()).await.unwrap()).await.unwrap();
+    // What is known of calls is forgotten with the next one, and not once more.
+    let mut asking = Box::pin(scene.decide.decide(&next));
+    assert!(by_now(&mut asking).await.is_none());
+    shared.durable.send_replace(true);
+    assert!(deciding.await.is_ok() && asking.await.is_ok());
+    let again = scene.decide.decide(&question).await;
+    assert!(matches!(again, Err(Undecided::Reused)), "{again:?}");
+}
+
 /// No epoch fences an outcome, so it may be written after the purge of its call, under a key that it had before.
 #[tokio::test]
 async fn an_outcome_that_was_under_way_when_its_call_was_purged_leaves_nothing_to_be_read_or_kept() {
