@@ -582,10 +582,26 @@ async fn asks(at: &Scene, principal: &str) {
     at.journal.append(Change { fence: None, writes: vec![write], bodies: vec![sealed.stored] }).await.unwrap();
 }
 
+/// What was refused without a record each, as the room that decides counts it.
+async fn floods(at: &Scene) {
+    let (tenant, principal) = (Tenant::try_from("acme").unwrap(), AGENT.try_into().unwrap());
+    let scope = Scope::Calls { tenant, principal, handle: String::new() };
+    let words = v1::FloodBody { tenant: "acme".into(), principal: AGENT.into() };
+    let seal = at.retention.rooms.bodies.seal(&scope, at.clock.now()).await.unwrap();
+    let sealed = seal.seal(&words).unwrap();
+    let flood = v1::FloodRecord { count: 2, body: Some(sealed.reference), ..v1::FloodRecord::default() };
+    let record = v1::Record { at_us: at.clock.now().micros(), what: Some(v1::record::What::Flood(flood)) };
+    let (stream, id, record) =
+        (Stream(Digest::of("test", b"stream")), Digest::of("test", b"flood"), record.encode_to_vec().into());
+    let write = Write { stream, expected: Expected::Any, id, record };
+    at.journal.append(Change { fence: None, writes: vec![write], bodies: vec![sealed.stored] }).await.unwrap();
+}
+
 /// The words are read, and only then purged, wholly: order, keys and caches. What was read must not come into memory then.
 #[tokio::test]
 async fn what_is_purged_while_another_replica_reads_its_words_is_known_to_nobody() {
-    for (what, is_purged) in [("a call", false), ("a call", true), ("an approval", false), ("an approval", true)] {
+    let all = ["a call", "an approval", "a flood"].into_iter().flat_map(|what| [(what, false), (what, true)]);
+    for (what, is_purged) in all {
         let one = Scene::on(memory()).await;
         let slow = Arc::new(Cut::after(Arc::clone(&one.journal), i64::MAX));
         let other = one.again(&(Arc::clone(&slow) as Arc<dyn Journal>)).await;
@@ -593,6 +609,7 @@ async fn what_is_purged_while_another_replica_reads_its_words_is_known_to_nobody
         let cursor = session.follow();
         match what {
             "a call" => drop(one.call("acme", AGENT, "the secret handle").await),
+            "a flood" => floods(&one).await,
             _ => asks(&one, AGENT).await,
         }
         let record = one.journal.follow(cursor, 1).await.unwrap().remove(0);
@@ -613,11 +630,15 @@ async fn what_is_purged_while_another_replica_reads_its_words_is_known_to_nobody
         held.go_on();
         hearing.await.unwrap();
         let known = format!("{session:?}{approvals:?}");
-        assert_eq!(known.contains("the secret"), !is_purged, "{what}");
-        let by_name = v1::TraceFilter { handle: "the secret handle".into(), ..v1::TraceFilter::default() };
+        let (secret, by_name) = match what {
+            // It says nothing else of anybody.
+            "a flood" => (AGENT, v1::TraceFilter { principal: AGENT.into(), ..v1::TraceFilter::default() }),
+            _ => ("the secret", v1::TraceFilter { handle: "the secret handle".into(), ..v1::TraceFilter::default() }),
+        };
+        assert_eq!(known.contains(secret), !is_purged, "{what}");
         let request = v1::ListTracesRequest { page_size: 5, filter: Some(by_name), ..v1::ListTracesRequest::default() };
         let listed = session.list(&request).await.unwrap().traces.len();
-        assert_eq!(listed, usize::from(what == "a call" && !is_purged), "{what}");
+        assert_eq!(listed, usize::from(what != "an approval" && !is_purged), "{what}");
         assert_eq!(approvals.list(true).len(), usize::from(what == "an approval" && !is_purged), "{what}");
     }
 }
