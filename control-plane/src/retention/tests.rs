@@ -644,6 +644,19 @@ async fn what_is_purged_while_another_replica_reads_its_words_is_known_to_nobody
 }
 
 #[tokio::test]
+async fn files_that_tell_of_calls_are_opened_by_nobody_after_a_purge_of_some() {
+    for (named, is_forgotten) in [(extent("acme", "", ""), true), (extent("empty", "", ""), false)] {
+        let scene = Scene::on(memory()).await;
+        scene.call("acme", AGENT, "one").await;
+        scene.retention.rooms.bodies.derived_cipher().await.unwrap();
+        let key = async || scene.journal.slot(Digest::of("agentgate/slot/derived/1", b"")).await.unwrap();
+        assert!(key().await.is_some());
+        scene.purge(&of(named.clone())).await.unwrap();
+        assert_eq!(key().await.is_none(), is_forgotten, "{named}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_in_the_directory_could_confirm_a_guess_after_a_purge() {
     let directory = tempfile::tempdir().unwrap();
     let guesses = |session: &v1::BodyRef, wrapped: &Bytes| {
