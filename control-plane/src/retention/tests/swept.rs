@@ -53,3 +53,29 @@ async fn what_is_older_than_it_may_get_is_purged_unless_it_is_held() {
         assert_eq!((purge.cause(), purge.body), (v1::PurgeCause::Retention, None));
     }
 }
+
+#[tokio::test]
+async fn what_is_held_or_purged_once_a_sweep_has_looked_is_not_purged_by_it() {
+    for is_held in [true, false] {
+        let inner: Arc<dyn Journal> = Arc::new(Memory::shared());
+        let cut = Arc::new(Cut::after(Arc::clone(&inner), i64::MAX));
+        let (clock, hands) = Clock::manual(Time::from_micros(1_000_000_000));
+        let config = config::Retention { days: 1, ..config::Retention::default() };
+        let scene = Scene::after(Arc::clone(&cut) as Arc<dyn Journal>, clock, hands, config).await;
+        let (other, body) = (scene.again(&inner).await, scene.call("acme", AGENT, "one").await);
+        scene.hands.advance(DAY * 3);
+        let mut held = cut.hold_append();
+        let retention = Arc::clone(&scene.retention);
+        let sweeping = tokio::spawn(async move { retention.sweep().await });
+        held.is_there().await;
+        if is_held {
+            other.retention.place(&extent("acme", "", "one"), "a case", &me()).await.unwrap();
+        } else {
+            assert!(other.purge(&of(extent("acme", "", "one"))).await.unwrap().finished);
+        }
+        let head = inner.health().head;
+        held.go_on();
+        assert_eq!(sweeping.await.unwrap().unwrap(), is_held, "what somebody else purged is looked for by the next sweep");
+        assert_eq!((inner.health().head, other.is_erased(&body).await), (head, !is_held), "held: {is_held}");
+    }
+}
