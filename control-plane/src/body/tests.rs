@@ -1,7 +1,7 @@
 //! Bodies as stories, on the memory journal.
 
 use super::*;
-use crate::journal::{Change, Memory, body_address};
+use crate::journal::{Change, Memory, Stream, body_address};
 use agentgate_proto::v1::FloodBody;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -214,10 +214,21 @@ async fn what_a_purge_names_is_erased_before_its_keys_are_and_nothing_brings_it_
     keep(&bodies, &sealed).await;
     keep(&bodies, &other).await;
     let session = SessionId::of(&sealed.reference).unwrap();
-    let purge = v1::PurgeRecord { sessions: vec![sealed.reference.session.clone()], ..v1::PurgeRecord::default() };
+    let (stream, key) = (Stream(Digest::from_bytes([8; KEY_BYTES])), Digest::from_bytes([9; KEY_BYTES]));
+    let purge = v1::PurgeRecord {
+        sessions: vec![sealed.reference.session.clone()],
+        streams: vec![v1::PurgedStream { stream: digest_bytes(&stream.0), version: 1 }],
+        tokens: digest_bytes(&key),
+        ..v1::PurgeRecord::default()
+    };
+    let known = |bodies: &Bodies| {
+        let named = bodies.named();
+        (bodies.unfinished_sessions().len(), usize::from(named.takes(&key)), usize::from(named.left(stream).is_some()))
+    };
     let names = |kept: Vec<Kept>| kept.into_iter().map(|kept| kept.whose.handle).collect::<Vec<_>>();
     let opens = async |bodies: &Bodies, sealed: &Sealed| bodies.fetch::<FloodBody>(Some(&sealed.reference)).await.unwrap();
     bodies.purged(7, &purge);
+    assert_eq!(known(&bodies), (1, 1, 1));
     assert!(memory.slot(slot_of(session)).await.unwrap().is_some(), "its key is there still");
     assert_eq!((opens(&bodies, &sealed).await, opens(&bodies, &other).await), (None, Some(body("y"))));
     assert_eq!((bodies.whose(session).await.unwrap(), names(bodies.kept(None).await.unwrap().0)), (None, vec!["two".into()]));
@@ -237,6 +248,7 @@ async fn what_a_purge_names_is_erased_before_its_keys_are_and_nothing_brings_it_
     for bodies in [&bodies, &replica, &Bodies::over(journal()).await] {
         bodies.purged(7, &purge);
         assert_eq!((bodies.unfinished(), bodies.unfinished_purges()), (None, 0), "it is done once");
+        assert_eq!(known(bodies), (0, 0, 0), "nothing of it is kept in mind");
         assert_eq!(opens(bodies, &sealed).await, None);
     }
     bodies.finished(3).await.unwrap();

@@ -50,7 +50,7 @@ struct Scene {
 /// A journal with a second writer, who is first to the subject's stream `busy` times.
 #[derive(Debug)]
 struct Shared {
-    memory: Memory,
+    memory: Arc<Memory>,
     busy: AtomicU32,
     written: AtomicU32,
     /// False: the disk is slow, and nothing becomes durable.
@@ -62,7 +62,7 @@ struct Shared {
 impl Shared {
     fn new(busy: u32) -> Arc<Self> {
         Arc::new(Self {
-            memory: Memory::new(),
+            memory: Arc::new(Memory::new()),
             busy: AtomicU32::new(busy),
             written: AtomicU32::new(0),
             durable: watch::Sender::new(true),
@@ -80,7 +80,7 @@ impl Shared {
 
 impl Between for Shared {
     fn inner(&self) -> &dyn Journal {
-        &self.memory
+        &*self.memory
     }
 
     fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {

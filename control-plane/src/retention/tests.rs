@@ -3,6 +3,7 @@
 mod cut;
 mod large;
 mod streams;
+mod swept;
 mod tokens;
 
 use super::*;
@@ -377,58 +378,6 @@ async fn whoever_lists_calls_sees_no_name_of_a_purged_one() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_it_may_get_is_purged_unless_it_is_held() {
-    let config = config::Retention {
-        days: 2,
-        tenants: [("other".try_into().unwrap(), 4), ("ever".try_into().unwrap(), 0)].into(),
-        ..config::Retention::default()
-    };
-    let (clock, hands) = Clock::manual(Time::from_micros(1_000_000_000));
-    let scene = Scene::after(memory(), clock, hands, config).await;
-    let [one, held, other, ever] = [("acme", "one"), ("acme", "held"), ("other", ""), ("ever", "")];
-    let mut bodies = Vec::new();
-    for (tenant, handle) in [one, held, other, ever] {
-        bodies.push(scene.call(tenant, AGENT, handle).await);
-    }
-    let (hold, _) = scene.retention.place(&extent("acme", "", "held"), "a case", &me()).await.unwrap();
-    let mut erased = Vec::new();
-    assert_eq!(scene.retention.shown().outlook, None, "no sweep came to its end");
-    let begun = scene.clock.now();
-    for (passes, now_erased, next) in [
-        (DAY * 3 - Duration::from_micros(1), &[][..], Some(DAY * 3)),
-        (Duration::from_micros(1), &[0], Some(DAY * 5)),
-        (DAY * 2, &[0, 2], None),
-        (DAY * 1_000, &[0, 2], None),
-    ] {
-        scene.hands.advance(passes);
-        assert!(scene.retention.sweep().await.unwrap());
-        erased.clear();
-        for (number, body) in bodies.iter().enumerate() {
-            if scene.is_erased(body).await {
-                erased.push(number);
-            }
-        }
-        assert_eq!(erased, now_erased);
-        let next_purge_us = next.map_or(0, |next| begun.micros() + crate::clock::micros(next));
-        let outlook = v1::Outlook { swept_at_us: scene.clock.now().micros(), oldest_us: begun.micros(), next_purge_us };
-        let shown = scene.retention.shown();
-        assert_eq!((shown.days, shown.tenants.len(), shown.holds, shown.outlook), (2, 2, 1, Some(outlook)));
-    }
-    scene.retention.lift(hold, "over", &me()).await.unwrap();
-    let head = scene.journal.health().head;
-    scene.retention.sweep().await.unwrap();
-    assert!(scene.is_erased(&bodies[1]).await && !scene.is_erased(&bodies[3]).await);
-    assert_eq!(scene.journal.health().head, head + 2);
-    scene.retention.sweep().await.unwrap();
-    assert_eq!(scene.journal.health().head, head + 2, "with nothing to purge nothing is written");
-    for (record, expected) in scene.journal.follow(head, 2).await.unwrap().into_iter().zip([(1, 0), (0, 1)]) {
-        let Some(v1::record::What::Purge(purge)) = v1::Record::decode(record.bytes).unwrap().what else { panic!("no purge") };
-        assert_eq!((purge.sessions.len(), purge.streams.len()), expected, "the key, and then what leads to nobody");
-        assert_eq!((purge.cause(), purge.body), (v1::PurgeCause::Retention, None));
-    }
-}
-
-#[tokio::test]
 async fn a_purge_that_was_cut_anywhere_is_carried_out_by_the_next_life() {
     let (mut cut_after_record, mut cut_between_records) = (0, 0);
     for writes in 0.. {
@@ -582,10 +531,26 @@ async fn asks(at: &Scene, principal: &str) {
     at.journal.append(Change { fence: None, writes: vec![write], bodies: vec![sealed.stored] }).await.unwrap();
 }
 
+/// What was refused without a record each, as the room that decides counts it.
+async fn floods(at: &Scene) {
+    let (tenant, principal) = (Tenant::try_from("acme").unwrap(), AGENT.try_into().unwrap());
+    let scope = Scope::Calls { tenant, principal, handle: String::new() };
+    let words = v1::FloodBody { tenant: "acme".into(), principal: AGENT.into() };
+    let seal = at.retention.rooms.bodies.seal(&scope, at.clock.now()).await.unwrap();
+    let sealed = seal.seal(&words).unwrap();
+    let flood = v1::FloodRecord { count: 2, body: Some(sealed.reference), ..v1::FloodRecord::default() };
+    let record = v1::Record { at_us: at.clock.now().micros(), what: Some(v1::record::What::Flood(flood)) };
+    let (stream, id, record) =
+        (Stream(Digest::of("test", b"stream")), Digest::of("test", b"flood"), record.encode_to_vec().into());
+    let write = Write { stream, expected: Expected::Any, id, record };
+    at.journal.append(Change { fence: None, writes: vec![write], bodies: vec![sealed.stored] }).await.unwrap();
+}
+
 /// The words are read, and only then purged, wholly: order, keys and caches. What was read must not come into memory then.
 #[tokio::test]
 async fn what_is_purged_while_another_replica_reads_its_words_is_known_to_nobody() {
-    for (what, is_purged) in [("a call", false), ("a call", true), ("an approval", false), ("an approval", true)] {
+    let all = ["a call", "an approval", "a flood"].into_iter().flat_map(|what| [(what, false), (what, true)]);
+    for (what, is_purged) in all {
         let one = Scene::on(memory()).await;
         let slow = Arc::new(Cut::after(Arc::clone(&one.journal), i64::MAX));
         let other = one.again(&(Arc::clone(&slow) as Arc<dyn Journal>)).await;
@@ -593,6 +558,7 @@ async fn what_is_purged_while_another_replica_reads_its_words_is_known_to_nobody
         let cursor = session.follow();
         match what {
             "a call" => drop(one.call("acme", AGENT, "the secret handle").await),
+            "a flood" => floods(&one).await,
             _ => asks(&one, AGENT).await,
         }
         let record = one.journal.follow(cursor, 1).await.unwrap().remove(0);
@@ -613,12 +579,29 @@ async fn what_is_purged_while_another_replica_reads_its_words_is_known_to_nobody
         held.go_on();
         hearing.await.unwrap();
         let known = format!("{session:?}{approvals:?}");
-        assert_eq!(known.contains("the secret"), !is_purged, "{what}");
-        let by_name = v1::TraceFilter { handle: "the secret handle".into(), ..v1::TraceFilter::default() };
+        let (secret, by_name) = match what {
+            // It says nothing else of anybody.
+            "a flood" => (AGENT, v1::TraceFilter { principal: AGENT.into(), ..v1::TraceFilter::default() }),
+            _ => ("the secret", v1::TraceFilter { handle: "the secret handle".into(), ..v1::TraceFilter::default() }),
+        };
+        assert_eq!(known.contains(secret), !is_purged, "{what}");
         let request = v1::ListTracesRequest { page_size: 5, filter: Some(by_name), ..v1::ListTracesRequest::default() };
         let listed = session.list(&request).await.unwrap().traces.len();
-        assert_eq!(listed, usize::from(what == "a call" && !is_purged), "{what}");
+        assert_eq!(listed, usize::from(what != "an approval" && !is_purged), "{what}");
         assert_eq!(approvals.list(true).len(), usize::from(what == "an approval" && !is_purged), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_tell_of_calls_are_opened_by_nobody_after_a_purge_of_some() {
+    for (named, is_forgotten) in [(extent("acme", "", ""), true), (extent("empty", "", ""), false)] {
+        let scene = Scene::on(memory()).await;
+        scene.call("acme", AGENT, "one").await;
+        scene.retention.rooms.bodies.derived_cipher().await.unwrap();
+        let key = async || scene.journal.slot(Digest::of("agentgate/slot/derived/1", b"")).await.unwrap();
+        assert!(key().await.is_some());
+        scene.purge(&of(named.clone())).await.unwrap();
+        assert_eq!(key().await.is_none(), is_forgotten, "{named}");
     }
 }
 

@@ -21,7 +21,7 @@ const DIRECTORY: &str = "signed";
 const ASIDE: &str = ".damaged-";
 
 /// Names that are tried: whoever damages more is told of already.
-const ASIDE_MAX: u32 = 100;
+pub(super) const ASIDE_MAX: u32 = 100;
 
 /// Where a replica keeps what it showed.
 #[derive(Clone, Debug)]

@@ -1,10 +1,10 @@
 //! The log's key gives way to another, by the commands and the configuration that docs/operating.md shows: what was made before
 //! holds with the old key, what is made after with the new one, and both keys reach across.
 
-use crate::restoring::{call, signed, text};
+use crate::restoring::{goes_on, signed, text};
 use crate::wire::RESULT;
 use agentgate_e2e::upstream::{Protocol, Reply};
-use agentgate_e2e::{World, WorldPlan, eventually};
+use agentgate_e2e::{World, WorldPlan};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
@@ -41,12 +41,7 @@ struct Made {
 
 fn made(world: &mut World, name: &str, id: u32) -> Made {
     let before = world.stack.cli.json(&["log", "show"]).unwrap()["size"].as_u64().unwrap();
-    eventually("calls are decided", || {
-        call(world, id);
-        let log = world.stack.cli.json(&["log", "show"]).ok()?;
-        (log["size"].as_u64()? > before).then_some(())
-    })
-    .unwrap();
+    goes_on(world, id, before);
     let log = signed(world, before);
     let at = |what: &str| text(&world.directory().join(format!("{what}-{name}"))).to_owned();
     let made = Made { pack: at("pack"), export: at("export"), checkpoint: at("checkpoint") };

@@ -1,13 +1,15 @@
 //! Stories about calls that wait for a person: asked for once, granted, passed once, and never otherwise.
 
-use super::super::{Decided, Undecided};
-use super::{Scene, Shared};
+use super::super::{Decided, Question, Undecided};
+use super::{Scene, Shared, by_now};
 use crate::approval::ApprovalError;
 use crate::body::SessionId;
 use crate::config::Limits;
 use crate::journal::{Journal, Memory, Stream};
+use crate::retention::Wanted;
 use agentgate_core::approval::{Order, Refusal, shown_digest};
 use agentgate_core::id::SpiffeId;
+use agentgate_core::retention::Extent;
 use agentgate_proto::v1::{self, ApprovalState, Verdict};
 use bytes::Bytes;
 use prost::Message;
@@ -38,6 +40,14 @@ impl Scene {
 
     async fn state(&self, id: &str) -> ApprovalState {
         self.approvals.show(id).await.unwrap().state()
+    }
+
+    /// The same call, in a session of its own.
+    fn of_another_session(&self, counter: u64) -> Question {
+        let mut question = self.call(counter, "add_note", NOTE);
+        let session = v1::Header { name: Bytes::from_static(b"mcp-session-id"), value: Bytes::from_static(b"another") };
+        question.ask.head.as_mut().unwrap().headers.push(session);
+        question
     }
 
     /// The decision of one call, as the journal has it.
@@ -120,9 +130,7 @@ async fn a_grant_stays_used_when_the_call_that_used_it_is_purged() {
     let asked = one.add(1, NOTE).await;
     one.granted(&asked.approval).await;
     let other = one.restarted().await;
-    let mut passing = one.call(2, "add_note", NOTE);
-    let session = v1::Header { name: Bytes::from_static(b"mcp-session-id"), value: Bytes::from_static(b"another") };
-    passing.ask.head.as_mut().unwrap().headers.push(session);
+    let passing = one.of_another_session(2);
     assert_eq!(one.decide.decide(&passing).await.unwrap().verdict(), Verdict::Allow);
     let body = one.on_record(2).await.body.unwrap();
     assert!(one.bodies.erase(SessionId::of(&body).unwrap()).await.unwrap());
@@ -135,6 +143,27 @@ async fn a_grant_stays_used_when_the_call_that_used_it_is_purged() {
     let again = restarted.add(3, NOTE).await;
     assert_eq!(again.verdict(), Verdict::Pending);
     assert_ne!(again.approval, asked.approval);
+}
+
+#[tokio::test]
+async fn a_grant_is_used_though_the_call_that_used_it_is_purged_before_that_is_durable() {
+    let shared = Shared::new(0);
+    let one = Scene::on(Arc::clone(&shared) as Arc<dyn Journal>).await;
+    let other = Scene::on(Arc::clone(&shared.memory) as Arc<dyn Journal>).await;
+    let asked = one.add(1, NOTE).await;
+    one.granted(&asked.approval).await;
+    let passing = one.of_another_session(2);
+    shared.durable.send_replace(false);
+    let mut deciding = Box::pin(one.decide.decide(&passing));
+    assert!(by_now(&mut deciding).await.is_none());
+    let extent = Extent::new(None, None, "another".try_into().ok());
+    let wanted = Wanted { extent, before: None, reason: "x".into() };
+    let purged = other.retention().purge(&wanted, &"spiffe://a/operator/me".try_into().unwrap(), false).await.unwrap();
+    assert_eq!(purged.sessions, 1);
+    one.control.caught_up(shared.version(Stream::global()).await.unwrap()).await.unwrap();
+    shared.durable.send_replace(true);
+    assert_eq!(deciding.await.unwrap().verdict(), Verdict::Allow);
+    assert_eq!(one.state(&asked.approval).await, ApprovalState::Used);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::body::SessionId;
 use crate::retention::Wanted;
+use agentgate_core::approval::{Order, shown_digest};
 use agentgate_core::retention::Extent;
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
@@ -181,34 +182,74 @@ async fn an_answer_in_memory_goes_with_every_purge() {
     assert!(matches!(again, Err(Undecided::Reused)), "{again:?}");
 }
 
-/// No epoch fences an outcome, so it may be written after the purge of its call, under a key that it had before.
 #[tokio::test]
-async fn an_outcome_that_was_under_way_when_its_call_was_purged_leaves_nothing_to_be_read_or_kept() {
-    let journal = Dawdling::new(1);
-    let scene = Scene::on(Arc::clone(&journal) as Arc<dyn Journal>).await;
-    scene.decide.decide(&scene.question(1)).await.unwrap();
-    journal.unfenced.send_replace(false);
-    let reporter = Reporter { filter: scene.question(1).filter, epoch: Epoch([1; 16]) };
-    let outcome = v1::Outcome { kind: v1::OutcomeKind::Completed.into(), detail: "said".into(), ..v1::Outcome::default() };
-    let entry = v1::Entry { counter: 1, what: Some(v1::entry::What::Outcome(outcome)), ..v1::Entry::default() };
-    let (mut reporting, mut purging) = (Box::pin(scene.decide.report(&reporter, entry)), Box::pin(purge(&scene)));
-    for _ in 0..8 {
-        assert_eq!(by_now(&mut reporting).await, None, "it is under way");
-    }
-    let mut purged = None;
-    for _ in 0..8 {
-        purged = purged.or(by_now(&mut purging).await);
-        if purged.is_some() {
-            break;
+async fn an_answer_that_was_under_way_when_its_call_was_purged_is_not_remembered() {
+    let shared = Shared::new(0);
+    let scene = Scene::on(Arc::clone(&shared) as Arc<dyn Journal>).await;
+    let other = Scene::on(Arc::clone(&shared.memory) as Arc<dyn Journal>).await;
+    let (question, next) = (scene.question(1), scene.question(2));
+    shared.durable.send_replace(false);
+    let mut deciding = Box::pin(scene.decide.decide(&question));
+    assert!(by_now(&mut deciding).await.is_none(), "it is on record, and not told to be");
+    purge(&other).await;
+    scene.control.caught_up(shared.version(Stream::global()).await.unwrap()).await.unwrap();
+    // What is known of calls is forgotten with the next one, and not once more.
+    let mut asking = Box::pin(scene.decide.decide(&next));
+    assert!(by_now(&mut asking).await.is_none());
+    shared.durable.send_replace(true);
+    assert!(deciding.await.is_ok() && asking.await.is_ok());
+    let again = scene.decide.decide(&question).await;
+    assert!(matches!(again, Err(Undecided::Reused)), "{again:?}");
+}
+
+/// No epoch fences what is said of a call later, so it may be written after the call's purge, under a key that it had before.
+#[tokio::test]
+async fn what_is_said_of_a_call_while_it_is_purged_leaves_nothing_to_be_read_or_kept() {
+    for is_outcome in [true, false] {
+        let journal = Dawdling::new(1);
+        let scene = Scene::on(Arc::clone(&journal) as Arc<dyn Journal>).await;
+        let saying: Pin<Box<dyn Future<Output = bool>>> = if is_outcome {
+            scene.decide.decide(&scene.question(1)).await.unwrap();
+            let reporter = Reporter { filter: scene.question(1).filter, epoch: Epoch([1; 16]) };
+            let kind = v1::OutcomeKind::Completed.into();
+            let outcome = v1::Outcome { kind, detail: "said".into(), ..v1::Outcome::default() };
+            let entry = v1::Entry { counter: 1, what: Some(v1::entry::What::Outcome(outcome)), ..v1::Entry::default() };
+            let decide = Arc::clone(&scene.decide);
+            Box::pin(async move { decide.report(&reporter, entry).await })
+        } else {
+            let asked = scene.decide.decide(&scene.call(1, "add_note", r#"{"title":"x","text":"y"}"#)).await.unwrap();
+            let shown = scene.approvals.show(&asked.approval).await.unwrap();
+            let by = "spiffe://a/operator/boss".try_into().unwrap();
+            let order = Order { by, grant: true, seen: shown_digest(&shown.request) };
+            let approvals = Arc::clone(&scene.approvals);
+            // Nobody is shown what was purged, not even who granted it.
+            Box::pin(async move { approvals.decide(&asked.approval, order, "said").await.is_err() })
+        };
+        journal.unfenced.send_replace(false);
+        let (mut saying, mut purging) = (saying, Box::pin(purge(&scene)));
+        for _ in 0..8 {
+            assert_eq!(by_now(&mut saying).await, None, "it is under way");
         }
+        let mut purged = None;
+        for _ in 0..8 {
+            purged = purged.or(by_now(&mut purging).await);
+            if purged.is_some() {
+                break;
+            }
+        }
+        assert_eq!(purged, None, "it waits for what took its key before");
+        journal.unfenced.send_replace(true);
+        assert_eq!(tokio::join!(saying, purging), (true, ()), "an outcome: {is_outcome}");
+        let records = scene.journal.follow(0, 100).await.unwrap().into_iter();
+        let what = records.filter_map(|record| v1::Record::decode(record.bytes).unwrap().what);
+        let is_said = |what: &v1::record::What| {
+            use v1::approval_record::What::Granted;
+            use v1::record::What::{Approval, Outcome};
+            matches!(what, Outcome(_) | Approval(v1::ApprovalRecord { what: Some(Granted(_)), .. }))
+        };
+        let said: Vec<_> = what.filter(is_said).collect();
+        let address = |what: &v1::record::What| Digest::try_from(what.body_ref().unwrap().address.as_ref()).unwrap();
+        assert_eq!(said.len(), 1, "an outcome: {is_outcome}");
+        assert_eq!(scene.journal.fetch(address(&said[0])).await, Ok(None), "its space is given back");
     }
-    assert_eq!(purged, None, "it waits for what took its key before");
-    journal.unfenced.send_replace(true);
-    assert_eq!(tokio::join!(reporting, purging), (true, ()));
-    let records = scene.journal.follow(0, 100).await.unwrap().into_iter();
-    let what = records.filter_map(|record| v1::Record::decode(record.bytes).unwrap().what);
-    let outcomes: Vec<_> = what.filter(|what| matches!(what, v1::record::What::Outcome(_))).collect();
-    let address = |what: &v1::record::What| Digest::try_from(what.body_ref().unwrap().address.as_ref()).unwrap();
-    assert_eq!(outcomes.len(), 1);
-    assert_eq!(scene.journal.fetch(address(&outcomes[0])).await, Ok(None), "its space is given back");
 }

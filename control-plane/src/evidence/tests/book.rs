@@ -133,6 +133,14 @@ impl Book {
         self.write(Stream::global(), id, What::Purge(purge), Vec::new()).await
     }
 
+    /// Nothing leads any more to a subject of whom nothing is kept.
+    pub(super) async fn forget(&mut self) -> u64 {
+        let streams = vec![v1::PurgedStream { stream: vec![8; 32].into(), version: 1 }];
+        let id = self.fresh();
+        let purge = v1::PurgeRecord { streams, ..v1::PurgeRecord::default() };
+        self.write(Stream::global(), id, What::Purge(purge), Vec::new()).await
+    }
+
     pub(super) async fn closed(self) -> Arc<Evidence> {
         over(self.bodies, self.records, Clock::system()).await
     }

@@ -323,3 +323,19 @@ async fn a_slot_that_was_read_before_a_purge_was_carried_out_counts_for_nothing_
         assert_eq!(read(Arc::new(scene.again(&scene.journal).await)).await, after, "{what}");
     }
 }
+
+#[tokio::test]
+async fn as_many_purges_as_may_be_wait_to_be_carried_out_and_with_one_more_nothing_is_purged() {
+    let scene = Scene::on(memory()).await;
+    let body = scene.call("acme", AGENT, "").await;
+    for number in 0..PURGES_UNFINISHED_MAX {
+        assert_eq!(scene.retention.rooms.bodies.unfinished_purges(), number);
+        scene.order_streams(Stream(Digest::of("test", &number.to_be_bytes())), 1).await;
+    }
+    let head = scene.journal.health().head;
+    let told = scene.purge(&of(extent("acme", "", ""))).await;
+    assert!(matches!(told, Err(RetentionError::Crowded)), "{told:?}");
+    assert_eq!((scene.journal.health().head, scene.is_erased(&body).await), (head, false), "nothing changed");
+    scene.retention.carry_out().await.unwrap();
+    assert!(scene.purge(&of(extent("acme", "", ""))).await.unwrap().finished && scene.is_erased(&body).await);
+}

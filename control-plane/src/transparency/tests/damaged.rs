@@ -1,5 +1,6 @@
 //! A memory of what was signed that is damaged, slots that came back without their records, and a log that can sign nothing.
 
+use super::super::shown::ASIDE_MAX;
 use super::rollback::{file, found, show};
 use super::*;
 
@@ -27,6 +28,24 @@ async fn what_is_no_checkpoint_of_its_key_is_put_aside_and_told_until_it_is_remo
     }
     let log = scene.open(keys(&[1], &[]), Some(directory.path())).await.unwrap();
     assert_eq!(log.shown().await.unwrap().notices, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn as_much_as_may_be_is_put_aside_and_one_more_is_written_over_with_all_others_told() {
+    let (scene, directory) = (Scene::new(), tempfile::tempdir().unwrap());
+    scene.grow(5).await;
+    let newest = scene.log(Some(directory.path())).await.newest().unwrap();
+    let memory = file(directory.path(), 1);
+    let aside = |number: u32| memory.with_file_name(format!("{}.damaged-{number}", memory.file_name().unwrap().display()));
+    (1..ASIDE_MAX).for_each(|number| std::fs::write(aside(number), "before").unwrap());
+    for garbage in ["the last", "one more"] {
+        std::fs::write(&memory, garbage).unwrap();
+        let log = scene.open(keys(&[1], &[]), Some(directory.path())).await.unwrap();
+        assert_eq!(log.shown().await.unwrap().notices.len(), ASIDE_MAX as usize, "{garbage}");
+        assert_eq!(std::fs::read_to_string(aside(ASIDE_MAX)).unwrap(), "the last", "{garbage}");
+        assert!(!aside(ASIDE_MAX + 1).exists(), "{garbage}");
+        assert_eq!((std::fs::read(&memory).unwrap(), log.stopped()), (newest.note.to_vec(), None), "{garbage}");
+    }
 }
 
 #[tokio::test]

@@ -217,6 +217,12 @@ async fn what_was_shown_is_remembered_by_each_key_that_signs() {
     scene.grow(7).await;
     opened(&[2], &[1]).await;
     assert_eq!((remembered(1), remembered(2)), (6, 7));
+    // Whichever of the keys that sign remembers most is heard, wherever it stands among them.
+    let by_one = found(6, Some(6)).scene(&scene).await;
+    for (signers, stops) in [([1, 2].as_slice(), true), (&[2, 1], true), (&[1], false)] {
+        let log = by_one.open(keys(signers, &[]), Some(directory.path())).await.unwrap();
+        assert_eq!(log.stopped().is_some(), stops, "{signers:?}");
+    }
     // The journal comes back from before the sixth record, under the first key.
     let older = found(5, Some(5)).scene(&scene).await;
     for (signers, previous, stops) in

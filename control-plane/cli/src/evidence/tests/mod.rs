@@ -145,13 +145,12 @@ fn what_an_agent_wrote_cannot_act_on_the_page() {
         "\u{1b}",
         "http://",
         "https://",
-        "src=",
         "url(",
         "@import",
     ] {
-        let harmless = bad == "src=" && !lower.contains("<img");
-        assert!(harmless || !lower.contains(bad), "{bad}");
+        assert!(!lower.contains(bad), "{bad}");
     }
+    assert_eq!(lower.matches("src=").count(), lower.matches("img src=x").count(), "but in the words themselves");
     assert_eq!(page.matches("<style>").count(), 1);
     assert!(page.contains("default-src 'none'") && page.contains("\\u{202e}gpj.exe"), "{page}");
 }

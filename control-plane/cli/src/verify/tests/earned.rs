@@ -1,7 +1,7 @@
 //! What somebody could have signed who may gather: reports, and words of bodies, that are not those of the pack.
 
+use super::Said::{self, Not, NotShown, Shown, Wrong};
 use super::book::signer;
-use super::packs::Said::{self, Not, NotShown, Shown, Wrong};
 use super::packs::{check, field, resigned, rewritten};
 use crate::evidence::pack::{Body, Pack, RELEASE};
 use crate::evidence::tests::made::{ALICE, Call, Made, OPERATOR, START_US, list, put, sign_as, statement};

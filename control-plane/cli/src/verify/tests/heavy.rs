@@ -1,7 +1,7 @@
 //! What anybody could put into a pack to keep its reader at work, or to have him run a program: it is not looked at, or has an end.
 
+use super::Said::{Not, NotShown, Shown, Wrong};
 use super::book::signer;
-use super::packs::Said::{Not, NotShown, Shown, Wrong};
 use super::packs::{by, check, resigned, verified};
 use crate::evidence::PACK_FILE;
 use crate::evidence::pack::{BUNDLES_MAX, Pack, RECORDS_MAX};

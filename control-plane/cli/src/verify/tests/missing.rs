@@ -1,7 +1,7 @@
 //! What was asked for and is not there, beside what nobody asked for.
 
+use super::Said::{self, NotShown, Shown, Wrong};
 use super::book::{call, signer};
-use super::packs::Said::{self, NotShown, Shown, Wrong};
 use super::packs::check;
 use crate::evidence::pack::Pack;
 use crate::evidence::tests::made::{ALICE, Call, Made, START_US, list, put};

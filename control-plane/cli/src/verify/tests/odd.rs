@@ -37,21 +37,21 @@ fn what_is_no_ordinary_file_is_refused_by_name_wherever_it_lies() {
             Made::of_everything().write(false, directory.path());
             instead(&directory.path().join(file), odd);
             let said = format!("{file}` is no ordinary file");
-            check(&format!("{kind} for {file}"), judge(directory.path(), &question(trust()), &[]), &Said::Not(&said));
+            check(&format!("{kind} for {file}"), &judge(directory.path(), &question(trust()), &[]), &Said::Not(&said));
         }
         for file in ["checkpoint", "tile/0/000", "tile/1/000.p/2", "tile/entries/001"] {
             let directory = tempfile::tempdir().expect("a directory");
             Book::calls(600).export(directory.path());
             instead(&directory.path().join(file), odd);
             let said = format!("{file}` is no ordinary file");
-            check(&format!("{kind} for {file}"), judge(directory.path(), &question(trust()), &[]), &Said::Not(&said));
+            check(&format!("{kind} for {file}"), &judge(directory.path(), &question(trust()), &[]), &Said::Not(&said));
         }
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("proof.json");
         fs::write(&path, "{}").expect("written");
         instead(&path, odd);
         if !path.is_dir() {
-            check(kind, judge(&path, &question(trust()), &[]), &Said::Not("proof.json` is no ordinary file"));
+            check(kind, &judge(&path, &question(trust()), &[]), &Said::Not("proof.json` is no ordinary file"));
             let why = chain(&older::read(&path).expect_err(kind));
             assert!(why.contains("proof.json` is no ordinary file"), "{kind}: {why}");
         }
