@@ -1,6 +1,6 @@
 //! `just crash`: a control plane with a journal on a real disk is killed at random instants under load and started again, and
 //! after some kills everything that anybody was told is looked for in the files. Sessions are purged meanwhile, and after each kill
-//! it is looked whether what is gone is what a purge names, and no more. It never asks the journal how it is.
+//! it is looked whether what is gone is what a purge names, and no more. It asks the journal how it is only after it looked itself.
 
 mod agents;
 mod calls;
@@ -234,7 +234,8 @@ impl Driver {
         self.keep(&journal, "killed", &checked)?;
         self.settle()?;
         let ledger = Ledger { tree: checked.tree, settled: checked.records, faults: Vec::new(), ..ledger };
-        let settled = Checked::of(&journal, &self.keys, ledger)?;
+        let mut settled = Checked::of(&journal, &self.keys, ledger)?;
+        settled.faults.extend(self.own_check(&journal)?);
         self.keep(&journal, "settled", &settled)?;
         self.summary.checked.add(checked.settled(settled));
         self.summary.journals += 1;
@@ -257,6 +258,13 @@ impl Driver {
             .map_err(|broken| Broken(format!("{broken}\n{}", self.log())))?;
         self.world.stack.control_plane.kill();
         Ok(())
+    }
+
+    /// What the command that people check a journal with finds.
+    fn own_check(&self, journal: &Path) -> Result<Option<String>, Broken> {
+        let output = self.world.stack.cli.run(&["journal", "check", &journal.display().to_string()])?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((!output.status.success()).then(|| format!("`agentgate journal check`: {}", String::from_utf8_lossy(&said).trim())))
     }
 
     /// A journal with a fault is the only proof of it.
