@@ -25,6 +25,9 @@ struct Arguments {
     /// Callers that are filters themselves
     #[arg(long, default_value_t = 2, value_name = "N")]
     direct: usize,
+    /// Purge nothing meanwhile
+    #[arg(long)]
+    no_purges: bool,
     #[arg(long, default_value = "table")]
     output: Output,
 }
@@ -39,9 +42,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(drawn);
     eprintln!("seed {seed}");
-    let plan = Crashes { rounds: arguments.rounds, seed, ..Crashes::new(arguments.rounds, seed) };
-    let plan =
-        Crashes { rotate_every: arguments.rotate_every.max(1), agents: arguments.agents, direct: arguments.direct, ..plan };
+    let plan = Crashes {
+        rotate_every: arguments.rotate_every.max(1),
+        agents: arguments.agents,
+        direct: arguments.direct,
+        purges: !arguments.no_purges,
+        ..Crashes::new(arguments.rounds, seed)
+    };
     let mut shown = 0;
     let say = |summary: &Summary| {
         eprintln!("{}", summary.line());

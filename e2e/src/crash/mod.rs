@@ -68,6 +68,8 @@ pub struct Crashes {
     pub agents: usize,
     /// Callers that are filters themselves.
     pub direct: usize,
+    /// Whether an operator purges sessions meanwhile.
+    pub purges: bool,
 }
 
 struct Driver {
@@ -89,12 +91,16 @@ struct Driver {
 impl Crashes {
     #[must_use]
     pub fn new(rounds: u32, seed: u64) -> Self {
-        Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2 }
+        Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2, purges: true }
     }
 
-    /// The operator is the last of them.
+    /// The operator is the last of them, where there is one.
     fn callers(&self) -> usize {
-        self.agents + self.direct + 1
+        self.operator() + usize::from(self.purges)
+    }
+
+    fn operator(&self) -> usize {
+        self.agents + self.direct
     }
 
     /// Does all of it; `say` hears of each check.
@@ -168,7 +174,8 @@ impl Driver {
             });
         }));
         let (cli, shared, seeded) = (self.world.stack.cli.clone(), Arc::clone(&self.shared), Seeded::new(self.seeded.next()));
-        self.operator = Some(Operator { caller: self.plan.callers() - 1, cli, shared, seeded }.start());
+        let operator = Operator { caller: self.plan.operator(), cli, shared, seeded };
+        self.operator = self.plan.purges.then(|| operator.start());
         Ok(())
     }
 
@@ -192,7 +199,7 @@ impl Driver {
         }
         self.world.stack.control_plane.kill();
         self.summary.kills = round;
-        let ledger = Ledger { tree: self.tree, ..self.shared.orders(self.plan.callers() - 1) };
+        let ledger = Ledger { tree: self.tree, ..self.shared.orders(self.plan.operator()) };
         let checked = Checked::after_kill(&self.world.stack.control_plane.journal(), &self.keys, ledger)?;
         self.tree = checked.tree;
         self.summary.unfinished += checked.unfinished;
@@ -201,11 +208,11 @@ impl Driver {
     }
 
     /// A quarter of the lives last until somebody was told something by way of the gate, a quarter until a caller of the other
-    /// kind was, a quarter until a purge was acknowledged, and the rest no time at all: then it is false.
+    /// kind was, a quarter until a purge was acknowledged (if any is made), and the rest no time at all: then it is false.
     fn until_told(&self, draw: u64) -> Result<bool, Broken> {
         let counter = match (draw >> 32) % 4 {
             0 => &self.shared.through_gate,
-            1 => &self.shared.purged,
+            1 if self.plan.purges => &self.shared.purged,
             2 => &self.shared.direct,
             _ => return Ok(false),
         };
