@@ -4,6 +4,7 @@
 use agentgate_e2e::crash::{Crashes, Summary};
 use clap::{Parser, ValueEnum};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -25,9 +26,12 @@ struct Arguments {
     /// Callers that are filters themselves
     #[arg(long, default_value_t = 2, value_name = "N")]
     direct: usize,
-    /// Purge nothing meanwhile
+    /// Purge nothing meanwhile: an older control plane may not purge as it should
     #[arg(long)]
     no_purges: bool,
+    /// A control plane of an older revision: it begins each journal, and lives every other life
+    #[arg(long, value_name = "PATH")]
+    older: Option<PathBuf>,
     #[arg(long, default_value = "table")]
     output: Output,
 }
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         agents: arguments.agents,
         direct: arguments.direct,
         purges: !arguments.no_purges,
+        older: arguments.older,
         ..Crashes::new(arguments.rounds, seed)
     };
     let mut shown = 0;

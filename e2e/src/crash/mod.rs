@@ -1,6 +1,7 @@
 //! `just crash`: a control plane with a journal on a real disk is killed at random instants under load and started again, and
 //! after some kills everything that anybody was told is looked for in the files. Sessions are purged meanwhile, and after each kill
-//! it is looked whether what is gone is what a purge names, and no more. It asks the journal how it is only after it looked itself.
+//! it is looked whether what is gone is what a purge names, and no more. With an older control plane, it and this tree's live in turns
+//! on one journal: each has to open what the other left. It asks the journal how it is only after it looked itself.
 
 mod agents;
 mod calls;
@@ -18,6 +19,7 @@ mod slots;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod wire;
 
 use crate::upstream::{Protocol, Reply};
@@ -32,11 +34,12 @@ use operator::Operator;
 use seeded::Seeded;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use turns::Turns;
 use wire::Tls;
 
 pub use checker::Checked;
@@ -58,7 +61,7 @@ const DIRECT: &str = "filter/direct";
 const FINISHED: &str = "agentgate_purges_unfinished 0";
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Crashes {
     pub rounds: u32,
     pub seed: u64,
@@ -70,10 +73,13 @@ pub struct Crashes {
     pub direct: usize,
     /// Whether an operator purges sessions meanwhile.
     pub purges: bool,
+    /// A control plane of an older revision, which lives every other life.
+    pub older: Option<PathBuf>,
 }
 
 struct Driver {
     plan: Crashes,
+    turns: Turns,
     world: World,
     shared: Arc<Shared>,
     seeded: Seeded,
@@ -91,7 +97,7 @@ struct Driver {
 impl Crashes {
     #[must_use]
     pub fn new(rounds: u32, seed: u64) -> Self {
-        Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2, purges: true }
+        Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2, purges: true, older: None }
     }
 
     /// The operator is the last of them, where there is one.
@@ -108,10 +114,11 @@ impl Crashes {
     /// # Errors
     /// A part that does not come up, or not again. What differs is no error: it stands in the summary.
     pub fn run(self, mut say: impl FnMut(&Summary)) -> Result<Summary, Broken> {
+        let (rounds, rotate_every) = (self.rounds, self.rotate_every);
         let mut driver = Driver::start(self)?;
-        for round in 1..=self.rounds {
+        for round in 1..=rounds {
             driver.round(round)?;
-            if round % self.rotate_every == 0 || round == self.rounds {
+            if round % rotate_every == 0 || round == rounds {
                 driver.check()?;
                 say(&driver.summary);
             }
@@ -139,12 +146,14 @@ impl Driver {
             "[[filter]]\nidentity = \"spiffe://agentgate.local/{DIRECT}\"\ntenant = \"default\"\nservers = [\"notes\"]\n\
              peers = \"agentgate.local\"\n"
         );
+        let turns = Turns::new(world.places.control_plane.clone(), plan.older.as_deref())?;
+        turns.program(0).clone_into(&mut world.places.control_plane);
         let world = world.start()?;
         let summary = Summary::new(&plan, begun);
         let seeded = Seeded::new(plan.seed);
         let keys = Keys::of(world.stack.control_plane.directory())?;
         let (agents, direct, operator, tree) = (Vec::new(), None, None, None);
-        let mut driver = Self { plan, world, shared, seeded, keys, agents, direct, operator, tree, summary };
+        let mut driver = Self { plan, turns, world, shared, seeded, keys, agents, direct, operator, tree, summary };
         driver.callers()?;
         Ok(driver)
     }
@@ -181,6 +190,9 @@ impl Driver {
 
     /// One life of the control plane, and its end.
     fn round(&mut self, round: u32) -> Result<(), Broken> {
+        let life = (round - 1) % self.plan.rotate_every;
+        self.world.stack.control_plane.becomes(self.turns.program(life));
+        self.summary.older_lives += u32::from(self.turns.is_older(life));
         let is_running = self.world.stack.control_plane.process_id().is_some();
         let draw = self.seeded.next();
         let is_early = !is_running && draw.is_multiple_of(EARLY_PART);
@@ -258,6 +270,7 @@ impl Driver {
     /// A life in which nobody calls, until it says that it carried out what the kills cut short.
     fn settle(&mut self) -> Result<(), Broken> {
         let control_plane = &mut self.world.stack.control_plane;
+        control_plane.becomes(&self.turns.own);
         control_plane.begin()?;
         let metrics: SocketAddr = control_plane.ports.metrics.parse().doing("the metrics' port")?;
         let is_told = || http1::get(metrics, "/metrics").is_ok_and(|answer| answer.text().lines().any(|line| line == FINISHED));
