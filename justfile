@@ -68,6 +68,10 @@ crash *OPTIONS:
     @cargo build --quiet -p agentgate-filter --profile wasm --target wasm32-wasip1
     @target/release/crash "$@"
 
+# Kill the control plane of commit REV and this tree's in turns on one journal, N times under load: `just upgrade REV [N]` (options of `crash` may follow; builds both for release first)
+upgrade REV N="20" *OPTIONS:
+    @older=$(tools/older "$1") && shift && just crash "$@" --older "$older"
+
 # Rebuild N disks as a loss of power may leave them, and open each journal (builds the tests for release first)
 power N="10000" SEED="1":
     AGENTGATE_DISKS={{ N }} AGENTGATE_SEED={{ SEED }} cargo test --quiet --release -p agentgate-control-plane --lib journal::tests::loss

@@ -141,6 +141,11 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// From its next life on it is this program.
+    pub fn becomes(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
     /// Ends it, and starts it again with something else in its configuration.
     ///
     /// # Errors

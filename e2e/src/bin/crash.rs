@@ -4,6 +4,7 @@
 use agentgate_e2e::crash::{Crashes, Summary};
 use clap::{Parser, ValueEnum};
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -25,6 +26,12 @@ struct Arguments {
     /// Callers that are filters themselves
     #[arg(long, default_value_t = 2, value_name = "N")]
     direct: usize,
+    /// Purge nothing meanwhile: an older control plane may not purge as it should
+    #[arg(long)]
+    no_purges: bool,
+    /// A control plane of an older revision: it begins each journal, and lives every other life
+    #[arg(long, value_name = "PATH")]
+    older: Option<PathBuf>,
     #[arg(long, default_value = "table")]
     output: Output,
 }
@@ -39,9 +46,14 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let seed = arguments.seed.unwrap_or_else(drawn);
     eprintln!("seed {seed}");
-    let plan = Crashes { rounds: arguments.rounds, seed, ..Crashes::new(arguments.rounds, seed) };
-    let plan =
-        Crashes { rotate_every: arguments.rotate_every.max(1), agents: arguments.agents, direct: arguments.direct, ..plan };
+    let plan = Crashes {
+        rotate_every: arguments.rotate_every.max(1),
+        agents: arguments.agents,
+        direct: arguments.direct,
+        purges: !arguments.no_purges,
+        older: arguments.older,
+        ..Crashes::new(arguments.rounds, seed)
+    };
     let mut shown = 0;
     let say = |summary: &Summary| {
         eprintln!("{}", summary.line());

@@ -1,6 +1,7 @@
 //! `just crash`: a control plane with a journal on a real disk is killed at random instants under load and started again, and
 //! after some kills everything that anybody was told is looked for in the files. Sessions are purged meanwhile, and after each kill
-//! it is looked whether what is gone is what a purge names, and no more. It never asks the journal how it is.
+//! it is looked whether what is gone is what a purge names, and no more. With an older control plane, it and this tree's live in turns
+//! on one journal: each has to open what the other left. It asks the journal how it is only after it looked itself.
 
 mod agents;
 mod calls;
@@ -18,6 +19,7 @@ mod slots;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod wire;
 
 use crate::upstream::{Protocol, Reply};
@@ -32,11 +34,12 @@ use operator::Operator;
 use seeded::Seeded;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use turns::Turns;
 use wire::Tls;
 
 pub use checker::Checked;
@@ -58,7 +61,7 @@ const DIRECT: &str = "filter/direct";
 const FINISHED: &str = "agentgate_purges_unfinished 0";
 
 /// What is to be done.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Crashes {
     pub rounds: u32,
     pub seed: u64,
@@ -68,10 +71,15 @@ pub struct Crashes {
     pub agents: usize,
     /// Callers that are filters themselves.
     pub direct: usize,
+    /// Whether an operator purges sessions meanwhile.
+    pub purges: bool,
+    /// A control plane of an older revision, which lives every other life.
+    pub older: Option<PathBuf>,
 }
 
 struct Driver {
     plan: Crashes,
+    turns: Turns,
     world: World,
     shared: Arc<Shared>,
     seeded: Seeded,
@@ -89,12 +97,16 @@ struct Driver {
 impl Crashes {
     #[must_use]
     pub fn new(rounds: u32, seed: u64) -> Self {
-        Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2 }
+        Self { rounds, seed, rotate_every: 20, agents: 8, direct: 2, purges: true, older: None }
     }
 
-    /// The operator is the last of them.
+    /// The operator is the last of them, where there is one.
     fn callers(&self) -> usize {
-        self.agents + self.direct + 1
+        self.operator() + usize::from(self.purges)
+    }
+
+    fn operator(&self) -> usize {
+        self.agents + self.direct
     }
 
     /// Does all of it; `say` hears of each check.
@@ -102,10 +114,11 @@ impl Crashes {
     /// # Errors
     /// A part that does not come up, or not again. What differs is no error: it stands in the summary.
     pub fn run(self, mut say: impl FnMut(&Summary)) -> Result<Summary, Broken> {
+        let (rounds, rotate_every) = (self.rounds, self.rotate_every);
         let mut driver = Driver::start(self)?;
-        for round in 1..=self.rounds {
+        for round in 1..=rounds {
             driver.round(round)?;
-            if round % self.rotate_every == 0 || round == self.rounds {
+            if round % rotate_every == 0 || round == rounds {
                 driver.check()?;
                 say(&driver.summary);
             }
@@ -133,12 +146,14 @@ impl Driver {
             "[[filter]]\nidentity = \"spiffe://agentgate.local/{DIRECT}\"\ntenant = \"default\"\nservers = [\"notes\"]\n\
              peers = \"agentgate.local\"\n"
         );
+        let turns = Turns::new(world.places.control_plane.clone(), plan.older.as_deref())?;
+        turns.program(0).clone_into(&mut world.places.control_plane);
         let world = world.start()?;
         let summary = Summary::new(&plan, begun);
         let seeded = Seeded::new(plan.seed);
         let keys = Keys::of(world.stack.control_plane.directory())?;
         let (agents, direct, operator, tree) = (Vec::new(), None, None, None);
-        let mut driver = Self { plan, world, shared, seeded, keys, agents, direct, operator, tree, summary };
+        let mut driver = Self { plan, turns, world, shared, seeded, keys, agents, direct, operator, tree, summary };
         driver.callers()?;
         Ok(driver)
     }
@@ -168,12 +183,16 @@ impl Driver {
             });
         }));
         let (cli, shared, seeded) = (self.world.stack.cli.clone(), Arc::clone(&self.shared), Seeded::new(self.seeded.next()));
-        self.operator = Some(Operator { caller: self.plan.callers() - 1, cli, shared, seeded }.start());
+        let operator = Operator { caller: self.plan.operator(), cli, shared, seeded };
+        self.operator = self.plan.purges.then(|| operator.start());
         Ok(())
     }
 
     /// One life of the control plane, and its end.
     fn round(&mut self, round: u32) -> Result<(), Broken> {
+        let life = (round - 1) % self.plan.rotate_every;
+        self.world.stack.control_plane.becomes(self.turns.program(life));
+        self.summary.older_lives += u32::from(self.turns.is_older(life));
         let is_running = self.world.stack.control_plane.process_id().is_some();
         let draw = self.seeded.next();
         let is_early = !is_running && draw.is_multiple_of(EARLY_PART);
@@ -192,7 +211,7 @@ impl Driver {
         }
         self.world.stack.control_plane.kill();
         self.summary.kills = round;
-        let ledger = Ledger { tree: self.tree, ..self.shared.orders(self.plan.callers() - 1) };
+        let ledger = Ledger { tree: self.tree, ..self.shared.orders(self.plan.operator()) };
         let checked = Checked::after_kill(&self.world.stack.control_plane.journal(), &self.keys, ledger)?;
         self.tree = checked.tree;
         self.summary.unfinished += checked.unfinished;
@@ -201,11 +220,11 @@ impl Driver {
     }
 
     /// A quarter of the lives last until somebody was told something by way of the gate, a quarter until a caller of the other
-    /// kind was, a quarter until a purge was acknowledged, and the rest no time at all: then it is false.
+    /// kind was, a quarter until a purge was acknowledged (if any is made), and the rest no time at all: then it is false.
     fn until_told(&self, draw: u64) -> Result<bool, Broken> {
         let counter = match (draw >> 32) % 4 {
             0 => &self.shared.through_gate,
-            1 => &self.shared.purged,
+            1 if self.plan.purges => &self.shared.purged,
             2 => &self.shared.direct,
             _ => return Ok(false),
         };
@@ -234,7 +253,8 @@ impl Driver {
         self.keep(&journal, "killed", &checked)?;
         self.settle()?;
         let ledger = Ledger { tree: checked.tree, settled: checked.records, faults: Vec::new(), ..ledger };
-        let settled = Checked::of(&journal, &self.keys, ledger)?;
+        let mut settled = Checked::of(&journal, &self.keys, ledger)?;
+        settled.faults.extend(self.own_check(&journal)?);
         self.keep(&journal, "settled", &settled)?;
         self.summary.checked.add(checked.settled(settled));
         self.summary.journals += 1;
@@ -250,6 +270,7 @@ impl Driver {
     /// A life in which nobody calls, until it says that it carried out what the kills cut short.
     fn settle(&mut self) -> Result<(), Broken> {
         let control_plane = &mut self.world.stack.control_plane;
+        control_plane.becomes(&self.turns.own);
         control_plane.begin()?;
         let metrics: SocketAddr = control_plane.ports.metrics.parse().doing("the metrics' port")?;
         let is_told = || http1::get(metrics, "/metrics").is_ok_and(|answer| answer.text().lines().any(|line| line == FINISHED));
@@ -257,6 +278,13 @@ impl Driver {
             .map_err(|broken| Broken(format!("{broken}\n{}", self.log())))?;
         self.world.stack.control_plane.kill();
         Ok(())
+    }
+
+    /// What the command that people check a journal with finds.
+    fn own_check(&self, journal: &Path) -> Result<Option<String>, Broken> {
+        let output = self.world.stack.cli.run(&["journal", "check", &journal.display().to_string()])?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((!output.status.success()).then(|| format!("`agentgate journal check`: {}", String::from_utf8_lossy(&said).trim())))
     }
 
     /// A journal with a fault is the only proof of it.

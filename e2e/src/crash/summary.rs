@@ -3,6 +3,7 @@
 use super::{Checked, Crashes, FAULTS_SHOWN};
 use crate::now;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 #[derive(Clone, Debug)]
@@ -11,6 +12,10 @@ pub struct Summary {
     pub kills: u32,
     /// Of the kills, those before the control plane served.
     pub early: u32,
+    /// The older control plane that took turns with this tree's.
+    pub older: Option<PathBuf>,
+    /// Of the lives that a kill ended, those of the older one.
+    pub older_lives: u32,
     /// Journals that were begun, and checked whole.
     pub journals: u32,
     /// Purges that a kill left on record and not carried out.
@@ -34,6 +39,8 @@ impl Summary {
             seed: plan.seed,
             kills: 0,
             early: 0,
+            older: plan.older.clone(),
+            older_lives: 0,
             journals: 0,
             unfinished: 0,
             undecided: 0,
@@ -87,6 +94,10 @@ impl Summary {
             ("faults", checked.faults.len().to_string()),
         ];
         let mut table = rows.iter().fold(String::new(), |table, (name, value)| table + &format!("{name:<36} {value}\n"));
+        if self.older.is_some() {
+            let lives = format!("{}, {}", self.older_lives, self.own_lives());
+            table += &format!("{:<36} {lives}\n", "lives of the older program, of this");
+        }
         for fault in checked.faults.iter().take(FAULTS_SHOWN) {
             table += &format!("FAULT {fault}\n");
         }
@@ -101,6 +112,7 @@ impl Summary {
         let checked = &self.checked;
         json!({
             "seed": self.seed, "kills": self.kills, "early": self.early, "journals": self.journals,
+            "older": self.older, "older_lives": self.older_lives, "own_lives": self.own_lives(),
             "verdicts": checked.verdicts, "results": checked.results, "outcomes": checked.outcomes,
             "executed": checked.executed, "undecided": self.undecided, "records": checked.records, "bodies": checked.bodies,
             "discarded": checked.discarded, "purges": checked.purges,
@@ -109,6 +121,10 @@ impl Summary {
             "restart_p50_ms": self.restart_ms(50), "restart_most_ms": self.restart_ms(100),
             "took_s": self.took.as_secs(), "faults": checked.faults, "kept": self.kept,
         })
+    }
+
+    fn own_lives(&self) -> u32 {
+        self.kills - self.older_lives
     }
 
     fn restart_ms(&self, percent: usize) -> u64 {

@@ -1,6 +1,7 @@
 //! The checker finds what it is there to find: journals are laid out here byte by byte, and spoiled in one place each.
 
 mod purges;
+mod turns;
 
 use super::Checked;
 use super::calls;
