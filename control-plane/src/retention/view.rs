@@ -123,6 +123,8 @@ impl<'a> Records<'a> {
             let Ok((at, what)) = parse(record) else { continue };
             if record.sequence >= self.before || at.micros() > self.until_us {
                 self.before = self.before.min(record.sequence);
+                // This one was not looked at: it may be a step that is late.
+                self.cursor = self.before.saturating_sub(1);
                 break;
             }
             self.look(&what, &mut page);

@@ -79,3 +79,48 @@ async fn what_is_held_or_purged_once_a_sweep_has_looked_is_not_purged_by_it() {
         assert_eq!((inner.health().head, other.is_erased(&body).await), (head, !is_held), "held: {is_held}");
     }
 }
+
+/// Words of that session as a record names them, and where they are kept.
+async fn say(at: &Scene, id: Digest, stream: Stream, what: impl FnOnce(v1::BodyRef) -> v1::record::What) -> Digest {
+    let (tenant, principal) = (Tenant::try_from("acme").unwrap(), AGENT.try_into().unwrap());
+    let scope = Scope::Calls { tenant, principal, handle: String::new() };
+    // Its own, though its day is over.
+    let seal = at.retention.rooms.bodies.seal(&scope, Time::from_micros(1_000_000_000)).await.unwrap();
+    let words = v1::ApprovalBody { reason: "the secret reason".into(), ..v1::ApprovalBody::default() };
+    let sealed = seal.seal(&words).unwrap();
+    let address = Digest::try_from(sealed.reference.address.as_ref()).unwrap();
+    let record = v1::Record { at_us: at.clock.now().micros(), what: Some(what(sealed.reference)) }.encode_to_vec().into();
+    let write = Write { stream, expected: Expected::Any, id, record };
+    at.journal.append(Change { fence: None, writes: vec![write], bodies: vec![sealed.stored] }).await.unwrap();
+    address
+}
+
+/// An approval may wait for a week, and its session's day is over long before.
+#[tokio::test]
+async fn what_an_approver_said_long_after_the_sessions_day_is_given_back_wherever_it_stands() {
+    let approval = Digest::of("test", b"approval");
+    let name = crate::body::digest_bytes(&approval);
+    for between in [0, 1] {
+        let (clock, hands) = Clock::manual(Time::from_micros(1_000_000_000));
+        let config = config::Retention { days: 2, ..config::Retention::default() };
+        let scene = Scene::after(memory(), clock, hands, config).await;
+        let asks = |body| {
+            let decision = v1::DecisionRecord { approval: name.clone(), body: Some(body), ..v1::DecisionRecord::default() };
+            v1::record::What::Decision(decision)
+        };
+        let asked = say(&scene, Digest::of("test", b"call"), Stream(Digest::of("test", b"stream")), asks).await;
+        scene.hands.advance(DAY * 3);
+        for _ in 0..between {
+            scene.call("other", AGENT, "").await;
+        }
+        let grants = |body| {
+            let what = Some(v1::approval_record::What::Granted(v1::ApprovalGranted::default()));
+            v1::record::What::Approval(v1::ApprovalRecord { approval: name.clone(), what, body: Some(body) })
+        };
+        let granted = say(&scene, crate::approval::step_ids(&approval)[2], Stream::approvals(), grants).await;
+        assert!(scene.retention.sweep().await.unwrap());
+        for address in [asked, granted] {
+            assert_eq!(scene.journal.fetch(address).await, Ok(None), "{between} records stand between");
+        }
+    }
+}
