@@ -71,8 +71,8 @@ pub(crate) fn digest(bytes: &[u8]) -> Digest {
 // === impl Law ===
 
 impl Law {
-    /// The next record.
-    pub(crate) fn read(&mut self, record: &Record, bodies: &Bodies) -> Result<(), Broken> {
+    /// The next record. `clock_us`: the most that the clock of whoever swept showed, if it is a sweep's.
+    pub(crate) fn read(&mut self, record: &Record, clock_us: u64, bodies: &Bodies) -> Result<(), Broken> {
         let sequence = record.sequence;
         must(sequence == self.cursor + 1, || format!("{sequence} stands after {}", self.cursor))?;
         self.cursor = sequence;
@@ -84,7 +84,7 @@ impl Law {
             return Err(format!("{sequence}: a decision says {how:?}, and its change does not"));
         }
         let call = if let What::Decision(decision) = &what { self.calls.get(&digest(&decision.call_id)) } else { None };
-        self.purges.read(record, &what, call, bodies)?;
+        self.purges.read((record, clock_us), &what, call, bodies)?;
         let newest = self.newest_us.entry(record.stream).or_default();
         // Approvers at several replicas write the approvals' stream without waiting for each other.
         must(parsed.at_us >= *newest || record.stream == Stream::approvals(), || {

@@ -25,6 +25,8 @@ use std::time::Duration;
 /// How often a folder is looked at that is not there.
 const POLL: Duration = Duration::from_secs(2);
 
+const DAY_S: u64 = 86_400;
+
 /// The rooms of one life of a replica.
 pub(crate) struct Life {
     pub(crate) control: Arc<Control>,
@@ -51,7 +53,7 @@ pub(crate) fn drawn() -> Result<[u8; 32], String> {
 }
 
 /// The rooms, joined as `run` joins them. None: something could not be read.
-pub(crate) async fn open(depot: Arc<Depot>, replica: usize, clock: Clock) -> Option<(Life, Follow)> {
+pub(crate) async fn open(depot: Arc<Depot>, replica: usize, clock: Clock, days: u32) -> Option<(Life, Follow)> {
     let journal: Arc<dyn Journal> = Arc::new(Port { depot, replica });
     let limits = Limits { outcome_deadline_s: 60, ..Limits::default() };
     let bodies = Arc::new(Bodies::open(Arc::clone(&journal), DataKey::new(&[1; 32]), drawn).await.ok()?);
@@ -61,7 +63,9 @@ pub(crate) async fn open(depot: Arc<Depot>, replica: usize, clock: Clock) -> Opt
     let policy = Arc::new(policy);
     let session = Session::open(Arc::clone(&bodies), clock.clone(), limits.clone(), Vec::new()).await.ok()?;
     let session = Arc::new(session);
-    let (pending, unused_grant) = (Duration::from_secs(120), Duration::from_secs(60));
+    // Where things get old some approvals do, and some outlive the key that they were asked for under.
+    let (pending_s, unused_grant_s) = if days == 0 { (120, 60) } else { (3 * DAY_S, 2 * DAY_S) };
+    let (pending, unused_grant) = (Duration::from_secs(pending_s), Duration::from_secs(unused_grant_s));
     let waiting = (config::Approvals { pending, unused_grant, webhook: None }, limits.clone());
     let approvals = Arc::new(Approvals::open(Arc::clone(&bodies), clock.clone(), waiting).await.ok()?);
     let privacy = config::Privacy { pii: Pii::Tokenise, ..config::Privacy::default() };
@@ -73,8 +77,8 @@ pub(crate) async fn open(depot: Arc<Depot>, replica: usize, clock: Clock) -> Opt
         approvals: Arc::clone(&approvals),
         privacy: Arc::clone(&privacy),
     };
-    let for_ever = config::Retention { days: 0, tenants: BTreeMap::new(), sweep: Duration::from_secs(3_600) };
-    let retention = Arc::new(Retention::new(kept, clock.clone(), for_ever, [TENANT.try_into().unwrap()].into()));
+    let ages = config::Retention { days, tenants: BTreeMap::new(), sweep: Duration::from_secs(3_600) };
+    let retention = Arc::new(Retention::new(kept, clock.clone(), ages, [TENANT.try_into().unwrap()].into()));
     let rooms = Rooms {
         heard: Arc::default(),
         control: Arc::clone(&control),

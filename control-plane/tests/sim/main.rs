@@ -11,6 +11,7 @@
     reason = "a simulation that cannot go on has failed"
 )]
 
+mod age;
 mod dice;
 mod law;
 mod life;
@@ -57,7 +58,7 @@ fn bundles() -> [Bundle; 2] {
 /// Seeds one after the other, on every core; the first that breaks a law is told step by step.
 fn many(first: u64, count: u64, bundles: &[Bundle; 2]) -> ExitCode {
     let (next, ended) = (AtomicU64::new(0), AtomicBool::new(false));
-    let totals = [const { AtomicU64::new(0) }; 4];
+    let totals = [const { AtomicU64::new(0) }; 5];
     let lives = || {
         while !ended.load(Ordering::Relaxed) {
             let nth = next.fetch_add(1, Ordering::Relaxed);
@@ -68,8 +69,8 @@ fn many(first: u64, count: u64, bundles: &[Bundle; 2]) -> ExitCode {
                 eprintln!("{nth} of {count} seeds lived through");
             }
             match world::live(first.wrapping_add(nth), None, bundles) {
-                Ok(Went { records, decisions, allowed, purges }) => {
-                    for (total, of_it) in totals.iter().zip([records, decisions, allowed, purges]) {
+                Ok(Went { records, decisions, allowed, purges, swept }) => {
+                    for (total, of_it) in totals.iter().zip([records, decisions, allowed, purges, swept]) {
                         total.fetch_add(of_it, Ordering::Relaxed);
                     }
                 }
@@ -94,9 +95,9 @@ fn many(first: u64, count: u64, bundles: &[Bundle; 2]) -> ExitCode {
         println!("\nseed {seed} breaks a law: {law}\nagain: just sim {seed}");
         return ExitCode::FAILURE;
     }
-    let [records, decisions, allowed, purges] = totals.map(AtomicU64::into_inner);
+    let [records, decisions, allowed, purges, swept] = totals.map(AtomicU64::into_inner);
     println!(
-        "{count} seeds from {first} on hold every law: {records} records, {decisions} decisions, {allowed} of them allowed, {purges} purges"
+        "{count} seeds from {first} on hold every law: {records} records, {decisions} decisions, {allowed} of them allowed, {purges} purges, {swept} of them by age"
     );
     ExitCode::SUCCESS
 }

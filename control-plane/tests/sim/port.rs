@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
 
-/// One promise of the port that is not kept.
+/// One promise of the port, or of what a replica was configured with, that is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mutation {
     /// A change is written under whatever epochs it was folded from.
@@ -55,9 +55,19 @@ pub(crate) enum Mutation {
     BodiesAreNotGivenBack,
     /// What was erased is still read.
     ErasedIsRead,
+    /// What a sweep purges is written though another order was first.
+    SweepsAreNotCompared,
+    /// Replicas keep for a day less than everybody thinks.
+    DaysAreFewer,
+    /// And for a day more.
+    DaysAreMore,
+    /// After a sweep nobody gets a new key.
+    KeysAreNotMadeAnew,
+    /// Now and then a body is not there.
+    BodiesAreLost,
 }
 
-pub(crate) const MUTATIONS: [Mutation; 17] = [
+pub(crate) const MUTATIONS: [Mutation; 22] = [
     Mutation::FenceIsNotChecked,
     Mutation::VersionsAreNotCompared,
     Mutation::IdsAreNotUnique,
@@ -75,6 +85,11 @@ pub(crate) const MUTATIONS: [Mutation; 17] = [
     Mutation::NeighboursAreErased,
     Mutation::BodiesAreNotGivenBack,
     Mutation::ErasedIsRead,
+    Mutation::SweepsAreNotCompared,
+    Mutation::DaysAreFewer,
+    Mutation::DaysAreMore,
+    Mutation::KeysAreNotMadeAnew,
+    Mutation::BodiesAreLost,
 ];
 
 /// A key of a session says whose it is, and takes more than this in its slot.
@@ -116,6 +131,8 @@ pub(crate) struct Depot {
     replies: Mutex<Vec<(usize, Reply)>>,
     /// What slots and bodies held, for `ErasedIsRead`.
     read: Mutex<HashMap<Digest, Bytes>>,
+    /// Who wrote each sweep's purge.
+    swept_by: Mutex<HashMap<Sequence, usize>>,
     /// Everything that was ever asked, so that one sees whether somebody still goes on.
     pub(crate) count: AtomicU64,
 }
@@ -131,8 +148,9 @@ pub(crate) struct Port {
 
 impl Depot {
     pub(crate) fn new(mutation: Option<Mutation>) -> Arc<Self> {
-        let (asked, replies, read) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { memory: Arc::new(Memory::shared()), mutation, asked, replies, read, count: AtomicU64::new(0) })
+        let (memory, count) = (Arc::new(Memory::shared()), AtomicU64::new(0));
+        let (asked, replies, read, swept_by) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { memory, mutation, asked, replies, read, swept_by, count })
     }
 
     pub(crate) fn head(&self) -> Sequence {
@@ -184,7 +202,19 @@ impl Depot {
         }
     }
 
-    fn append(&self, mut change: Change) -> Result<Appended, AppendError> {
+    pub(crate) fn swept_by(&self, purge: Sequence) -> Option<usize> {
+        lock(&self.swept_by).get(&purge).copied()
+    }
+
+    fn append(&self, replica: usize, change: Change) -> Result<Appended, AppendError> {
+        let sweeps: Vec<bool> = change.writes.iter().map(is_sweep).collect();
+        let appended = self.write(change)?;
+        let written = appended.positions.iter().zip(sweeps).filter(|(_, is_sweep)| *is_sweep);
+        lock(&self.swept_by).extend(written.map(|(position, _)| (position.sequence, replica)));
+        Ok(appended)
+    }
+
+    fn write(&self, mut change: Change) -> Result<Appended, AppendError> {
         match self.mutation {
             Some(Mutation::FenceIsNotChecked) => change.fence = None,
             Some(Mutation::VersionsAreNotCompared) => {
@@ -200,6 +230,10 @@ impl Depot {
                 }
             }
             Some(Mutation::PurgesAreNotCompared) if change.writes.iter().any(is_purge) => {
+                change.fence = None;
+                change.writes.iter_mut().for_each(|write| write.expected = Expected::Any);
+            }
+            Some(Mutation::SweepsAreNotCompared) if change.writes.iter().any(is_sweep) => {
                 change.fence = None;
                 change.writes.iter_mut().for_each(|write| write.expected = Expected::Any);
             }
@@ -232,6 +266,14 @@ impl Depot {
         record
     }
 
+    fn set(&self, name: Digest, expected: Option<Bytes>, value: Bytes) -> Result<Slot, AppendError> {
+        let is_key = expected.is_none() && value.len() > LEAD_BYTES_MAX;
+        if self.mutation == Some(Mutation::KeysAreNotMadeAnew) && is_key && !lock(&self.swept_by).is_empty() {
+            return Err(AppendError::Unavailable("the disk is full".into()));
+        }
+        now(self.memory.set(name, expected, Some(value)))
+    }
+
     fn erase(&self, name: Digest, expected: Option<Bytes>) -> Result<Slot, AppendError> {
         match self.mutation {
             Some(Mutation::SlotsAreNotErased) => return Ok(Slot::Set),
@@ -256,6 +298,12 @@ impl Depot {
         }
     }
 
+    fn fetch(&self, address: Digest) -> Result<Option<Bytes>, ReadError> {
+        let is_lost = self.mutation == Some(Mutation::BodiesAreLost) && address.as_bytes()[0] % 4 == 1;
+        let held = now(self.memory.fetch(address))?;
+        Ok(if is_lost { None } else { self.held(address, held) })
+    }
+
     /// What a slot or an address holds, or held.
     fn held(&self, name: Digest, held: Option<Bytes>) -> Option<Bytes> {
         match self.mutation {
@@ -273,8 +321,17 @@ impl Depot {
 }
 
 fn is_purge(write: &Write) -> bool {
-    let what = v1::Record::decode(write.record.clone()).ok().and_then(|record| record.what);
-    matches!(what, Some(What::Purge(_)))
+    purge_of(write).is_some()
+}
+
+/// Of what is over its age.
+fn is_sweep(write: &Write) -> bool {
+    purge_of(write).is_some_and(|purge| purge.cause() == v1::PurgeCause::Retention && !purge.sessions.is_empty())
+}
+
+fn purge_of(write: &Write) -> Option<v1::PurgeRecord> {
+    let what = v1::Record::decode(write.record.clone()).ok()?.what?;
+    if let What::Purge(purge) = what { Some(purge) } else { None }
 }
 
 impl fmt::Debug for Depot {
@@ -337,7 +394,8 @@ impl Port {
 
 impl Journal for Port {
     fn append(&self, change: Change) -> BoxFuture<'static, Result<Appended, AppendError>> {
-        self.change(move |depot| depot.append(change))
+        let replica = self.replica;
+        self.change(move |depot| depot.append(replica, change))
     }
 
     fn read(&self, stream: Stream, after: Version, limit: u32) -> BoxFuture<'_, Result<Vec<Record>, ReadError>> {
@@ -371,7 +429,7 @@ impl Journal for Port {
     }
 
     fn fetch(&self, address: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
-        self.look("fetch", None, move |depot| Ok(depot.held(address, now(depot.memory.fetch(address))?)))
+        self.look("fetch", None, move |depot| depot.fetch(address))
     }
 
     fn bodies(&self, after: Option<Digest>, limit: u32) -> BoxFuture<'_, Result<Vec<Digest>, ReadError>> {
@@ -384,7 +442,7 @@ impl Journal for Port {
 
     fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
         self.change(move |depot| match value {
-            Some(value) => now(depot.memory.set(name, expected, Some(value))),
+            Some(value) => depot.set(name, expected, value),
             None => depot.erase(name, expected),
         })
     }

@@ -1,6 +1,7 @@
 //! What must be so of holds and purges: what was purged is gone, for everybody and once, what is held or of nobody's order stays, and
 //! whoever calls again begins anew. It knows which call was recorded under which key, and nothing of how replicas erase.
 
+use crate::age::Ages;
 use crate::law::{Broken, Call, digest, must};
 use crate::port::{Depot, now};
 use agentgate_control_plane::body::{Bodies, SessionId, sessions_of};
@@ -25,11 +26,21 @@ struct Session {
     /// Of its newest decision.
     stream: Stream,
     /// Of the records that name the key.
-    bodies: Vec<(Sequence, v1::BodyRef)>,
+    bodies: Vec<Named>,
+}
+
+/// A body that a record names.
+#[derive(Debug)]
+struct Named {
+    sequence: Sequence,
+    reference: v1::BodyRef,
+    /// Nobody finds it any more by its time.
+    is_late: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Purges {
+    pub(crate) ages: Ages,
     sessions: HashMap<SessionId, Session>,
     /// By the first decision under each, which is the call's.
     of_calls: BTreeMap<Sequence, SessionId>,
@@ -40,7 +51,7 @@ pub(crate) struct Purges {
     tokens: HashSet<Bytes>,
     /// None: it cannot be read, and holds everything.
     holds: BTreeMap<Sequence, Option<Extent>>,
-    newest_us: u64,
+    pub(crate) newest_us: u64,
     /// A record was dated before another one by more than replicas look for.
     is_disordered: bool,
     pub(crate) count: u64,
@@ -88,7 +99,13 @@ impl Purges {
     }
 
     /// The next record, of this call if it decides one.
-    pub(crate) fn read(&mut self, record: &Record, what: &What, call: Option<&Call>, bodies: &Bodies) -> Result<(), Broken> {
+    pub(crate) fn read(
+        &mut self,
+        (record, clock_us): (&Record, u64),
+        what: &What,
+        call: Option<&Call>,
+        bodies: &Bodies,
+    ) -> Result<(), Broken> {
         let sequence = record.sequence;
         let at_us = v1::Record::decode(record.bytes.clone()).unwrap().at_us;
         self.is_disordered |= at_us.saturating_add(ORDERED_WITHIN_US) < self.newest_us;
@@ -96,6 +113,7 @@ impl Purges {
         if let (What::Decision(_), Some(reference), Some(call)) = (what, what.body_ref(), call) {
             let session = SessionId::of(reference).unwrap();
             must(!self.is_purged(session), || format!("{sequence}: decided under a key that was purged"))?;
+            self.ages.decided(sequence, session, at_us)?;
             self.of_calls.insert(sequence, session);
             let known = self.sessions.entry(session).or_insert_with(|| Session {
                 whose: call.whose(session),
@@ -123,25 +141,32 @@ impl Purges {
                 self.holds.insert(sequence, extent);
             }
             What::Hold(hold) => drop(self.holds.remove(&hold.lifts)),
-            What::Purge(purge) => self.purge(sequence, purge)?,
+            What::Purge(purge) => self.purge(sequence, purge, clock_us)?,
             What::Outcome(_) | What::Policy(_) | What::Flood(_) | What::Kill(_) | What::Mode(_) => {}
         }
         if let Some(reference) = what.body_ref()
-            && let Some(session) = SessionId::of(reference).and_then(|session| self.sessions.get_mut(&session))
+            && let Some(id) = SessionId::of(reference)
+            && let Some(session) = self.sessions.get_mut(&id)
         {
-            session.bodies.push((sequence, reference.clone()));
+            let is_late = !matches!(what, What::Approval(_)) && self.ages.is_late(id, at_us, ORDERED_WITHIN_US);
+            session.bodies.push(Named { sequence, reference: reference.clone(), is_late });
         }
         Ok(())
     }
 
-    fn purge(&mut self, sequence: Sequence, purge: &v1::PurgeRecord) -> Result<(), Broken> {
+    fn purge(&mut self, sequence: Sequence, purge: &v1::PurgeRecord, clock_us: u64) -> Result<(), Broken> {
         self.count += 1;
+        let is_swept = purge.cause() == v1::PurgeCause::Retention;
+        must(is_swept == purge.body.is_none(), || format!("{sequence}: of {:?}, with {:?}", purge.cause(), purge.body))?;
+        if is_swept {
+            self.ages.swept(sequence, purge, clock_us)?;
+        }
         for session in sessions_of(purge) {
             let before = self.purged.insert(session, sequence);
             must(before.is_none(), || format!("{sequence}: purged before, by {before:?}"))?;
-            let Some(Session { whose, .. }) = self.sessions.get(&session) else { continue };
-            let covers = |extent: &Option<Extent>| extent.as_ref().is_none_or(|extent| extent.covers(whose));
-            let hold = self.holds.iter().find(|(_, extent)| covers(extent));
+            let of_calls = self.sessions.get(&session).map(|session| &session.whose);
+            let Some(whose) = of_calls.or_else(|| self.ages.whose(session)) else { continue };
+            let hold = self.hold(whose);
             must(hold.is_none(), || format!("{sequence}: purged {whose:?}, and it is held: {hold:?}"))?;
         }
         if !purge.tokens.is_empty() {
@@ -149,6 +174,10 @@ impl Purges {
             must(self.tokens.insert(purge.tokens.clone()), || format!("{sequence}: purged the same tokens twice"))?;
         }
         Ok(())
+    }
+
+    fn hold(&self, whose: &Kept) -> Option<(&Sequence, &Option<Extent>)> {
+        self.holds.iter().find(|(_, extent)| extent.as_ref().is_none_or(|extent| extent.covers(whose)))
     }
 
     /// What no purge names is there, whatever happened.
@@ -190,7 +219,13 @@ impl Purges {
         approvals: &[v1::Approval],
         ids: &[Digest],
     ) -> Result<(), Broken> {
-        for trace in traces.iter().filter(|trace| self.is_erased(trace.sequence, until)) {
+        for trace in traces {
+            if !self.is_erased(trace.sequence, Sequence::MAX) {
+                must(!trace.principal.is_empty(), || format!("nobody purged the call of record {}: {trace:?}", trace.sequence))?;
+            }
+            if !self.is_erased(trace.sequence, until) {
+                continue;
+            }
             let erased = v1::CallTrace {
                 sequence: trace.sequence,
                 at_us: trace.at_us,
@@ -219,13 +254,15 @@ impl Purges {
         must(known.is_none(), || format!("the key of {known:?} was purged, and is at hand"))
     }
 
-    /// Everything was carried out: the journal holds what was not purged, and nothing of the rest.
-    pub(crate) fn at_rest(&self, depot: &Depot, bodies: &Bodies) -> Result<(), Broken> {
+    /// Everything was carried out: the journal holds what was not purged, and nothing of the rest. `clock_us`: what all clocks show
+    /// where something gets old.
+    pub(crate) fn at_rest(&self, depot: &Depot, bodies: &Bodies, clock_us: u64) -> Result<(), Broken> {
+        self.ages.at_rest(bodies, |whose| self.hold(whose).is_some(), clock_us)?;
         for (session, Session { whose, bodies: named, .. }) in &self.sessions {
             let purge = self.purged.get(session);
             let is_there = now(depot.memory.slot(slot_of(*session))).unwrap().is_some();
             must(is_there == purge.is_none(), || format!("the purge of {whose:?} is {purge:?}, and its key: {is_there}"))?;
-            for (sequence, reference) in named {
+            for Named { sequence, reference, is_late } in named {
                 let stored = now(depot.memory.fetch(digest(&reference.address))).unwrap();
                 let opened = now(Box::pin(bodies.open_plain(reference)));
                 match purge {
@@ -235,7 +272,7 @@ impl Purges {
                     Some(purge) => {
                         must(matches!(opened, Ok(None)), || format!("the body of record {sequence} was purged, and opens"))?;
                         // What was said of it later is nobody's to find, and opens no more.
-                        must(stored.is_none() || sequence > purge || self.is_disordered, || {
+                        must(stored.is_none() || sequence > purge || *is_late || self.is_disordered, || {
                             format!("the body of record {sequence} was purged by {purge}, and not given back")
                         })?;
                     }

@@ -2,13 +2,15 @@
 //! operators, clocks that jump, crashes. Everything that happens follows from the seed, on one thread and on clocks that only
 //! move when the schedule moves them; the laws are looked at after each step.
 
+mod old;
+
 use crate::dice::Dice;
 use crate::law::{Broken, Call, Law};
 use crate::life::{Life, draw_anew, drawn, open};
 use crate::port::{Depot, Fate, Mutation, now};
 use crate::purges::{Acknowledged, TENANT};
 use agentgate_control_plane::body::{Bodies, DataKey};
-use agentgate_control_plane::clock::{Clock, Manual};
+use agentgate_control_plane::clock::{Clock, Manual, micros};
 use agentgate_control_plane::config::{Callers, Filter};
 use agentgate_control_plane::decide::{Question, Reporter};
 use agentgate_control_plane::journal::{Change, Expected, Journal, Sequence, Stream, Write};
@@ -22,6 +24,7 @@ use agentgate_core::time::Time;
 use agentgate_policies::{Bundle, ENGINE};
 use agentgate_proto::v1::{self, Verdict};
 use bytes::Bytes;
+use old::Old;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -48,6 +51,8 @@ struct Replica {
     life: Arc<Mutex<Option<Arc<Life>>>>,
     tasks: JoinSet<()>,
     is_up: bool,
+    /// The most that its clock showed in this life.
+    clock_us_max: u64,
 }
 
 /// What somebody was told.
@@ -92,6 +97,8 @@ pub(crate) struct World {
     asking: BTreeMap<(usize, usize), u32>,
     steps: Vec<String>,
     counter: u64,
+    /// None: everything is kept for ever.
+    old: Option<Old>,
 }
 
 /// How a world went.
@@ -101,6 +108,8 @@ pub(crate) struct Went {
     pub(crate) decisions: u64,
     pub(crate) allowed: u64,
     pub(crate) purges: u64,
+    /// Of them, of what was over its age.
+    pub(crate) swept: u64,
 }
 
 pub(crate) fn live(seed: u64, mutation: Option<Mutation>, bundles: &[Bundle; 2]) -> Result<Went, (Broken, Vec<String>)> {
@@ -140,9 +149,10 @@ impl World {
                 users: None,
             })
         });
-        let (calls, told, law, steps) = (Vec::new(), Arc::default(), Law::default(), Vec::new());
+        let (calls, told, mut law, steps) = (Vec::new(), Arc::default(), Law::default(), Vec::new());
+        let old = Old::drawn(seed, mutation, &mut law.purges.ages);
         let (filters, observer, asking) = (filters.into(), None, BTreeMap::new());
-        Self { dice, depot, policies, replicas, filters, calls, told, law, observer, asking, steps, counter: 0 }
+        Self { dice, depot, policies, replicas, filters, calls, told, law, observer, asking, steps, counter: 0, old }
     }
 
     async fn run(&mut self) -> Result<Went, Broken> {
@@ -155,14 +165,16 @@ impl World {
         }
         for _ in 0..STEPS {
             self.step();
+            self.get_old();
             self.settle().await;
             self.look().await?;
         }
         self.rest().await?;
         self.agree().await?;
         let allowed = self.law.decisions.values().filter(|(_, verdict)| *verdict == Verdict::Allow).count();
-        let decisions = self.law.decisions.len();
-        Ok(Went { records: self.law.cursor, decisions: decisions as u64, allowed: allowed as u64, purges: self.law.purges.count })
+        let (decisions, allowed) = (self.law.decisions.len() as u64, allowed as u64);
+        let (purges, swept) = (self.law.purges.count, self.law.purges.ages.swept);
+        Ok(Went { records: self.law.cursor, decisions, allowed, purges, swept })
     }
 
     /// One thing that somebody does, or that happens to somebody.
@@ -389,16 +401,25 @@ impl World {
 
     fn pass(&mut self, span: Duration) {
         self.note(format!("{} ms pass", span.as_millis()));
-        self.replicas.iter().for_each(|replica| replica.hands.advance(span));
+        for replica in &mut self.replicas {
+            replica.hands.advance(span);
+            replica.look_at_clock();
+        }
     }
 
     /// Somebody sets the wall clock of a replica.
     fn jump(&mut self, at: usize) {
-        let by_s = self.dice.below(240) as u64;
-        let now_us = self.replicas[at].clock.now().micros();
-        let to = if self.dice.below(2) == 0 { now_us + by_s * 1_000_000 } else { now_us - by_s * 1_000_000 };
+        let by = Duration::from_secs(self.dice.below(240) as u64);
+        let is_ahead = self.dice.below(2) == 0;
+        self.set_clock(at, by, is_ahead);
+    }
+
+    fn set_clock(&mut self, at: usize, by: Duration, is_ahead: bool) {
+        let (now_us, by_us) = (self.replicas[at].clock.now().micros(), micros(by));
+        let to = if is_ahead { now_us + by_us } else { now_us - by_us };
         self.note(format!("the clock of {at} jumps from {now_us} to {to}"));
         self.replicas[at].hands.set(Time::from_micros(to));
+        self.replicas[at].look_at_clock();
     }
 
     fn crash(&mut self, at: usize) {
@@ -418,13 +439,15 @@ impl World {
             return;
         }
         self.note(format!("{at} starts"));
+        let days = self.old.as_ref().map_or(0, |old| old.days);
         let (depot, replica) = (Arc::clone(&self.depot), &mut self.replicas[at]);
         replica.is_up = true;
+        replica.clock_us_max = replica.clock.now().micros();
         let (clock, place) = (replica.clock.clone(), Arc::clone(&replica.life));
         replica.tasks.spawn(async move {
             loop {
                 // Whatever cannot be read at a start ends the process, and somebody starts it again.
-                let Some((life, follow)) = open(Arc::clone(&depot), at, clock.clone()).await else { continue };
+                let Some((life, follow)) = open(Arc::clone(&depot), at, clock.clone(), days).await else { continue };
                 let (cursor, retention) = (life.session.follow(), Arc::clone(&life.retention));
                 *place.lock().unwrap() = Some(Arc::new(life));
                 tokio::join!(follow.following(cursor), retention.keeping());
@@ -463,12 +486,14 @@ impl World {
     /// Holds the laws against what is new.
     async fn look(&mut self) -> Result<(), Broken> {
         while self.depot.head() > self.law.cursor {
-            let journal = Arc::clone(&self.depot.memory) as Arc<dyn Journal>;
-            let observer =
-                self.observer.get_or_insert_with(|| now(Box::pin(Bodies::open(journal, DataKey::new(&[1; 32]), drawn))).unwrap());
+            let observer = self.observer.get_or_insert_with(|| reader(&self.depot));
             for record in now(self.depot.memory.follow(self.law.cursor, 100)).unwrap() {
-                self.law.read(&record, observer)?;
+                let sweeper = self.depot.swept_by(record.sequence).map(|at| &self.replicas[at]);
+                self.law.read(&record, sweeper.map_or(0, |sweeper| sweeper.clock_us_max), observer)?;
             }
+        }
+        if let (Some(_), Some(observer)) = (&self.old, &self.observer) {
+            self.law.purges.ages.see(&self.depot, observer);
         }
         self.law.purges.kept(&self.depot)?;
         let told: Vec<Told> = std::mem::take(&mut *self.told.lock().unwrap());
@@ -486,6 +511,9 @@ impl World {
                 Told::Undecided(asking) => {
                     self.answered(asking);
                     self.note(format!("call {} has no answer", asking.call));
+                    if self.old.as_ref().is_some_and(|old| old.is_at_rest) {
+                        return Err(format!("call {} has no answer, and nothing goes wrong", asking.call));
+                    }
                 }
                 Told::Reported(call) => {
                     let id = self.calls[call].id.digest();
@@ -546,13 +574,19 @@ impl World {
                 self.start(replica);
             }
             self.pump().await?;
+            if round == 0 {
+                self.wait_until_old();
+            }
             if round < 3 {
                 self.pass(Duration::from_secs(600));
                 self.settle().await;
                 (0..self.replicas.len()).for_each(|replica| self.sweep(replica));
             }
+            if round == 0 && self.old.as_ref().is_some_and(|old| old.is_called) {
+                (0..self.replicas.len()).for_each(|replica| self.ask(replica));
+            }
         }
-        Ok(())
+        self.sweep_alone().await
     }
 
     /// At rest every replica knows the same, and it is what the journal says.
@@ -611,10 +645,8 @@ impl World {
             self.shown(index, Sequence::MAX).await?;
             law.purges.forgotten(&life.bodies).map_err(|broken| format!("{index}: {broken}"))?;
         }
-        match &self.observer {
-            Some(observer) => law.purges.at_rest(&self.depot, observer),
-            None => Ok(()),
-        }
+        // Whoever read a hold before has its key at hand.
+        law.purges.at_rest(&self.depot, &reader(&self.depot), self.replicas[0].clock.now().micros())
     }
 }
 
@@ -623,8 +655,18 @@ impl World {
 impl Replica {
     fn new() -> Self {
         let (clock, hands) = Clock::manual(Time::from_micros(START_US));
-        Self { clock, hands, life: Arc::default(), tasks: JoinSet::new(), is_up: false }
+        Self { clock, hands, life: Arc::default(), tasks: JoinSet::new(), is_up: false, clock_us_max: START_US }
     }
+
+    fn look_at_clock(&mut self) {
+        self.clock_us_max = self.clock_us_max.max(self.clock.now().micros());
+    }
+}
+
+/// Reads what all replicas share.
+fn reader(depot: &Depot) -> Bodies {
+    let journal = Arc::clone(&depot.memory) as Arc<dyn Journal>;
+    now(Box::pin(Bodies::open(journal, DataKey::new(&[1; 32]), drawn))).unwrap()
 }
 
 fn agent(subject: usize) -> Principal {
