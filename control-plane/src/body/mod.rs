@@ -190,24 +190,27 @@ impl Bodies {
         if let Some(seal) = self.known().seal(&scope, at) {
             return Ok(seal);
         }
+        let mut made: Option<Arc<Seal>> = None;
         for _ in 0..SEAL_ATTEMPTS_MAX {
             let forgotten = self.known().forgotten;
-            let (seal, slot) = self.make(&scope, at).await?;
-            {
-                let mut known = self.known();
-                if known.forgotten == forgotten {
-                    known.sealed(scope, Arc::clone(&seal));
-                    return Ok(seal);
-                }
+            // It may be among the keys that were erased. If it is not it stays: whoever found it may have sealed a hold with it.
+            let seal = match made {
+                Some(seal) if self.session_key(seal.session()).await?.is_some() => seal,
+                Some(_) | None => self.make(&scope, at).await?,
+            };
+            let mut known = self.known();
+            if known.forgotten == forgotten {
+                known.sealed(scope, Arc::clone(&seal));
+                return Ok(seal);
             }
-            // It may be among the keys that were erased, and nothing was sealed with it.
-            self.erase_slot(slot).await?;
+            drop(known);
+            made = Some(seal);
         }
         Err(KeyError::Erased)
     }
 
-    /// A new key of this scope, and the slot that it is kept in.
-    async fn make(&self, scope: &Scope, at: Time) -> Result<(Arc<Seal>, Digest), KeyError> {
+    /// A new key of this scope, kept in its slot.
+    async fn make(&self, scope: &Scope, at: Time) -> Result<Arc<Seal>, KeyError> {
         let session = SessionId(self.drawn()?);
         let key = self.random().map_err(KeyError::Random)?;
         let (tenant, principal, handle) = scope.words();
@@ -223,7 +226,7 @@ impl Bodies {
         if self.keep(slot_of(session), What::Session(secret.clone())).await? != What::Session(secret.clone()) {
             return Err(KeyError::Random("it gave what it had given before".into()));
         }
-        Ok((Arc::new(Seal::new(session, &secret, self.keys)?), slot_of(session)))
+        Ok(Arc::new(Seal::new(session, &secret, self.keys)?))
     }
 
     /// The key that sealed this body, for what belongs to it. None: it was erased.

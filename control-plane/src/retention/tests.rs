@@ -281,6 +281,38 @@ async fn a_session_is_held_by_its_handle_as_it_was_altered_since_its_key_is_kept
     assert!(!scene.is_erased(&body).await);
 }
 
+/// A hold's words are under the newest key of what it holds, and that may be one that another replica is making.
+#[tokio::test]
+async fn a_hold_can_be_read_though_keys_were_erased_while_its_own_was_made() {
+    let inner: Arc<dyn Journal> = Arc::new(Memory::shared());
+    let cut = Arc::new(Cut::after(Arc::clone(&inner), i64::MAX));
+    let one = Scene::on(Arc::clone(&cut) as Arc<dyn Journal>).await;
+    let other = one.again(&inner).await;
+    let mut making = cut.hold_slot();
+    let bodies = Arc::clone(&one.retention.rooms.bodies);
+    let (tenant, principal) = (Tenant::try_from("acme").unwrap(), AGENT.try_into().unwrap());
+    let scope = Scope::Calls { tenant, principal, handle: "one".into() };
+    let sealing = tokio::spawn({
+        let (bodies, now) = (Arc::clone(&bodies), one.clock.now());
+        async move { bodies.seal(&scope, now).await.unwrap().session() }
+    });
+    making.is_there().await;
+    let of_others = v1::PurgeRecord { sessions: vec![Bytes::from_static(&[7; 16])], ..v1::PurgeRecord::default() };
+    bodies.purged(1_000, &of_others);
+    let mut made = cut.hold_slot();
+    making.go_on();
+    made.is_there().await;
+    let held = extent("acme", "", "one");
+    other.retention.place(&held, "a case", &me()).await.unwrap();
+    made.go_on();
+    let session = sealing.await.unwrap();
+    let hold = &one.again(&inner).await.retention.holds()[0];
+    assert_eq!((hold.extent.clone(), hold.reason.as_str()), (Some(extent_to_wire(&held)), "a case"));
+    assert!(bodies.seal_by(session).await.unwrap().is_some());
+    let kept = bodies.kept(None).await.unwrap().0;
+    assert_eq!(kept.iter().map(|kept| kept.session).collect::<Vec<_>>(), [session], "one key, and its calls go under it");
+}
+
 #[tokio::test]
 async fn a_hold_that_nobody_can_read_holds_everything() {
     let scene = Scene::on(memory()).await;
