@@ -361,6 +361,22 @@ async fn a_stale_replica_obeys_a_hold_and_goes_on_under_a_new_key_after_a_purge(
 }
 
 #[tokio::test]
+async fn a_stale_replica_places_what_was_lifted_and_lifts_what_was_placed() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::shared());
+    let one = Scene::on(Arc::clone(&journal)).await;
+    let body = one.call("acme", AGENT, "one").await;
+    let other = one.again(&journal).await;
+    let what = extent("acme", "", "one");
+    let (hold, _) = one.retention.place(&what, "a case", &me()).await.unwrap();
+    assert!(other.retention.lift(hold, "over", &me()).await.unwrap().changed, "it is in force");
+    let (again, ack) = one.retention.place(&what, "the case again", &me()).await.unwrap();
+    assert!(again != hold && ack.changed, "it was lifted");
+    let told = one.again(&journal).await.purge(&of(what)).await;
+    assert!(matches!(told, Err(RetentionError::Held { hold, .. }) if hold == again), "{told:?}");
+    assert!(!one.is_erased(&body).await);
+}
+
+#[tokio::test]
 async fn whoever_lists_calls_sees_no_name_of_a_purged_one() {
     let scene = Scene::on(memory()).await;
     let body = scene.call("acme", AGENT, "one").await;
