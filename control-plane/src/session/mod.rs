@@ -50,8 +50,8 @@ pub struct Session {
     subjects: Mutex<turn::Subjects>,
     view: Mutex<view::View>,
     index: Mutex<columns::Index>,
-    /// Held where the index changes by what was read a while ago, and where it forgets.
-    changing: tokio::sync::Mutex<()>,
+    /// Held where the index changes by what was read a while ago, and where it forgets. In it is what of a snapshot is still to come.
+    changing: tokio::sync::Mutex<Option<snapshot::Snapshot>>,
     tailing: Arc<tokio::sync::Semaphore>,
 }
 
@@ -180,11 +180,20 @@ impl Session {
 
     /// The keys of sessions are to be erased: nothing here knows their names any longer.
     pub async fn forget(&self, sessions: &[SessionId]) {
-        let _changing = self.changing.lock().await;
+        let mut changing = self.changing.lock().await;
         let texts: HashSet<String> = sessions.iter().map(SessionId::to_string).collect();
         self.view().forget(&texts);
+        let names = self.names_of(sessions);
+        self.index().forget(&names);
+        if let Some(snapshot) = changing.as_mut() {
+            columns::forget(&mut snapshot.rows, &names);
+        }
+    }
+
+    /// What rows have of these sessions.
+    fn names_of(&self, sessions: &[SessionId]) -> HashSet<u32> {
         let namer = columns::Namer(&self.bodies);
-        self.index().forget(&texts.iter().map(|text| namer.name(columns::Name::Session, text)).collect());
+        sessions.iter().map(|session| namer.name(columns::Name::Session, &session.to_string())).collect()
     }
 
     /// And no file of ours does: those that there are open no more.
