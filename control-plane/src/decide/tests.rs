@@ -1,6 +1,7 @@
 //! Stories about one decision, on the memory journal and a manual clock.
 
 mod approvals;
+mod elsewhere;
 mod orders;
 mod privacy;
 mod purged;
