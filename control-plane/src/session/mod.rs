@@ -172,6 +172,21 @@ impl Session {
         }
     }
 
+    /// The record of a flood was durable before anybody here knew: it is read as it is.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn flooded_before(&self, sequence: Sequence) -> Result<(), PastError> {
+        let since = self.bodies.erasures();
+        for record in past::range(&self.bodies, sequence, sequence.saturating_add(1)).await? {
+            if let (at, v1::record::What::Flood(flood)) = parse(&record)? {
+                let names = past::named(&self.bodies, sequence, &flood).await?;
+                self.flooded((sequence, at), &flood, &names, since);
+            }
+        }
+        Ok(())
+    }
+
     /// An outcome is durable.
     pub fn ended(&self, ended: &Ended) {
         self.index().ended(ended);
