@@ -101,6 +101,10 @@ impl Session {
         let namer = columns::Namer(&bodies);
         recent.decisions.iter().chain(&recent.floods).for_each(|trace| index.add(namer.row(trace)));
         let mut view = view::View::new(&limits, recent.floor, recent.head);
+        if bodies.journal().is_shared() {
+            // From the first turn on: somebody may be served before anybody hears the others.
+            view.follow();
+        }
         recent.open.into_iter().for_each(|open| view.wait_for(open));
         recent.decisions.into_iter().chain(recent.floods).for_each(|trace| view.recover(trace));
         tracing::info!(head = bodies.journal().health().head, open_calls = view.open_calls(), "the journal was read");
