@@ -136,6 +136,18 @@ pub fn system_keys() -> Result<[u8; KEY_BYTES], String> {
     Ok(key)
 }
 
+// === impl KeyError ===
+
+impl KeyError {
+    /// Nobody knows.
+    fn may_be_kept(&self) -> bool {
+        match self {
+            Self::Keep(error) => matches!(error, AppendError::Unknown(_)),
+            Self::Read(_) | Self::Unwrap(_) | Self::Unreadable | Self::Random(_) | Self::Erased => false,
+        }
+    }
+}
+
 // === impl Bodies ===
 
 impl Bodies {
@@ -192,7 +204,11 @@ impl Bodies {
         }
         for _ in 0..SEAL_ATTEMPTS_MAX {
             let forgotten = self.known().forgotten;
-            let (seal, slot) = self.make(&scope, at).await?;
+            let made = self.make(&scope, at).await;
+            if made.as_ref().is_err_and(|error| !error.may_be_kept()) {
+                self.known().not_made(&scope);
+            }
+            let (seal, slot) = made?;
             {
                 let mut known = self.known();
                 if known.forgotten == forgotten {
