@@ -21,7 +21,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rcgen::", &["control-plane/cli/src/authority.rs"]),
     ("ed25519_dalek::", &["proto/core/src/transparency/key.rs"]),
     ("aes_gcm_siv::", &["control-plane/src/body/cipher.rs"]),
-    ("krilla::", &["control-plane/cli/src/evidence/report/paper.rs"]),
+    ("krilla::", &["control-plane/cli/src/pack/report/paper.rs"]),
     (
         "tonic::",
         &[

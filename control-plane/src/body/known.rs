@@ -91,6 +91,16 @@ impl Known {
         scope.clone()
     }
 
+    /// No key of the scope that was admitted was made: its handle is none of those that got one.
+    pub(super) fn not_made(&mut self, scope: &Scope) {
+        let Scope::Calls { tenant, principal, handle } = scope else { return };
+        if !handle.is_empty()
+            && let Some(handles) = self.handles.get_mut(&(tenant.clone(), principal.clone()))
+        {
+            handles.count = handles.count.saturating_sub(1);
+        }
+    }
+
     /// A key was made.
     pub(super) fn sealed(&mut self, scope: Scope, seal: Arc<Seal>) {
         self.opened(Arc::clone(&seal));

@@ -136,6 +136,18 @@ pub fn system_keys() -> Result<[u8; KEY_BYTES], String> {
     Ok(key)
 }
 
+// === impl KeyError ===
+
+impl KeyError {
+    /// Nobody knows.
+    fn may_be_kept(&self) -> bool {
+        match self {
+            Self::Keep(error) => matches!(error, AppendError::Unknown(_)),
+            Self::Read(_) | Self::Unwrap(_) | Self::Unreadable | Self::Random(_) | Self::Erased => false,
+        }
+    }
+}
+
 // === impl Bodies ===
 
 impl Bodies {
@@ -196,7 +208,13 @@ impl Bodies {
             // It may be among the keys that were erased. If it is not it stays: whoever found it may have sealed a hold with it.
             let seal = match made {
                 Some(seal) if self.session_key(seal.session()).await?.is_some() => seal,
-                Some(_) | None => self.make(&scope, at).await?,
+                Some(_) | None => {
+                    let fresh = self.make(&scope, at).await;
+                    if fresh.as_ref().is_err_and(|error| !error.may_be_kept()) {
+                        self.known().not_made(&scope);
+                    }
+                    fresh?
+                }
             };
             let mut known = self.known();
             if known.forgotten == forgotten {

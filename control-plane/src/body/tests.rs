@@ -104,6 +104,19 @@ async fn a_session_has_one_key_a_day() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_not_made_takes_no_handle_of_its_subject() {
+    let memory = Arc::new(Memory::new());
+    let bodies = Bodies::over(Arc::clone(&memory) as Arc<dyn Journal>).await;
+    let seal = async |handle: &str| bodies.seal(&calls("spiffe://a/p", handle), at(0)).await;
+    memory.refuse(Some("full"));
+    for _ in 0..=HANDLES_PER_SUBJECT_MAX {
+        assert!(matches!(seal("one").await, Err(KeyError::Keep(_))));
+    }
+    memory.refuse(None);
+    assert_ne!(seal("one").await.unwrap().session(), seal("").await.unwrap().session());
+}
+
+#[tokio::test]
 async fn a_subject_that_makes_handles_up_runs_out_of_keys_of_their_own() {
     let bodies = Bodies::over(Arc::new(Memory::new())).await;
     let session = async |handle: &str, us: u64| bodies.seal(&calls("spiffe://a/p", handle), at(us)).await.unwrap().session();

@@ -152,10 +152,18 @@ impl Control {
         draft: impl Fn(&Now) -> Result<Option<Event>, E>,
     ) -> Result<Ack, E> {
         let _turn = self.ordering.lock().await;
+        let mut is_current = false;
         for _ in 0..ORDER_ATTEMPTS_MAX {
             let now = self.now();
             let epoch = now.epochs.global;
-            let Some(event) = draft(&now)? else { return Ok(Ack { sequence: 0, epoch, changed: false }) };
+            let drafted = draft(&now);
+            if !is_current && !matches!(drafted, Ok(Some(_))) {
+                // Where nothing is written, the journal does not say that another replica ordered otherwise.
+                self.catch_up().await.map_err(OrderError::from)?;
+                is_current = true;
+                continue;
+            }
+            let Some(event) = drafted? else { return Ok(Ack { sequence: 0, epoch, changed: false }) };
             let at = self.moments.next().max(now.at);
             let (record, body) = self.seal(&event, key, at).await?;
             let id = order_id(epoch, &record);
@@ -195,7 +203,11 @@ impl Control {
         Err(OrderError::Contended.into())
     }
 
-    pub(super) async fn catch_up(&self) -> Result<(), ControlError> {
+    /// Takes up what other replicas ordered, as far as the journal has any.
+    ///
+    /// # Errors
+    /// When the journal cannot say, or holds an order that this version does not know.
+    pub async fn catch_up(&self) -> Result<(), ControlError> {
         let mut now = Now::clone(&self.now());
         view::catch_up(&self.bodies, &mut now).await?;
         self.take_up(now);

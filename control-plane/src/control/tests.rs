@@ -211,6 +211,31 @@ async fn an_order_of_another_replica_is_folded_before_the_next_one() {
 }
 
 #[tokio::test]
+async fn that_it_is_so_already_is_said_of_what_the_journal_has_and_not_of_what_is_known_here() {
+    let journal = Arc::new(Memory::shared());
+    let (one, two) = (open(&journal).await, open(&journal).await);
+    let notes = || server("notes");
+    let set = async |control: &Control, mode| control.set_mode(notes(), None, mode, "", &me()).await.unwrap().changed;
+    let [everything, tenant, tool, ..] = targets();
+    one.kill(everything.clone(), "x", &me()).await.unwrap();
+    two.kill(tenant.clone(), "x", &me()).await.unwrap();
+    assert!(set(&two, Some(Mode::Enforce)).await);
+    // The other one takes each back, and this one has not heard of it.
+    for target in [&everything, &tenant] {
+        assert!(one.resume(target.clone(), "", &me()).await.unwrap().changed);
+    }
+    assert!(set(&one, None).await);
+    let room = two.kill(tool.clone(), "x", &me()).await;
+    assert!(room.unwrap().changed, "there is room for it");
+    assert!(one.resume(tool, "", &me()).await.unwrap().changed, "it is killed");
+    for target in [everything, tenant] {
+        assert!(two.kill(target, "x", &me()).await.unwrap().changed, "it was resumed");
+    }
+    assert!(set(&two, Some(Mode::Enforce)).await, "it was forgotten");
+    assert_eq!(killed(&open(&journal).await.now()).len(), 2);
+}
+
+#[tokio::test]
 async fn what_the_journal_does_not_take_is_not_in_force() {
     let journal = Arc::new(Memory::new());
     let control = open(&journal).await;

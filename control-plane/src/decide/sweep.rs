@@ -95,7 +95,10 @@ impl Decide {
                     self.session.flooded((position.sequence, at), &flood, &names, since);
                     return Ok(());
                 }
-                Err(Setback::Duplicate(_)) => return Ok(()),
+                // Whoever wrote it was cut before it was told of.
+                Err(Setback::Duplicate(sequence)) => {
+                    return self.session.flooded_before(sequence).await.map_err(|error| Setback::Journal(chain(&error)));
+                }
                 Err(Setback::Moved) => {}
                 Err(Setback::Fenced(now)) => {
                     self.control.caught_up(now.global).await.map_err(|error| Setback::Journal(chain(&error)))?;

@@ -1,6 +1,7 @@
 //! Stories about one decision, on the memory journal and a manual clock.
 
 mod approvals;
+mod elsewhere;
 mod orders;
 mod privacy;
 mod purged;
@@ -370,6 +371,9 @@ async fn a_sweep_that_is_cut_loses_no_flood_and_acknowledges_none() {
     }
     counts.sort_unstable();
     assert_eq!(counts, [("method".to_owned(), 1), ("refused_by_filter".to_owned(), 2)], "each once");
+    // Whoever looks finds what became durable after it was cut too.
+    let listed = scene.decide.session.list(&v1::ListTracesRequest::default()).await.unwrap().traces;
+    assert_eq!(listed.iter().filter(|trace| trace.flood.is_some()).count(), 2);
 }
 
 /// What a future comes to when nothing but itself holds it up.

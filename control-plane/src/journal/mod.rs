@@ -165,6 +165,7 @@ pub enum ReadError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     pub backend: &'static str,
+    /// Of a journal that others write too, at least of whatever was read of it, and of what a slot that was read tells of.
     pub head: Sequence,
     pub bytes: u64,
     /// What the file system that it lies on has left; None: it lies on none of ours.

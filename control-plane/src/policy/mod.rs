@@ -301,6 +301,8 @@ impl Policy {
     /// Keeps the bundle, orders it into force, and lets decisions use it. Nothing to do when it is already.
     async fn put_in_force(&self, bundle: Bundle) -> Result<(), PutError> {
         let digest = bundle.digest();
+        // What is in force as far as is known here may have been replaced by another replica.
+        self.control.catch_up().await.map_err(OrderError::from)?;
         let now = self.control.now();
         if now.policy.is_some_and(|policy| policy.digest == digest) && self.in_force(&now).is_some() {
             return Ok(());

@@ -132,6 +132,33 @@ async fn a_folder_comes_into_force_with_its_cases_and_not_without_any() {
 }
 
 #[tokio::test]
+async fn an_edit_back_to_what_was_replaced_meanwhile_is_in_force_again() {
+    let journal = Arc::new(Memory::shared());
+    let one = policy(&journal, &default_folder()).await;
+    one.try_folder().await;
+    let other = policy(&journal, &default_folder()).await;
+    other.try_folder().await;
+    let first = in_force(&one).unwrap().bundle.digest();
+    let edited = tempfile::tempdir().unwrap();
+    for inner in ["rego", "cases"] {
+        std::fs::create_dir(edited.path().join(inner)).unwrap();
+        for entry in std::fs::read_dir(default_folder().join(inner)).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), edited.path().join(inner).join(entry.file_name())).unwrap();
+        }
+    }
+    let tools = std::fs::read_to_string(default_folder().join("tools.yaml")).unwrap();
+    std::fs::write(edited.path().join("tools.yaml"), format!("{tools}\n# Edited.\n")).unwrap();
+    one.try_directory(edited.path().into()).await;
+    assert_ne!(in_force(&one).unwrap().bundle.digest(), first);
+    // It has not heard of that.
+    assert_eq!(in_force(&other).unwrap().bundle.digest(), first);
+    other.try_directory(default_folder()).await;
+    one.control.catch_up().await.unwrap();
+    assert_eq!(one.control.now().policy.unwrap().digest, first, "the last edit wins");
+}
+
+#[tokio::test]
 async fn a_folder_that_is_not_there_is_told() {
     let journal = Arc::new(Memory::new());
     let policy = policy(&journal, Path::new("no/such/folder")).await;

@@ -143,14 +143,14 @@ impl Account {
         }
     }
 
-    /// What the slot is to hold when nothing more is spent here, and how much that gives back.
-    pub(super) fn given_back(&self) -> Option<(Reserved, u64)> {
+    /// What the slot is to hold when nothing more is spent here, and how much that gives back: nobody spends it from here on.
+    pub(super) fn given_back(&mut self) -> Option<(Reserved, u64)> {
         let bytes = self.reserved.bytes.saturating_add(self.owed).saturating_sub(self.left);
-        (bytes != self.reserved.bytes).then_some((Reserved { bytes, ..self.reserved }, self.left))
+        (bytes != self.reserved.bytes).then(|| (Reserved { bytes, ..self.reserved }, std::mem::take(&mut self.left)))
     }
 
-    pub(super) fn gave_back(&mut self, reserved: Reserved, left: u64, owed: u64) {
-        self.left = self.left.saturating_sub(left);
+    /// The slot holds what `given_back` wanted: `owed` as it was.
+    pub(super) fn gave_back(&mut self, reserved: Reserved, owed: u64) {
         self.owed = self.owed.saturating_sub(owed);
         self.seen(reserved);
     }

@@ -253,14 +253,15 @@ impl Purse {
         let mut seen = self.seen.lock().await;
         for _ in 0..QUOTA_ATTEMPTS_MAX {
             let (next, owed) = {
-                let account = self.account();
+                let mut account = self.account();
                 (account.given_back(), account.owed())
             };
             let Some((reserved, left)) = next else { return Ok(()) };
             if self.set(&mut seen, reserved).await? {
-                self.account().gave_back(reserved, left, owed);
+                self.account().gave_back(reserved, owed);
                 return Ok(());
             }
+            self.account().back(left, reserved.day);
         }
         Err(QuotaError::Crowded)
     }

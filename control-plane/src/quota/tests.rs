@@ -5,11 +5,14 @@ use super::{Quota, QuotaError, Spent};
 use crate::body::Bodies;
 use crate::clock::{Clock, Manual};
 use crate::config::Quotas;
-use crate::journal::{Journal, Memory};
+use crate::journal::{AppendError, Between, BoxFuture, Journal, Memory, Slot};
+use agentgate_core::digest::Digest;
 use agentgate_core::id::Tenant;
 use agentgate_core::time::Time;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 const DAY: u64 = 20_000;
 const LIMIT: u64 = 10 << 20;
@@ -18,6 +21,27 @@ struct Scene {
     memory: Arc<Memory>,
     clock: Clock,
     hands: Arc<Manual>,
+}
+
+/// A journal whose slots are set, and answer that they are once they may.
+#[derive(Debug)]
+struct Slow {
+    memory: Arc<Memory>,
+    may_answer: watch::Sender<bool>,
+}
+
+impl Between for Slow {
+    fn inner(&self) -> &dyn Journal {
+        &*self.memory
+    }
+
+    fn set(&self, name: Digest, expected: Option<Bytes>, value: Option<Bytes>) -> BoxFuture<'static, Result<Slot, AppendError>> {
+        let (set, mut may_answer) = (self.memory.set(name, expected, value), self.may_answer.subscribe());
+        Box::pin(async move {
+            let _ = may_answer.wait_for(|may_answer| *may_answer).await;
+            set.await
+        })
+    }
 }
 
 // === impl Scene ===
@@ -29,7 +53,10 @@ impl Scene {
     }
 
     async fn replica(&self) -> Quota {
-        let journal: Arc<dyn Journal> = Arc::clone(&self.memory) as _;
+        self.on(Arc::clone(&self.memory) as _).await
+    }
+
+    async fn on(&self, journal: Arc<dyn Journal>) -> Quota {
         let quotas = Quotas([(tenant("a"), LIMIT), (tenant("b"), LIMIT)].into());
         Quota::open(&Bodies::over(journal).await, self.clock.clone(), &quotas).await.unwrap()
     }
@@ -222,4 +249,29 @@ fn a_share_is_a_part_of_the_limit_within_bounds() {
         assert_eq!(Account::new(limit).share(), share, "{limit}");
     }
     assert_eq!(Account::new(1).spend(2, DAY), Spending::Exceeded);
+}
+
+#[tokio::test]
+async fn what_is_spent_while_the_rest_is_given_back_is_not_given_back() {
+    let scene = Scene::new();
+    let slow = Arc::new(Slow { memory: Arc::clone(&scene.memory), may_answer: watch::Sender::new(true) });
+    let quota = scene.on(Arc::clone(&slow) as _).await;
+    scene.spend(&quota, 1 << 10).await.unwrap();
+    slow.may_answer.send_replace(false);
+    let after = async |turns: u32| {
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    };
+    let spending = async {
+        after(4).await;
+        scene.spend(&quota, 2 << 10).await.unwrap();
+    };
+    let answering = async {
+        after(64).await;
+        slow.may_answer.send_replace(true);
+    };
+    tokio::join!(quota.leave(), spending, answering);
+    let other = scene.replica().await;
+    assert!(used(&other).0 >= 3 << 10, "{:?}", used(&other));
 }

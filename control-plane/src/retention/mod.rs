@@ -193,6 +193,8 @@ impl Retention {
     /// When there is no such hold, or the order cannot be recorded.
     pub async fn lift(&self, hold: Sequence, reason: &str, by: &SpiffeId) -> Result<Ack, RetentionError> {
         wanted(reason, "lifting a hold")?;
+        // Another replica may have placed it.
+        self.rooms.control.catch_up().await.map_err(OrderError::from)?;
         let now = self.rooms.control.now();
         let held = now.holds.get(&hold).ok_or(RetentionError::NoHold(hold))?;
         // Whoever erases what was held erases what was said of it. Of a hold that nobody can read, the key is gone.

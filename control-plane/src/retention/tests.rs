@@ -2,6 +2,7 @@
 
 mod cut;
 mod large;
+mod snapshot;
 mod streams;
 mod swept;
 mod tokens;
@@ -46,8 +47,18 @@ impl Scene {
     }
 
     async fn after(journal: Arc<dyn Journal>, clock: Clock, hands: Arc<Manual>, config: config::Retention) -> Self {
+        Self::within(Limits::default(), journal, clock, hands, config).await
+    }
+
+    async fn within(
+        limits: Limits,
+        journal: Arc<dyn Journal>,
+        clock: Clock,
+        hands: Arc<Manual>,
+        config: config::Retention,
+    ) -> Self {
         let bodies = Bodies::over(Arc::clone(&journal)).await;
-        let limits = Limits { holds_max: 3, ..Limits::default() };
+        let limits = Limits { holds_max: 3, ..limits };
         let control = Arc::new(Control::open(Arc::clone(&bodies), clock.clone(), limits.clone()).await.unwrap());
         let session = Session::open(Arc::clone(&bodies), clock.clone(), limits.clone(), Vec::new()).await.unwrap();
         let waiting = (config::Approvals::default(), limits);
@@ -391,6 +402,22 @@ async fn a_stale_replica_obeys_a_hold_and_goes_on_under_a_new_key_after_a_purge(
     assert!(one.is_erased(&body).await);
     let next = one.call("acme", AGENT, "one").await;
     assert!(session_of(&next) != session_of(&body) && !one.is_erased(&next).await && !other.is_erased(&next).await);
+}
+
+#[tokio::test]
+async fn a_stale_replica_places_what_was_lifted_and_lifts_what_was_placed() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::shared());
+    let one = Scene::on(Arc::clone(&journal)).await;
+    let body = one.call("acme", AGENT, "one").await;
+    let other = one.again(&journal).await;
+    let what = extent("acme", "", "one");
+    let (hold, _) = one.retention.place(&what, "a case", &me()).await.unwrap();
+    assert!(other.retention.lift(hold, "over", &me()).await.unwrap().changed, "it is in force");
+    let (again, ack) = one.retention.place(&what, "the case again", &me()).await.unwrap();
+    assert!(again != hold && ack.changed, "it was lifted");
+    let told = one.again(&journal).await.purge(&of(what)).await;
+    assert!(matches!(told, Err(RetentionError::Held { hold, .. }) if hold == again), "{told:?}");
+    assert!(!one.is_erased(&body).await);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Fills the index with what happened before this process, while it serves: from a snapshot as far as there is one, and from
 //! the journal, backwards. A query that comes meanwhile reads what is not there yet.
 
-use super::columns::{Namer, Row};
+use super::columns::{self, Namer, Row};
 use super::past::{self, PastError};
 use super::snapshot::{self, Snapshot};
 use super::{Ended, Session, line};
@@ -42,16 +42,12 @@ impl Session {
     /// Until nothing older is missing, or there is no room for more.
     pub async fn build(&self, file: Option<&std::path::Path>) {
         let began = self.clock.elapsed();
-        let mut snapshot = match file {
-            Some(file) => snapshot::read(self, file).await.unwrap_or_else(|error| {
-                tracing::info!(why = chain(&error), "there is no snapshot of the traces' index; it is read from the journal");
-                None
-            }),
-            None => None,
-        };
+        if let Some(file) = file {
+            self.take_up(file).await;
+        }
         while let Some(floor) = self.missing_below() {
             // Nobody forgets a session between the reading of a body and its row.
-            let _changing = self.changing.lock().await;
+            let mut snapshot = self.changing.lock().await;
             if let Some(Snapshot { floor: deeper, mut rows, .. }) = snapshot.take_if(|snapshot| snapshot.reaches >= floor) {
                 rows.truncate(rows.partition_point(|row| row.sequence <= floor));
                 self.index().add_older(rows.into_iter(), deeper.min(floor));
@@ -74,12 +70,29 @@ impl Session {
             }
             tokio::task::yield_now().await;
         }
+        *self.changing.lock().await = None;
         let took = self.clock.elapsed().saturating_sub(began);
         let (rows, floor) = {
             let index = self.index();
             (index.len(), index.floor())
         };
         tracing::info!(rows, floor, took_ms = took.as_millis(), "the index of traces is whole");
+    }
+
+    /// Reads the snapshot, for as far as it will be of use. Whoever forgets a session from here on has it forgotten there too.
+    async fn take_up(&self, file: &std::path::Path) {
+        let mut changing = self.changing.lock().await;
+        match snapshot::read(self, file).await {
+            Ok(None) => {}
+            Ok(Some(mut snapshot)) => {
+                // Forgotten already, though the snapshot's key may still be there.
+                columns::forget(&mut snapshot.rows, &self.names_of(&self.bodies.unfinished_sessions()));
+                *changing = Some(snapshot);
+            }
+            Err(error) => {
+                tracing::info!(why = chain(&error), "there is no snapshot of the traces' index; it is read from the journal");
+            }
+        }
     }
 
     /// Up to where everything that is durable is folded, once all that is under way has been told of.

@@ -141,6 +141,21 @@ impl Namer<'_> {
     }
 }
 
+/// The rows of sessions lose their names, but for the session, which names nobody. So many they were.
+pub(super) fn forget<'a>(rows: impl IntoIterator<Item = &'a mut Row>, sessions: &HashSet<u32>) -> usize {
+    let session_of = |row: &Row| row.names.get(Name::Session as usize).copied().unwrap_or_default();
+    let of_them = rows.into_iter().filter(|row| sessions.contains(&session_of(row)));
+    of_them
+        .map(|row| {
+            let session = session_of(row);
+            row.names = [0; NAMES];
+            if let Some(place) = row.names.get_mut(Name::Session as usize) {
+                *place = session;
+            }
+        })
+        .count()
+}
+
 /// Verdicts and outcomes are a few small numbers.
 fn number_of(kind: i32) -> u8 {
     u8::try_from(kind).unwrap_or_default()
@@ -270,19 +285,9 @@ impl Index {
         self.say();
     }
 
-    /// The rows of sessions lose their names, but for the session, which names nobody. So many they were.
+    /// As `forget`, of all rows.
     pub(super) fn forget(&mut self, sessions: &HashSet<u32>) -> usize {
-        let session_of = |row: &Row| row.names.get(Name::Session as usize).copied().unwrap_or_default();
-        let of_them = self.rows.iter_mut().filter(|row| sessions.contains(&session_of(row)));
-        of_them
-            .map(|row| {
-                let session = session_of(row);
-                row.names = [0; NAMES];
-                if let Some(place) = row.names.get_mut(Name::Session as usize) {
-                    *place = session;
-                }
-            })
-            .count()
+        forget(&mut self.rows, sessions)
     }
 
     /// Looks at no more than `slice` rows beyond `cursor` for no more than `wanted`.

@@ -50,8 +50,8 @@ pub struct Session {
     subjects: Mutex<turn::Subjects>,
     view: Mutex<view::View>,
     index: Mutex<columns::Index>,
-    /// Held where the index changes by what was read a while ago, and where it forgets.
-    changing: tokio::sync::Mutex<()>,
+    /// Held where the index changes by what was read a while ago, and where it forgets. In it is what of a snapshot is still to come.
+    changing: tokio::sync::Mutex<Option<snapshot::Snapshot>>,
     tailing: Arc<tokio::sync::Semaphore>,
 }
 
@@ -101,6 +101,10 @@ impl Session {
         let namer = columns::Namer(&bodies);
         recent.decisions.iter().chain(&recent.floods).for_each(|trace| index.add(namer.row(trace)));
         let mut view = view::View::new(&limits, recent.floor, recent.head);
+        if bodies.journal().is_shared() {
+            // From the first turn on: somebody may be served before anybody hears the others.
+            view.follow();
+        }
         recent.open.into_iter().for_each(|open| view.wait_for(open));
         recent.decisions.into_iter().chain(recent.floods).for_each(|trace| view.recover(trace));
         tracing::info!(head = bodies.journal().health().head, open_calls = view.open_calls(), "the journal was read");
@@ -172,6 +176,21 @@ impl Session {
         }
     }
 
+    /// The record of a flood was durable before anybody here knew: it is read as it is.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub async fn flooded_before(&self, sequence: Sequence) -> Result<(), PastError> {
+        let since = self.bodies.erasures();
+        for record in past::range(&self.bodies, sequence, sequence.saturating_add(1)).await? {
+            if let (at, v1::record::What::Flood(flood)) = parse(&record)? {
+                let names = past::named(&self.bodies, sequence, &flood).await?;
+                self.flooded((sequence, at), &flood, &names, since);
+            }
+        }
+        Ok(())
+    }
+
     /// An outcome is durable.
     pub fn ended(&self, ended: &Ended) {
         self.index().ended(ended);
@@ -180,11 +199,20 @@ impl Session {
 
     /// The keys of sessions are to be erased: nothing here knows their names any longer.
     pub async fn forget(&self, sessions: &[SessionId]) {
-        let _changing = self.changing.lock().await;
+        let mut changing = self.changing.lock().await;
         let texts: HashSet<String> = sessions.iter().map(SessionId::to_string).collect();
         self.view().forget(&texts);
+        let names = self.names_of(sessions);
+        self.index().forget(&names);
+        if let Some(snapshot) = changing.as_mut() {
+            columns::forget(&mut snapshot.rows, &names);
+        }
+    }
+
+    /// What rows have of these sessions.
+    fn names_of(&self, sessions: &[SessionId]) -> HashSet<u32> {
         let namer = columns::Namer(&self.bodies);
-        self.index().forget(&texts.iter().map(|text| namer.name(columns::Name::Session, text)).collect());
+        sessions.iter().map(|session| namer.name(columns::Name::Session, &session.to_string())).collect()
     }
 
     /// And no file of ours does: those that there are open no more.

@@ -166,11 +166,16 @@ pub(super) async fn flooded(
     at: Time,
     flood: &v1::FloodRecord,
 ) -> Result<v1::CallTrace, PastError> {
+    Ok(line::flood(sequence, at, flood, &named(bodies, sequence, flood).await?))
+}
+
+/// Whose a flood was, as far as anybody can say.
+pub(super) async fn named(bodies: &Bodies, sequence: Sequence, flood: &v1::FloodRecord) -> Result<v1::FloodBody, PastError> {
     let names = match &flood.body {
         Some(reference) => body_of(bodies, sequence, Some(reference)).await?,
         None => None,
     };
-    Ok(line::flood(sequence, at, flood, &names.unwrap_or_default()))
+    Ok(names.unwrap_or_default())
 }
 
 /// A body, or none when it was erased.

@@ -79,6 +79,19 @@ async fn where_others_write_no_decision_is_appended_behind_a_guess() {
 }
 
 #[tokio::test]
+async fn no_turn_begins_on_a_guess_where_others_write_though_nobody_follows_them_yet() {
+    for (journal, waits) in [(Memory::new(), false), (Memory::shared(), true)] {
+        let session = session(&Arc::new(journal), Limits::default()).await.unwrap();
+        let first = session.turn(&subject("x")).await.unwrap().append(draft("1"));
+        let who = subject("x");
+        let mut next = std::pin::pin!(session.turn(&who));
+        let is_pending = std::future::poll_fn(|context| std::task::Poll::Ready(next.as_mut().poll(context).is_pending())).await;
+        assert_eq!(is_pending, waits);
+        first.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_turn_that_failed_makes_the_later_ones_look_again() {
     let journal = Arc::new(Memory::new());
     let session = session(&journal, Limits::default()).await.unwrap();

@@ -2,14 +2,15 @@
 //!
 //! It takes no pack whose bodies are open, since nothing could erase those again; it writes over nothing, and removes nothing.
 
-use super::files::{self, NOTE_FILE, Named, PACK_FILE, local, unwritten};
 use super::lasting;
-use super::pack::{Beside, Pack, RELEASE};
+use super::places::{local, unwritten};
 use crate::failure::{Exit, Failure};
+use crate::file::Unreadable;
 use crate::output::Desk;
+use crate::pack::{Beside, NOTE_FILE, Named, PACK_FILE, Pack, RELEASE, files};
 use crate::screen::Screen;
 use crate::text::escape;
-use crate::verify::{self, Unreadable};
+use crate::verify;
 use agentgate_core::transparency::note::NoteError;
 use clap::Args;
 use serde_json::json;

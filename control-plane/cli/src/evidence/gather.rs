@@ -2,13 +2,13 @@
 //!
 //! It adds nothing to what the control plane gave but a reading of it, which `agentgate verify` reads again.
 
-use super::files::{self, REPORT_FILE};
-use super::pack::{Pack, Packed, pii};
+use super::places;
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
 use crate::known;
 use crate::moment::{absolute, counted, grouped, span};
 use crate::output::Desk;
+use crate::pack::{Pack, Packed, REPORT_FILE, pii};
 use crate::span::Moment;
 use agentgate_proto::v1;
 use agentgate_proto::v1::gather_evidence_response::What;
@@ -46,7 +46,7 @@ pub struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let out = arguments.out.as_path();
-    files::is_free(out)?;
+    places::is_free(out)?;
     // Zero asks for no time at all.
     let at = |moment: Option<Moment>| moment.map_or(0, |moment| moment.resolve(desk.now).micros().max(1));
     let request = v1::GatherEvidenceRequest {
@@ -69,7 +69,7 @@ pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<()
     if pack.records.is_empty() {
         return Err(nothing(arguments, unmatched.as_ref()));
     }
-    files::write(&pack, out, client).await?;
+    places::write(&pack, out, client).await?;
     let (records, at) = (pack.records.len(), out.display());
     let said = format!(
         "Packed {} into {at}; read {at}/{REPORT_FILE}, and check it with `agentgate verify {at} --key VERIFIER`\n",

@@ -2,7 +2,7 @@
 //! refused by name. What is said in a body is not looked at here, since a purge erases that.
 
 use super::archive::ArchiveError;
-use super::pack::Pack;
+use crate::pack::Pack;
 use crate::verify::bundles;
 use agentgate_core::transparency::key::VerifierKey;
 use agentgate_core::transparency::note::Note;

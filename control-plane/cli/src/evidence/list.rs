@@ -1,10 +1,10 @@
 //! `agentgate evidence list`: every pack of an archive, checked with public keys alone. It asks nobody.
 
 use super::archive::{ArchiveError, PART, Whole, is_there};
-use super::files::{self, Named};
 use crate::failure::{Exit, Failure};
 use crate::moment::counted;
 use crate::output::Desk;
+use crate::pack::{Named, files};
 use crate::screen::{Palette, Screen};
 use crate::text::{escape, fitted};
 use crate::verify::{self, Question, Report};

@@ -1,25 +1,19 @@
 //! `agentgate evidence`: packs about a session, a subject or a time, which an auditor checks by himself, and an archive of them.
 
 mod archive;
-pub(crate) mod files;
-mod form;
 mod gather;
 mod lasting;
 mod list;
 mod open;
-pub mod pack;
+mod places;
 mod policy;
-pub mod reading;
 mod remake;
-pub mod report;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use crate::failure::Failure;
 use crate::output::Desk;
 use clap::Subcommand;
-
-pub use files::{NOTE_FILE, Named, PACK_FILE, PDF_FILE, REPORT_FILE};
 
 /// What `pack.json` may hold, field by field.
 pub const SCHEMA: &str = include_str!("../../../../docs/evidence.schema.json");
@@ -35,9 +29,9 @@ pub enum Verb {
     /// Write a sealed pack as an ordinary one; what was erased since is said to be erased
     Open(open::Arguments),
     /// Write the policies of a pack as the folders that they were, each named by its digest
-    Policy(files::Places),
+    Policy(places::Places),
     /// Make a pack's page and paper again from its records, whoever made those that lie in it
-    Report(files::Places),
+    Report(places::Places),
     /// Print the JSON Schema of `pack.json`
     Schema,
 }

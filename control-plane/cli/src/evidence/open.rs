@@ -3,11 +3,11 @@
 //! believed.
 
 use super::archive::{Whole, untaken};
-use super::files::{self, NOTE_FILE, Named, Places, local};
-use super::pack::{Body, Pack};
+use super::places::{self, Places, local};
 use crate::client::{Client, Connection};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
+use crate::pack::{Body, NOTE_FILE, Named, Pack};
 use crate::verify;
 use agentgate_proto::v1;
 use clap::Args;
@@ -33,7 +33,7 @@ pub struct Arguments {
 
 pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<(), Failure> {
     let Places { pack, out } = &arguments.places;
-    files::is_free(out)?;
+    places::is_free(out)?;
     let client = Client::connect(&arguments.connection).await?;
     let keys = if arguments.log_key.is_empty() { client.show_log().await?.keys } else { arguments.log_key.clone() };
     let mut pack = judged(pack, &keys)?;
@@ -53,7 +53,7 @@ pub(super) async fn run(arguments: &Arguments, desk: &mut Desk<'_>) -> Result<()
             }
         }
     }
-    files::write(&pack, out, &client).await?;
+    places::write(&pack, out, &client).await?;
     let at = out.display();
     let counted = |count: usize, one: &str, many: &str| if count == 1 { one.to_owned() } else { format!("{count} {many}") };
     let bodies = counted(opened, "1 body", "bodies");

@@ -2,9 +2,10 @@
 //! says, or nothing is written; whether a decision of the pack names that digest is for `agentgate verify`. It asks nobody, and
 //! writes over nothing.
 
-use super::files::{self, Places, local, unwritten};
+use super::places::{self, Places, local, unwritten};
 use crate::failure::{Exit, Failure};
 use crate::output::Desk;
+use crate::pack::files;
 use crate::text::hex;
 use agentgate_policies::Bundle;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ pub(super) fn run(arguments: &Places, desk: &mut Desk<'_>) -> Result<(), Failure
 
 /// Nothing is written before all of it is known to be what it says.
 pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<Written>, Failure> {
-    files::is_free(out)?;
+    places::is_free(out)?;
     let pack = files::pack(directory).map_err(local)?;
     if pack.bundles.is_empty() {
         let said = format!("the pack in {} holds no policy", directory.display());

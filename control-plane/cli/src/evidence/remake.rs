@@ -3,9 +3,10 @@
 //!
 //! It judges nothing, asks nobody, and writes over nothing.
 
-use super::files::{self, Places, local, unwritten};
+use super::places::{self, Places, local, unwritten};
 use crate::failure::Failure;
 use crate::output::Desk;
+use crate::pack::files;
 use serde_json::json;
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -21,7 +22,7 @@ pub(super) fn run(arguments: &Places, desk: &mut Desk<'_>) -> Result<(), Failure
 
 /// Nothing is written before both are made.
 pub(super) fn write(directory: &Path, out: &Path) -> Result<Vec<PathBuf>, Failure> {
-    files::is_free(out)?;
+    places::is_free(out)?;
     let pack = files::pack(directory).map_err(local)?;
     let told = files::told(&pack)?;
     let failed = |error| unwritten(out, error);

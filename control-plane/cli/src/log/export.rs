@@ -6,8 +6,8 @@
 
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::file::read;
 use crate::output::Desk;
-use crate::verify::unreadable::read;
 use crate::verify::{CHECKPOINT, files, judge_exported, question};
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::note::{NOTE_BYTES_MAX, Note};

@@ -5,10 +5,9 @@
 //! It is given no key and no path: the pack comes with the question, and each answer is a line as soon as it is there.
 
 use super::redecide::{Again, Answers, alike, here};
-use crate::evidence::PACK_FILE;
-use crate::evidence::files::FILE_BYTES_MAX;
-use crate::evidence::pack::Pack;
 use crate::failure::{Exit, Failure};
+use crate::pack::files::FILE_BYTES_MAX;
+use crate::pack::{PACK_FILE, Pack};
 use crate::text::hex;
 use agentgate_core::error::chain;
 use agentgate_proto::v1::record::What;
@@ -92,7 +91,7 @@ fn said(asked: io::Result<ExitStatus>) -> String {
 
 fn policy_of(pack: &Pack, sequence: u64) -> String {
     let packed = pack.records.iter().find(|packed| packed.entry.sequence == sequence);
-    match packed.and_then(crate::evidence::pack::Packed::what) {
+    match packed.and_then(crate::pack::Packed::what) {
         Some((_, What::Decision(decision))) => hex(&decision.policy_digest),
         Some(_) | None => String::new(),
     }

@@ -2,7 +2,7 @@
 
 use super::foreign;
 use super::report::Report;
-use super::unreadable::{Unreadable, read};
+use crate::file::{Unreadable, read};
 use agentgate_core::transparency::bundle::Bundle;
 use agentgate_core::transparency::claim::{Conclusion, NotShown, Wrong};
 use agentgate_core::transparency::edge::Edge;

@@ -5,9 +5,9 @@
 
 use super::exported::{self, CHECKPOINT, files};
 use super::report::Report;
-use super::unreadable::{Unreadable, read};
 use super::{Question, audited, unjudged};
 use crate::failure::{Exit, Failure};
+use crate::file::{Unreadable, read};
 use crate::output::Desk;
 use agentgate_core::transparency::claim::NotShown;
 use agentgate_core::transparency::note::NOTE_BYTES_MAX;

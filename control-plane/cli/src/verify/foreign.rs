@@ -3,8 +3,8 @@
 
 use super::exported::{CHECKPOINT, LOG_FILE_BYTES_MAX};
 use super::report::Report;
-use super::unreadable::{Unreadable, read};
-use crate::evidence::{PDF_FILE, REPORT_FILE};
+use crate::file::{Unreadable, read};
+use crate::pack::{PDF_FILE, REPORT_FILE};
 use agentgate_core::transparency::bundle::Bundle;
 use agentgate_core::transparency::tile::Tile;
 use std::fs::DirEntry;

@@ -4,7 +4,7 @@
 use super::manifest::Bodies;
 use super::report::{Of, Report};
 use super::shape::{self, some};
-use crate::evidence::pack::{Body, Pack, Packed};
+use crate::pack::{Body, Pack, Packed};
 use agentgate_core::transparency::given::{Given, How};
 use agentgate_proto::{body_address, v1};
 

@@ -3,9 +3,9 @@
 //! It holds no older root: only the checkpoint that the auditor kept says what the log was, and only the one of what he checks says
 //! what it is. Its own checkpoint is believed no more than any other.
 
-use super::fields::{Fields, parse};
 use super::report::Report;
-use super::unreadable::{Unreadable, read};
+use crate::file::fields::{Fields, parse};
+use crate::file::{Unreadable, read};
 use agentgate_core::error::chain;
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::claim::Wrong;
@@ -122,8 +122,6 @@ impl GrowthFile {
         if new_size != signed.size {
             return Err(fields.wrong("new_size", "what its checkpoint says"));
         }
-        let hashes = super::proof::proof(&fields.all_bytes("hashes")?);
-        let proof = hashes.map_err(|source| Unreadable::Proof { path: path.into(), source })?;
-        Ok(Self { path: path.into(), old_size, new_size, checkpoint, proof })
+        Ok(Self { path: path.into(), old_size, new_size, checkpoint, proof: fields.proof("hashes")? })
     }
 }

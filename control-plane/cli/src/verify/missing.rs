@@ -4,7 +4,7 @@
 use super::manifest::Asked;
 use super::report::Report;
 use super::shape::some;
-use crate::evidence::pack::Pack;
+use crate::pack::Pack;
 use agentgate_core::transparency::claim::ranges;
 use agentgate_core::transparency::gaps::{Counted, Counters, TooScattered};
 use agentgate_core::transparency::leaf::{Kind, Source};

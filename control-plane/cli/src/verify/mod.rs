@@ -7,14 +7,12 @@
 pub(crate) mod apart;
 mod exported;
 mod fetched;
-pub(crate) mod fields;
 mod foreign;
 mod given;
 pub(crate) mod growth;
 mod manifest;
 mod missing;
 pub(crate) mod older;
-mod once;
 mod outside;
 mod pack;
 pub(crate) mod proof;
@@ -24,14 +22,14 @@ mod remade;
 mod report;
 mod shape;
 mod stored;
-pub(crate) mod unreadable;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::evidence::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
 use crate::failure::{Exit, Failure};
+use crate::file::{self, Unreadable};
 use crate::output::Desk;
+use crate::pack::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
 use crate::text::shell_word;
 use agentgate_core::error::chain;
 use agentgate_core::transparency::key::{KeyError, VerifierKey};
@@ -47,7 +45,6 @@ pub use growth::GrowthFile;
 pub use proof::ProofFile;
 pub use report::Report;
 pub(crate) use shape::unread as bundles;
-pub use unreadable::Unreadable;
 
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -217,7 +214,7 @@ fn is_forged(error: &NoteError) -> bool {
 }
 
 fn note(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    unreadable::read(path, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))
+    file::read(path, u64::try_from(NOTE_BYTES_MAX).unwrap_or(u64::MAX))
 }
 
 /// By those whom an auditor names, if he names any.
@@ -236,7 +233,7 @@ fn keys(written: &[String]) -> Result<Vec<VerifierKey>, Failure> {
 /// What was given instead of a key, and where an auditor, who has no connection, gets one.
 fn no_key(text: &str, error: KeyError) -> Failure {
     const NEXT: &str = "ask whoever runs the log for it: `agentgate log show` prints it there";
-    if unreadable::read(Path::new(text), PEM_BYTES_MAX).is_ok_and(|bytes| bytes.starts_with(PEM)) {
+    if file::read(Path::new(text), PEM_BYTES_MAX).is_ok_and(|bytes| bytes.starts_with(PEM)) {
         let said = format!("`{text}` is a PEM file, as `--key` before the verb wants one, and no verifier key of a log");
         return Failure::new(Exit::Usage, said).then(NEXT);
     }

@@ -4,9 +4,8 @@
 use super::exported::CHECKPOINT;
 use super::growth::GrowthFile;
 use super::proof::{PROOF_FILE_BYTES_MAX, ProofFile};
-use super::unreadable::{self, Unreadable};
-use crate::evidence::PACK_FILE;
-use crate::evidence::files;
+use crate::file::{self, Unreadable};
+use crate::pack::{PACK_FILE, files};
 use agentgate_core::transparency::checkpoint::Checkpoint;
 use agentgate_core::transparency::note::Note;
 use std::path::Path;
@@ -33,7 +32,7 @@ fn of_pack(directory: &Path) -> Result<Vec<u8>, Unreadable> {
 }
 
 fn of_file(path: &Path) -> Result<Vec<u8>, Unreadable> {
-    let bytes = unreadable::read(path, PROOF_FILE_BYTES_MAX)?;
+    let bytes = file::read(path, PROOF_FILE_BYTES_MAX)?;
     if bytes.first() != Some(&b'{') {
         return Ok(bytes);
     }

@@ -3,8 +3,8 @@
 
 use super::manifest::Asked;
 use super::report::Report;
-use crate::evidence::pack::Pack;
 use crate::moment::absolute;
+use crate::pack::Pack;
 use agentgate_proto::v1;
 use agentgate_proto::v1::approval_record::What as Step;
 use agentgate_proto::v1::record::What;

@@ -6,11 +6,9 @@ use super::purged::Purged;
 use super::report::{Of, Report};
 use super::shape;
 use super::stored::Stored;
-use super::unreadable::Unreadable;
 use super::{BASELESS, UNSEEN, given, missing, outside, redecide, remade};
-use crate::evidence::files;
-use crate::evidence::pack::{Beside, Body, Pack, Packed};
-use crate::evidence::{Named, PACK_FILE};
+use crate::file::Unreadable;
+use crate::pack::{Beside, Body, NOTE_FILE, Named, PACK_FILE, Pack, Packed, files};
 use agentgate_core::error::chain;
 use agentgate_core::transparency::key::VerifierKey;
 use agentgate_core::transparency::note::{Note, NoteError};
@@ -36,7 +34,7 @@ pub(super) struct Opened {
 pub(super) fn open(directory: &Path, keys: &[VerifierKey]) -> Result<Opened, Unreadable> {
     let mut report = Report::new("pack");
     let named = Named::read(directory).map_err(|error| match error {
-        error if error.is_absent() => Unreadable::Unsigned { path: directory.into() },
+        error if error.is_absent() => Unreadable::Unsigned { path: directory.into(), note: NOTE_FILE },
         error => error,
     })?;
     signed(&named.note, keys, "the files of the pack", (&named.by, &named.at), &mut report);

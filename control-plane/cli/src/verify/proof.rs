@@ -1,11 +1,11 @@
 //! A proof file: one record as it was stored, and what shows that the log has it. JSON, with bytes in base64.
 
-use super::fields::{Fields, base64, parse};
 use super::report::Report;
 use super::stored;
-use super::unreadable::{Unreadable, read};
+use crate::file::fields::{Fields, base64, parse};
+use crate::file::{Unreadable, read};
 use agentgate_core::transparency::leaf::Entry;
-use agentgate_core::transparency::proof::{Proof, ProofError};
+use agentgate_core::transparency::proof::Proof;
 use agentgate_core::transparency::tree::Hash;
 use agentgate_core::transparency::verify::Audit;
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ impl ProofFile {
         Ok(Self {
             checkpoint: fields.text("checkpoint")?.as_bytes().to_vec(),
             entry,
-            proof: proof(&fields.all_bytes("hashes")?).map_err(|source| Unreadable::Proof { path: path.into(), source })?,
+            proof: fields.proof("hashes")?,
             record: fields.bytes("record")?,
         })
     }
@@ -71,10 +71,4 @@ impl ProofFile {
         stored::judge(&self.entry, &self.record, &mut report);
         report
     }
-}
-
-/// The hashes of a proof, from the leaves up.
-pub(crate) fn proof(hashes: &[Vec<u8>]) -> Result<Proof, ProofError> {
-    let whole = |hash: &Vec<u8>| hash.as_slice().try_into().map(Hash::from_bytes).map_err(|_| ProofError::Bytes(hash.len()));
-    Proof::new(hashes.iter().map(whole).collect::<Result<_, _>>()?)
 }

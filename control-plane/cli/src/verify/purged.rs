@@ -1,7 +1,7 @@
 //! Why a body that a pack calls erased is so: a purge of its session, which is a record of the log like any other, or somebody's word.
 
 use super::report::{Of, Report};
-use crate::evidence::pack::Pack;
+use crate::pack::Pack;
 use agentgate_proto::v1;
 use agentgate_proto::v1::record::What;
 use std::collections::BTreeSet;

@@ -4,7 +4,7 @@
 
 use super::report::{Of, Report};
 use super::shape::is_own;
-use crate::evidence::pack::{self, Body, Pack, Packed};
+use crate::pack::{self, Body, Pack, Packed};
 use agentgate_core::decide::{Decision, settle};
 use agentgate_core::error::chain;
 use agentgate_core::time::Time;

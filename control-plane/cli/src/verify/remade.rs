@@ -2,10 +2,9 @@
 //! who may gather can have any digest signed. What another release made looks otherwise without being forged, and is not shown.
 
 use super::report::Report;
-use crate::evidence::files::{digest, told};
-use crate::evidence::pack::{Beside, Pack, RELEASE};
-use crate::evidence::reading::Reading;
-use crate::evidence::{Named, PACK_FILE};
+use crate::pack::files::{digest, told};
+use crate::pack::reading::Reading;
+use crate::pack::{Beside, Named, PACK_FILE, Pack, RELEASE};
 
 /// Holds the reading in the pack, and each file that was signed with it, against those that this program makes; the files only
 /// where they are the signed ones.

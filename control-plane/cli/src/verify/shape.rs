@@ -3,7 +3,7 @@
 
 use super::missing::{holes, named};
 use super::report::{LISTED, Report, listed};
-use crate::evidence::pack::Pack;
+use crate::pack::Pack;
 use crate::text::hex;
 use agentgate_policies::Bundle;
 use agentgate_proto::v1::record::What;

@@ -12,8 +12,8 @@ mod served;
 
 use super::redecide::{Answers, here};
 use super::{Question, Report, Unreadable, judge};
-use crate::evidence::pack::Pack;
 use crate::failure::Exit;
+use crate::pack::Pack;
 use crate::screen::{Charset, Screen};
 use agentgate_core::error::chain;
 use agentgate_core::transparency::trust::Trust;

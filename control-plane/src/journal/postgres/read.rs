@@ -1,5 +1,8 @@
 //! Reading: a few connections of its own, so that no read waits for a write. Every record is compared with the digest that
 //! stands beside it, and every page with the numbers it must have; it refuses to leave out what it cannot read.
+//!
+//! INVARIANT: no record that was found or read, and none that a slot told of, is beyond the head that is known. The watcher may
+//! not have heard of it yet, and whoever looks for it would take it for none.
 
 use super::link::{Connector, FLEETING, Failure, Link, in_time};
 use super::pen::signed;
@@ -50,7 +53,8 @@ const FIND: &str = "SELECT sequence, version FROM agentgate.records WHERE id = $
 const SETTLE: &str = "SELECT sequence FROM agentgate.head FOR SHARE";
 const FETCH: &str = "SELECT bytes FROM agentgate.bodies WHERE address = $1";
 const BODIES: &str = "SELECT address FROM agentgate.bodies WHERE address > $1 ORDER BY address LIMIT $2";
-const SLOT: &str = "SELECT value FROM agentgate.slots WHERE name = $1";
+/// A slot may tell of records, and these are in the same snapshot.
+const SLOT: &str = "SELECT value, (SELECT sequence FROM agentgate.head) FROM agentgate.slots WHERE name = $1";
 const SLOTS: &str = "SELECT name, value FROM agentgate.slots WHERE name > $1 ORDER BY name LIMIT $2";
 
 #[derive(Debug)]
@@ -116,7 +120,9 @@ impl Readers {
         }
         let position = |rows: &[Row]| -> Result<Option<Position>, ReadError> {
             let Some(row) = rows.first() else { return Ok(None) };
-            Ok(Some(Position { sequence: number(row, 0).map_err(failed)?, version: number(row, 1).map_err(failed)? }))
+            let found = Position { sequence: number(row, 0).map_err(failed)?, version: number(row, 1).map_err(failed)? };
+            self.standing.reached(found.sequence);
+            Ok(Some(found))
         };
         if let Some(found) = position(&self.query(|reader| &reader.find, &[&name(&id)]).await?)? {
             return Ok(Some(found));
@@ -146,7 +152,9 @@ impl Readers {
 
     pub(super) async fn slot(&self, slot: Digest) -> Result<Option<Bytes>, ReadError> {
         let rows = self.query(|reader| &reader.slot, &[&name(&slot)]).await?;
-        rows.first().map(|row| Ok(Bytes::from(row.try_get::<_, Vec<u8>>(0).map_err(failed)?))).transpose()
+        let Some(row) = rows.first() else { return Ok(None) };
+        self.standing.reached(number(row, 1).map_err(failed)?);
+        Ok(Some(Bytes::from(row.try_get::<_, Vec<u8>>(0).map_err(failed)?)))
     }
 
     pub(super) async fn slots(&self, after: Option<Digest>, limit: u32) -> Result<Vec<(Digest, Bytes)>, ReadError> {
@@ -173,6 +181,7 @@ impl Readers {
         }
         if let Some(newest) = page.iter().max_by_key(|record| record.sequence) {
             self.standing.saw_record(newest);
+            self.standing.reached(newest.sequence);
         }
         Ok(page)
     }

@@ -27,7 +27,7 @@ impl Witnesses {
                 if held.size == mine.size && held.root == mine.root {
                     join(&mut note, &held);
                 } else if held.size >= mine.size || self.has_fewer(&note, &held) {
-                    *self.log.seen_by_witnesses() = Some(Arc::new(held));
+                    self.log.saw_witnessed(held);
                     return Ok(());
                 }
             }
@@ -35,9 +35,7 @@ impl Witnesses {
             let told = self.log.journal.set(witnessed_slot(), expected.clone(), Some(bytes.clone())).await;
             match told.map_err(TransparencyError::Keep)? {
                 Slot::Set => {
-                    let kept = read(&self.log.trust, bytes)?;
-                    gauge(&kept);
-                    *self.log.seen_by_witnesses() = Some(Arc::new(kept));
+                    self.log.saw_witnessed(read(&self.log.trust, bytes)?);
                     return Ok(());
                 }
                 Slot::Held(other) => expected = other,
@@ -71,12 +69,18 @@ impl Witnesses {
 impl Transparency {
     /// What another replica kept, or an earlier life.
     pub(super) async fn take_up_witnessed(&self) -> Result<Option<Arc<Published>>, TransparencyError> {
-        let kept = super::kept(&self.journal, &self.trust).await?.map(Arc::new);
-        if let Some(kept) = &kept {
-            gauge(kept);
-            *self.seen_by_witnesses() = Some(Arc::clone(kept));
+        Ok(super::kept(&self.journal, &self.trust).await?.map(|kept| self.saw_witnessed(kept)))
+    }
+
+    /// The newest of what the slot held: it only ever gets more, but what it held is told by several, and by each when it comes to it.
+    fn saw_witnessed(&self, kept: Published) -> Arc<Published> {
+        let mut seen = self.seen_by_witnesses();
+        let more = |published: &Published| (published.size, published.note.len());
+        if let Some(known) = seen.as_ref().filter(|known| more(known) > more(&kept)) {
+            return Arc::clone(known);
         }
-        Ok(kept)
+        gauge(&kept);
+        Arc::clone(seen.insert(Arc::new(kept)))
     }
 }
 

@@ -4,12 +4,15 @@ use super::super::tests::{Scene, configured, keys, signer};
 use super::ask::{ANSWER_BYTES_MAX, ATTEMPT, CLOCKS_APART};
 use super::keep::FEWER_AFTER;
 use super::*;
+use crate::journal::{Between, BoxFuture, Halting, Journal, Memory};
 use agentgate_core::time::Time;
 use agentgate_core::transparency::key::{Algorithm, KeyName, SignerKey};
 use agentgate_core::transparency::tree::Hash;
 use agentgate_e2e::upstream::{Arrived, Part, Protocol, Reply, Upstream};
 use agentgate_e2e::wall_s;
 use agentgate_e2e::witness::{Mind, Witness as Server, parsed};
+use bytes::Bytes;
+use tokio::sync::watch;
 
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -98,6 +101,58 @@ async fn what_a_witness_saw_is_kept_for_every_replica_and_every_life() {
     other.grow(1_030).await;
     round(&other.asking(&[&server])).await;
     assert_eq!(other.seen_by(&[&server]), Some((1_030, 1)), "a witness that saw more than was thought corrects the old size");
+}
+
+/// A journal that reads its slots, and gives what they held once it may.
+#[derive(Debug)]
+struct Slow {
+    memory: Arc<Memory>,
+    may_answer: watch::Sender<bool>,
+}
+
+impl Between for Slow {
+    fn inner(&self) -> &dyn Journal {
+        &*self.memory
+    }
+
+    fn slot(&self, name: Digest) -> BoxFuture<'_, Result<Option<Bytes>, ReadError>> {
+        Box::pin(async move {
+            let held = self.memory.slot(name).await;
+            let _ = self.may_answer.subscribe().wait_for(|may_answer| *may_answer).await;
+            held
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_was_witnessed_is_not_taken_back_by_what_was_read_before() {
+    let server = Server::start("witness.example", 9).unwrap();
+    let scene = Scene::new();
+    scene.grow(3).await;
+    let slow = Arc::new(Slow { memory: Arc::clone(&scene.journal), may_answer: watch::Sender::new(true) });
+    let halting = Halting::new(Arc::clone(&slow) as Arc<dyn Journal>);
+    let log = Transparency::open(halting, scene.clock.clone(), keys(&[1], &[]), None).await.unwrap();
+    let seen = Seen { log: Arc::new(log), scene };
+    seen.advance(Duration::ZERO);
+    seen.grow(3).await;
+    let witnesses = seen.asking(&[&server]);
+    round(&witnesses).await;
+    let three = seen.log.witnessed().unwrap();
+    seen.grow(5).await;
+    round(&witnesses).await;
+    let five = seen.log.witnessed().unwrap();
+    assert_eq!((three.size, five.size), (3, 5));
+    // As it was before the last round, and read then.
+    let kept = |published: &Published| Some(published.note.clone());
+    slow.memory.set(witnessed_slot(), kept(&five), kept(&three)).await.unwrap();
+    slow.may_answer.send_replace(false);
+    let keeping = async {
+        slow.memory.set(witnessed_slot(), kept(&three), kept(&five)).await.unwrap();
+        slow.may_answer.send_replace(true);
+    };
+    let (taken, ()) = tokio::join!(seen.log.take_up_witnessed(), keeping);
+    assert_eq!(taken.unwrap().unwrap().size, 5);
+    assert_eq!(seen.seen_by(&[&server]), Some((5, 1)));
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! What is kept or opened although somebody spoiled it: nothing. Each way has a name.
 
-use super::made::{Made, put, sign, statement};
 use super::refused;
 use super::{Archive, objects, packs};
 use crate::evidence::archive::{self, keep};
-use crate::evidence::files::{NOTE_FILE, Named, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
-use crate::evidence::pack::{Body, Pack};
-use crate::evidence::{list, open, policy, report};
+use crate::evidence::{list, open, policy};
 use crate::failure::Exit;
+use crate::pack::files::{NOTE_FILE, Named, PACK_FILE, PDF_FILE, REPORT_FILE, digest};
+use crate::pack::report;
+use crate::pack::tests::made::{Made, put, sign, statement};
+use crate::pack::{Body, Pack};
 use crate::screen::{Charset, Screen};
 use crate::text::hex;
 use crate::verify::tests::book::signer;
@@ -231,12 +232,13 @@ fn what_another_release_made_is_listed_and_opened_but_for_what_it_could_hide() {
 type Spoiled<'a> = (&'a str, &'a dyn Fn(&Path), Option<&'a str>);
 
 fn report_release() -> String {
-    format!("\"release\": \"{}\"", crate::evidence::pack::RELEASE)
+    format!("\"release\": \"{}\"", crate::pack::RELEASE)
 }
 
 #[test]
 fn a_file_that_no_reader_takes_is_not_written() {
-    use crate::evidence::files::{FILE_BYTES_MAX, fits};
+    use crate::evidence::places::fits;
+    use crate::pack::files::FILE_BYTES_MAX;
     let most = usize::try_from(FILE_BYTES_MAX).expect("small");
     fits(PACK_FILE, most).expect("fits");
     let failure = fits(PACK_FILE, most + 1).expect_err("more");

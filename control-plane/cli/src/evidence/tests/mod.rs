@@ -1,19 +1,17 @@
 //! Packs against what is published of them, on the page and on paper, and in an archive.
 
 mod kept;
-pub(crate) mod made;
-mod read;
 mod told;
 
 use super::archive::keep;
-use super::pack::{Body, Pack};
-use super::reading::{RAPID_CALLS, RAPID_US, Reading, USUAL_CALLS};
-use super::{PACK_FILE, SCHEMA, gather, report};
+use super::{SCHEMA, gather};
 use crate::failure::Exit;
+use crate::pack::reading::{RAPID_CALLS, RAPID_US, Reading, USUAL_CALLS};
+use crate::pack::tests::made::{ALICE, Call, Made, START_US, put};
+use crate::pack::{Body, PACK_FILE, Pack, report};
 use crate::verify::tests::book::signer;
 use agentgate_proto::v1;
 use clap::Parser;
-use made::{ALICE, Call, Made, START_US, put};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,10 +1,10 @@
 //! What a report tells beside verdicts: what orders are about, and what calls were called with. Neither breaks out of it.
 
-use super::made::{ALICE, Call, Made, START_US};
 use crate::evidence::list::{Archived, render};
-use crate::evidence::pack::Pack;
-use crate::evidence::reading::{ARGUMENT_COLUMNS_MAX, ARGUMENT_LINES_MAX, Line, Reading};
-use crate::evidence::report;
+use crate::pack::Pack;
+use crate::pack::reading::{ARGUMENT_COLUMNS_MAX, ARGUMENT_LINES_MAX, Line, Reading};
+use crate::pack::report;
+use crate::pack::tests::made::{ALICE, Call, Made, START_US};
 use crate::screen::{Charset, Screen};
 use crate::verify::Report;
 use crate::verify::tests::book::signer;

@@ -2,8 +2,8 @@
 
 use super::book::{signer, trust};
 use super::question;
-use crate::evidence::pack::Pack;
-use crate::evidence::tests::made::{Call, Made, put};
+use crate::pack::Pack;
+use crate::pack::tests::made::{Call, Made, put};
 use crate::verify::apart::{ENDED_MAX, Program, bound, through, told};
 use crate::verify::redecide::{Again, Answers};
 use crate::verify::{Question, Report, judge};

@@ -3,9 +3,8 @@
 use super::Said::{self, Not, NotShown, Shown, Wrong};
 use super::book::signer;
 use super::packs::{check, field, resigned, rewritten};
-use crate::evidence::pack::{Body, Pack, RELEASE};
-use crate::evidence::tests::made::{ALICE, Call, Made, OPERATOR, START_US, list, put, sign_as, statement};
-use crate::evidence::{NOTE_FILE, PDF_FILE, REPORT_FILE};
+use crate::pack::tests::made::{ALICE, Call, Made, OPERATOR, START_US, list, put, sign_as, statement};
+use crate::pack::{Body, NOTE_FILE, PDF_FILE, Pack, RELEASE, REPORT_FILE};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -71,8 +70,7 @@ fn a_report_that_is_not_the_packs_is_not_believed_for_its_signature() {
     spoiled("a long name of a release", named, Shown(same));
     let more = |at: &Path| {
         let note = fs::read_to_string(at.join(NOTE_FILE)).expect("read");
-        let text =
-            format!("{}\n{} summary.html\n", note.split("\n\n").next().expect("a text"), crate::evidence::files::digest(b"x"));
+        let text = format!("{}\n{} summary.html\n", note.split("\n\n").next().expect("a text"), crate::pack::files::digest(b"x"));
         fs::write(at.join("summary.html"), "x").expect("written");
         fs::write(at.join(NOTE_FILE), statement(&text, &signer(1))).expect("written");
     };

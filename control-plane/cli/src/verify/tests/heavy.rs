@@ -3,9 +3,8 @@
 use super::Said::{Not, NotShown, Shown, Wrong};
 use super::book::signer;
 use super::packs::{by, check, resigned, verified};
-use crate::evidence::PACK_FILE;
-use crate::evidence::pack::{BUNDLES_MAX, Pack, RECORDS_MAX};
-use crate::evidence::tests::made::{Call, Made, START_US, put, statement};
+use crate::pack::tests::made::{Call, Made, START_US, put, statement};
+use crate::pack::{BUNDLES_MAX, PACK_FILE, Pack, RECORDS_MAX};
 use crate::verify::manifest::Manifest;
 use crate::verify::report::{LISTED, Report};
 use agentgate_core::error::chain;
@@ -162,7 +161,7 @@ fn a_policy_is_there_once_under_its_digest_and_for_a_decision() {
 
 #[test]
 fn a_file_larger_than_any_of_a_pack_is_not_read() {
-    use crate::evidence::files::FILE_BYTES_MAX;
+    use crate::pack::files::FILE_BYTES_MAX;
     for bytes in [FILE_BYTES_MAX, FILE_BYTES_MAX + 1] {
         let directory = tempfile::tempdir().expect("a directory");
         calls(1).write(false, directory.path());

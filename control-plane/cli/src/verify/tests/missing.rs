@@ -3,8 +3,8 @@
 use super::Said::{self, NotShown, Shown, Wrong};
 use super::book::{call, signer};
 use super::packs::check;
-use crate::evidence::pack::Pack;
-use crate::evidence::tests::made::{ALICE, Call, Made, START_US, list, put};
+use crate::pack::Pack;
+use crate::pack::tests::made::{ALICE, Call, Made, START_US, list, put};
 use agentgate_proto::v1;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -36,7 +36,7 @@ fn check_scope(case: &str, made: &Made, scope: &Value, without: &[u64], said: &S
             .lines()
             .map(|line| if line.starts_with("size ") { format!("size {size}\n") } else { format!("{line}\n") })
             .collect();
-        pack.manifest = crate::evidence::tests::made::statement(&sized.concat(), &signer(1));
+        pack.manifest = crate::pack::tests::made::statement(&sized.concat(), &signer(1));
         put(&pack, at, &signer(1));
     };
     check(case, &Made::new(), false, spoil, said);

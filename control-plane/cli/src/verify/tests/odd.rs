@@ -2,11 +2,11 @@
 
 use super::book::Book;
 use super::{Said, check, judge, question, trust};
-use crate::evidence::tests::made::Made;
-use crate::evidence::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
-use crate::verify::fields::parse;
-use crate::verify::once::{OBJECT_KEYS, OBJECT_PARTS, PART_BYTES_MIN, PARTS_FREE, TEXT_PARTS};
-use crate::verify::unreadable::read;
+use crate::file::fields::parse;
+use crate::file::once::{OBJECT_KEYS, OBJECT_PARTS, PART_BYTES_MIN, PARTS_FREE, TEXT_PARTS};
+use crate::file::read;
+use crate::pack::tests::made::Made;
+use crate::pack::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
 use crate::verify::{Unreadable, older};
 use agentgate_core::error::chain;
 use rustix::fs::{CWD, Mode, mkfifoat};

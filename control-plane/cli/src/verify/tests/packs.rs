@@ -3,13 +3,12 @@
 use super::Said::{self, Not, NotShown, Shown, Wrong};
 use super::book::{Book, signer, trust};
 use super::{Report, Unreadable, check as check_said, judge, question};
-use crate::evidence::files::made;
-use crate::evidence::pack::{Body, Pack};
 use crate::evidence::remade;
-use crate::evidence::tests::made::{Call, Made, START_US, list, put, sign, statement};
-use crate::evidence::{NOTE_FILE, PACK_FILE, PDF_FILE, REPORT_FILE};
 use crate::failure::Exit;
 use crate::output::{Desk, Output};
+use crate::pack::files::made;
+use crate::pack::tests::made::{Call, Made, START_US, list, put, sign, statement};
+use crate::pack::{Body, NOTE_FILE, PACK_FILE, PDF_FILE, Pack, REPORT_FILE};
 use crate::screen::{Charset, Screen};
 use crate::verify::unjudged;
 use agentgate_core::error::chain;

@@ -7,6 +7,7 @@ use crate::journal::postgres::link::{Connector, Link};
 use crate::journal::postgres::standing::record_digest;
 use crate::journal::postgres::{Postgres, Settings};
 use crate::journal::{Expected, Journal as _};
+use agentgate_core::digest::Digest;
 use agentgate_e2e::postgres::Postgres as Server;
 use std::time::Duration;
 
@@ -119,4 +120,40 @@ async fn what_another_replica_writes_is_told_to_who_waits() {
         }
     };
     tokio::time::timeout(PATIENCE, looking).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_that_was_found_or_that_a_slot_tells_of_is_beyond_the_head_that_is_known() {
+    let server = Server::shared().unwrap();
+    let (database, journal) = open(server, None).await;
+    // A replica that is killed as soon as it has committed: nobody is told.
+    let killed = somebody(server, &database).await;
+    let digest = record_digest(b"x").to_string();
+    let name = Digest::of("test", b"slot");
+    for number in 1..=30_u64 {
+        let id = id(&number.to_string());
+        let commit = format!(
+            "BEGIN; INSERT INTO agentgate.records (sequence, stream, version, id, digest, bytes) \
+             VALUES ({number}, decode('{0}', 'hex'), {number}, decode('{id}', 'hex'), decode('{digest}', 'hex'), 'x'); \
+             UPDATE agentgate.head SET sequence = {number}; DELETE FROM agentgate.slots; \
+             INSERT INTO agentgate.slots (name, value) VALUES (decode('{name}', 'hex'), '{number}'); COMMIT",
+            stream("a").0
+        );
+        killed.run(&commit).await.unwrap();
+        let how = match number % 3 {
+            0 => {
+                assert_eq!(journal.slot(name).await.unwrap(), Some(number.to_string().into()));
+                "a slot"
+            }
+            1 => {
+                assert_eq!(journal.find(id).await.unwrap().unwrap().sequence, number);
+                "an id"
+            }
+            _ => {
+                assert_eq!(journal.read(stream("a"), number - 1, 1).await.unwrap()[0].sequence, number);
+                "a stream"
+            }
+        };
+        assert!(journal.health().head >= number, "{how}");
+    }
 }

@@ -3,7 +3,7 @@
 use super::Cover;
 use super::chart::{self, Chart};
 use super::paper::{Cell, Column, Ink, Paper, PaperError, Row, Style, WIDTH, Weight};
-use crate::evidence::reading::Reading;
+use crate::pack::reading::Reading;
 
 const TEXT: Style = Style { size: 9.0, weight: Weight::Regular, ink: Ink::Text };
 const SOFT: Style = Style { size: 9.0, weight: Weight::Regular, ink: Ink::Soft };
@@ -95,7 +95,7 @@ fn anomalies(paper: &mut Paper, reading: &Reading) {
         return;
     }
     let columns = [Column::new("What", 0.74), Column::new("Records", 0.26)];
-    let row = |anomaly: &crate::evidence::reading::Anomaly| {
+    let row = |anomaly: &crate::pack::reading::Anomaly| {
         let numbers: Vec<String> = anomaly.sequences.iter().map(|sequence| format!("#{sequence}")).collect();
         vec![Cell::new(anomaly.said.clone()), Cell::inked(numbers.join(" "), Ink::Soft)]
     };
@@ -125,7 +125,7 @@ fn writes(paper: &mut Paper, reading: &Reading) {
         Column::new("Agreed", 0.22),
         Column::new("Outcome", 0.12),
     ];
-    let row = |write: &crate::evidence::reading::Written| {
+    let row = |write: &crate::pack::reading::Written| {
         let agreed =
             if write.agreed.is_empty() { Cell::inked(write.unagreed(), Ink::Soft) } else { Cell::new(write.agreed.join(", ")) };
         let number = Cell::new(write.sequence.to_string());
@@ -142,7 +142,7 @@ fn policies(paper: &mut Paper, cover: &Cover, reading: &Reading) {
         Column::right("Pending", 0.15),
         Column::right("Denied", 0.15),
     ];
-    let row = |rule: &crate::evidence::reading::RuleCount| {
+    let row = |rule: &crate::pack::reading::RuleCount| {
         let name = if rule.rule.is_empty() { Cell::inked("erased or sealed", Ink::Soft) } else { Cell::new(&rule.rule) };
         let count = |count: usize| Cell::new(count.to_string());
         vec![name, count(rule.allow), count(rule.pending), count(rule.deny)]
@@ -172,7 +172,7 @@ fn timeline(paper: &mut Paper, reading: &Reading) {
         Column::new("Said", 0.1),
         Column::new("Why", 0.21),
     ];
-    let row = |line: &crate::evidence::reading::Line| {
+    let row = |line: &crate::pack::reading::Line| {
         let who = if line.is_told() { Cell::new(&line.principal) } else { Cell::inked(line.untold(), Ink::Soft) };
         let cells = vec![
             Cell::new(line.sequence.to_string()),
@@ -189,7 +189,7 @@ fn timeline(paper: &mut Paper, reading: &Reading) {
 }
 
 /// A call's arguments, as far as they go. A sign says where they are cut.
-fn below(line: &crate::evidence::reading::Line) -> String {
+fn below(line: &crate::pack::reading::Line) -> String {
     if line.is_wordy() {
         return line.about.clone();
     }

@@ -1,6 +1,5 @@
 //! Why something that was given cannot be judged at all. Each has a name, so that nobody takes a torn file for a forged one.
 
-use crate::evidence::NOTE_FILE;
 use agentgate_core::transparency::bundle::BundleError;
 use agentgate_core::transparency::leaf::EntryError;
 use agentgate_core::transparency::note::NoteError;
@@ -50,8 +49,8 @@ pub enum Unreadable {
     Proof { path: PathBuf, source: ProofError },
     #[error("`{}` is corrupt", path.display())]
     Bundle { path: PathBuf, source: BundleError },
-    #[error("the pack in `{}` lacks `{NOTE_FILE}`, without which nothing says that it is one", path.display())]
-    Unsigned { path: PathBuf },
+    #[error("the pack in `{}` lacks `{note}`, without which nothing says that it is one", path.display())]
+    Unsigned { path: PathBuf, note: &'static str },
     #[error("`{}` is a file of a pack or of a log, which are checked whole: name its directory, `{}`", path.display(), directory.display())]
     Part { path: PathBuf, directory: PathBuf },
     #[error("`{}` holds no checkpoint: name one that was kept, or a pack, a proof or an exported log", path.display())]

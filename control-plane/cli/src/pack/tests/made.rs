@@ -1,8 +1,7 @@
 //! Packs that a test makes by itself: calls that a real policy decided, in a log with a key that nobody else has.
 
-use crate::evidence::NOTE_FILE;
-use crate::evidence::files::{digest, made};
-use crate::evidence::pack::{Body, Pack, Packed};
+use crate::pack::files::{digest, made};
+use crate::pack::{Body, NOTE_FILE, Pack, Packed};
 use crate::verify::tests::book::{Book, call, signer};
 use agentgate_core::canonical::call_digest;
 use agentgate_core::decide::settle;

@@ -1,6 +1,6 @@
 //! When calls came, and what became of them: columns over the time between the first and the last.
 
-use crate::evidence::reading::{Line, Reading};
+use crate::pack::reading::{Line, Reading};
 use agentgate_core::time::Time;
 
 /// So many columns are still told apart on paper.

@@ -1,7 +1,7 @@
 //! What a person reads in a pack: calls in order, what became of them, which rules decided, what was written and who agreed,
 //! and what is out of the ordinary. It follows from the pack alone, so that a verifier comes to the same.
 
-use super::pack::{Body, Pack, Packed};
+use super::{Body, Pack, Packed};
 use crate::extent;
 use crate::screen::Charset;
 use crate::text::{hex, shorten};
@@ -16,15 +16,15 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So many calls of one subject within so long are rapid fire.
-pub(super) const RAPID_CALLS: usize = 20;
-pub(super) const RAPID_US: u64 = 10_000_000;
+pub(crate) const RAPID_CALLS: usize = 20;
+pub(crate) const RAPID_US: u64 = 10_000_000;
 
 /// A tool that a subject called once, of so many calls or more, is unusual for it.
-pub(super) const USUAL_CALLS: usize = 20;
+pub(crate) const USUAL_CALLS: usize = 20;
 
 /// Of a call's arguments so many lines are in the reading, each value in so many columns: a screenful. The body has all of them.
-pub(super) const ARGUMENT_LINES_MAX: usize = 40;
-pub(super) const ARGUMENT_COLUMNS_MAX: usize = 400;
+pub(crate) const ARGUMENT_LINES_MAX: usize = 40;
+pub(crate) const ARGUMENT_COLUMNS_MAX: usize = 400;
 
 /// What is seen of a call's arguments on one line.
 const PREVIEW_COLUMNS: usize = 120;

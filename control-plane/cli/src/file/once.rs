@@ -7,17 +7,17 @@ use std::cell::Cell;
 use std::fmt;
 
 /// A value takes one part, which is 32 bytes of memory, and text one more for where it lies.
-pub(super) const TEXT_PARTS: usize = 2;
+pub(crate) const TEXT_PARTS: usize = 2;
 
 /// An object takes memory for so many keys at once.
-pub(super) const OBJECT_KEYS: usize = 6;
-pub(super) const OBJECT_PARTS: usize = 20;
+pub(crate) const OBJECT_KEYS: usize = 6;
+pub(crate) const OBJECT_PARTS: usize = 20;
 
 /// Files of ours have 12 bytes and more for each part: mostly base64, and indented.
-pub(super) const PART_BYTES_MIN: usize = 6;
+pub(crate) const PART_BYTES_MIN: usize = 6;
 
 /// Whatever a file's size.
-pub(super) const PARTS_FREE: usize = 16_384;
+pub(crate) const PARTS_FREE: usize = 16_384;
 
 /// What may still be read.
 #[derive(Debug)]
@@ -31,11 +31,11 @@ pub(super) struct Once<'a>(pub(super) &'a Budget);
 
 impl Budget {
     /// For a file of so many bytes.
-    pub(super) const fn of(bytes: usize) -> Self {
+    pub(crate) const fn of(bytes: usize) -> Self {
         Self(Cell::new(Some(PARTS_FREE + bytes / PART_BYTES_MIN)))
     }
 
-    pub(super) const fn is_spent(&self) -> bool {
+    pub(crate) const fn is_spent(&self) -> bool {
         self.0.get().is_none()
     }
 

@@ -1,12 +1,16 @@
 //! A pack: records as they were stored, their bodies, proofs to one checkpoint, and the policies that decided them. JSON, with
 //! bytes in base64; docs/evidence.md says each field.
 
-use super::form;
-use super::reading::Reading;
+pub mod files;
+mod form;
+pub mod reading;
+pub mod report;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use crate::file::Unreadable;
+use crate::file::fields::{Fields, base64, parse};
 use crate::text::hex;
-use crate::verify::Unreadable;
-use crate::verify::fields::{Fields, base64, parse};
-use crate::verify::proof::proof;
 use agentgate_core::transparency::leaf::Entry;
 use agentgate_core::transparency::proof::Proof;
 use agentgate_core::transparency::tree::Hash;
@@ -15,6 +19,9 @@ use prost::Message as _;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
+
+pub use files::{NOTE_FILE, Named, PACK_FILE, PDF_FILE, REPORT_FILE};
+use reading::Reading;
 
 const FORM: &str = "agentgate evidence pack";
 /// What this program reads. It writes the first one that can say what a pack holds: 2 where bodies are sealed or altered.
@@ -151,7 +158,7 @@ impl Packed {
             Some(body) if body.has("sealed") => Body::Sealed(body.bytes("sealed")?),
             Some(body) => Body::Open { salt: body.bytes("salt")?, plain: body.bytes("plain")? },
         };
-        let proof = proof(&fields.all_bytes("hashes")?).map_err(|source| Unreadable::Proof { path: path.into(), source })?;
+        let proof = fields.proof("hashes")?;
         Ok(Self { entry, proof, record: fields.bytes("record")?, body })
     }
 }

@@ -1,7 +1,7 @@
 //! Which fields `pack.json` has, as docs/evidence.schema.json names them. What no reader looks at could hold anything, and an
 //! archive would keep it; so a field more is refused by name.
 
-use crate::verify::Unreadable;
+use crate::file::Unreadable;
 use serde_json::Value;
 use std::path::Path;
 

@@ -1,9 +1,9 @@
 //! What a report says beyond its tables: of which call a line is, where nothing could be looked at, and which pack a page is of.
 
 use super::made::{ALICE, Call, Made, START_US};
-use crate::evidence::pack::{Body, Pack};
-use crate::evidence::reading::{Line, Reading, USUAL_CALLS};
-use crate::evidence::report;
+use crate::pack::reading::{Line, Reading, USUAL_CALLS};
+use crate::pack::report;
+use crate::pack::{Body, Pack};
 use crate::verify::tests::book::call;
 use agentgate_proto::v1;
 use agentgate_proto::v1::approval_record::What as Step;

@@ -1,7 +1,9 @@
 //! The fields of a JSON file of ours, read by name. What is missing or of another kind is named with the way to it.
 
+use super::Unreadable;
 use super::once::{Budget, Once};
-use super::unreadable::Unreadable;
+use agentgate_core::transparency::proof::{Proof, ProofError};
+use agentgate_core::transparency::tree::Hash;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeSeed as _;
@@ -82,6 +84,13 @@ impl<'a> Fields<'a> {
     pub(crate) fn all_bytes(&self, name: &str) -> Result<Vec<Vec<u8>>, Unreadable> {
         let values = self.field(name).as_array().ok_or_else(|| self.wrong(name, "a list"))?;
         values.iter().zip(0_usize..).map(|(value, at)| self.decode(&format!("{name}[{at}]"), value)).collect()
+    }
+
+    /// A proof's hashes, from the leaves up.
+    pub(crate) fn proof(&self, name: &str) -> Result<Proof, Unreadable> {
+        let whole = |hash: &Vec<u8>| hash.as_slice().try_into().map(Hash::from_bytes).map_err(|_| ProofError::Bytes(hash.len()));
+        let hashes = self.all_bytes(name)?.iter().map(whole).collect::<Result<_, _>>();
+        hashes.and_then(Proof::new).map_err(|source| Unreadable::Proof { path: self.path.into(), source })
     }
 
     pub(crate) fn hex(&self, name: &str) -> Result<Vec<u8>, Unreadable> {

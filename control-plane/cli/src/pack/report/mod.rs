@@ -5,7 +5,7 @@ mod chart;
 mod paper;
 mod print;
 
-use super::pack::Pack;
+use super::Pack;
 use super::reading::Reading;
 use crate::failure::{Exit, Failure};
 use crate::screen::Charset;
@@ -104,7 +104,7 @@ pub fn pdf(pack: &Pack) -> Result<Vec<u8>, Failure> {
 
 /// What stands on each page of the paper.
 #[cfg(test)]
-pub(super) fn texts(pack: &Pack) -> Vec<Vec<String>> {
+pub(crate) fn texts(pack: &Pack) -> Vec<Vec<String>> {
     let reading = Reading::of(pack);
     let paper = print::written(&Cover::of(pack), &reading, &Chart::of(&reading)).expect("paper");
     paper.texts().into_iter().map(|page| page.into_iter().map(str::to_owned).collect()).collect()
@@ -112,7 +112,7 @@ pub(super) fn texts(pack: &Pack) -> Vec<Vec<String>> {
 
 /// What stands under each page of it.
 #[cfg(test)]
-pub(super) fn foot(pack: &Pack) -> String {
+pub(crate) fn foot(pack: &Pack) -> String {
     print::foot(&Cover::of(pack))
 }
 

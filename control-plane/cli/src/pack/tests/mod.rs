@@ -1,0 +1,4 @@
+//! Packs, made by hand.
+
+pub(crate) mod made;
+mod read;
