@@ -66,7 +66,7 @@ impl Known {
 
     /// The key that takes this scope's bodies at `at`.
     pub(super) fn seal(&self, scope: &Scope, at: Time) -> Option<Arc<Seal>> {
-        self.current.get(scope).filter(|seal| at.micros_since(seal.since) < SESSION_KEY_US).cloned()
+        self.current.get(scope).filter(|seal| seal.takes(at)).cloned()
     }
 
     pub(super) fn seal_by(&self, session: SessionId) -> Option<Arc<Seal>> {

@@ -4,7 +4,7 @@
 //! under that salt. The key erased, nothing is left that could confirm a guess.
 
 use super::cipher::{Cipher, KEY_BYTES, NONCE_BYTES, TAG_BYTES, Unsealed};
-use super::{BodyError, KeyError, Keys};
+use super::{BodyError, KeyError, Keys, SESSION_KEY_US};
 use crate::journal::body_address;
 use agentgate_core::digest::Digest;
 use agentgate_core::id::Tenant;
@@ -115,6 +115,12 @@ impl Seal {
     #[must_use]
     pub fn tenant(&self) -> Option<&Tenant> {
         self.tenant.as_ref()
+    }
+
+    /// Whether what is said at `at` may go under it: for a day from its first call.
+    #[must_use]
+    pub fn takes(&self, at: Time) -> bool {
+        at.micros_since(self.since) < SESSION_KEY_US
     }
 
     #[must_use]

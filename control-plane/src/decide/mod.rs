@@ -284,6 +284,10 @@ impl Decide {
                 }
             }
             let at = weighed.facts.at;
+            if !seal.takes(at) {
+                // The clock went on by more than the key's day since it was taken: what is under a key is found by that day.
+                continue;
+            }
             let make = || record::Recording::new(hearing, weighed, policy.as_deref(), (&seal, altering.as_ref()));
             let recording = match work {
                 Some(work) => work.work(make),

@@ -19,8 +19,6 @@ const LATE_US: u64 = 3_600_000_000;
 pub(crate) struct Ages {
     /// 0: for ever.
     pub(crate) days: u32,
-    /// Clocks may be days from each other.
-    is_apart: bool,
     slots: HashSet<Digest>,
     /// All that ever were, also those that sealed nothing.
     keys: HashMap<SessionId, Kept>,
@@ -31,8 +29,8 @@ pub(crate) struct Ages {
 // === impl Ages ===
 
 impl Ages {
-    pub(crate) fn of(days: u32, is_apart: bool) -> Self {
-        Self { days, is_apart, ..Self::default() }
+    pub(crate) fn of(days: u32) -> Self {
+        Self { days, ..Self::default() }
     }
 
     /// Keys are made: looked at so often that none is gone before it was seen.
@@ -59,10 +57,9 @@ impl Ages {
         self.keys.get(&session).is_some_and(|key| key.since_us + SESSION_KEY_US + LATE_US < at_us + ordered_within_us)
     }
 
-    /// A key takes calls for a day, or a young call would go with an old key. A call is dated after it took its key: where clocks are
-    /// apart, days after if its replica hears of another's meanwhile, and elsewhere never so late that it is not found.
+    /// A key takes calls for a day, or a young call would go with an old key, and an old one would not be found.
     pub(crate) fn decided(&self, sequence: Sequence, session: SessionId, at_us: u64) -> Result<(), Broken> {
-        must(self.is_apart || !self.is_late(session, at_us, 0), || {
+        must(!self.is_late(session, at_us, 0), || {
             format!("{sequence}: decided at {at_us} under a key that was old: {:?}", self.keys.get(&session))
         })
     }

@@ -89,7 +89,7 @@ impl Old {
         }
         let days = 2 + u32::from(dice.below(2) == 0);
         let (is_apart, is_called) = (dice.below(2) == 0, dice.below(2) == 0);
-        *law = Ages::of(days, is_apart);
+        *law = Ages::of(days);
         let days = match mutation {
             Some(Mutation::DaysAreFewer) => days - 1,
             Some(Mutation::DaysAreMore) => days + 1,
