@@ -6,6 +6,7 @@
 //! tried again, and what can never be read is told and passed.
 
 use crate::approval::Approvals;
+use crate::body::FetchError;
 use crate::clock::Clock;
 use crate::control::{Control, PolicyMark};
 use crate::journal::{Journal, ReadError, Record, Sequence, Stream};
@@ -18,6 +19,7 @@ use agentgate_core::error::chain;
 use agentgate_core::time::Time;
 use agentgate_proto::v1::PolicyRecord;
 use agentgate_proto::v1::record::What;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,8 +157,22 @@ enum Trouble {
 // === impl Trouble ===
 
 impl Trouble {
-    fn passing(error: impl std::error::Error) -> Self {
-        Self::Passing(chain(&error))
+    fn passing(error: impl Error + 'static) -> Self {
+        let why = chain(&error);
+        if is_unavailable(&error) { Self::Unread(why) } else { Self::Passing(why) }
+    }
+}
+
+/// Whether the store could not be read, whoever says so.
+fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
+    let read = match error.downcast_ref::<FetchError>() {
+        Some(FetchError::Read(read)) => Some(read),
+        Some(_) | None => error.downcast_ref::<ReadError>(),
+    };
+    match (read, error.source()) {
+        (Some(read), _) => matches!(read, ReadError::Unavailable(_)),
+        (None, Some(cause)) => is_unavailable(cause),
+        (None, None) => false,
     }
 }
 
@@ -176,4 +192,31 @@ impl From<PastError> for Trouble {
 fn mark(policy: &PolicyRecord, at: Time) -> Option<PolicyMark> {
     let (digest, address) = (Digest::try_from(policy.digest.as_ref()).ok()?, Digest::try_from(policy.address.as_ref()).ok()?);
     Some(PolicyMark { digest, address, since: at })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approval::ApprovalError;
+    use crate::body::KeyError;
+    use crate::control::ControlError;
+    use crate::policy::PolicyError;
+
+    #[test]
+    fn a_store_that_cannot_be_read_is_no_reason_to_pass_a_record_over() {
+        let errors: [fn(ReadError) -> Trouble; 6] = [
+            Trouble::passing,
+            |error| Trouble::passing(ApprovalError::from(error)),
+            |error| Trouble::passing(ApprovalError::Read(FetchError::Key(KeyError::Read(error)))),
+            |error| Trouble::passing(ControlError::Read(error)),
+            |error| Trouble::passing(PolicyError::Read(error)),
+            |error| Trouble::passing(KeyError::Read(error)),
+        ];
+        for (nth, passing) in errors.into_iter().enumerate() {
+            let (unread, damaged) = (passing(ReadError::Unavailable("away".into())), passing(ReadError::Damaged("bits".into())));
+            assert!(matches!(&unread, Trouble::Unread(why) if why.contains("away")), "{nth}: {unread:?}");
+            assert!(matches!(&damaged, Trouble::Passing(why) if why.contains("bits")), "{nth}: {damaged:?}");
+        }
+        assert!(matches!(Trouble::passing(KeyError::Unreadable), Trouble::Passing(_)));
+    }
 }
