@@ -9,8 +9,8 @@ use crate::journal::AppendError;
 use crate::retention::RetentionError;
 use crate::session::TraceError;
 use crate::transparency::{LogError, TransparencyError};
+use agentgate_core::error::causes;
 use std::error::Error;
-use std::iter;
 use tonic::{Code, Status};
 
 impl From<identity::Refused> for Status {
@@ -144,12 +144,8 @@ impl From<RetentionError> for Status {
 }
 
 /// An order that a journal refuses which writes nothing any more will not be taken by trying again.
-fn told<'a>(code: Code, error: &'a (dyn Error + 'static)) -> Status {
-    let mut causes = iter::successors(Some(error), |cause: &&'a (dyn Error + 'static)| {
-        let cause: &'a (dyn Error + 'static) = *cause;
-        cause.source()
-    });
-    let is_halted = causes.any(|cause| matches!(cause.downcast_ref(), Some(AppendError::Halted(_))));
+fn told(code: Code, error: &(dyn Error + 'static)) -> Status {
+    let is_halted = causes(Some(error)).any(|cause| matches!(cause.downcast_ref(), Some(AppendError::Halted(_))));
     Status::new(if is_halted { Code::DataLoss } else { code }, agentgate_core::error::chain(error))
 }
 

@@ -15,7 +15,7 @@ use crate::rarely::Rarely;
 use crate::session::{PastError, Session, parse};
 use crate::telemetry::number;
 use agentgate_core::digest::Digest;
-use agentgate_core::error::chain;
+use agentgate_core::error::{causes, chain};
 use agentgate_core::time::Time;
 use agentgate_proto::v1::PolicyRecord;
 use agentgate_proto::v1::record::What;
@@ -165,15 +165,12 @@ impl Trouble {
 
 /// Whether the store could not be read, whoever says so.
 fn is_unavailable(error: &(dyn Error + 'static)) -> bool {
-    let read = match error.downcast_ref::<FetchError>() {
-        Some(FetchError::Read(read)) => Some(read),
-        Some(_) | None => error.downcast_ref::<ReadError>(),
+    let read = |cause: &(dyn Error + 'static)| match cause.downcast_ref() {
+        // It is transparent.
+        Some(FetchError::Read(read)) => matches!(read, ReadError::Unavailable(_)),
+        Some(_) | None => matches!(cause.downcast_ref(), Some(ReadError::Unavailable(_))),
     };
-    match (read, error.source()) {
-        (Some(read), _) => matches!(read, ReadError::Unavailable(_)),
-        (None, Some(cause)) => is_unavailable(cause),
-        (None, None) => false,
-    }
+    causes(Some(error)).any(read)
 }
 
 impl From<PastError> for Trouble {

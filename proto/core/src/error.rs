@@ -6,17 +6,20 @@ use core::error::Error;
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
+    for cause in causes(error.source()) {
+        let words = cause.to_string();
         // A transparent error says what its cause says.
         if !text.ends_with(&words) {
             text.push_str(": ");
             text.push_str(&words);
         }
-        cause = error.source();
     }
     text
+}
+
+/// This error, what caused it, what caused that, and so on. A transparent error stands for its cause, which is not told apart.
+pub fn causes<'a>(error: Option<&'a (dyn Error + 'static)>) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    core::iter::successors(error, |cause: &&'a (dyn Error + 'static)| (*cause).source())
 }
 
 #[cfg(test)]
