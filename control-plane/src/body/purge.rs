@@ -15,7 +15,7 @@ use agentgate_proto::v1;
 use agentgate_proto::v1::slot_secret::What;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::RwLockReadGuard;
 
 /// Purges that are on record and not carried out. With more nothing is purged: the journal takes records, and erases nothing.
@@ -28,7 +28,7 @@ const DONE: &str = "agentgate purges 1\n";
 pub(super) struct Purges {
     unfinished: BTreeMap<Sequence, v1::PurgeRecord>,
     sessions: HashSet<SessionId>,
-    named: Named,
+    named: Arc<Named>,
     /// All purges up to this record were carried out.
     done: Sequence,
 }
@@ -77,8 +77,9 @@ impl Bodies {
                 return;
             }
             purges.sessions.extend(&sessions);
-            purges.named.streams.extend(streams_of(purge).map(|(stream, version)| (stream, Left { version, sequence })));
-            purges.named.tokens.extend(tokens_of(purge).map(|key| (key, sequence)));
+            let named = Arc::make_mut(&mut purges.named);
+            named.streams.extend(streams_of(purge).map(|(stream, version)| (stream, Left { version, sequence })));
+            named.tokens.extend(tokens_of(purge).map(|key| (key, sequence)));
             purges.unfinished.insert(sequence, purge.clone());
             purges.say();
         }
@@ -178,16 +179,17 @@ impl Bodies {
             for session in sessions_of(&purge) {
                 purges.sessions.remove(&session);
             }
-            purges.named.streams.retain(|_, left| left.sequence != sequence);
-            purges.named.tokens.retain(|_, named| *named != sequence);
+            let named = Arc::make_mut(&mut purges.named);
+            named.streams.retain(|_, left| left.sequence != sequence);
+            named.tokens.retain(|_, by| *by != sequence);
         }
         purges.say();
         Ok(())
     }
 
     /// What purges name besides sessions.
-    pub(super) fn named(&self) -> Named {
-        self.purges().named.clone()
+    pub(super) fn named(&self) -> Arc<Named> {
+        Arc::clone(&self.purges().named)
     }
 
     pub(super) async fn take_up_purges(&self) -> Result<(), KeyError> {
