@@ -1,6 +1,7 @@
 //! What a new process has to know of approvals: read backwards from the end of their stream, until nothing older can be live.
 //! It reads the words of those alone that are, and holds none that it does not need.
 
+use super::step::is_use;
 use super::{ApprovalError, Approvals, NEWS_MAX, Step, View};
 use crate::body::Bodies;
 use crate::clock::{Clock, Moments, micros};
@@ -203,11 +204,10 @@ impl Noted {
     /// With its words. None: they were erased, and nobody can grant it any more. That a grant was used is so without words: they are
     /// its call's, which may have been purged alone.
     async fn step(&self, bodies: &Bodies) -> Result<Option<Step>, ApprovalError> {
-        let is_use = matches!(self.record.what, Some(What::Spent(_)));
         let words = match &self.record.body {
             Some(reference) => match bodies.fetch(Some(reference)).await.map_err(ApprovalError::Read)? {
                 Some(words) => words,
-                None if is_use => v1::ApprovalBody::default(),
+                None if is_use(&self.record) => v1::ApprovalBody::default(),
                 None => return Ok(None),
             },
             None => v1::ApprovalBody::default(),

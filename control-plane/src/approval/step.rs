@@ -120,8 +120,7 @@ impl Step {
 
     /// That a grant was used, without a word of the call that did. None: it says something else.
     pub(super) fn use_alone(&self) -> Option<Self> {
-        let is_use = matches!(self.record.what, Some(What::Spent(_)));
-        is_use.then(|| Self { words: v1::ApprovalBody::default(), ..self.clone() })
+        is_use(&self.record).then(|| Self { words: v1::ApprovalBody::default(), ..self.clone() })
     }
 
     pub(super) fn read(at: Time, record: v1::ApprovalRecord, words: v1::ApprovalBody, write: Write) -> Option<Self> {
@@ -138,6 +137,11 @@ pub fn step_ids(approval: &Digest) -> Vec<Digest> {
 }
 
 /// A second step of this name is a duplicate, for ever.
+/// Whether it says that a grant was used, or voided: that is so without a word.
+pub(super) fn is_use(record: &v1::ApprovalRecord) -> bool {
+    matches!(record.what, Some(What::Spent(_)))
+}
+
 fn step_id(approval: &Digest, name: &str) -> Digest {
     let mut digester = Digester::new("agentgate/approval-step/1");
     digester.part(approval.as_bytes());

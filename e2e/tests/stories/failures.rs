@@ -1,12 +1,13 @@
 //! What fails, and what happens then: refused with a named reason, recovered without help, and nothing that was acknowledged is lost.
 
+use crate::replicas::every_trace;
 use crate::wire::{CALL, RESULT, post, recording};
 use agentgate_e2e::crash::Crashes;
 use agentgate_e2e::http1::Connection;
 use agentgate_e2e::upstream::Reply;
 use agentgate_e2e::{Stranger, World, eventually, http1, now};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,7 +110,7 @@ fn every_call_that_was_let_through_is_on_record_once_after_kill_9_under_load() {
     assert!(through > 0, "no call came through before the kill");
     let arrived = world.upstream().unwrap().arrived();
     let mut allowed: BTreeMap<String, usize> = BTreeMap::new();
-    for trace in every_trace(&world) {
+    for trace in every_trace(&world.stack.cli) {
         assert_eq!(trace["verdict"], "allow", "{trace}");
         *allowed.entry(trace["call_id"].as_str().unwrap().to_owned()).or_default() += 1;
     }
@@ -144,21 +145,6 @@ fn load(gate: std::net::SocketAddr, enough: &AtomicBool) -> usize {
         through += usize::from(http1::exchange(gate, &post(CALL)).is_ok_and(|answer| answer.text() == RESULT));
     }
     through
-}
-
-fn every_trace(world: &World) -> Vec<Value> {
-    let mut traces = Vec::new();
-    let mut after: Option<String> = None;
-    loop {
-        let mut arguments = vec!["trace", "list", "--limit", "1000"];
-        arguments.extend(after.as_deref().into_iter().flat_map(|token| ["--after", token]));
-        let page = world.stack.cli.json(&arguments).unwrap();
-        traces.extend(page["traces"].as_array().unwrap().iter().cloned());
-        after = page["next_page_token"].as_str().filter(|token| !token.is_empty()).map(ToOwned::to_owned);
-        if after.is_none() {
-            return traces;
-        }
-    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(crate) fn more_arrive(world: &World) {
     upstream.until_arrived(upstream.arrived().len() + MORE).unwrap();
 }
 
-fn every_trace(cli: &Cli) -> Vec<Value> {
+pub(crate) fn every_trace(cli: &Cli) -> Vec<Value> {
     let mut traces = Vec::new();
     let mut after: Option<String> = None;
     loop {
