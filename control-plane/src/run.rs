@@ -50,6 +50,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 /// Threads that decide. A decision is some hundred microseconds of work and a wait for the disk; the journal writes on a
 /// thread of its own.
@@ -162,6 +163,7 @@ pub struct Running {
     /// Where the index of traces is kept for the next start.
     snapshot: Option<PathBuf>,
     leave: watch::Sender<bool>,
+    under_way: TaskTracker,
     listeners: JoinSet<Result<(), String>>,
     chores: JoinSet<()>,
     drain: Duration,
@@ -338,6 +340,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         leaving: leaving.clone(),
         failed: Arc::default(),
     };
+    let under_way = TaskTracker::new();
     let gate = GateRpc {
         decide: Arc::clone(&decide),
         control: Arc::clone(&control),
@@ -347,12 +350,14 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         connection_age_max,
         replica,
         leaving: leaving.clone(),
+        under_way: under_way.clone(),
     };
     let authz = AuthzRpc {
         decide: Arc::clone(&decide),
         identity: Arc::clone(&identity),
         epoch: Epoch(random(keys)?),
         asked: Arc::default(),
+        under_way: under_way.clone(),
     };
     let given = (Arc::clone(&bodies), Arc::clone(&privacy));
     let evidence = Arc::new(Evidence::new(given, clock.clone(), Arc::clone(&log), config.limits.body_bytes_max));
@@ -423,6 +428,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
         replicas,
         snapshot,
         leave,
+        under_way,
         listeners,
         chores,
         drain,
@@ -510,7 +516,12 @@ impl Running {
     pub async fn leave(mut self) {
         tracing::info!("leaving");
         self.leave.send_replace(true);
-        let ended = async { while self.listeners.join_next().await.is_some() {} };
+        let ended = async {
+            while self.listeners.join_next().await.is_some() {}
+            // Nobody asks any more. What was asked by those who hung up is still recorded.
+            self.under_way.close();
+            self.under_way.wait().await;
+        };
         let drained = tokio::time::timeout(self.drain, ended).await.is_ok();
         if !drained {
             tracing::warn!("some conversations did not end in time");

@@ -22,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Answers of one conversation on their way into its stream.
@@ -43,6 +44,8 @@ pub struct GateRpc {
     pub connection_age_max: Duration,
     pub replica: String,
     pub leaving: watch::Receiver<bool>,
+    /// What runs to its end whether anybody waits for it or not.
+    pub under_way: TaskTracker,
 }
 
 /// What is said, and that it waits for its stream.
@@ -70,7 +73,7 @@ impl Gate for GateRpc {
         let (said, stream) = mpsc::channel(SAID_MAX);
         let slots = Arc::new(Semaphore::new(self.limits.messages_per_stream_max as usize));
         let conversation = Conversation { gate: self.clone(), peer, said, slots, known: None };
-        tokio::spawn(conversation.run(request.into_inner()));
+        self.under_way.spawn(conversation.run(request.into_inner()));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream).map(|(said, _)| said))))
     }
 
@@ -84,7 +87,7 @@ impl Gate for GateRpc {
         let question = self.question(filter, epoch, ask);
         let decide = Arc::clone(&self.decide);
         // Spawned: a decision runs to its end even when this rpc is cancelled.
-        let answer = tokio::spawn(async move { decide.decide(&question).await });
+        let answer = self.under_way.spawn(async move { decide.decide(&question).await });
         let answer = answer.await.map_err(|_| Status::internal("the decision failed; the call is not let through"))?;
         Ok(Response::new(v1::DecideResponse { answer: Some(answer_to_wire(counter, answer)) }))
     }
@@ -224,7 +227,7 @@ impl Conversation {
         let (Some(slot), decide, said) = (self.slot().await, Arc::clone(&self.gate.decide), self.said.clone()) else { return };
         let identity = Arc::clone(&self.gate.identity);
         // Spawned: a decision runs to its end even when this conversation is cut.
-        tokio::spawn(async move {
+        self.gate.under_way.spawn(async move {
             let answer = decide.decide(&question).await;
             if let Err(Undecided::Identity(why)) = &answer {
                 identity.tell(why);
@@ -237,7 +240,7 @@ impl Conversation {
     async fn listing(&self, reporter: Reporter, listing: v1::Listing) {
         let counter = listing.counter;
         let (Some(slot), gate, said) = (self.slot().await, self.gate.clone(), self.said.clone()) else { return };
-        tokio::spawn(async move {
+        self.gate.under_way.spawn(async move {
             let result = match gate.decide.listing(&reporter, &listing).await {
                 Ok(tools) => v1::listed::Result::Hidden(v1::Hidden { tools }),
                 Err(undecided) => {
@@ -252,7 +255,7 @@ impl Conversation {
 
     async fn report(&self, reporter: Reporter, report: v1::Report) {
         let (Some(slot), decide, said) = (self.slot().await, Arc::clone(&self.gate.decide), self.said.clone()) else { return };
-        tokio::spawn(async move {
+        self.gate.under_way.spawn(async move {
             // An outcome finds its decision on record, though both came in one report.
             let (outcomes, calls): (Vec<_>, Vec<_>) =
                 report.entries.into_iter().partition(|entry| matches!(entry.what, Some(v1::entry::What::Outcome(_))));

@@ -1,8 +1,14 @@
 //! Leaving: nobody who asked is left without an answer.
 
+use crate::held::Held;
 use crate::world::{PATIENCE, Setup, World, call};
+use agentgate_control_plane::config::Limits;
+use agentgate_control_plane::journal::{Journal, Memory};
+use agentgate_proto::v1;
 use agentgate_proto::v1::converse_request::Message as Said;
 use agentgate_proto::v1::converse_response::Message as Heard;
+use agentgate_proto::v1::trace_client::TraceClient;
+use std::sync::Arc;
 use std::time::Duration;
 use tonic::Code;
 
@@ -38,6 +44,37 @@ async fn a_replica_that_leaves_says_so_and_answers_what_was_asked() {
     assert_eq!((answers, told, ended.code()), (20, true, Code::Unavailable), "{ended:?}");
     tokio::time::timeout(PATIENCE, leaving).await.unwrap().unwrap();
     drop((directory, journal, clock));
+}
+
+/// The index of traces that is saved at the end goes up to what is durable: what somebody asked who hung up must be in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_leaves_waits_for_calls_whose_filter_hung_up_or_does_not_save_what_it_knows() {
+    for is_let_go in [true, false] {
+        let inner: Arc<dyn Journal> = Arc::new(Memory::new());
+        let held = Held::over(Arc::clone(&inner));
+        // What is listed comes from the index, but for the newest call.
+        let limits = Limits { drain_s: 1, recent_traces_max: 1, ..Limits::default() };
+        let setup = || Setup { limits: limits.clone(), ..Setup::default() };
+        let world = World::over(setup(), |_, _| Arc::clone(&held) as Arc<dyn Journal>).await;
+        let mut vm = world.vm().await;
+        vm.decided(call(1, "read_note")).await;
+        held.hold();
+        vm.say(Said::Ask(call(2, "read_note"))).await;
+        held.waiting(1).await;
+        drop(vm);
+        let World { running, directory, clock, hands, .. } = world;
+        let leaving = tokio::spawn(running.leave());
+        if is_let_go {
+            held.let_go();
+        }
+        tokio::time::timeout(PATIENCE, leaving).await.unwrap().unwrap();
+        assert_eq!(directory.path().join("traces.snapshot").exists(), is_let_go);
+        let world = World::on(directory, clock, hands, inner, &setup()).await;
+        let filter = Some(v1::TraceFilter { tool: "read_note".into(), ..v1::TraceFilter::default() });
+        let request = v1::ListTracesRequest { filter, ..v1::ListTracesRequest::default() };
+        let listed = world.operator(TraceClient::new).await.list_traces(request).await.unwrap().into_inner();
+        assert_eq!(listed.traces.len(), 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ mod conversation;
 mod copy;
 mod drain;
 mod gauges;
+mod held;
 mod history;
 mod identity;
 mod limits;

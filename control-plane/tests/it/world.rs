@@ -85,6 +85,20 @@ impl World {
     }
 
     pub(crate) async fn with(setup: Setup) -> Self {
+        Self::over(setup, |directory, setup| {
+            if setup.embedded {
+                Arc::new(Embedded::open(Settings::new(directory.join("journal"))).unwrap())
+            } else if setup.shared {
+                Arc::new(Memory::shared())
+            } else {
+                Arc::new(Memory::new())
+            }
+        })
+        .await
+    }
+
+    /// On a journal that is made for it.
+    pub(crate) async fn over(setup: Setup, journal: impl FnOnce(&Path, &Setup) -> Arc<dyn Journal>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (clock, hands) = Clock::manual(Clock::system().now());
         authority(directory.path(), clock.now());
@@ -92,13 +106,7 @@ impl World {
             certificate(directory.path(), name, clock.now(), DAY);
         }
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../policies/default"), &directory.path().join("policies"));
-        let journal: Arc<dyn Journal> = if setup.embedded {
-            Arc::new(Embedded::open(Settings::new(directory.path().join("journal"))).unwrap())
-        } else if setup.shared {
-            Arc::new(Memory::shared())
-        } else {
-            Arc::new(Memory::new())
-        };
+        let journal = journal(directory.path(), &setup);
         let running = run(directory.path(), &setup, &clock, &journal).await;
         Self { directory, clock, hands, journal, running }
     }

@@ -14,6 +14,7 @@ use envoy_types::pb::envoy::r#type::v3::{HttpStatus, StatusCode};
 use envoy_types::pb::google::rpc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_util::task::TaskTracker;
 use tonic::{Code, Response, Status};
 
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct AuthzRpc {
     /// New for each life of this process: Envoy has no name for its requests that a client could not choose.
     pub epoch: Epoch,
     pub asked: Arc<AtomicU64>,
+    /// What runs to its end whether anybody waits for it or not.
+    pub under_way: TaskTracker,
 }
 
 #[tonic::async_trait]
@@ -34,7 +37,7 @@ impl Authorization for AuthzRpc {
         let call = CallId { asker: filter.identity.clone(), epoch: self.epoch, counter };
         let (decide, request) = (Arc::clone(&self.decide), of_wire(request.into_inner()));
         // Spawned: a decision runs to its end even when Envoy does not wait for it.
-        let answer = tokio::spawn(async move { decide.check(filter, call, request).await });
+        let answer = self.under_way.spawn(async move { decide.check(filter, call, request).await });
         let answer = answer.await.map_err(|_| Status::internal("the decision failed; the call is not let through"))?;
         Ok(Response::new(to_wire(answer)))
     }
