@@ -13,8 +13,8 @@ use agentgate_proto::v1;
 use bytes::Bytes;
 use std::collections::{BTreeSet, HashMap};
 
-/// Slots that lead to streams and are looked at by one sweep: 5 MB while it lasts, and one look through all keys.
-const LEADS_PER_SWEEP_MAX: usize = 65_536;
+/// Slots that lead to streams after which a sweep looks no further: 5 MB while it lasts, and one look through all keys.
+pub(super) const LEADS_PER_SWEEP_MAX: usize = 65_536;
 
 type Subject = (Tenant, Principal);
 

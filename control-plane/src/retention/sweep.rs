@@ -11,11 +11,11 @@ use bytes::Bytes;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// Slots that one sweep looks at: some hundred thousand a second can be.
-const SLOTS_PER_SWEEP_MAX: usize = 65_536;
+/// Pages of slots that one sweep looks at: some hundred a second can be.
+pub(super) const PAGES_PER_SWEEP_MAX: usize = 64;
 
-/// Sessions that one sweep erases: each is a write.
-const PURGED_PER_SWEEP_MAX: usize = 8 * PURGED_PER_RECORD_MAX;
+/// Sessions after which a sweep looks no further: each that it erases is a write.
+pub(super) const PURGED_PER_SWEEP_MAX: usize = 8 * PURGED_PER_RECORD_MAX;
 
 /// The wait after something could not be done, and between the pieces of what is more than one sweep does.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -72,11 +72,11 @@ impl Retention {
             swept.1 = v1::Outlook::default();
         }
         let (seen, at) = (self.rooms.control.now().purges, self.clock.now());
-        let (mut over, mut looked_at, mut held) = (Vec::new(), 0, 0_u64);
+        let (mut over, mut pages, mut held) = (Vec::new(), 0, 0_u64);
         let now = self.rooms.control.now();
         let ended = loop {
             let (kept, next) = self.rooms.bodies.kept(swept.0).await?;
-            looked_at += kept.len().max(1);
+            pages += 1;
             for kept in kept {
                 match (self.is_over(&kept, at), is_held(&now, &kept)) {
                     (true, false) => over.push(kept),
@@ -90,9 +90,11 @@ impl Retention {
             if next.is_none() {
                 break true;
             }
-            if looked_at >= SLOTS_PER_SWEEP_MAX || over.len() >= PURGED_PER_SWEEP_MAX {
+            if pages >= PAGES_PER_SWEEP_MAX || over.len() >= PURGED_PER_SWEEP_MAX {
                 break false;
             }
+            // Calls are decided first.
+            tokio::task::yield_now().await;
         };
         metrics::counter!("agentgate_sessions_kept_by_holds_total").increment(held);
         over.sort_by_key(|kept| (kept.since_us, kept.session));

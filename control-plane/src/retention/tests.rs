@@ -3,6 +3,7 @@
 mod cut;
 mod held;
 mod large;
+mod pieces;
 mod snapshot;
 mod streams;
 mod swept;

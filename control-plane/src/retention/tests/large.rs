@@ -14,7 +14,7 @@ async fn more_sessions_than_one_record_takes_are_purged_by_several() {
 }
 
 /// Keys of this tenant's sessions, nothing else of them.
-async fn keys(scene: &Scene, tenant: &str, count: usize) {
+pub(super) async fn keys(scene: &Scene, tenant: &str, count: usize) {
     for number in 0..count {
         let scope = Scope::Calls {
             tenant: tenant.try_into().unwrap(),
