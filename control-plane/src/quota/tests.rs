@@ -25,12 +25,12 @@ struct Scene {
 
 /// A journal whose slots are set, and answer that they are once they may.
 #[derive(Debug)]
-struct Slow {
+struct SlowSets {
     memory: Arc<Memory>,
     may_answer: watch::Sender<bool>,
 }
 
-impl Between for Slow {
+impl Between for SlowSets {
     fn inner(&self) -> &dyn Journal {
         &*self.memory
     }
@@ -254,7 +254,7 @@ fn a_share_is_a_part_of_the_limit_within_bounds() {
 #[tokio::test]
 async fn what_is_spent_while_the_rest_is_given_back_is_not_given_back() {
     let scene = Scene::new();
-    let slow = Arc::new(Slow { memory: Arc::clone(&scene.memory), may_answer: watch::Sender::new(true) });
+    let slow = Arc::new(SlowSets { memory: Arc::clone(&scene.memory), may_answer: watch::Sender::new(true) });
     let quota = scene.on(Arc::clone(&slow) as _).await;
     scene.spend(&quota, 1 << 10).await.unwrap();
     slow.may_answer.send_replace(false);

@@ -105,12 +105,12 @@ async fn what_a_witness_saw_is_kept_for_every_replica_and_every_life() {
 
 /// A journal that reads its slots, and gives what they held once it may.
 #[derive(Debug)]
-struct Slow {
+struct SlowSlots {
     memory: Arc<Memory>,
     may_answer: watch::Sender<bool>,
 }
 
-impl Between for Slow {
+impl Between for SlowSlots {
     fn inner(&self) -> &dyn Journal {
         &*self.memory
     }
@@ -129,7 +129,7 @@ async fn what_was_witnessed_is_not_taken_back_by_what_was_read_before() {
     let server = Server::start("witness.example", 9).unwrap();
     let scene = Scene::new();
     scene.grow(3).await;
-    let slow = Arc::new(Slow { memory: Arc::clone(&scene.journal), may_answer: watch::Sender::new(true) });
+    let slow = Arc::new(SlowSlots { memory: Arc::clone(&scene.journal), may_answer: watch::Sender::new(true) });
     let halting = Halting::new(Arc::clone(&slow) as Arc<dyn Journal>);
     let log = Transparency::open(halting, scene.clock.clone(), keys(&[1], &[]), None).await.unwrap();
     let seen = Seen { log: Arc::new(log), scene };
