@@ -49,11 +49,11 @@ async fn a_replica_that_leaves_says_so_and_answers_what_was_asked() {
 /// The index of traces that is saved at the end goes up to what is durable: what somebody asked who hung up must be in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_leaves_waits_for_calls_whose_filter_hung_up_or_does_not_save_what_it_knows() {
-    for is_let_go in [true, false] {
+    for (is_let_go, drain_s) in [(true, 15), (false, 1)] {
         let inner: Arc<dyn Journal> = Arc::new(Memory::new());
         let held = Held::over(Arc::clone(&inner));
         // What is listed comes from the index, but for the newest call.
-        let limits = Limits { drain_s: 1, recent_traces_max: 1, ..Limits::default() };
+        let limits = Limits { drain_s, recent_traces_max: 1, ..Limits::default() };
         let setup = || Setup { limits: limits.clone(), ..Setup::default() };
         let world = World::over(setup(), |_, _| Arc::clone(&held) as Arc<dyn Journal>).await;
         let mut vm = world.vm().await;
