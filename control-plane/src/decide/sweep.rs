@@ -38,7 +38,8 @@ impl Decide {
         let alone = !self.session.follows();
         let now = self.clock.now();
         for open in self.session.overdue(|open| alone && silent_for(open) > silence) {
-            let detail = if open.deadline <= now { "nobody reported in time" } else { "its filter is not heard of any longer" };
+            let detail =
+                if open.is_late(now, elapsed) { "nobody reported in time" } else { "its filter is not heard of any longer" };
             if let Err(error) = self.unknown(&open, detail).await {
                 tracing::warn!(%error, "an open call could not be closed; it is tried again");
                 break;

@@ -92,7 +92,7 @@ impl Session {
     /// # Errors
     /// When the journal cannot be read, or holds a record of a kind that this version does not know.
     pub async fn open(bodies: Arc<Bodies>, clock: Clock, limits: Limits, askers: Vec<Asker>) -> Result<Self, PastError> {
-        let recent = past::recent(&bodies, &limits).await?;
+        let recent = past::recent(&bodies, &limits, clock.elapsed()).await?;
         let moments = Moments::after(clock.clone(), recent.last_at);
         if recent.last_at.micros_since(clock.now()) > 1_000_000 {
             tracing::warn!(journal = %recent.last_at, clock = %clock.now(), "the clock is behind the journal; records keep the journal's time until it has caught up");
@@ -100,7 +100,7 @@ impl Session {
         let mut index = columns::Index::new(limits.indexed_traces_max as usize, recent.floor, recent.ended);
         let namer = columns::Namer(&bodies);
         recent.decisions.iter().chain(&recent.floods).for_each(|trace| index.add(namer.row(trace)));
-        let mut view = view::View::new(&limits, recent.floor, recent.head);
+        let mut view = view::View::new(&limits, clock.clone(), recent.floor, recent.head);
         if bodies.journal().is_shared() {
             // From the first turn on: somebody may be served before anybody hears the others.
             view.follow();
@@ -232,8 +232,7 @@ impl Session {
 
     /// Open calls to close as unknown now: late, of a VM that fell silent, or too many.
     pub fn overdue(&self, silent: impl Fn(&OpenCall) -> bool) -> Vec<OpenCall> {
-        let now = self.clock.now();
-        self.view().overdue(now, silent)
+        self.view().overdue(silent)
     }
 
     /// The decision of a call, from the journal.

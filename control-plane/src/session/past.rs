@@ -13,6 +13,7 @@ use agentgate_proto::v1::record::What;
 use prost::Message;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Records read at once when going backwards.
@@ -69,6 +70,8 @@ pub(super) struct Recent {
 struct Reading<'a> {
     bodies: &'a Bodies,
     limits: &'a Limits,
+    /// When it began.
+    elapsed: Duration,
     recent: Recent,
     /// Outcomes whose decision was not met yet.
     ended: HashMap<Digest, Ended>,
@@ -204,10 +207,11 @@ pub(super) async fn outcomes(bodies: &Bodies, call: &Digest) -> Result<Vec<(Sequ
 
 /// Everything that a new process has to know: backwards until both the traces and the outcome deadline are covered, or as
 /// many records were read as may be. Older calls are then left without an outcome, until somebody reports them.
-pub(super) async fn recent(bodies: &Bodies, limits: &Limits) -> Result<Recent, PastError> {
+/// `elapsed`: when it begins.
+pub(super) async fn recent(bodies: &Bodies, limits: &Limits, elapsed: Duration) -> Result<Recent, PastError> {
     let end = bodies.journal().health().head.saturating_add(1);
     let deadline_us = micros(limits.outcome_deadline()).saturating_add(SLACK_US);
-    let mut reading = Reading::new(bodies, limits);
+    let mut reading = Reading::new(bodies, limits, elapsed);
     reading.recent.head = end.saturating_sub(1);
     let records_max = u64::from(limits.recovered_records_max);
     let first = end.saturating_sub(records_max).max(1);
@@ -270,10 +274,10 @@ fn digest(bytes: &[u8]) -> Digest {
 // === impl Reading ===
 
 impl<'a> Reading<'a> {
-    fn new(bodies: &'a Bodies, limits: &'a Limits) -> Self {
+    fn new(bodies: &'a Bodies, limits: &'a Limits, elapsed: Duration) -> Self {
         let (decisions, floods, open) = (Vec::new(), Vec::new(), Vec::new());
         let recent = Recent { last_at: Time::from_micros(0), head: 0, floor: 0, decisions, floods, open, ended: Vec::new() };
-        Self { bodies, limits, recent, ended: HashMap::new(), left_out: 0, open_left_out: 0 }
+        Self { bodies, limits, elapsed, recent, ended: HashMap::new(), left_out: 0, open_left_out: 0 }
     }
 
     async fn take(&mut self, record: &Record) -> Result<Time, PastError> {
@@ -316,7 +320,7 @@ impl<'a> Reading<'a> {
         }
         // An erased body names no VM that could still report: nothing is open behind it.
         if open && let Some(recorded) = found.recorded() {
-            self.recent.open.push(OpenCall::of(&recorded, self.limits.outcome_deadline()));
+            self.recent.open.push(OpenCall::of(&recorded, self.limits.outcome_deadline(), self.elapsed));
         }
         Ok(())
     }

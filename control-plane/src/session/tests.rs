@@ -15,9 +15,13 @@ use bytes::Bytes;
 use prost::Message;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 async fn session(journal: &Arc<Memory>, limits: Limits) -> Result<Session, PastError> {
-    let (clock, _) = Clock::manual(Time::from_micros(1_000_000));
+    session_at(journal, limits, Clock::manual(Time::from_micros(1_000_000)).0).await
+}
+
+async fn session_at(journal: &Arc<Memory>, limits: Limits, clock: Clock) -> Result<Session, PastError> {
     Session::open(Bodies::over(Arc::clone(journal) as Arc<dyn Journal>).await, clock, limits, Vec::new()).await
 }
 
@@ -181,6 +185,56 @@ async fn a_replica_owes_others_grace_and_none_to_itself_whichever_way_it_learns_
 }
 
 #[tokio::test]
+async fn a_call_is_overdue_in_time_however_the_wall_clock_is_set() {
+    const WAIT: Duration = Duration::from_secs(60);
+    const GRACE: Duration = Duration::from_secs(30);
+    const HOUR_US: i64 = 3_600_000_000;
+    let begun = Time::from_micros(1_000_000_000_000);
+    for (whose, wall_us, waits) in [
+        ("its own", 0, WAIT),
+        ("its own", -HOUR_US, WAIT),
+        ("its own", HOUR_US, Duration::ZERO),
+        ("another's", 0, WAIT + GRACE),
+        ("another's", -HOUR_US, WAIT + GRACE),
+        ("another's", HOUR_US, Duration::ZERO),
+        ("an earlier life's", 0, WAIT),
+        ("an earlier life's", -HOUR_US, WAIT),
+        ("an earlier life's", HOUR_US, Duration::ZERO),
+    ] {
+        let what = format!("{whose}, and the wall clock is set by {wall_us} µs");
+        let (journal, (clock, hands)) = (Arc::new(Memory::shared()), Clock::manual(begun));
+        let limits = Limits { outcome_deadline_s: 60, ..Limits::default() };
+        let session = session_at(&journal, limits.clone(), clock.clone()).await.unwrap();
+        let cursor = session.follow();
+        let recorded = record(&session, 1, v1::Verdict::Allow, "read_note", 1).await;
+        let set = || hands.set(Time::from_micros(begun.micros().saturating_add_signed(wall_us)));
+        let session = match whose {
+            "its own" => {
+                session.decided(&recorded, session.bodies.erasures());
+                set();
+                session
+            }
+            "another's" => {
+                hear(&session, &journal, cursor).await;
+                set();
+                session
+            }
+            _ => {
+                set();
+                session_at(&journal, limits, clock).await.unwrap()
+            }
+        };
+        let overdue = || session.overdue(|_| false).len();
+        if waits > Duration::ZERO {
+            hands.advance(waits - Duration::from_micros(1));
+            assert_eq!(overdue(), 0, "{what}");
+            hands.advance(Duration::from_micros(1));
+        }
+        assert_eq!(overdue(), 1, "{what}");
+    }
+}
+
+#[tokio::test]
 async fn a_record_of_an_unknown_kind_stops_the_start() {
     let journal = Arc::new(Memory::new());
     for (record, says) in [
@@ -259,7 +313,7 @@ async fn end(session: &Session, counter: u64, source: Source) {
 fn seen(session: &Session) -> (Vec<v1::CallTrace>, u64, Vec<super::OpenCall>) {
     let view = session.view();
     let (recent, floor) = view.recent(u64::MAX);
-    (recent.cloned().collect(), floor, view.overdue(Time::from_micros(u64::MAX), |_| true))
+    (recent.cloned().collect(), floor, view.overdue(|_| true))
 }
 
 #[tokio::test]
@@ -281,7 +335,7 @@ async fn a_new_process_sees_what_the_last_one_saw_and_holds_no_bodies() {
         assert_eq!(traces.len(), 8.min(recent_traces_max as usize));
         assert_eq!(open.iter().map(|open| open.call.counter).collect::<Vec<_>>(), [3, 7]);
         assert_eq!(seen(&after), seen(&before), "{recent_traces_max} traces");
-        let recent = past::recent(&after.bodies, &limits).await.unwrap();
+        let recent = past::recent(&after.bodies, &limits, after.clock.elapsed()).await.unwrap();
         let held = format!("{recent:?}").len();
         assert!(held < BODY_BYTES / 16, "{held} bytes are held of {recent_traces_max} traces");
     }

@@ -4,7 +4,7 @@ use super::line::{amend, erase};
 use super::past::awaits_outcome;
 use super::{Ended, Recorded};
 use crate::body::SessionId;
-use crate::clock::micros;
+use crate::clock::{Clock, micros};
 use crate::config::Limits;
 use crate::journal::{Sequence, Stream};
 use crate::telemetry::number;
@@ -20,7 +20,7 @@ use std::time::Duration;
 const AHEAD_MAX: usize = 65_536;
 
 /// How much longer than its own replica the others leave an open call alone: it is closed by others only if that one is gone.
-const OTHERS_GRACE_US: u64 = 30_000_000;
+const OTHERS_GRACE: Duration = Duration::from_secs(30);
 
 /// An allowed call that nobody reported yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +30,15 @@ pub struct OpenCall {
     pub call: CallId,
     /// Under whose key its outcome is sealed.
     pub session: Option<SessionId>,
+    /// Nobody reports it later, by the journal's time.
     pub deadline: Time,
+    /// Nor later than this by this process's clock, however far back the wall clock was set meanwhile.
+    pub latest: Duration,
 }
 
 #[derive(Debug)]
 pub(super) struct View {
+    clock: Clock,
     recent_max: usize,
     open_max: usize,
     outcome_deadline: Duration,
@@ -54,8 +58,9 @@ pub(super) struct View {
 // === impl View ===
 
 impl View {
-    pub(super) fn new(limits: &Limits, floor: Sequence, head: Sequence) -> Self {
+    pub(super) fn new(limits: &Limits, clock: Clock, floor: Sequence, head: Sequence) -> Self {
         Self {
+            clock,
             recent_max: limits.recent_traces_max as usize,
             open_max: limits.open_calls_max as usize,
             outcome_deadline: limits.outcome_deadline(),
@@ -113,9 +118,9 @@ impl View {
 
     pub(super) fn decided_elsewhere(&mut self, recorded: &Recorded, trace: v1::CallTrace) {
         if awaits_outcome(&recorded.record) {
-            let open = OpenCall::of(recorded, self.outcome_deadline);
-            let deadline = open.deadline.plus_micros(OTHERS_GRACE_US);
-            self.wait_for(OpenCall { deadline, ..open });
+            let open = self.open_here(recorded);
+            let deadline = open.deadline.plus_micros(micros(OTHERS_GRACE));
+            self.wait_for(OpenCall { deadline, latest: open.latest.saturating_add(OTHERS_GRACE), ..open });
         }
         self.remember(trace);
         self.say();
@@ -129,7 +134,7 @@ impl View {
 
     pub(super) fn decided(&mut self, recorded: &Recorded, trace: v1::CallTrace) {
         if awaits_outcome(&recorded.record) {
-            self.wait_for(OpenCall::of(recorded, self.outcome_deadline));
+            self.wait_for(self.open_here(recorded));
         }
         self.remember(trace);
         self.say();
@@ -138,9 +143,14 @@ impl View {
     /// As `decided`, of a decision that was met in the journal's order before this replica knew that it is its own: it is
     /// listed already, and if it is open still, no grace is owed to anybody else.
     pub(super) fn decided_here(&mut self, recorded: &Recorded) {
+        let here = self.open_here(recorded);
         if let Some(open) = self.open.get_mut(&recorded.call.digest()) {
-            *open = OpenCall::of(recorded, self.outcome_deadline);
+            *open = here;
         }
+    }
+
+    fn open_here(&self, recorded: &Recorded) -> OpenCall {
+        OpenCall::of(recorded, self.outcome_deadline, self.clock.elapsed())
     }
 
     pub(super) fn wait_for(&mut self, open: OpenCall) {
@@ -185,12 +195,13 @@ impl View {
     }
 
     /// Oldest first. They stay open until their outcome is durable.
-    pub(super) fn overdue(&self, now: Time, silent: impl Fn(&OpenCall) -> bool) -> Vec<OpenCall> {
+    pub(super) fn overdue(&self, silent: impl Fn(&OpenCall) -> bool) -> Vec<OpenCall> {
+        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
         let too_many = self.open.len().saturating_sub(self.open_max);
         let in_order = self.oldest.values().filter_map(|call| self.open.get(call));
         in_order
             .enumerate()
-            .filter(|(index, open)| *index < too_many || open.deadline <= now || silent(open))
+            .filter(|(index, open)| *index < too_many || open.is_late(now, elapsed) || silent(open))
             .map(|(_, open)| open.clone())
             .collect()
     }
@@ -219,9 +230,17 @@ impl View {
 // === impl OpenCall ===
 
 impl OpenCall {
-    pub(super) fn of(recorded: &Recorded, outcome_deadline: Duration) -> Self {
+    /// `elapsed`: when it was heard of here.
+    pub(super) fn of(recorded: &Recorded, outcome_deadline: Duration, elapsed: Duration) -> Self {
         let deadline = recorded.at.plus_micros(micros(outcome_deadline));
+        let latest = elapsed.saturating_add(outcome_deadline);
         let session = recorded.record.body.as_ref().and_then(SessionId::of);
-        Self { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), session, deadline }
+        Self { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), session, deadline, latest }
+    }
+
+    /// Whether its outcome should have been reported by now.
+    #[must_use]
+    pub fn is_late(&self, now: Time, elapsed: Duration) -> bool {
+        self.deadline <= now || self.latest <= elapsed
     }
 }
