@@ -100,7 +100,7 @@ impl Retention {
         metrics::counter!("agentgate_sessions_kept_by_holds_total").increment(held);
         over.sort_by_key(|kept| (kept.since_us, kept.session));
         match self.purge_over(&over, seen).await {
-            // Somebody else purged something meanwhile: this piece is done again.
+            // Somebody else purged or held something meanwhile: this piece is done again.
             Err(RetentionError::Moved) => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
@@ -129,7 +129,11 @@ impl Retention {
             let ack = self
                 .order(part, None, |now| {
                     super::unmoved(now, seen)?;
-                    Ok((part.iter().filter(|kept| !is_held(now, kept)).cloned().collect(), Bytes::new()))
+                    // Held since it was looked at: it stays, and that is to be shown.
+                    if part.iter().any(|kept| is_held(now, kept)) {
+                        return Err(RetentionError::Moved);
+                    }
+                    Ok((part.to_vec(), Bytes::new()))
                 })
                 .await?;
             seen += u64::from(ack.changed);
