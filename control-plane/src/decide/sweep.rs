@@ -12,6 +12,7 @@ use agentgate_proto::v1;
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often is looked for what did not happen.
 const EVERY: Duration = Duration::from_secs(1);
@@ -20,10 +21,15 @@ const EVERY: Duration = Duration::from_secs(1);
 
 impl Decide {
     /// Sweeps again and again, until it is dropped.
-    pub async fn sweeping(self: Arc<Self>) {
+    pub async fn sweeping(self: Arc<Self>, mut leaving: watch::Receiver<bool>) {
+        let mut is_leaving = false;
         loop {
-            self.clock.sleep(EVERY).await;
-            self.sweep(false).await;
+            tokio::select! {
+                () = self.clock.sleep(EVERY) => {}
+                _ = leaving.wait_for(|leaving| *leaving), if !is_leaving => is_leaving = true,
+            }
+            // A report of what was counted is under way until the count is on record.
+            self.sweep(is_leaving).await;
         }
     }
 
