@@ -42,10 +42,15 @@ impl Decide {
         let silent_for = |open: &OpenCall| self.heard.silent_for(&open.call.asker, open.call.epoch, elapsed).unwrap_or(elapsed);
         // A VM that speaks to another replica is silent here: then only the deadline says that nobody will report.
         let alone = !self.session.follows();
-        let now = self.clock.now();
-        for open in self.session.overdue(|open| alone && silent_for(open) > silence) {
-            let detail =
-                if open.is_late(now, elapsed) { "nobody reported in time" } else { "its filter is not heard of any longer" };
+        let is_silent = |open: &OpenCall| alone && silent_for(open) > silence;
+        for open in self.session.overdue(is_silent) {
+            let detail = if open.is_late(self.clock.now(), self.clock.elapsed()) {
+                "nobody reported in time"
+            } else if is_silent(&open) {
+                "its filter is not heard of any longer"
+            } else {
+                "more calls were open than may be"
+            };
             if let Err(error) = self.unknown(&open, detail).await {
                 tracing::warn!(%error, "an open call could not be closed; it is tried again");
                 break;
