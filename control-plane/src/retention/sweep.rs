@@ -97,7 +97,6 @@ impl Retention {
             // Calls are decided first.
             tokio::task::yield_now().await;
         };
-        metrics::counter!("agentgate_sessions_kept_by_holds_total").increment(held);
         over.sort_by_key(|kept| (kept.since_us, kept.session));
         match self.purge_over(&over, seen).await {
             // Somebody else purged or held something meanwhile: this piece is done again.
@@ -105,6 +104,7 @@ impl Retention {
             Err(error) => Err(error),
             Ok(()) => {
                 *swept = (after, outlook);
+                metrics::counter!("agentgate_sessions_kept_by_holds_total").increment(held);
                 if ended {
                     let outlook = v1::Outlook { swept_at_us: at.micros(), ..outlook };
                     *self.outlook.lock().unwrap_or_else(PoisonError::into_inner) = Some(outlook);
