@@ -406,7 +406,7 @@ pub async fn start(given: Given) -> Result<Running, RunError> {
     chores.spawn(Arc::clone(&quota).watching());
     chores.spawn(policy.watch());
     chores.spawn(webhook.telling());
-    chores.spawn(Arc::clone(&decide).sweeping());
+    chores.spawn(Arc::clone(&decide).sweeping(leave.subscribe()));
     chores.spawn(watch_certificates(identity, clock));
     chores.spawn(upkeep());
     chores.spawn(rewrap(bodies));

@@ -12,6 +12,7 @@ use agentgate_proto::v1;
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How often is looked for what did not happen.
 const EVERY: Duration = Duration::from_secs(1);
@@ -20,10 +21,15 @@ const EVERY: Duration = Duration::from_secs(1);
 
 impl Decide {
     /// Sweeps again and again, until it is dropped.
-    pub async fn sweeping(self: Arc<Self>) {
+    pub async fn sweeping(self: Arc<Self>, mut leaving: watch::Receiver<bool>) {
+        let mut is_leaving = false;
         loop {
-            self.clock.sleep(EVERY).await;
-            self.sweep(false).await;
+            tokio::select! {
+                () = self.clock.sleep(EVERY) => {}
+                _ = leaving.wait_for(|leaving| *leaving), if !is_leaving => is_leaving = true,
+            }
+            // A report of what was counted is under way until the count is on record.
+            self.sweep(is_leaving).await;
         }
     }
 
@@ -36,10 +42,15 @@ impl Decide {
         let silent_for = |open: &OpenCall| self.heard.silent_for(&open.call.asker, open.call.epoch, elapsed).unwrap_or(elapsed);
         // A VM that speaks to another replica is silent here: then only the deadline says that nobody will report.
         let alone = !self.session.follows();
-        let now = self.clock.now();
-        for open in self.session.overdue(|open| alone && silent_for(open) > silence) {
-            let detail =
-                if open.is_late(now, elapsed) { "nobody reported in time" } else { "its filter is not heard of any longer" };
+        let is_silent = |open: &OpenCall| alone && silent_for(open) > silence;
+        for open in self.session.overdue(is_silent) {
+            let detail = if open.is_late(self.clock.now(), self.clock.elapsed()) {
+                "nobody reported in time"
+            } else if is_silent(&open) {
+                "its filter is not heard of any longer"
+            } else {
+                "more calls were open than may be"
+            };
             if let Err(error) = self.unknown(&open, detail).await {
                 tracing::warn!(%error, "an open call could not be closed; it is tried again");
                 break;

@@ -68,25 +68,26 @@ impl Retention {
             return Ok(true);
         }
         let mut swept = self.swept.lock().await;
-        if swept.0.is_none() {
-            swept.1 = v1::Outlook::default();
+        let (mut after, mut outlook) = *swept;
+        if after.is_none() {
+            outlook = v1::Outlook::default();
         }
         let (seen, at) = (self.rooms.control.now().purges, self.clock.now());
         let (mut over, mut pages, mut held) = (Vec::new(), 0, 0_u64);
         let now = self.rooms.control.now();
         let ended = loop {
-            let (kept, next) = self.rooms.bodies.kept(swept.0).await?;
+            let (kept, next) = self.rooms.bodies.kept(after).await?;
             pages += 1;
             for kept in kept {
                 match (self.is_over(&kept, at), is_held(&now, &kept)) {
                     (true, false) => over.push(kept),
                     (is_over, is_held) => {
                         held += u64::from(is_over && is_held);
-                        self.stays(&mut swept.1, &kept, is_held);
+                        self.stays(&mut outlook, &kept, is_held);
                     }
                 }
             }
-            swept.0 = next;
+            after = next;
             if next.is_none() {
                 break true;
             }
@@ -96,15 +97,16 @@ impl Retention {
             // Calls are decided first.
             tokio::task::yield_now().await;
         };
-        metrics::counter!("agentgate_sessions_kept_by_holds_total").increment(held);
         over.sort_by_key(|kept| (kept.since_us, kept.session));
         match self.purge_over(&over, seen).await {
-            // Another replica swept: what is left is found by the next sweep.
+            // Somebody else purged or held something meanwhile: this piece is done again.
             Err(RetentionError::Moved) => Ok(false),
             Err(error) => Err(error),
             Ok(()) => {
+                *swept = (after, outlook);
+                metrics::counter!("agentgate_sessions_kept_by_holds_total").increment(held);
                 if ended {
-                    let outlook = v1::Outlook { swept_at_us: at.micros(), ..swept.1 };
+                    let outlook = v1::Outlook { swept_at_us: at.micros(), ..outlook };
                     *self.outlook.lock().unwrap_or_else(PoisonError::into_inner) = Some(outlook);
                 }
                 Ok(ended)
@@ -127,7 +129,11 @@ impl Retention {
             let ack = self
                 .order(part, None, |now| {
                     super::unmoved(now, seen)?;
-                    Ok((part.iter().filter(|kept| !is_held(now, kept)).cloned().collect(), Bytes::new()))
+                    // Held since it was looked at: it stays, and that is to be shown.
+                    if part.iter().any(|kept| is_held(now, kept)) {
+                        return Err(RetentionError::Moved);
+                    }
+                    Ok((part.to_vec(), Bytes::new()))
                 })
                 .await?;
             seen += u64::from(ack.changed);

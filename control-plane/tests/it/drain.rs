@@ -1,7 +1,8 @@
 //! Leaving: nobody who asked is left without an answer.
 
 use crate::held::Held;
-use crate::world::{PATIENCE, Setup, World, call};
+use crate::outcomes::malformed_counted;
+use crate::world::{PATIENCE, Setup, World, ask, call, eventually, refused};
 use agentgate_control_plane::config::Limits;
 use agentgate_control_plane::journal::{Journal, Memory};
 use agentgate_proto::v1;
@@ -74,6 +75,39 @@ async fn a_replica_that_leaves_waits_for_calls_whose_filter_hung_up_or_does_not_
         let request = v1::ListTracesRequest { filter, ..v1::ListTracesRequest::default() };
         let listed = world.operator(TraceClient::new).await.list_traces(request).await.unwrap().into_inner();
         assert_eq!(listed.traces.len(), 2);
+    }
+}
+
+/// A report of what is counted is acknowledged once the count is on record, and that is otherwise after its interval.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_leaves_waits_for_no_interval_of_a_flood() {
+    for hangs_up in [true, false] {
+        let limits = Limits { malformed_per_subject_per_s_max: 1, flood_interval_s: 3_600, drain_s: 5, ..Limits::default() };
+        let world = World::with(Setup { limits, ..Setup::default() }).await;
+        let mut vm = world.vm().await;
+        vm.report(vec![refused(ask(1, "[]"))]).await;
+        let before = malformed_counted();
+        vm.say(Said::Report(v1::Report { entries: vec![refused(ask(2, "[]"))], observations_lost: 0 })).await;
+        eventually("the report is counted", async || (malformed_counted() > before).then_some(())).await;
+        let World { running, directory, journal, hands, .. } = world;
+        let mut vm = Some(vm).filter(|_| !hangs_up);
+        let leaving = tokio::spawn(running.leave());
+        let advancing = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                hands.advance(Duration::from_millis(20));
+            }
+        });
+        if let Some(vm) = &mut vm {
+            let heard = [vm.hear().await.unwrap(), vm.hear().await.unwrap()];
+            let is_done = |heard: &Heard| matches!(heard, Heard::Acknowledged(done) if done.counters == [2]);
+            assert!(heard.iter().any(is_done), "{heard:?}");
+        }
+        drop(vm);
+        tokio::time::timeout(PATIENCE, leaving).await.unwrap().unwrap();
+        advancing.abort();
+        assert!(directory.path().join("traces.snapshot").exists(), "it ended in time; it hung up: {hangs_up}");
+        assert_eq!(journal.health().head, 3, "a policy, a refusal and a flood");
     }
 }
 

@@ -120,6 +120,18 @@ async fn the_calls_of_a_vm_that_fell_silent_are_unknown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_too_many_open_calls_the_oldest_is_unknown_and_its_filter_not_called_silent() {
+    let limits = Limits { open_calls_max: 1, ..Limits::default() };
+    let world = World::with(Setup { limits, ..Setup::default() }).await;
+    let mut vm = world.vm().await;
+    let (oldest, newest) = (vm.decided(call(1, "read_note")).await, vm.decided(call(2, "read_note")).await);
+    world.running.decide.sweep(false).await;
+    let shown = becomes(&world, oldest.sequence, OutcomeKind::Unknown).await;
+    assert_eq!(shown.outcomes[0].body.as_ref().unwrap().detail, "more calls were open than may be");
+    assert!(show(&world, newest.sequence).await.outcomes.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_answered_is_there_after_a_kill_and_open_calls_are_found_again() {
     let setup = Setup { embedded: true, ..Setup::default() };
     let world = World::with(Setup { embedded: true, ..Setup::default() }).await;
@@ -209,7 +221,7 @@ async fn a_flood_of_unreadable_calls_becomes_one_record() {
 }
 
 /// In this process so far, which other tests count in too.
-fn malformed_counted() -> u64 {
+pub(crate) fn malformed_counted() -> u64 {
     let shown = telemetry::metrics().render();
     let value = shown.lines().find_map(|line| line.strip_prefix("agentgate_malformed_counted_total "));
     value.map_or(0, |value| value.parse().unwrap())

@@ -87,3 +87,24 @@ async fn a_sweep_that_found_enough_leads_to_nobody_goes_on_there_the_next_time()
         assert_eq!(scene.retention.rooms.bodies.leads(None).await.unwrap().0, []);
     }
 }
+
+/// What was looked at and is over, and could not be purged now, is looked at again before anything else.
+#[tokio::test]
+async fn a_sweep_that_was_stopped_is_done_again_and_not_called_done() {
+    for (stopped_by, cut_after) in [("the first write", 0), ("the second record", PURGED_PER_RECORD_MAX + 2)] {
+        let inner = memory();
+        let cut = Arc::new(Cut::after(Arc::clone(&inner), i64::MAX));
+        let (clock, hands) = Clock::manual(Time::from_micros(1_000_000_000));
+        let config = config::Retention { days: 1, ..config::Retention::default() };
+        let scene = Scene::after(Arc::clone(&cut) as Arc<dyn Journal>, clock, hands, config).await;
+        scene.retention.rooms.bodies.seal(&Scope::Orders, scene.clock.now()).await.unwrap();
+        large::keys(&scene, "acme", PURGED_PER_SWEEP_MAX + 2 * SLOTS_PAGE_MAX as usize).await;
+        scene.hands.advance(DAY * 3);
+        cut.left.store(i64::try_from(cut_after).unwrap(), Ordering::SeqCst);
+        scene.retention.sweep().await.unwrap_err();
+        cut.left.store(i64::MAX, Ordering::SeqCst);
+        while !scene.retention.sweep().await.unwrap() {}
+        let left = kept(&scene).await;
+        assert_eq!(left, 0, "the sweep said that it came to its end; it was stopped by {stopped_by}");
+    }
+}

@@ -75,8 +75,12 @@ async fn what_is_held_or_purged_once_a_sweep_has_looked_is_not_purged_by_it() {
         }
         let head = inner.health().head;
         held.go_on();
-        assert_eq!(sweeping.await.unwrap().unwrap(), is_held, "what somebody else purged is looked for by the next sweep");
+        let is_end = sweeping.await.unwrap().unwrap();
+        assert_eq!((is_end, scene.retention.shown().outlook), (false, None), "what changed is looked at by the next sweep");
         assert_eq!((inner.health().head, other.is_erased(&body).await), (head, !is_held), "held: {is_held}");
+        assert!(scene.retention.sweep().await.unwrap());
+        let oldest_us = scene.retention.shown().outlook.unwrap().oldest_us;
+        assert_eq!(oldest_us, if is_held { 1_000_000_000 } else { 0 }, "held: {is_held}");
     }
 }
 
