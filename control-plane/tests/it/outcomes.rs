@@ -221,7 +221,7 @@ async fn a_flood_of_unreadable_calls_becomes_one_record() {
 }
 
 /// In this process so far, which other tests count in too.
-pub(crate) fn malformed_counted() -> u64 {
+fn malformed_counted() -> u64 {
     let shown = telemetry::metrics().render();
     let value = shown.lines().find_map(|line| line.strip_prefix("agentgate_malformed_counted_total "));
     value.map_or(0, |value| value.parse().unwrap())
