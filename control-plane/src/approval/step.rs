@@ -136,12 +136,12 @@ pub fn step_ids(approval: &Digest) -> Vec<Digest> {
     [step_id(approval, "requested"), step_id(approval, "spent")].into_iter().chain(numbered).collect()
 }
 
-/// A second step of this name is a duplicate, for ever.
 /// Whether it says that a grant was used, or voided: that is so without a word.
 pub(super) fn is_use(record: &v1::ApprovalRecord) -> bool {
     matches!(record.what, Some(What::Spent(_)))
 }
 
+/// A second step of this name is a duplicate, for ever.
 fn step_id(approval: &Digest, name: &str) -> Digest {
     let mut digester = Digester::new("agentgate/approval-step/1");
     digester.part(approval.as_bytes());
