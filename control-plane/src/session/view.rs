@@ -118,9 +118,7 @@ impl View {
 
     pub(super) fn decided_elsewhere(&mut self, recorded: &Recorded, trace: v1::CallTrace) {
         if awaits_outcome(&recorded.record) {
-            let open = self.open_here(recorded);
-            let deadline = open.deadline.plus_micros(micros(OTHERS_GRACE));
-            self.wait_for(OpenCall { deadline, latest: open.latest.saturating_add(OTHERS_GRACE), ..open });
+            self.wait_for(self.opened(recorded, OTHERS_GRACE));
         }
         self.remember(trace);
         self.say();
@@ -134,7 +132,7 @@ impl View {
 
     pub(super) fn decided(&mut self, recorded: &Recorded, trace: v1::CallTrace) {
         if awaits_outcome(&recorded.record) {
-            self.wait_for(self.open_here(recorded));
+            self.wait_for(self.opened(recorded, Duration::ZERO));
         }
         self.remember(trace);
         self.say();
@@ -143,14 +141,14 @@ impl View {
     /// As `decided`, of a decision that was met in the journal's order before this replica knew that it is its own: it is
     /// listed already, and if it is open still, no grace is owed to anybody else.
     pub(super) fn decided_here(&mut self, recorded: &Recorded) {
-        let here = self.open_here(recorded);
+        let here = self.opened(recorded, Duration::ZERO);
         if let Some(open) = self.open.get_mut(&recorded.call.digest()) {
             *open = here;
         }
     }
 
-    fn open_here(&self, recorded: &Recorded) -> OpenCall {
-        OpenCall::of(recorded, self.outcome_deadline, self.clock.elapsed())
+    fn opened(&self, recorded: &Recorded, grace: Duration) -> OpenCall {
+        OpenCall::of(recorded, self.outcome_deadline.saturating_add(grace), self.clock.elapsed())
     }
 
     pub(super) fn wait_for(&mut self, open: OpenCall) {
@@ -230,10 +228,10 @@ impl View {
 // === impl OpenCall ===
 
 impl OpenCall {
-    /// `elapsed`: when it was heard of here.
-    pub(super) fn of(recorded: &Recorded, outcome_deadline: Duration, elapsed: Duration) -> Self {
-        let deadline = recorded.at.plus_micros(micros(outcome_deadline));
-        let latest = elapsed.saturating_add(outcome_deadline);
+    /// `wait`: how long it has for its outcome. `elapsed`: when it was heard of here.
+    pub(super) fn of(recorded: &Recorded, wait: Duration, elapsed: Duration) -> Self {
+        let deadline = recorded.at.plus_micros(micros(wait));
+        let latest = elapsed.saturating_add(wait);
         let session = recorded.record.body.as_ref().and_then(SessionId::of);
         Self { sequence: recorded.sequence, stream: recorded.stream, call: recorded.call.clone(), session, deadline, latest }
     }
