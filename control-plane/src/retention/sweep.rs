@@ -72,9 +72,8 @@ impl Retention {
         if after.is_none() {
             outlook = v1::Outlook::default();
         }
-        let (seen, at) = (self.rooms.control.now().purges, self.clock.now());
+        let (now, at) = (self.rooms.control.now(), self.clock.now());
         let (mut over, mut pages, mut held) = (Vec::new(), 0, 0_u64);
-        let now = self.rooms.control.now();
         let ended = loop {
             let (kept, next) = self.rooms.bodies.kept(after).await?;
             pages += 1;
@@ -98,7 +97,7 @@ impl Retention {
             tokio::task::yield_now().await;
         };
         over.sort_by_key(|kept| (kept.since_us, kept.session));
-        match self.purge_over(&over, seen).await {
+        match self.purge_over(&over, now.purges).await {
             // Somebody else purged or held something meanwhile: this piece is done again.
             Err(RetentionError::Moved) => Ok(false),
             Err(error) => Err(error),
